@@ -1,0 +1,32 @@
+"""Block I/O: the only hypercall that may take time below the file system calls."""
+
+from abc import ABC, abstractmethod
+
+from mypy_extensions import mypyc_attr
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class BlockBackend(ABC):
+    """Storage addressed by byte offset.  Every call may block, so the kernel calls it off its schedule
+    (`Hypercalls.unschedule`), and raises OSError (EIO, ENOSPC, EROFS, EINVAL) as the host reports it."""
+
+    def __init__(self, size: int, read_only: bool = False) -> None:
+        self.size: int = size
+        """Bytes."""
+        self.read_only: bool = read_only
+
+    @abstractmethod
+    def read(self, offset: int, size: int) -> bytes:
+        """Read exactly `size` bytes at `offset`."""
+
+    @abstractmethod
+    def write(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at `offset`; durable only after `flush`."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return once everything written before is durable."""
+
+    def close(self) -> None:
+        """Let go of the storage."""
+        return None
