@@ -1,0 +1,45 @@
+"""Counters of a kernel: plain integer attributes of small classes, listed here by name.
+
+Hot code does `self.counters.segments_in += 1` on its own class and knows nothing of this registry.
+"""
+
+from collections.abc import Iterator
+from typing import final
+
+from mypy_extensions import mypyc_attr
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Counters:
+    """Base of a protocol's counters: subclass with int attributes and name them in `names`."""
+
+    def names(self) -> tuple[str, ...]:
+        """The attributes that are counters, in the order to show them."""
+        raise NotImplementedError
+
+
+@final
+class CounterRegistry:
+    """All counters of a kernel, under dotted names such as `tcp.segments_in`."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, Counters] = {}
+
+    def register(self, group: str, counters: Counters) -> None:
+        """List `counters` under `group`, which must be new."""
+        if group in self._groups:
+            raise ValueError(f"counters of {group!r} are registered already")
+        self._groups[group] = counters
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        for group, counters in self._groups.items():
+            for name in counters.names():
+                yield f"{group}.{name}", int(getattr(counters, name))
+
+    def get(self, name: str) -> int:
+        """One counter's value.  Raises KeyError."""
+        group, _, attribute = name.rpartition(".")
+        counters = self._groups[group]
+        if attribute not in counters.names():
+            raise KeyError(name)
+        return int(getattr(counters, attribute))

@@ -1,0 +1,122 @@
+"""A process's descriptor table: small numbers to open files, lowest free number first (POSIX 2.14)."""
+
+from heapq import heappop, heappush
+from typing import final
+
+from ..hyper.time import Instant
+from .abi.errno import EBADF, EINVAL, EMFILE, error
+from .file import OpenFile
+
+
+@final
+class DescriptorTable:
+    """Open files by number, with the close-on-exec flag of each."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit: int = limit
+        """RLIMIT_NOFILE: numbers are below it."""
+        self._files: list[OpenFile | None] = []
+        self._free: list[int] = []
+        self._close_on_exec: set[int] = set()
+
+    def get(self, fd: int) -> OpenFile:
+        """The file behind `fd`.  Raises EBADF."""
+        files = self._files
+        if 0 <= fd < len(files):
+            file = files[fd]
+            if file is not None:
+                return file
+        raise error(EBADF)
+
+    def install(self, file: OpenFile, close_on_exec: bool = False, minimum: int = 0) -> int:
+        """Give `file` the lowest free number that is at least `minimum`.  Raises EMFILE, EINVAL."""
+        fd = self._lowest(minimum)
+        self._put(fd, file, close_on_exec)
+        return fd
+
+    def replace(self, fd: int, file: OpenFile, close_on_exec: bool, now: Instant) -> None:
+        """Make `fd` point to `file`, closing what it pointed to (dup2).  Raises EBADF."""
+        if not 0 <= fd < self.limit:
+            raise error(EBADF)
+        old = self._files[fd] if fd < len(self._files) else None
+        self._put(fd, file, close_on_exec)
+        if old is not None:
+            old.release(now)
+
+    def close(self, fd: int, now: Instant) -> None:
+        """Free `fd`.  Raises EBADF."""
+        file = self.get(fd)
+        self._files[fd] = None
+        self._close_on_exec.discard(fd)
+        heappush(self._free, fd)
+        file.release(now)
+
+    def close_all(self, now: Instant) -> None:
+        """Free every number (process exit)."""
+        for fd in self.numbers():
+            self.close(fd, now)
+
+    def close_for_exec(self, now: Instant) -> None:
+        """Free the numbers that are marked close-on-exec."""
+        for fd in sorted(self._close_on_exec):
+            self.close(fd, now)
+
+    def close_on_exec(self, fd: int) -> bool:
+        """FD_CLOEXEC of `fd`.  Raises EBADF."""
+        self.get(fd)
+        return fd in self._close_on_exec
+
+    def set_close_on_exec(self, fd: int, on: bool) -> None:
+        """Set or clear FD_CLOEXEC of `fd`.  Raises EBADF."""
+        self.get(fd)
+        if on:
+            self._close_on_exec.add(fd)
+        else:
+            self._close_on_exec.discard(fd)
+
+    def fork(self) -> "DescriptorTable":
+        """A copy that shares the open files."""
+        other = DescriptorTable(self.limit)
+        other._files = list(self._files)
+        other._free = list(self._free)
+        other._close_on_exec = set(self._close_on_exec)
+        for file in self._files:
+            if file is not None:
+                file.hold()
+        return other
+
+    def numbers(self) -> list[int]:
+        """The numbers in use, ascending."""
+        return [fd for fd, file in enumerate(self._files) if file is not None]
+
+    def _put(self, fd: int, file: OpenFile, close_on_exec: bool) -> None:
+        while fd >= len(self._files):
+            if fd > len(self._files):
+                heappush(self._free, len(self._files))
+            self._files.append(None)
+        file.hold()
+        self._files[fd] = file
+        if close_on_exec:
+            self._close_on_exec.add(fd)
+        else:
+            self._close_on_exec.discard(fd)
+
+    def _lowest(self, minimum: int) -> int:
+        """The free numbers are a heap whose entries may be stale (dup2 took the number): skip those."""
+        if not 0 <= minimum < self.limit:
+            raise error(EINVAL)
+        files = self._files
+        free = self._free
+        if minimum == 0:
+            while free:
+                fd = heappop(free)
+                if files[fd] is None:
+                    return fd
+            fd = len(files)
+        else:
+            fd = minimum
+            while fd < len(files) and files[fd] is not None:
+                fd += 1
+        if fd >= self.limit:
+            raise error(EMFILE)
+        return fd

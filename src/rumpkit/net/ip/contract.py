@@ -1,0 +1,115 @@
+"""What the network layer and the transports promise each other: routes, packets in, packets out, errors.
+
+Transports (`net/transport`) register with a `Network` (IPv4 now, IPv6 beside it later) and see packets as offsets
+into a frame's head, so that nothing is copied on the way up.
+"""
+
+from abc import ABC, abstractmethod
+
+from mypy_extensions import mypyc_attr
+
+from ...hyper.frame import Frame
+from ...hyper.time import Instant
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Route:
+    """Where packets for a destination go.  Valid until the network's `generation` moves on."""
+
+    def __init__(self, interface: "OutputInterface", source: bytes, next_hop: bytes, mtu: int) -> None:
+        self.interface: OutputInterface = interface
+        self.source: bytes = source
+        """The source address to use when the sender has not chosen one."""
+        self.next_hop: bytes = next_hop
+        """The address to resolve on the interface: the destination itself, or a gateway."""
+        self.mtu: int = mtu
+        """Largest packet in bytes on the path as far as it is known (interface MTU, or less by RFC 1191)."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class OutputInterface(ABC):
+    """What the network layer needs of an interface."""
+
+    def __init__(self, name: str, mtu: int, features: int) -> None:
+        self.name: str = name
+        self.mtu: int = mtu
+        self.features: int = features
+        """FEATURE_* bits of the link behind it; transports may build super-segments even without them, as the
+        interface finishes frames in software."""
+
+    @abstractmethod
+    def output(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
+        """Send an IP packet (the frame's head starts with the IP header) to a neighbour."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Transport(ABC):
+    """A protocol above IP."""
+
+    @abstractmethod
+    def input(self, frame: Frame, network: int, transport: int, end: int, now: Instant) -> None:
+        """Take one packet addressed to this kernel.
+
+        The IP header starts at `frame.head[network]`, the transport header at `frame.head[transport]`; the packet
+        ends at `frame.head[end]` (link padding may follow), and its payload goes on in the frame's body if there is
+        one.  IP checked its own header only.  Never raises for what the packet holds.
+        """
+
+    def flush(self, now: Instant) -> None:
+        """A batch of packets has ended."""
+        return None
+
+    def error(self, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant) -> None:
+        """ICMP reports that a packet we sent (from `source` to `destination`) failed.
+
+        `quoted` is what the report quotes of the transport header and payload (at least 8 bytes); `errno` says what
+        happened (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EMSGSIZE, ...); `mtu` is the next hop's for EMSGSIZE.
+        """
+        return None
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Network(ABC):
+    """A network-layer protocol, as transports see it."""
+
+    def __init__(self) -> None:
+        self.generation: int = 0
+        """Moves on when routes, addresses or path MTUs change: cached routes are looked up again then."""
+
+    @abstractmethod
+    def register(self, protocol: int, transport: Transport) -> None:
+        """Hand packets with this protocol number to `transport`."""
+
+    @abstractmethod
+    def route(self, destination: bytes, source: bytes | None = None) -> Route:
+        """How to reach `destination` (from `source`, where the sender has chosen).  Raises ENETUNREACH and, where
+        `source` isn't ours, EADDRNOTAVAIL."""
+
+    @abstractmethod
+    def output(
+        self,
+        frame: Frame,
+        route: Route,
+        source: bytes,
+        destination: bytes,
+        protocol: int,
+        now: Instant,
+        ttl: int = 64,
+        tos: int = 0,
+        dont_fragment: bool = True,
+    ) -> None:
+        """Put an IP header in front of `frame` (whose head starts with the transport header) and send it.
+
+        Super-segments (gso_type set) may exceed the MTU; other packets that do are fragmented, or, with
+        `dont_fragment`, raise EMSGSIZE.
+        """
+
+    @abstractmethod
+    def is_local(self, address: bytes) -> bool:
+        """Whether packets to `address` are for this kernel (an address of ours, loopback, or, in a kernel that
+        accepts any destination, everything)."""
+
+    @abstractmethod
+    def unreachable(self, frame: Frame, network: int, code: int, now: Instant) -> None:
+        """Answer the packet at `frame.head[network]` with ICMP destination unreachable (rate-limited; never about
+        broadcasts, errors or fragments other than the first, RFC 1122 3.2.2)."""
