@@ -1,0 +1,250 @@
+"""The build backend: setuptools, with the hot modules compiled by mypyc when that is wanted and possible.
+
+`RUMPKIT_BUILD` says what is wanted:
+
+* `auto` (the default): native if a C compiler and Python's headers are there and the compilation succeeds; otherwise a
+  pure wheel, and one line on standard error that says why.
+* `pure`: a `py3-none-any` wheel, nothing compiled.
+* `native`: compiled, or the build fails.
+
+The decision falls here, before anything is built, so that a pure wheel is tagged as one and asks for neither mypy at
+build time nor librt at run time. There is no `prepare_metadata_for_build_wheel` on purpose: the metadata depends on how the
+build went. `RUMPKIT_BUILD_JOBS` sets how many compilers run at once (default: one a CPU), `RUMPKIT_BUILD_OPT` the
+optimization level (default 2).
+
+An editable install is always pure: shared libraries in `src` would shadow later edits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from setuptools import Extension, build_meta
+
+Wish = Literal["auto", "pure", "native"]
+
+ROOT = Path(__file__).resolve().parent
+SOURCE = ROOT / "src"
+HOT_LIST = ROOT / "hot_modules.txt"
+BUILD = ROOT / "build"
+
+MYPY = "mypy==2.4.1"
+"""The one compiler version that is built and tested with; `dev` in pyproject.toml names the same."""
+
+RUNTIME = ["msgspec>=0.19", "mypy_extensions>=1.0", "rich>=13"]
+RUNTIME_NATIVE = ["librt>=0.16,<1"]
+"""What compiled code imports beyond that: the byte helpers behind `rumpkit.net.wire`, of the version that mypyc compiled against."""
+
+
+class BuildError(Exception):
+    """The native form cannot be built; the message is one line for the person who builds."""
+
+
+def wish() -> Wish:
+    """Return what RUMPKIT_BUILD asks for."""
+    value = os.environ.get("RUMPKIT_BUILD", "auto")
+    if value == "auto" or value == "pure" or value == "native":
+        return value
+    raise SystemExit(f"rumpkit: RUMPKIT_BUILD={value!r} is not one of auto, pure, native")
+
+
+def hot_modules() -> list[str]:
+    """Return the dotted names that hot_modules.txt lists, in its order."""
+    lines = (line.partition("#")[0].strip() for line in HOT_LIST.read_text("utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def hot_files() -> list[str]:
+    """Return the files of the hot modules, relative to the root of the repository.
+
+    Raises BuildError if one is missing or listed twice.
+    """
+    files: list[str] = []
+    for module in hot_modules():
+        stem = SOURCE.joinpath(*module.split("."))
+        candidates = [stem.with_suffix(".py"), stem / "__init__.py"]
+        found = [path for path in candidates if path.is_file()]
+        if not found:
+            raise BuildError(f"{HOT_LIST.name} lists {module}, which does not exist")
+        name = found[0].relative_to(ROOT).as_posix()
+        if name in files:
+            raise BuildError(f"{HOT_LIST.name} lists {module} twice")
+        files.append(name)
+    return files
+
+
+def why_no_compiler() -> str | None:
+    """Compile and link an empty extension module; return None if that works, else the reason why not, as one line."""
+    from setuptools._distutils import ccompiler, sysconfig as dist_sysconfig
+    from setuptools._distutils.errors import CCompilerError, DistutilsError
+
+    compiler = ccompiler.new_compiler()
+    dist_sysconfig.customize_compiler(compiler)
+    command = getattr(compiler, "compiler", None) or ["cc"]
+    if compiler.compiler_type == "unix" and shutil.which(command[0]) is None:
+        return f"no C compiler ({command[0]} not found)"
+    include = sysconfig.get_path("include")
+    if not Path(include, "Python.h").is_file():
+        return "Python's C headers are missing (on Debian: apt-get install python3-dev)"
+    with tempfile.TemporaryDirectory(prefix="rumpkit-probe-") as folder, _quiet():
+        source = Path(folder, "probe.c")
+        source.write_text("#include <Python.h>\nint rumpkit_probe(void) { return PY_VERSION_HEX != 0; }\n")
+        try:
+            objects = compiler.compile([str(source)], output_dir=folder, include_dirs=[include])
+            compiler.link_shared_object(objects, str(Path(folder, "probe.so")))
+        except (CCompilerError, DistutilsError, OSError, subprocess.SubprocessError) as error:
+            return f"the C compiler does not work ({type(error).__name__})"
+    return None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Send file descriptors 1 and 2 to nowhere meanwhile: a failed probe is no error message."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in (*saved, nowhere):
+            os.close(descriptor)
+
+
+def extensions() -> list[Extension]:
+    """Translate the hot modules to C; return the extension modules to compile.
+
+    Each module is a compile unit of its own, so that units compile side by side and an edit compiles one of them.
+    Raises BuildError on a type error.
+    """
+    files = hot_files()
+    tag = sysconfig.get_config_var("SOABI") or f"py{sys.version_info[0]}{sys.version_info[1]}"
+    target = BUILD / f"mypyc-{tag}"
+    target.mkdir(parents=True, exist_ok=True)
+    from mypyc.build import mypycify
+
+    try:
+        found = mypycify(
+            ["--config-file", str(ROOT / "pyproject.toml"), "--no-incremental", *files],
+            separate=True,
+            opt_level=os.environ.get("RUMPKIT_BUILD_OPT", "2"),
+            debug_level="0",
+            target_dir=str(target.relative_to(ROOT)),
+        )
+    except SystemExit as error:
+        raise BuildError("mypyc refuses the sources (its messages stand above)") from error
+    extensions: list[Extension] = list(found)
+    return extensions
+
+
+def jobs() -> int:
+    """Return how many compilers may run at once."""
+    return int(os.environ.get("RUMPKIT_BUILD_JOBS") or os.cpu_count() or 1)
+
+
+# What setup.py asks for: the form that the running hook decided on.
+_native = False
+
+
+def setup_arguments() -> dict[str, Any]:
+    """Return the arguments of setup() that depend on the form."""
+    BUILD.mkdir(exist_ok=True)
+    # Not in src: there the egg-info would be found as a second installed rumpkit when PYTHONPATH names src.
+    options: dict[str, dict[str, Any]] = {"egg_info": {"egg_base": BUILD.name}}
+    if not _native:
+        return {"install_requires": RUNTIME, "options": options}
+    options["build_ext"] = {"parallel": jobs()}
+    return {"install_requires": RUNTIME + RUNTIME_NATIVE, "ext_modules": extensions(), "options": options}
+
+
+def _sweep(native: bool) -> None:
+    """Remove what an earlier build left in build/lib*, which setuptools would pack along.
+
+    A native build keeps shared libraries of modules that are still hot: those that are up to date need not be compiled again.
+    """
+    keep: set[str] = set()
+    if native:
+        for name in hot_modules():
+            keep |= {name.rpartition(".")[2], name.rpartition(".")[2] + "__mypyc"}
+    for library in BUILD.glob("lib*"):
+        for path in library.rglob("*"):
+            if path.is_file() and not (path.suffix == ".so" and path.name.partition(".")[0] in keep):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    """Let one build at a time work in build/."""
+    BUILD.mkdir(exist_ok=True)
+    with open(BUILD / "lock", "w") as file:
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX host: builds side by side are the caller's business
+            pass
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _decide() -> bool:
+    """Return whether to build native; say so in one line if that was left open and cannot be."""
+    wanted = wish()
+    if wanted == "pure":
+        return False
+    reason = why_no_compiler()
+    if reason is None:
+        return True
+    if wanted == "native":
+        raise SystemExit(f"rumpkit: cannot build the native form: {reason}")
+    print(f"rumpkit: {reason}; building the pure form", file=sys.stderr)
+    return False
+
+
+def _build(native: bool, directory: str, settings: Any) -> str:
+    global _native
+    _native = native
+    _sweep(native)
+    return build_meta.build_wheel(directory, settings)
+
+
+def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
+    """PEP 517: build a wheel, native or pure as RUMPKIT_BUILD says."""
+    with _lock():
+        if not _decide():
+            return _build(False, wheel_directory, config_settings)
+        try:
+            return _build(True, wheel_directory, config_settings)
+        except (Exception, SystemExit) as error:
+            if wish() == "native":
+                raise SystemExit(f"rumpkit: the native build failed: {error}") from error
+            print(f"rumpkit: the native build failed ({error}); building the pure form", file=sys.stderr)
+            return _build(False, wheel_directory, config_settings)
+
+
+def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
+    """PEP 517: ask for mypy only if it will be used."""
+    native = wish() == "native" or (wish() == "auto" and why_no_compiler() is None)
+    return [MYPY, *RUNTIME_NATIVE] if native else []
+
+
+def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
+    """PEP 517: pack the sources."""
+    return build_meta.build_sdist(sdist_directory, config_settings)
+
+
+def build_editable(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
+    """PEP 660: an editable install, always pure."""
+    return build_meta.build_editable(wheel_directory, config_settings)

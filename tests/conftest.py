@@ -1,0 +1,143 @@
+"""What every test shares: named skips that are counted, the long tests, hypothesis profiles, and the form under test.
+
+A test says what it needs of the machine, and is skipped by that name where it is missing:
+
+    @pytest.mark.needs("nginx", "tap", "root")
+    def test_nginx_over_a_tap(): ...
+
+A name is a resource of `tests/house/resources.py` (root, tap, netns, userns, seccomp, fuse, kvm, ipv6, compiler, native, ...) or else
+a program on the PATH. The run ends with a list of what was missing and how many tests that cost. This file is also loaded under
+Pyodide, where most of that is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.house import resources
+
+MISSING = "missing: "
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --long."""
+    parser.addoption("--long", action="store_true", help="run the tests marked long, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check that the form under test is the one that was asked for, and set hypothesis up."""
+    if not config.pluginmanager.hasplugin("timeout"):
+        config.addinivalue_line("markers", "timeout(seconds): the limit of this test, where pytest-timeout is there")
+    wanted = os.environ.get("RUMPKIT_EXPECT_FORM")
+    if wanted and resources.form() != wanted:
+        raise pytest.UsageError(f"the {wanted} form should be tested, but rumpkit is {resources.form()}: {_where()}")
+    if wanted == "native" and "site-packages" not in Path(_where()).parts:
+        raise pytest.UsageError(f"the native form should come from an installed wheel, not from {_where()}")
+    _configure_hypothesis(config.getoption("--long"))
+
+
+def _configure_hypothesis(long: bool) -> None:
+    try:
+        from hypothesis import HealthCheck, settings
+    except ImportError:
+        return
+    slow = [HealthCheck.too_slow]
+    # The normal run draws the same examples each time: what it says of a change is about that change.
+    settings.register_profile("test", deadline=None, derandomize=True, suppress_health_check=slow, max_examples=50)
+    settings.register_profile(
+        "long", deadline=None, print_blob=True, suppress_health_check=slow, max_examples=1000, database=None
+    )
+    settings.load_profile("long" if long else "test")
+
+
+def _where() -> str:
+    import rumpkit._form
+
+    return str(rumpkit._form.__file__)
+
+
+def pytest_report_header() -> str:
+    """Name the form under test."""
+    return f"rumpkit: {resources.form()} form, {_where()}; RUMPKIT_DEBUG={os.environ.get('RUMPKIT_DEBUG', '')}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out, unless they are asked for."""
+    if config.getoption("--long") or config.getoption("markexpr"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose needs are not met, naming them all."""
+    missing: list[str] = []
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            reason = resources.why_missing(name)
+            if reason is not None:
+                missing.append(f"{name} ({reason})" if reason else name)
+    if missing:
+        pytest.skip(MISSING + ", ".join(dict.fromkeys(missing)))
+
+
+@pytest.fixture
+def needs() -> Any:
+    """Return a function that skips the running test if a resource is missing, for needs known only at run time."""
+
+    def need(*names: str) -> None:
+        for name in names:
+            reason = resources.why_missing(name)
+            if reason is not None:
+                pytest.skip(f"{MISSING}{name} ({reason})" if reason else MISSING + name)
+
+    return need
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what was missing and how many tests that cost; leave the counts for tools/run_tests.py."""
+    stats = terminalreporter.stats
+    missing: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for reason in _skip_reasons(stats.get("skipped", [])):
+        if reason.startswith(MISSING):
+            missing.update(reason.removeprefix(MISSING).split(", "))
+        else:
+            others[reason] += 1
+    long = sum(1 for item in stats.get("deselected", []) if item.get_closest_marker("long"))
+    for name, count in sorted(missing.items()):
+        terminalreporter.write_line(f"skipped because missing: {name}: {_tests(count)}")
+    for name, count in sorted(others.items()):
+        terminalreporter.write_line(f"skipped: {name}: {_tests(count)}")
+    if long:
+        terminalreporter.write_line(f"left for make test-all: {_tests(long)} marked long")
+    tally = os.environ.get("RUMPKIT_TEST_TALLY")
+    if tally:
+        counts = {key: len(stats.get(key, [])) for key in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")}
+        Path(tally).write_text(json.dumps({"counts": counts, "missing": missing, "long": long}))
+
+
+def _skip_reasons(reports: list[Any]) -> Iterator[str]:
+    for report in reports:
+        longrepr = report.longrepr
+        text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+        yield text.removeprefix("Skipped: ")
+
+
+def _tests(count: int) -> str:
+    return "1 test" if count == 1 else f"{count} tests"
+
+
+if sys.platform == "emscripten":
+    collect_ignore = ["system", "house"]
