@@ -11,6 +11,7 @@ from mypy_extensions import mypyc_attr
 
 from .frame import Frame
 from .link import Receiver
+from .mutex import Mutex, SingleThreadMutex
 from .time import Duration, Instant
 
 
@@ -93,6 +94,11 @@ class Hypercalls(ABC):
     def unschedule(self) -> None:
         """Give the schedule up around a host call that may take time."""
         return None
+
+    def mutex(self) -> Mutex:
+        """A new lock for kernel code that sleeps in block I/O.  Hosts with several threads override this: the lock
+        must be taken without holding the schedule while it waits."""
+        return SingleThreadMutex()
 
     def assert_unscheduled(self, what: str) -> None:
         """In a debug build, raise if this thread holds the schedule while it makes a host call that may block."""
