@@ -1,0 +1,1 @@
+"""The network layer: IPv4 input and output, routes, fragments, ICMP and path MTU, between links and transports."""

@@ -1,0 +1,1 @@
+"""The link layer: interfaces, Ethernet, ARP, loopback, frame taps and impairment, between link ports and IP."""

@@ -1,0 +1,1 @@
+"""The socket layer: what system calls see of the transports."""

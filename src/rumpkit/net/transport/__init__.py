@@ -1,0 +1,1 @@
+"""Transports: protocols above IP (UDP, TCP), and the ports that they give out."""
