@@ -1,0 +1,105 @@
+"""A spec's values, checked as a whole before anything is opened: what `values` and the wire's parsers accept."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..net.wire.address import parse_ipv4, parse_mac, parse_prefix
+from .errors import ConfigError
+from .locate import KeyPath, dotted, line_of
+from .spec import InterfaceSpec, MountSpec, RunSpec, Spec
+from .values import parse_forward, parse_link, parse_size
+
+MIN_MTU = 576
+MAX_MTU = 65535
+MAX_HOSTNAME = 64
+
+
+def check(spec: Spec, file: str = "", text: str = "") -> None:
+    """Raise ConfigError for the first value that can't be used, with its key and, given the text, its line."""
+    for path, test in _tests(spec):
+        try:
+            test()
+        except (ConfigError, ValueError) as problem:
+            message = problem.message if isinstance(problem, ConfigError) else str(problem)
+            hint = problem.hint if isinstance(problem, ConfigError) else ""
+            line = line_of(text, path) if text else 0
+            raise ConfigError(message, key=dotted(path), hint=hint, file=file, line=line) from None
+
+
+Test = tuple[KeyPath, Callable[[], Any]]
+
+
+def _tests(spec: Spec) -> list[Test]:
+    tests: list[Test] = [(("kernel", "hostname"), lambda: _hostname(spec.kernel.hostname))]
+    names: set[str] = set()
+    for index, interface in enumerate(spec.interface):
+        tests += _interface_tests(("interface", index), interface, names)
+    paths: set[str] = set()
+    for index, mount in enumerate(spec.mount):
+        tests += _mount_tests(("mount", index), mount, paths)
+    for index, run in enumerate(spec.run):
+        tests.append((("run", index, "command"), lambda run=run: _command(run)))
+    return tests
+
+
+def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> list[Test]:
+    tests: list[Test] = [((*path, "link"), lambda: parse_link(spec.link))]
+    if spec.name:
+        tests.append(((*path, "name"), lambda: _unique(spec.name, names, "interface name")))
+    for index, prefix in enumerate(spec.address):
+        tests.append(((*path, "address", index), lambda prefix=prefix: parse_prefix(prefix)))
+    if spec.gateway:
+        tests.append(((*path, "gateway"), lambda: parse_ipv4(spec.gateway)))
+    if spec.mac:
+        tests.append(((*path, "mac"), lambda: _unicast_mac(spec.mac)))
+    if spec.mtu:
+        tests.append(((*path, "mtu"), lambda: _within(spec.mtu, MIN_MTU, MAX_MTU)))
+    if spec.forward:
+        tests.append(((*path, "forward"), lambda: _forwards_need_user(spec)))
+    for index, forward in enumerate(spec.forward):
+        tests.append(((*path, "forward", index), lambda forward=forward: parse_forward(forward)))
+    return tests
+
+
+def _mount_tests(path: KeyPath, spec: MountSpec, paths: set[str]) -> list[Test]:
+    tests: list[Test] = [((*path, "path"), lambda: _mount_point(spec.path, paths))]
+    if spec.size:
+        tests.append(((*path, "size"), lambda: parse_size(spec.size)))
+    return tests
+
+
+def _hostname(name: str) -> None:
+    if not 0 < len(name) <= MAX_HOSTNAME or not name.replace("-", "").replace(".", "").isalnum():
+        raise ConfigError(f"{name!r} is not a host name", hint=f"letters, digits, - and ., at most {MAX_HOSTNAME}")
+
+
+def _unique(name: str, seen: set[str], what: str) -> None:
+    if name in seen:
+        raise ConfigError(f"{what} {name!r} is taken twice")
+    seen.add(name)
+
+
+def _unicast_mac(text: str) -> None:
+    if parse_mac(text)[0] & 1:
+        raise ConfigError(f"{text} is a multicast address", hint="the first byte must be even")
+
+
+def _within(value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{value} is outside {low} to {high}")
+
+
+def _forwards_need_user(spec: InterfaceSpec) -> None:
+    if parse_link(spec.link).kind != "user":
+        raise ConfigError('only a "user" link forwards host ports', hint=f"this one is {spec.link!r}")
+
+
+def _mount_point(path: str, seen: set[str]) -> None:
+    if not path.startswith("/"):
+        raise ConfigError(f"{path!r} is not an absolute path", hint=f'write "/{path}"')
+    _unique(path.rstrip("/") or "/", seen, "mount point")
+
+
+def _command(spec: RunSpec) -> None:
+    if not spec.command or not spec.command[0]:
+        raise ConfigError("is empty", hint='write ["program", "argument"]')

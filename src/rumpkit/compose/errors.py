@@ -1,0 +1,38 @@
+"""What is wrong with a config: the file, the line, the key, and the way out."""
+
+from difflib import get_close_matches
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """A config that can't be used.  `str()` is one line fit for a terminal: `FILE:LINE: KEY: what is wrong (hint)`.
+
+    `key` is a path such as `interface[0].link`; `hint` says what to write instead.
+    """
+
+    def __init__(self, message: str, *, key: str = "", hint: str = "", file: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.hint = hint
+        self.file = file
+        self.line = line
+
+    def at(self, file: str, line: int) -> "ConfigError":
+        """The same error with its place in a file."""
+        return ConfigError(self.message, key=self.key, hint=self.hint, file=file, line=line)
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
+        key = f"{self.key}: " if self.key else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{place}{key}{self.message}{hint}"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint for a word that isn't known: the nearest known one, else the whole list."""
+    words = sorted(known)
+    close = get_close_matches(word, words, n=1, cutoff=0.6)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return "known: " + ", ".join(words) if words else ""

@@ -1,0 +1,57 @@
+"""Where a key stands in a TOML text: tomllib gives values without lines, and an error should name one."""
+
+import re
+from typing import TypeAlias
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Such as ("interface", 0, "link")."""
+
+_TABLE = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
+_ARRAY_TABLE = re.compile(r"^\s*\[\[\s*([^\[\]]+?)\s*\]\]\s*(#.*)?$")
+_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
+
+
+def line_of(text: str, path: KeyPath) -> int:
+    """The line (from 1) of the key at `path`, of the nearest thing around it, or 0.
+
+    Good for files as people write them; keys inside inline tables resolve to the line of the table.
+    """
+    places = _places(text)
+    for length in range(len(path), 0, -1):
+        line = places.get(tuple(path[:length]))
+        if line is not None:
+            return line
+    return 0
+
+
+def _places(text: str) -> dict[KeyPath, int]:
+    places: dict[KeyPath, int] = {}
+    counts: dict[tuple[str, ...], int] = {}
+    prefix: KeyPath = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _ARRAY_TABLE.match(line):
+            names = _names(match[1])
+            index = counts.get(names, -1) + 1
+            counts[names] = index
+            prefix = (*names, index)
+            places.setdefault(names, number)
+            places[prefix] = number
+        elif match := _TABLE.match(line):
+            prefix = _names(match[1])
+            places.setdefault(prefix, number)
+        elif match := _KEY.match(line):
+            places.setdefault((*prefix, *_names(match[1])), number)
+    return places
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in _PART.findall(text))
+
+
+def dotted(path: KeyPath) -> str:
+    """`("interface", 0, "link")` as `interface[0].link`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,67 @@
+"""The config of one kernel as data.  The attributes of these classes are the keys of the TOML file.
+
+Values are still as the user wrote them (strings such as "10.0.2.15/24" and "64M"); `compose.values` parses and
+checks them, and `compose.check` does so for a whole spec before anything is opened.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class KernelSpec:
+    """[kernel]: the instance itself."""
+
+    hostname: str = "rump"
+    components: list[str] = field(default_factory=list)
+    """Further components to build, or other implementations of an interface, by name."""
+
+
+@dataclass(slots=True)
+class InterfaceSpec:
+    """[[interface]]: one network interface and the link behind it."""
+
+    link: str
+    """"user", "tap:NAME" or "switch:NAME"."""
+    name: str = ""
+    """Default: vif0, vif1, ..."""
+    address: list[str] = field(default_factory=list)
+    """Addresses with prefix lengths, such as "10.0.2.15/24"; for "user" that one is the default."""
+    gateway: str = ""
+    forward: list[str] = field(default_factory=list)
+    """For "user": "HOSTADDR:PORT -> PORT", with "/udp" behind it for datagrams."""
+    mac: str = ""
+    mtu: int = 0
+    offload: bool = True
+    """False: frames are finished (checksummed, at most MTU-sized) in software before they enter the link."""
+
+
+@dataclass(slots=True)
+class MountSpec:
+    """[[mount]]: a file system in the kernel's tree."""
+
+    path: str
+    type: str = "tmpfs"
+    source: str = ""
+    size: str = ""
+    """Limit in bytes, with K, M or G behind it."""
+    read_only: bool = False
+
+
+@dataclass(slots=True)
+class RunSpec:
+    """[[run]]: an unmodified program on the kernel."""
+
+    command: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str = ""
+
+
+@dataclass(slots=True)
+class Spec:
+    """A whole file."""
+
+    kernel: KernelSpec = field(default_factory=KernelSpec)
+    interface: list[InterfaceSpec] = field(default_factory=list)
+    mount: list[MountSpec] = field(default_factory=list)
+    run: list[RunSpec] = field(default_factory=list)
+    sysctl: dict[str, int] = field(default_factory=dict)

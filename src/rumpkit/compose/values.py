@@ -1,0 +1,90 @@
+"""The small languages inside config strings: sizes, durations, links, forwards."""
+
+import re
+from typing import NamedTuple
+
+from ..hyper.time import Duration
+from ..net.wire.address import parse_ipv4
+from .errors import ConfigError, suggest
+
+_SIZE = re.compile(r"^\s*(\d+)\s*(?:([KMGT])(?:i?B)?|B)?\s*$", re.IGNORECASE)
+_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h)\s*$")
+_DURATION_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_FORWARD = re.compile(r"^\s*(?:(?P<host>[^:\s]+):)?(?P<port>\d+)\s*->\s*(?P<to>\d+)\s*(?:/(?P<protocol>\w+))?\s*$")
+
+LINK_KINDS = {
+    "user": False,
+    "tap": True,
+    "switch": True,
+}
+"""The kinds of links, and whether a name follows the kind (`tap:NAME`)."""
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "4096", "64K", "64M" or "1G" (powers of 1024).  Raises ConfigError."""
+    match = _SIZE.match(text)
+    if match is None:
+        raise ConfigError(f"{text!r} is not a size", hint='write bytes, or "64K", "64M", "1G"')
+    return int(match[1]) * _SIZE_UNITS[(match[2] or "").upper()]
+
+
+def parse_duration(text: str) -> Duration:
+    """Nanoseconds of "20ms", "3s", "1.5s", "100us".  Raises ConfigError."""
+    match = _DURATION.match(text)
+    if match is None:
+        raise ConfigError(f"{text!r} is not a duration", hint='write "20ms", "3s", "100us"')
+    return round(float(match[1]) * _DURATION_UNITS[match[2]])
+
+
+class Link(NamedTuple):
+    """A link as a config names it: its kind and, for some kinds, a name."""
+
+    kind: str
+    name: str
+
+
+def parse_link(text: str) -> Link:
+    """"user", "tap:NAME", "switch:NAME".  Raises ConfigError."""
+    kind, colon, name = text.partition(":")
+    if kind not in LINK_KINDS:
+        raise ConfigError(f"there is no link {text!r}", hint=suggest(kind, LINK_KINDS))
+    if LINK_KINDS[kind] and not name:
+        raise ConfigError(f"link {kind!r} needs a name", hint=f'write "{kind}:NAME"')
+    if not LINK_KINDS[kind] and colon:
+        raise ConfigError(f"link {kind!r} takes no name", hint=f'write "{kind}"')
+    return Link(kind, name)
+
+
+class Forward(NamedTuple):
+    """A host port whose connections or datagrams go to a port of the kernel."""
+
+    protocol: str
+    """"tcp" or "udp"."""
+    host_address: str
+    host_port: int
+    """0 lets the host choose."""
+    port: int
+
+    def __str__(self) -> str:
+        tail = "/udp" if self.protocol == "udp" else ""
+        return f"{self.host_address}:{self.host_port} -> {self.port}{tail}"
+
+
+def parse_forward(text: str) -> Forward:
+    """"127.0.0.1:6379 -> 6379", "8080 -> 80" (loopback), "127.0.0.1:5353 -> 53/udp".  Raises ConfigError."""
+    match = _FORWARD.match(text)
+    if match is None:
+        raise ConfigError(f"{text!r} is not a forward", hint='write "127.0.0.1:8080 -> 80", "/udp" behind it for UDP')
+    protocol = (match["protocol"] or "tcp").lower()
+    if protocol not in ("tcp", "udp"):
+        raise ConfigError(f"cannot forward protocol {protocol!r}", hint='"/tcp" or "/udp"')
+    host = match["host"] or "127.0.0.1"
+    try:
+        parse_ipv4(host)
+    except ValueError:
+        raise ConfigError(f"{host!r} is not an IPv4 address of this host", hint='such as "127.0.0.1"') from None
+    host_port, port = int(match["port"]), int(match["to"])
+    if host_port > 65535 or not 1 <= port <= 65535:
+        raise ConfigError(f"{text!r} has a port outside 1 to 65535")
+    return Forward(protocol, host, host_port, port)
