@@ -1,0 +1,1 @@
+"""The `rump` command: one file a verb."""

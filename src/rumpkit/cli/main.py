@@ -1,0 +1,136 @@
+"""Entry of the `rump` command: finds the verb, runs it, turns errors into one line and an exit code."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple, Protocol, cast
+
+from . import exit as code
+
+
+class Verb(NamedTuple):
+    """One row of the command table; the module is imported when the verb is used."""
+
+    name: str
+    module: str
+    help: str
+
+
+class VerbModule(Protocol):
+    """What a verb's module has."""
+
+    DESCRIPTION: str
+    EPILOG: str
+
+    @staticmethod
+    def configure(parser: argparse.ArgumentParser) -> None:
+        """Add the verb's arguments."""
+
+    @staticmethod
+    def run(arguments: argparse.Namespace) -> int:
+        """Do it; returns an exit code (cli/exit.py)."""
+
+
+VERBS = (
+    Verb("run", "run", "boot a kernel and run programs on it"),
+    Verb("describe", "describe", "show what a config builds: components, interfaces, mounts, programs"),
+    Verb("check", "check", "show what this machine allows, and how to allow the rest"),
+    Verb("completion", "completion", "print a completion script for bash, zsh or tcsh"),
+)
+
+EPILOG = """\
+examples:
+  rump run -- curl http://10.0.2.2:8000/       a program on a default kernel
+  rump run cache.toml                          the programs of a config
+  rump describe cache.toml                     the component graph of a config
+  rump check                                   what works on this machine
+
+exit codes: the program's own (128+N if signal N ended it); 2 bad usage or config;
+125 rumpkit failed; 126 program not executable; 127 program not found
+"""
+
+
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser; with the arguments of `verb`, or of all verbs (None: for completion)."""
+    top = argparse.ArgumentParser(
+        prog="rump",
+        description="rumpkit: a kernel you import",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="store_true", help="show version, form (native or pure) and Python")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB")
+    for one in VERBS:
+        if verb not in (None, one.name):
+            verbs.add_parser(one.name, help=one.help, add_help=False)
+            continue
+        module = _module(one)
+        child = verbs.add_parser(
+            one.name,
+            help=one.help,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(child)
+    return top
+
+
+def _module(verb: Verb) -> VerbModule:
+    return cast(VerbModule, import_module(f"{__package__}.{verb.module}"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (default: sys.argv); returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = next((verb for verb in VERBS if words and words[0] == verb.name), None)
+    top = parser(chosen.name if chosen else "")
+    options = top.parse_args(words)
+    if options.version:
+        print(version_line())
+        return code.OK
+    if chosen is None:
+        top.print_help()
+        return code.USAGE if not words else code.OK
+    try:
+        return _module(chosen).run(options)
+    except KeyboardInterrupt:
+        return code.SIGNALLED + 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return code.SIGNALLED + 13
+    except Exception as failure:
+        return report(failure)
+
+
+def report(failure: Exception) -> int:
+    """One line on stderr for an error a user can meet; its exit code.  Bugs keep their traceback."""
+    from ..compose.errors import ConfigError
+
+    if isinstance(failure, ConfigError):
+        print(f"rump: {failure}", file=sys.stderr)
+        return code.USAGE
+    if isinstance(failure, OSError):
+        print(f"rump: {_describe(failure)}", file=sys.stderr)
+        return getattr(failure, "exit_code", code.FAILED)
+    raise failure
+
+
+def _describe(failure: OSError) -> str:
+    text = failure.strerror or str(failure)
+    return f"{failure.filename}: {text}" if failure.filename else text
+
+
+def version_line() -> str:
+    """Such as `rumpkit 0.1.0 (native, Python 3.11.2)`."""
+    import platform
+
+    from .. import __version__
+    from .._form import form
+
+    return f"rumpkit {__version__} ({form()}, Python {platform.python_version()})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
