@@ -1,0 +1,1 @@
+"""The POSIX host (Linux): an epoll loop, threads, TAP devices and host files."""

@@ -1,0 +1,300 @@
+"""The simulated host: hypercalls over one queue of events.  It stands between `hyper` and tests or `rumpkit.lab`.
+
+Theory of operation:
+
+* Time is a number that jumps to the next event and stands still while code runs, so computing costs nothing.
+* Everything that will happen lies in one heap ordered by (when, order of posting): frames under way, alarms,
+  tasks. The same seed and the same calls therefore give the same frames at the same nanoseconds.
+* `leave` runs what kernels have to do at this instant and never moves time. A caller that has to wait parks; its park
+  runs events until it is woken. Tasks (code of users) run only from there or from `run`, so that
+  no user code runs inside a system call of another.
+* Where nothing is left that could wake a parked caller, the park raises Deadlock: a test fails at once and does not
+  hang.
+
+There are no threads in here; `rumpkit.lab` puts its own parkers in (`parkers`) to run several synchronous callers.
+"""
+
+from heapq import heappop, heappush
+from random import Random
+from typing import Final, final
+
+from mypy_extensions import mypyc_attr
+
+from ...hyper.calls import Alarm, AlarmTarget, Hypercalls, Parker
+from ...hyper.frame import Frame
+from ...hyper.link import Receiver
+from ...hyper.time import FOREVER, SECOND, Duration, Instant
+from ..delivery import DeliveryQueue
+from ..switch import SwitchBoard
+from ..task import Task
+
+EPOCH: Final = 1_000_000_000 * SECOND
+"""What `wall` says at instant 0, unless told otherwise: 2001-09-09 01:46:40 UTC."""
+
+
+class Deadlock(RuntimeError):
+    """Somebody waits for what can no longer happen: no event is left in the simulation."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Event:
+    """Something that happens at an instant."""
+
+    def live(self, when: Instant) -> bool:
+        """Whether the entry for `when` still counts.  Dead ones are dropped and do not move time."""
+        return True
+
+
+@final
+class _Delivery(Event):
+    def __init__(self, receiver: Receiver, frame: Frame) -> None:
+        self.receiver: Receiver = receiver
+        self.frame: Frame = frame
+
+
+@final
+class _Run(Event):
+    def __init__(self, task: Task) -> None:
+        self.task: Task = task
+
+
+@final
+class _Deadline(Event):
+    """Makes time stop at a parked caller's deadline."""
+
+    def __init__(self) -> None:
+        self.wanted: bool = True
+
+    def live(self, when: Instant) -> bool:
+        return self.wanted
+
+
+@final
+class _SimAlarm(Alarm):
+    def __init__(self, host: "SimHost", target: AlarmTarget) -> None:
+        self.host: SimHost = host
+        self.target: AlarmTarget = target
+        self.deadline: Instant = FOREVER
+
+    def set(self, deadline: Instant) -> None:
+        if deadline == self.deadline:
+            return
+        deadline = max(deadline, self.host.now) if deadline < FOREVER else FOREVER
+        self.deadline = deadline
+        if deadline < FOREVER:
+            self.host.add_event(deadline, _Ring(self))
+
+    def close(self) -> None:
+        self.deadline = FOREVER
+
+
+@final
+class _Ring(Event):
+    def __init__(self, alarm: _SimAlarm) -> None:
+        self.alarm: _SimAlarm = alarm
+
+    def live(self, when: Instant) -> bool:
+        return self.alarm.deadline == when
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ParkerSource:
+    """Makes the parkers of a simulated host."""
+
+    def make(self) -> Parker:
+        """A parker for the calling thread."""
+        raise NotImplementedError
+
+
+@final
+class SimParker(Parker):
+    """Sleeps by running the simulation."""
+
+    def __init__(self, host: "SimHost") -> None:
+        self._host: SimHost = host
+        self._woken: bool = False
+
+    def wake(self) -> None:
+        self._woken = True
+
+    def park(self, deadline: Instant) -> bool:
+        host = self._host
+        marker = _Deadline()
+        if deadline < FOREVER:
+            host.add_event(max(deadline, host.now), marker)
+        try:
+            while not self._woken:
+                if host.now >= deadline:
+                    return False
+                if not host.step():
+                    raise Deadlock(f"a caller waits for ever: nothing is left to happen after {host.now} ns")
+        finally:
+            marker.wanted = False
+        self._woken = False
+        return True
+
+
+@final
+class SimHost(Hypercalls):
+    """A world of its own.  Make one, give it to kernels, and use clients as ever."""
+
+    def __init__(self, seed: int = 0, epoch: int = EPOCH) -> None:
+        super().__init__()
+        self._epoch: int = epoch
+        self._random: Random = Random(seed)
+        self._events: list[tuple[int, int, Event]] = []
+        self._order: int = 0
+        self._frames: DeliveryQueue = DeliveryQueue()
+        self._deferred: list[Task] = []
+        self._tasks: list[Task] = []
+        """Tasks of users whose time has come."""
+        self._scheduled: bool = False
+        self._charged: Duration = 0
+        self.parkers: ParkerSource | None = None
+        """Who makes parkers instead, where several synchronous callers share the world."""
+        self.switches: SwitchBoard = SwitchBoard(self)
+        self.console: bytearray = bytearray()
+        """What kernels wrote to their console."""
+
+    # Hypercalls ----------------------------------------------------------------------------------------
+
+    def wall(self) -> int:
+        return self._epoch + self.now
+
+    def random(self, size: int) -> bytes:
+        return self._random.randbytes(size)
+
+    def alarm(self, target: AlarmTarget) -> Alarm:
+        return _SimAlarm(self, target)
+
+    def post(self, receiver: Receiver, frame: Frame, delay: Duration = 0) -> None:
+        if delay <= 0:
+            self._frames.add(receiver, frame)
+        else:
+            self.add_event(self.now + delay, _Delivery(receiver, frame))
+
+    def console_write(self, data: bytes) -> None:
+        self.console += data
+
+    def schedule(self) -> None:
+        if self._scheduled:
+            raise RuntimeError("schedule() by a caller that holds the schedule")
+        self._scheduled = True
+
+    def unschedule(self) -> None:
+        if not self._scheduled:
+            raise RuntimeError("unschedule() by a caller that does not hold the schedule")
+        self._scheduled = False
+
+    def assert_unscheduled(self, what: str) -> None:
+        if self._scheduled:
+            raise RuntimeError(f"{what} may block, and was called on the schedule")
+
+    def enter(self) -> None:
+        if self._scheduled:
+            raise RuntimeError("enter() by a caller that holds the schedule")
+        self._scheduled = True
+
+    def leave(self) -> None:
+        if not self._scheduled:
+            raise RuntimeError("leave() by a caller that does not hold the schedule")
+        try:
+            if self._frames.waiting() or self._deferred or (self._events and self._events[0][0] <= self.now):
+                self._run_kernels()
+            if self._charged:
+                until = self.now + self._charged
+                self._charged = 0
+                self.parker().park(until)
+        finally:
+            self._scheduled = False
+
+    def parker(self) -> Parker:
+        if self.parkers is not None:
+            return self.parkers.make()
+        return SimParker(self)
+
+    # For drivers of the simulation ---------------------------------------------------------------------
+
+    def charge(self, duration: Duration) -> None:
+        """Make the present system call take `duration` longer: its `leave` comes back only then.  For simulated block
+        devices, whose calls return at once."""
+        self._charged += duration
+
+    def defer(self, task: Task) -> None:
+        """Run `task` on the schedule at the end of the present entry."""
+        self._deferred.append(task)
+
+    def at(self, when: Instant, task: Task) -> None:
+        """Run `task` off the schedule at `when` (now, if that is past), when kernels have nothing left to do then."""
+        if when <= self.now:
+            self._tasks.append(task)
+        else:
+            self.add_event(when, _Run(task))
+
+    def add_event(self, when: Instant, event: Event) -> None:
+        """Queue `event`; after all that are queued for the same instant."""
+        self._order += 1
+        heappush(self._events, (when, self._order, event))
+
+    def next_event(self) -> Instant:
+        """When something happens next; FOREVER if nothing will."""
+        if self._tasks or self._frames.waiting() or self._deferred:
+            return self.now
+        events = self._events
+        while events and not events[0][2].live(events[0][0]):
+            heappop(events)
+        return max(events[0][0], self.now) if events else FOREVER
+
+    def step(self) -> bool:
+        """Let the next thing happen, moving time if it must; False if nothing is left.  Called on the schedule."""
+        when = self.next_event()
+        if when == FOREVER:
+            return False
+        self.now = when
+        self._run_kernels()
+        if self._tasks:
+            task = self._tasks.pop(0)
+            self._scheduled = False
+            try:
+                task.run(self.now)
+            finally:
+                self._scheduled = True
+        return True
+
+    def run(self, until: Instant = FOREVER) -> None:
+        """Let everything happen up to `until`, where time then stands.  Called off the schedule."""
+        self.enter()
+        try:
+            while self.next_event() <= until and self.step():
+                pass
+            if until < FOREVER:
+                self.now = max(self.now, until)
+        finally:
+            self._scheduled = False
+
+    def _run_kernels(self) -> None:
+        """Everything that kernels have to do at this instant, and what that leads to at this instant."""
+        now = self.now
+        events = self._events
+        frames = self._frames
+        while True:
+            if events and events[0][0] <= now:
+                when, _, event = heappop(events)
+                if isinstance(event, _Delivery):
+                    frames.add(event.receiver, event.frame)
+                elif isinstance(event, _Ring):
+                    if event.alarm.deadline == when:
+                        frames.drain(now)
+                        event.alarm.deadline = FOREVER
+                        event.alarm.target.on_alarm(now)
+                elif isinstance(event, _Run):
+                    self._tasks.append(event.task)
+            elif frames.waiting():
+                frames.drain(now)
+            elif self._deferred:
+                tasks = self._deferred
+                self._deferred = []
+                for task in tasks:
+                    task.run(now)
+            else:
+                return
