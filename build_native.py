@@ -8,8 +8,8 @@
 * `native`: compiled, or the build fails.
 
 The decision falls here, before anything is built, so that a pure wheel is tagged as one and asks for neither mypy at
-build time nor librt at run time. There is no `prepare_metadata_for_build_wheel` on purpose: the metadata depends on how the
-build went. `RUMPKIT_BUILD_JOBS` sets how many compilers run at once (default: one a CPU), `RUMPKIT_BUILD_OPT` the
+build time nor librt at run time. There is no `prepare_metadata_for_build_wheel` on purpose: the metadata depends on how
+the build went. `RUMPKIT_BUILD_JOBS` sets how many compilers run at once (default: one a CPU), `RUMPKIT_BUILD_OPT` the
 optimization level (default 2).
 
 An editable install is always pure: shared libraries in `src` would shadow later edits.
@@ -24,35 +24,32 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from setuptools import Extension, build_meta
 
-Wish = Literal["auto", "pure", "native"]
+WISHES = ("auto", "pure", "native")
 
 ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT / "src"
 HOT_LIST = ROOT / "hot_modules.txt"
 BUILD = ROOT / "build"
 
-MYPY = "mypy==2.4.1"
-"""The one compiler version that is built and tested with; `dev` in pyproject.toml names the same."""
-
-RUNTIME = ["msgspec>=0.19", "mypy_extensions>=1.0", "rich>=13"]
-RUNTIME_NATIVE = ["librt>=0.16,<1"]
-"""What compiled code imports beyond that: the byte helpers behind `rumpkit.net.wire`, of the version that mypyc compiled against."""
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+DEPENDENCIES = PROJECT["tool"]["rumpkit"]["dependencies"]
 
 
 class BuildError(Exception):
     """The native form cannot be built; the message is one line for the person who builds."""
 
 
-def wish() -> Wish:
+def wish() -> str:
     """Return what RUMPKIT_BUILD asks for."""
     value = os.environ.get("RUMPKIT_BUILD", "auto")
-    if value == "auto" or value == "pure" or value == "native":
+    if value in WISHES:
         return value
     raise SystemExit(f"rumpkit: RUMPKIT_BUILD={value!r} is not one of auto, pure, native")
 
@@ -84,7 +81,8 @@ def hot_files() -> list[str]:
 
 def why_no_compiler() -> str | None:
     """Compile and link an empty extension module; return None if that works, else the reason why not, as one line."""
-    from setuptools._distutils import ccompiler, sysconfig as dist_sysconfig
+    from setuptools._distutils import ccompiler
+    from setuptools._distutils import sysconfig as dist_sysconfig
     from setuptools._distutils.errors import CCompilerError, DistutilsError
 
     compiler = ccompiler.new_compiler()
@@ -165,15 +163,19 @@ def setup_arguments() -> dict[str, Any]:
     # Not in src: there the egg-info would be found as a second installed rumpkit when PYTHONPATH names src.
     options: dict[str, dict[str, Any]] = {"egg_info": {"egg_base": BUILD.name}}
     if not _native:
-        return {"install_requires": RUNTIME, "options": options}
+        return {"install_requires": DEPENDENCIES["both"], "options": options}
     options["build_ext"] = {"parallel": jobs()}
-    return {"install_requires": RUNTIME + RUNTIME_NATIVE, "ext_modules": extensions(), "options": options}
+    return {
+        "install_requires": DEPENDENCIES["both"] + DEPENDENCIES["native"],
+        "ext_modules": extensions(),
+        "options": options,
+    }
 
 
 def _sweep(native: bool) -> None:
     """Remove what an earlier build left in build/lib*, which setuptools would pack along.
 
-    A native build keeps shared libraries of modules that are still hot: those that are up to date need not be compiled again.
+    A native build keeps shared libraries of modules that are still hot: what is up to date need not be compiled again.
     """
     keep: set[str] = set()
     if native:
@@ -217,7 +219,7 @@ def _build(native: bool, directory: str, settings: Any) -> str:
     global _native
     _native = native
     _sweep(native)
-    return build_meta.build_wheel(directory, settings)
+    return str(build_meta.build_wheel(directory, settings))
 
 
 def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
@@ -235,16 +237,21 @@ def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_dire
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    """PEP 517: ask for mypy only if it will be used."""
+    """PEP 517: ask for mypy, and for what the sources import that it reads, only if it will be used."""
     native = wish() == "native" or (wish() == "auto" and why_no_compiler() is None)
-    return [MYPY, *RUNTIME_NATIVE] if native else []
+    if not native:
+        return []
+    mypy = [name for name in PROJECT["project"]["optional-dependencies"]["dev"] if name.startswith("mypy==")]
+    return [*mypy, *DEPENDENCIES["both"], *DEPENDENCIES["native"]]
 
 
 def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
     """PEP 517: pack the sources."""
-    return build_meta.build_sdist(sdist_directory, config_settings)
+    with _lock():
+        return str(build_meta.build_sdist(sdist_directory, config_settings))
 
 
 def build_editable(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
     """PEP 660: an editable install, always pure."""
-    return build_meta.build_editable(wheel_directory, config_settings)
+    with _lock():
+        return str(build_meta.build_editable(wheel_directory, config_settings))

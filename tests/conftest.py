@@ -5,9 +5,9 @@ A test says what it needs of the machine, and is skipped by that name where it i
     @pytest.mark.needs("nginx", "tap", "root")
     def test_nginx_over_a_tap(): ...
 
-A name is a resource of `tests/house/resources.py` (root, tap, netns, userns, seccomp, fuse, kvm, ipv6, compiler, native, ...) or else
-a program on the PATH. The run ends with a list of what was missing and how many tests that cost. This file is also loaded under
-Pyodide, where most of that is missing.
+A name is a resource of `tests/house/resources.py` (root, tap, netns, userns, seccomp, fuse, ipv6, native, ...) or else
+a program on the PATH. The run ends with a list of what was missing and how many tests that cost. This file is also
+loaded under Pyodide, where most of that is missing.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"left for make test-all: {_tests(long)} marked long")
     tally = os.environ.get("RUMPKIT_TEST_TALLY")
     if tally:
-        counts = {key: len(stats.get(key, [])) for key in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")}
+        counts = {
+            key: len(stats.get(key, [])) for key in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+        }
         Path(tally).write_text(json.dumps({"counts": counts, "missing": missing, "long": long}))
 
 

@@ -4,8 +4,8 @@
     python3 tools/environment.py dev        # the tools of the `dev` extra, for make lint
     python3 tools/environment.py test       # both
 
-A step is done again when the content of what it depends on has changed; the stamps in `.venv` hold the digests. This file runs
-on the machine's own Python before anything is installed: it needs the standard library only.
+A step is done again when the content of what it depends on has changed; the stamps in `.venv` hold the digests. This
+file runs on the machine's own Python before anything is installed: it needs the standard library only.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def main(arguments: list[str]) -> int:
             if what in ("runtime", "test"):
                 ensure_installed()
         except subprocess.CalledProcessError as error:
-            print(f"rumpkit: this failed with status {error.returncode}: {' '.join(map(str, error.cmd))}", file=sys.stderr)
+            print(
+                f"rumpkit: this failed with status {error.returncode}: {' '.join(map(str, error.cmd))}", file=sys.stderr
+            )
             return 1
     return 0
 
@@ -93,9 +95,10 @@ def ensure_dev() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    wanted = project["project"]["optional-dependencies"]["dev"] + project["build-system"]["requires"]
+    tools = project["project"]["optional-dependencies"]["dev"] + project["build-system"]["requires"]
+    runtime = project["tool"]["rumpkit"]["dependencies"]  # mypy reads what the sources import
     _say("installing the tools of the dev extra")
-    _pip("install", "--quiet", *wanted)
+    _pip("install", "--quiet", *tools, *runtime["both"], *runtime["native"])
     _stamp("dev", digest)
 
 

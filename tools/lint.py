@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 
-CHECKERS = {
+CHECKERS: dict[str, list[str | Path]] = {
     "ruff check": [BIN / "ruff", "check", "."],
     "ruff format (make format mends it)": [BIN / "ruff", "format", "--check", "."],
     "mypy": [BIN / "mypy"],

@@ -64,7 +64,6 @@ def install_packages() -> None:
         _say(f"not installed (needs root and apt-get): {' '.join(missing)}; tests that need them are skipped by name")
         return
     _say(f"installing {' '.join(missing)}")
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     # A server that a package brings must not start on this machine because of our tests.
     policy = Path("/usr/sbin/policy-rc.d")
     guard = not policy.exists()
@@ -72,16 +71,31 @@ def install_packages() -> None:
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
     try:
-        log = open(CACHE / "apt.log", "w") if CACHE.is_dir() or not CACHE.mkdir() else None
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
-        subprocess.run(["apt-get", "update", "-q"], stdout=log, stderr=log, env=environment)
-        if subprocess.run([*install, *missing], stdout=log, stderr=log, env=environment).returncode != 0:
-            for name in missing:  # one by one, so that one package unknown here does not cost the others
-                if subprocess.run([*install, name], stdout=log, stderr=log, env=environment).returncode != 0:
-                    _say(f"could not install {name} (see .cache/apt.log)")
+        _apt_get(missing)
     finally:
         if guard:
             policy.unlink()
+
+
+def _apt_get(packages: list[str]) -> None:
+    """Install the packages: all at once, or else one by one, so that one unknown here does not cost the others."""
+    CACHE.mkdir(exist_ok=True)
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    with open(CACHE / "apt.log", "w") as log:
+
+        def run(command: list[str]) -> bool:
+            return (
+                subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment).returncode
+                == 0
+            )
+
+        run(["apt-get", "update", "-q"])
+        if run([*install, *packages]):
+            return
+        for name in packages:
+            if not run([*install, name]):
+                _say(f"could not install {name} (see .cache/apt.log)")
 
 
 class Runs:
@@ -117,7 +131,9 @@ class Runs:
         if found != "native":
             reason = self._why_pure()
             if reason is None:
-                self._fail("compiled", "a C compiler is there, but the installed form is not native: see .cache/build.log")
+                self._fail(
+                    "compiled", "a C compiler is there, but the installed form is not native: see .cache/build.log"
+                )
                 return
             self._skip("compiled", f"{reason}; the installed pure wheel is tested instead")
         self._pytest("compiled" if found == "native" else "installed", {"RUMPKIT_EXPECT_FORM": found or "native"}, [])
@@ -127,7 +143,7 @@ class Runs:
         absent = [name for name in ("node", "npm") if shutil.which(name) is None]
         if absent:
             self._skip("pyodide", f"missing: {', '.join(absent)}")
-            self.missing.update({name: 1 for name in absent})
+            self.missing.update(absent)
             return
         folders = [f"tests/{name}" for name in KERNEL if (ROOT / "tests" / name).is_dir()]
         if not folders:
@@ -201,8 +217,8 @@ class Runs:
         packages: dict[str, Counter[str]] = {}
         for name, file in files.items():
             parts = Path(name).parts
-            package = parts[parts.index("rumpkit") + 1 :]
-            counts = packages.setdefault(package[0] if len(package) > 1 else "(top)", Counter())
+            inside = parts[parts.index("rumpkit") + 1 :]
+            counts = packages.setdefault(inside[0] if len(inside) > 1 else "(top)", Counter())
             counts.update({key: value for key, value in file["summary"].items() if isinstance(value, int)})
             counts["files"] += 1
         total: Counter[str] = Counter()
@@ -213,7 +229,9 @@ class Runs:
             reached = counts["covered_lines"] + counts["covered_branches"]
             all_ = counts["num_statements"] + counts["num_branches"]
             percent = 100 * reached / all_ if all_ else 100
-            print(f"{package:12}{counts['files']:7}{counts['num_statements']:8}{counts['missing_lines']:8}{percent:8.1f}%")
+            print(
+                f"{package:12}{counts['files']:7}{counts['num_statements']:8}{counts['missing_lines']:8}{percent:8.1f}%"
+            )
         print("line by line: .cache/coverage/index.html")
         self.lines.append(f"{'coverage:':14}{percent:.1f}% of lines and branches, interpreted")
 

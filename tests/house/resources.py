@@ -1,7 +1,7 @@
 """What a test may need of the machine, and whether it is there.
 
-`why_missing(name)` returns None if it is there, else the reason why not ("" for a program that is not installed). Each is
-tried for real and once a run: that /dev/net/tun exists says nothing about whether a TAP can be made.
+`why_missing(name)` returns None if it is there, else the reason why not ("" for a program that is not installed). Each
+is tried for real and once a run: that /dev/net/tun exists says nothing about whether a TAP can be made.
 
 `RUMPKIT_TEST_WITHOUT="nginx tap"` makes resources missing, to see what a lesser machine would run.
 """
