@@ -114,7 +114,7 @@ class Runs:
         data = CACHE / "coverage.json"
         data.unlink(missing_ok=True)
         environment["COVERAGE_FILE"] = str(CACHE / "coverage.data")
-        cover = ["--cov=rumpkit", f"--cov-report=json:{data}", "--cov-report=html:" + str(CACHE / "coverage")]
+        cover = ["--cov=src/rumpkit", f"--cov-report=json:{data}", "--cov-report=html:" + str(CACHE / "coverage")]
         self._pytest("interpreted", environment, cover)
         if data.is_file():
             self._print_coverage(json.loads(data.read_text("utf-8")))
