@@ -7,7 +7,7 @@
 Positions are within the bytes and values within the field's width; the caller has seen to both.
 """
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from mypy_extensions import i64, u8
 
@@ -16,28 +16,26 @@ from ..._form import COMPILED
 if COMPILED or TYPE_CHECKING:
     from librt.strings import BytesWriter
 
-    Copy: TypeAlias = BytesWriter
-
-    def edit(data: bytes) -> Copy:
+    def edit(data: bytes) -> BytesWriter:
         """A copy of `data` to write into."""
         copy = BytesWriter()
         copy.write(data)
         return copy
 
-    def edited(copy: Copy) -> bytes:
+    def edited(copy: BytesWriter) -> bytes:
         """The bytes again; the copy is not written to any more."""
         return copy.getvalue()
 
-    def put_u8(copy: Copy, at: i64, value: i64) -> None:
+    def put_u8(copy: BytesWriter, at: i64, value: i64) -> None:
         """Write an 8-bit field."""
         copy[at] = u8(value)
 
-    def put_u16(copy: Copy, at: i64, value: i64) -> None:
+    def put_u16(copy: BytesWriter, at: i64, value: i64) -> None:
         """Write a big-endian 16-bit field."""
         copy[at] = u8(value >> 8)
         copy[at + 1] = u8(value)
 
-    def put_u32(copy: Copy, at: i64, value: i64) -> None:
+    def put_u32(copy: BytesWriter, at: i64, value: i64) -> None:
         """Write a big-endian 32-bit field."""
         copy[at] = u8(value >> 24)
         copy[at + 1] = u8(value >> 16)
@@ -45,7 +43,6 @@ if COMPILED or TYPE_CHECKING:
         copy[at + 3] = u8(value)
 
 else:
-    Copy: TypeAlias = bytearray
     edit = bytearray
     edited = bytes
 
