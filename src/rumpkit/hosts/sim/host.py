@@ -14,7 +14,6 @@ Theory of operation:
 There are no threads in here; `rumpkit.lab` puts its own parkers in (`parkers`) to run several synchronous callers.
 """
 
-from heapq import heappop, heappush
 from random import Random
 from typing import Final, final
 
@@ -24,7 +23,7 @@ from ...hyper.calls import Alarm, AlarmTarget, Hypercalls, Parker
 from ...hyper.frame import Frame
 from ...hyper.link import Receiver
 from ...hyper.time import FOREVER, SECOND, Duration, Instant
-from ..delivery import DeliveryQueue
+from ..agenda import Agenda, AgendaAlarm, Arrival, Event, Start
 from ..switch import SwitchBoard
 from ..task import Task
 
@@ -32,30 +31,8 @@ EPOCH: Final = 1_000_000_000 * SECOND
 """What `wall` says at instant 0, unless told otherwise: 2001-09-09 01:46:40 UTC."""
 
 
-class Deadlock(RuntimeError):
+class Deadlock(Exception):
     """Somebody waits for what can no longer happen: no event is left in the simulation."""
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Event:
-    """Something that happens at an instant."""
-
-    def live(self, when: Instant) -> bool:
-        """Whether the entry for `when` still counts.  Dead ones are dropped and do not move time."""
-        return True
-
-
-@final
-class _Delivery(Event):
-    def __init__(self, receiver: Receiver, frame: Frame) -> None:
-        self.receiver: Receiver = receiver
-        self.frame: Frame = frame
-
-
-@final
-class _Run(Event):
-    def __init__(self, task: Task) -> None:
-        self.task: Task = task
 
 
 @final
@@ -67,34 +44,6 @@ class _Deadline(Event):
 
     def live(self, when: Instant) -> bool:
         return self.wanted
-
-
-@final
-class _SimAlarm(Alarm):
-    def __init__(self, host: "SimHost", target: AlarmTarget) -> None:
-        self.host: SimHost = host
-        self.target: AlarmTarget = target
-        self.deadline: Instant = FOREVER
-
-    def set(self, deadline: Instant) -> None:
-        if deadline == self.deadline:
-            return
-        deadline = max(deadline, self.host.now) if deadline < FOREVER else FOREVER
-        self.deadline = deadline
-        if deadline < FOREVER:
-            self.host.add_event(deadline, _Ring(self))
-
-    def close(self) -> None:
-        self.deadline = FOREVER
-
-
-@final
-class _Ring(Event):
-    def __init__(self, alarm: _SimAlarm) -> None:
-        self.alarm: _SimAlarm = alarm
-
-    def live(self, when: Instant) -> bool:
-        return self.alarm.deadline == when
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -142,12 +91,7 @@ class SimHost(Hypercalls):
         super().__init__()
         self._epoch: int = epoch
         self._random: Random = Random(seed)
-        self._events: list[tuple[int, int, Event]] = []
-        self._order: int = 0
-        self._frames: DeliveryQueue = DeliveryQueue()
-        self._deferred: list[Task] = []
-        self._tasks: list[Task] = []
-        """Tasks of users whose time has come."""
+        self._agenda: Agenda = Agenda()
         self._scheduled: bool = False
         self._charged: Duration = 0
         self.parkers: ParkerSource | None = None
@@ -165,13 +109,13 @@ class SimHost(Hypercalls):
         return self._random.randbytes(size)
 
     def alarm(self, target: AlarmTarget) -> Alarm:
-        return _SimAlarm(self, target)
+        return AgendaAlarm(self._agenda, target)
 
     def post(self, receiver: Receiver, frame: Frame, delay: Duration = 0) -> None:
         if delay <= 0:
-            self._frames.add(receiver, frame)
+            self._agenda.post(receiver, frame)
         else:
-            self.add_event(self.now + delay, _Delivery(receiver, frame))
+            self._agenda.add(self.now + delay, Arrival(receiver, frame))
 
     def console_write(self, data: bytes) -> None:
         self.console += data
@@ -199,8 +143,7 @@ class SimHost(Hypercalls):
         if not self._scheduled:
             raise RuntimeError("leave() by a caller that does not hold the schedule")
         try:
-            if self._frames.waiting() or self._deferred or (self._events and self._events[0][0] <= self.now):
-                self._run_kernels()
+            self._agenda.run(self.now)
             if self._charged:
                 until = self.now + self._charged
                 self._charged = 0
@@ -222,28 +165,26 @@ class SimHost(Hypercalls):
 
     def defer(self, task: Task) -> None:
         """Run `task` on the schedule at the end of the present entry."""
-        self._deferred.append(task)
+        self._agenda.defer(task)
 
     def at(self, when: Instant, task: Task) -> None:
         """Run `task` off the schedule at `when` (now, if that is past), when kernels have nothing left to do then."""
         if when <= self.now:
-            self._tasks.append(task)
+            self._agenda.ready.append(task)
         else:
-            self.add_event(when, _Run(task))
+            self._agenda.add(when, Start(task))
 
     def add_event(self, when: Instant, event: Event) -> None:
         """Queue `event`; after all that are queued for the same instant."""
-        self._order += 1
-        heappush(self._events, (when, self._order, event))
+        self._agenda.add(when, event)
 
     def next_event(self) -> Instant:
         """When something happens next; FOREVER if nothing will."""
-        if self._tasks or self._frames.waiting() or self._deferred:
+        agenda = self._agenda
+        if agenda.ready or agenda.busy():
             return self.now
-        events = self._events
-        while events and not events[0][2].live(events[0][0]):
-            heappop(events)
-        return max(events[0][0], self.now) if events else FOREVER
+        when = agenda.next_live()
+        return max(when, self.now) if when < FOREVER else FOREVER
 
     def step(self) -> bool:
         """Let the next thing happen, moving time if it must; False if nothing is left.  Called on the schedule."""
@@ -251,9 +192,10 @@ class SimHost(Hypercalls):
         if when == FOREVER:
             return False
         self.now = when
-        self._run_kernels()
-        if self._tasks:
-            task = self._tasks.pop(0)
+        agenda = self._agenda
+        agenda.run(when)
+        if agenda.ready:
+            task = agenda.ready.pop(0)
             self._scheduled = False
             try:
                 task.run(self.now)
@@ -271,30 +213,3 @@ class SimHost(Hypercalls):
                 self.now = max(self.now, until)
         finally:
             self._scheduled = False
-
-    def _run_kernels(self) -> None:
-        """Everything that kernels have to do at this instant, and what that leads to at this instant."""
-        now = self.now
-        events = self._events
-        frames = self._frames
-        while True:
-            if events and events[0][0] <= now:
-                when, _, event = heappop(events)
-                if isinstance(event, _Delivery):
-                    frames.add(event.receiver, event.frame)
-                elif isinstance(event, _Ring):
-                    if event.alarm.deadline == when:
-                        frames.drain(now)
-                        event.alarm.deadline = FOREVER
-                        event.alarm.target.on_alarm(now)
-                elif isinstance(event, _Run):
-                    self._tasks.append(event.task)
-            elif frames.waiting():
-                frames.drain(now)
-            elif self._deferred:
-                tasks = self._deferred
-                self._deferred = []
-                for task in tasks:
-                    task.run(now)
-            else:
-                return
