@@ -29,6 +29,10 @@ class InterfaceSpec:
     gateway: str = ""
     forward: list[str] = field(default_factory=list)
     """For "user": "HOSTADDR:PORT -> PORT", with "/udp" behind it for datagrams."""
+    host_loopback: bool = True
+    """For "user": whether 10.0.2.2 (the gateway's address) reaches the host's 127.0.0.1."""
+    dns: list[str] = field(default_factory=list)
+    """For "user": name servers that 10.0.2.3 asks, "ADDRESS" or "ADDRESS:PORT". Default: the host's."""
     mac: str = ""
     mtu: int = 0
     offload: bool = True
@@ -52,8 +56,14 @@ class RunSpec:
     """[[run]]: an unmodified program on the kernel."""
 
     command: list[str]
+    """The program and its arguments; ${here} is the config's folder, ${tmp} a private one that is removed after."""
     env: dict[str, str] = field(default_factory=dict)
+    """Added to the environment."""
     cwd: str = ""
+    """Default: where `rump` was started; relative to the config's folder."""
+    main: bool = False
+    """When this program ends the others are stopped, and its exit status is the run's.  Without one, the run lasts
+    until all have ended."""
 
 
 @dataclass(slots=True)
