@@ -7,6 +7,7 @@ modules behind them are imported when the component is built and not before::
     @component("tcp", faction="net")
     def tcp(kernel: RumpKernel, ip: Ip) -> Tcp:
         from .transport.tcp.layer import Tcp
+
         return Tcp(kernel, ip)
 
 `X | None` marks a need as optional: it is met if something selected provides X.
@@ -55,13 +56,18 @@ def component(name: str, *, faction: str) -> Callable[[Factory], Factory]:
 
     def register(factory: Factory) -> Factory:
         annotations = dict(factory.__annotations__)
-        provides = annotations.pop("return")
-        needs = tuple(_need(parameter, text) for parameter, text in annotations.items())
+        provides = _text(annotations.pop("return"))
+        needs = tuple(_need(parameter, _text(annotation)) for parameter, annotation in annotations.items())
         summary = (factory.__doc__ or "").strip().partition("\n")[0]
         _registry[name] = Component(name, faction, provides, needs, factory, summary)
         return factory
 
     return register
+
+
+def _text(annotation: object) -> str:
+    """The annotation as written, whether quoted, postponed, both, or a class."""
+    return annotation.strip("'\"") if isinstance(annotation, str) else str(getattr(annotation, "__name__", annotation))
 
 
 def _need(parameter: str, annotation: str) -> Need:

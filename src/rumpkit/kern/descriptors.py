@@ -17,6 +17,10 @@ class DescriptorTable:
         """RLIMIT_NOFILE: numbers are below it."""
         self._files: list[OpenFile | None] = []
         self._free: list[int] = []
+        """Heap of numbers that are free, and of some that `replace` or a minimum took since."""
+        self._heaped: set[int] = set()
+        """What is in the heap, so that nothing is in there twice."""
+        self._used: int = 0
         self._close_on_exec: set[int] = set()
 
     def get(self, fd: int) -> OpenFile:
@@ -27,6 +31,16 @@ class DescriptorTable:
             if file is not None:
                 return file
         raise error(EBADF)
+
+    def lookup(self, fd: int) -> OpenFile | None:
+        """The file behind `fd`, or None."""
+        files = self._files
+        return files[fd] if 0 <= fd < len(files) else None
+
+    def check_room(self, count: int = 1) -> None:
+        """Raise EMFILE unless `count` more files have a number below the limit, for calls that must not fail late."""
+        if self._used + count > self.limit:
+            raise error(EMFILE)
 
     def install(self, file: OpenFile, close_on_exec: bool = False, minimum: int = 0) -> int:
         """Give `file` the lowest free number that is at least `minimum`.  Raises EMFILE, EINVAL."""
@@ -47,8 +61,10 @@ class DescriptorTable:
         """Free `fd`.  Raises EBADF."""
         file = self.get(fd)
         self._files[fd] = None
-        self._close_on_exec.discard(fd)
-        heappush(self._free, fd)
+        self._used -= 1
+        if self._close_on_exec:
+            self._close_on_exec.discard(fd)
+        self._add_free(fd)
         file.release(now)
 
     def close_all(self, now: Instant) -> None:
@@ -79,6 +95,8 @@ class DescriptorTable:
         other = DescriptorTable(self.limit)
         other._files = list(self._files)
         other._free = list(self._free)
+        other._heaped = set(self._heaped)
+        other._used = self._used
         other._close_on_exec = set(self._close_on_exec)
         for file in self._files:
             if file is not None:
@@ -90,29 +108,33 @@ class DescriptorTable:
         return [fd for fd, file in enumerate(self._files) if file is not None]
 
     def _put(self, fd: int, file: OpenFile, close_on_exec: bool) -> None:
-        while fd >= len(self._files):
-            if fd > len(self._files):
-                heappush(self._free, len(self._files))
-            self._files.append(None)
+        files = self._files
+        while fd >= len(files):
+            if fd > len(files):
+                self._add_free(len(files))
+            files.append(None)
         file.hold()
-        self._files[fd] = file
+        if files[fd] is None:
+            self._used += 1
+        files[fd] = file
         if close_on_exec:
             self._close_on_exec.add(fd)
-        else:
+        elif self._close_on_exec:
             self._close_on_exec.discard(fd)
 
+    def _add_free(self, fd: int) -> None:
+        if fd not in self._heaped:
+            self._heaped.add(fd)
+            heappush(self._free, fd)
+
     def _lowest(self, minimum: int) -> int:
-        """The free numbers are a heap whose entries may be stale (dup2 took the number): skip those."""
+        """The free numbers are a heap whose entries may be stale (dup2 took the number): those are dropped here.
+        The entry of the number that is returned stays, and is stale once the number is taken."""
         if not 0 <= minimum < self.limit:
             raise error(EINVAL)
         files = self._files
-        free = self._free
         if minimum == 0:
-            while free:
-                fd = heappop(free)
-                if files[fd] is None:
-                    return fd
-            fd = len(files)
+            fd = self._lowest_free()
         else:
             fd = minimum
             while fd < len(files) and files[fd] is not None:
@@ -120,3 +142,11 @@ class DescriptorTable:
         if fd >= self.limit:
             raise error(EMFILE)
         return fd
+
+    def _lowest_free(self) -> int:
+        free = self._free
+        while free:
+            if self._files[free[0]] is None:
+                return free[0]
+            self._heaped.discard(heappop(free))
+        return len(self._files)

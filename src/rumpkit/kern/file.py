@@ -7,7 +7,7 @@ sockets in `net`, files and devices in `vfs`.
 
 from mypy_extensions import mypyc_attr
 
-from ..hyper.time import Instant
+from ..hyper.time import Duration, Instant
 from .abi.errno import EBADF, EINVAL, ENOTTY, ESPIPE, error
 from .abi.fcntl import O_ACCMODE, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY
 from .wait import Blocked, WaitQueue
@@ -53,6 +53,10 @@ class OpenFile:
             self.close(now)
             self.queue.wake_all()
 
+    def closed(self) -> bool:
+        """Whether the last reference has gone, for those who waited on this file."""
+        return self.references <= 0
+
     # What kinds of files override -----------------------------------------------------------------------
 
     def close(self, now: Instant) -> None:
@@ -65,8 +69,12 @@ class OpenFile:
 
     def write(self, data: bytes, now: Instant) -> int | Blocked:
         """Write `data`, returning how much was taken (POSIX write).  Blocked when a blocking caller has to wait
-        for the rest: `progress` then says how much went."""
+        for the rest: `progress` then says how much went, and `write_part` takes the rest."""
         raise error(EINVAL)
+
+    def write_part(self, data: bytes, start: int, now: Instant) -> int | Blocked:
+        """Go on with a write that blocked: take some of `data[start:]`, or Blocked if there is no room at all."""
+        return self.write(data[start:], now)
 
     def pread(self, size: int, offset: int, now: Instant) -> bytes:
         """As read at `offset`, leaving the file's own offset alone."""
@@ -82,6 +90,19 @@ class OpenFile:
 
     def poll(self) -> int:
         """Which POLL* bits hold now."""
+        return 0
+
+    def pollable(self) -> bool:
+        """Whether waiting for readiness means anything; epoll refuses other files (EPERM), as Linux does for
+        regular files and directories."""
+        return True
+
+    def read_timeout(self) -> Duration:
+        """How long a read may wait (SO_RCVTIMEO), in nanoseconds; 0 for ever."""
+        return 0
+
+    def write_timeout(self) -> Duration:
+        """How long a write may wait (SO_SNDTIMEO), in nanoseconds; 0 for ever."""
         return 0
 
     def ioctl(self, request: int, argument: bytes) -> bytes:

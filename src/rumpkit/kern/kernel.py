@@ -1,10 +1,11 @@
 """A rump kernel: the components that a config selected, around one set of timers, counters and processes."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from ..hyper.calls import Hypercalls
-from .abi.errno import EAGAIN, error
+from . import components as _components
+from .abi.errno import EAGAIN, EINVAL, error
 from .component import Component
 from .counters import CounterRegistry
 from .descriptors import DescriptorTable
@@ -15,7 +16,7 @@ from .sysctl import Sysctl, SysctlRegistry
 from .timer import TimerQueue
 from .trace import Trace
 
-HOST_NAME_MAX = 64
+HOST_NAME_MAX: Final = 64
 
 
 @final
@@ -26,12 +27,16 @@ class KernelSettings:
         self.max_processes: int = 32768
         self.max_open_files: int = 1024
         self.pipe_size: int = 65536
+        self.pipe_max_size: int = 1 << 20
+        self.max_watches: int = 1 << 20
 
 
 KERNEL_SYSCTLS: tuple[Sysctl, ...] = (
     Sysctl("max_processes", 1, 4194304, "processes that may exist at once"),
     Sysctl("max_open_files", 3, 1 << 20, "descriptors of a new process (RLIMIT_NOFILE)"),
     Sysctl("pipe_size", 4096, 1 << 30, "bytes that a new pipe holds"),
+    Sysctl("pipe_max_size", 4096, 1 << 30, "bytes up to which users other than root may enlarge a pipe"),
+    Sysctl("max_watches", 1, 1 << 30, "files that one epoll set may watch"),
 )
 
 
@@ -63,7 +68,7 @@ class RumpKernel:
         self._last_pid: int = 0
         self._services: dict[str, object] = {"RumpKernel": self, "Hypercalls": hyper}
         self.built: list[Built] = []
-        for step in plan(components, ("RumpKernel", "Hypercalls")):
+        for step in plan((*_components.BASE, *components), ("RumpKernel", "Hypercalls")):
             arguments = {parameter: self._services[interface] for parameter, interface in step.arguments}
             instance = step.component.factory(**arguments)
             self._services[step.component.provides] = instance
@@ -72,6 +77,12 @@ class RumpKernel:
     def service(self, interface: str) -> object | None:
         """What provides `interface` in this kernel, or None: `kernel.service("Ip")`."""
         return self._services.get(interface)
+
+    def rename(self, hostname: str) -> None:
+        """Change the host name.  Raises EINVAL where it is longer than 64 bytes."""
+        if len(hostname.encode()) > HOST_NAME_MAX:
+            raise error(EINVAL)
+        self.hostname = hostname
 
     def process(self, credentials: Credentials | None = None, parent: Process | None = None) -> Process:
         """A new process; a child of `parent` shares its open files and starts from its paths.

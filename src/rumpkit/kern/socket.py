@@ -8,6 +8,7 @@ from mypy_extensions import mypyc_attr
 from ..hyper.time import Duration, Instant
 from .abi.errno import EAFNOSUPPORT, EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, EPROTONOSUPPORT, ESOCKTNOSUPPORT, error
 from .abi.fcntl import O_RDWR
+from .abi.socket import SOCK_STREAM
 from .file import OpenFile
 from .wait import Blocked
 
@@ -68,6 +69,34 @@ class Socket(OpenFile):
         number = self.error
         self.error = 0
         return number
+
+    def read(self, size: int, now: Instant) -> bytes | Blocked:
+        """As `receive` without flags."""
+        result = self.receive(size, 0, now)
+        return result if isinstance(result, Blocked) else result.data
+
+    def write(self, data: bytes, now: Instant) -> int | Blocked:
+        """As `send` without flags, to the connected peer."""
+        taken = self.send(data, 0, 0, None, now)
+        if isinstance(taken, Blocked) or taken >= len(data) or self.kind != SOCK_STREAM:
+            return taken
+        return Blocked(self.queue, progress=taken)
+
+    def write_part(self, data: bytes, start: int, now: Instant) -> int | Blocked:
+        """As `send` of the rest."""
+        return self.send(data, start, 0, None, now)
+
+    def read_timeout(self) -> Duration:
+        """SO_RCVTIMEO."""
+        return self.receive_timeout
+
+    def write_timeout(self) -> Duration:
+        """SO_SNDTIMEO."""
+        return self.send_timeout
+
+    def accepting(self) -> bool:
+        """Whether the socket listens (SO_ACCEPTCONN)."""
+        return False
 
     def bind(self, address: SocketAddress) -> None:
         """Name the local end.  Raises EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already)."""
@@ -166,6 +195,8 @@ class StreamSocket(Socket):
 
 SocketMaker: TypeAlias = Callable[[int, int, int], Socket]
 """Makes a socket from (family, kind, protocol)."""
+PairMaker: TypeAlias = Callable[[int, int, int], tuple[Socket, Socket]]
+"""Makes two connected sockets from (family, kind, protocol)."""
 
 
 @final
@@ -174,12 +205,25 @@ class SocketFactories:
 
     def __init__(self) -> None:
         self._makers: dict[tuple[int, int, int], SocketMaker] = {}
+        self._pairs: dict[tuple[int, int], PairMaker] = {}
 
     def register(self, family: int, kind: int, protocol: int, maker: SocketMaker, default: bool = True) -> None:
         """Let `maker` make these; `default` also serves protocol 0."""
         self._makers[(family, kind, protocol)] = maker
         if default:
             self._makers.setdefault((family, kind, 0), maker)
+
+    def register_pairs(self, family: int, kind: int, maker: PairMaker) -> None:
+        """Let `maker` make connected pairs (socketpair) of this family and kind."""
+        self._pairs[(family, kind)] = maker
+
+    def make_pair(self, family: int, kind: int, protocol: int) -> tuple[Socket, Socket]:
+        """Two connected sockets.  Raises EOPNOTSUPP where the family has no pairs, and as `make`."""
+        maker = self._pairs.get((family, kind))
+        if maker is not None:
+            return maker(family, kind, protocol)
+        self.make(family, kind, protocol)
+        raise error(EOPNOTSUPP)
 
     def make(self, family: int, kind: int, protocol: int) -> Socket:
         """A new socket.  Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT."""

@@ -25,6 +25,8 @@ F_SETFD: Final = 2
 F_GETFL: Final = 3
 F_SETFL: Final = 4
 F_DUPFD_CLOEXEC: Final = 1030
+F_SETPIPE_SZ: Final = 1031
+F_GETPIPE_SZ: Final = 1032
 FD_CLOEXEC: Final = 1
 SETTABLE_FLAGS: Final = O_APPEND | O_NONBLOCK
 """What F_SETFL may change."""
@@ -34,6 +36,16 @@ SEEK_CUR: Final = 1
 SEEK_END: Final = 2
 SEEK_DATA: Final = 3
 SEEK_HOLE: Final = 4
+
+EFD_SEMAPHORE: Final = 1
+EFD_NONBLOCK: Final = O_NONBLOCK
+EFD_CLOEXEC: Final = O_CLOEXEC
+
+PIPE_BUF: Final = 4096
+"""Bytes that a pipe takes as a whole or not at all."""
+
+CLOCK_REALTIME: Final = 0
+CLOCK_MONOTONIC: Final = 1
 
 AT_FDCWD: Final = -100
 AT_SYMLINK_NOFOLLOW: Final = 0x100

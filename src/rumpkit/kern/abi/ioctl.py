@@ -1,0 +1,14 @@
+"""Requests of ioctl(2) that more than one kind of file knows, Linux x86-64 numbers."""
+
+from typing import Final
+
+TCGETS: Final = 0x5401
+SIOCOUTQ: Final = 0x5411
+"""Bytes that a socket has not got rid of yet (TIOCOUTQ on terminals): 4 bytes, little-endian."""
+TIOCGWINSZ: Final = 0x5413
+FIONREAD: Final = 0x541B
+"""Bytes that can be read without waiting: 4 bytes, little-endian."""
+FIONBIO: Final = 0x5421
+"""Set (non-zero) or clear O_NONBLOCK: 4 bytes, little-endian."""
+FIONCLEX: Final = 0x5450
+FIOCLEX: Final = 0x5451
