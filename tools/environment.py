@@ -31,7 +31,7 @@ BUILD_VARIABLES = ["RUMPKIT_BUILD", "RUMPKIT_BUILD_OPT", "CC", "CFLAGS"]
 NO_VENV = """\
 rumpkit: {python} cannot make virtual environments: its ensurepip is missing, and pip is not there either.
          On Debian and Ubuntu:  apt-get install python3-venv
-         Or name another Python:  make {target} PYTHON=/path/to/python3.11"""
+         Or name another Python:  make PYTHON=/path/to/python3.11 ..."""
 
 
 def main(arguments: list[str]) -> int:
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         return 1
     with _lock():
         try:
-            ensure_venv(what)
+            ensure_venv()
             if what in ("dev", "test"):
                 ensure_dev()
             if what in ("runtime", "test"):
@@ -72,14 +72,14 @@ def _lock() -> Iterator[None]:
         yield
 
 
-def ensure_venv(target: str) -> None:
+def ensure_venv() -> None:
     """Make `.venv` anew if there is none, or if pyproject.toml or the Python beneath has changed."""
     digest = _digest([ROOT / "pyproject.toml"], sys.version, os.path.realpath(sys.executable))
     if _is_current("venv", digest) and PYTHON.exists():
         return
     ensurepip = importlib.util.find_spec("ensurepip") is not None
     if not ensurepip and importlib.util.find_spec("pip") is None:
-        raise SystemExit(NO_VENV.format(python=sys.executable, target=target))
+        raise SystemExit(NO_VENV.format(python=sys.executable))
     _say(f"making {VENV.name} with Python {sys.version.split()[0]}")
     if VENV.exists():
         shutil.rmtree(VENV)

@@ -37,7 +37,7 @@ function install() {
   fs.rmSync(CACHE, { recursive: true, force: true });
   fs.mkdirSync(CACHE, { recursive: true });
   fs.copyFileSync(path.join(HERE, "package.json"), path.join(CACHE, "package.json"));
-  call("npm", ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: CACHE });
+  call("npm", ["install", "--no-package-lock", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"], { cwd: CACHE });
   const own = path.join(ROOT, ".venv", "bin", "python");
   call(fs.existsSync(own) ? own : "python3", [
     ...["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", path.join(CACHE, "site-packages")],
