@@ -24,6 +24,11 @@ class Route:
         """The address to resolve on the interface: the destination itself, or a gateway."""
         self.mtu: int = mtu
         """Largest packet in bytes on the path as far as it is known (interface MTU, or less by RFC 1191)."""
+        self.broadcast: bool = False
+        """Whether the destination is a broadcast address: senders must have asked for that (SO_BROADCAST)."""
+        self.fragmentable: bool = False
+        """The path's MTU is smaller than we care to use: routers may fragment what goes this way, whatever the sender
+        asked for.  The network sees to it."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -58,6 +63,12 @@ class Transport(ABC):
     def flush(self, now: Instant) -> None:
         """A batch of packets has ended."""
         return None
+
+    def sent(self, source: bytes, destination: bytes, quoted: bytes) -> bool:
+        """Whether `quoted` (as in `error`) can be of a packet that we sent: such as that there is a connection and
+        the sequence number lies in what is unacknowledged (RFC 5927 section 4.1).  ICMP about others is ignored, and
+        changes no path MTU."""
+        return True
 
     def error(self, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant) -> None:
         """ICMP reports that a packet we sent (from `source` to `destination`) failed.

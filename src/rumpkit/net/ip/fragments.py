@@ -1,0 +1,202 @@
+"""Reassembly of IPv4 datagrams (RFC 791 section 3.2, RFC 815, RFC 1122 section 3.3.2), below `ip.input`.
+
+A datagram that somebody tampers with is given up whole: fragments that overlap (but for exact duplicates), a second
+last fragment that ends elsewhere, data behind the end (the advice of RFC 5722 and RFC 8900).  What is left of a
+given-up datagram is swallowed until its time is over, so that its other fragments don't start it anew.
+"""
+
+from bisect import bisect_left
+from typing import Final, final
+
+from mypy_extensions import mypyc_attr
+
+from ...hyper.frame import Frame
+from ...hyper.time import FOREVER, SECOND, Instant
+from ...kern.timer import Timer, TimerQueue
+from ..wire.ipv4 import HEADER_SIZE, Ipv4Header, emit_ipv4_header
+from .settings import Ipv4Counters, Ipv4Settings
+
+_MAX_PAYLOAD: Final = 0xFFFF - HEADER_SIZE
+_OVERHEAD: Final = 128
+"""Bytes that a fragment takes beside its payload."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class LateDatagram:
+    """Told when a datagram's time is over before it is whole."""
+
+    def reassembly_expired(self, first: Frame, network: int, now: Instant) -> None:
+        """`first` is the first fragment, with its IP header at `network`: it is there, others are missing."""
+        raise NotImplementedError
+
+
+@final
+class Assembly(Timer):
+    """The fragments of one datagram."""
+
+    def __init__(self, owner: "Reassembly", key: bytes) -> None:
+        super().__init__()
+        self.owner: Reassembly = owner
+        self.key: bytes = key
+        self.starts: list[int] = []
+        """Where the parts begin, ascending."""
+        self.parts: list[bytes] = []
+        self.size: int = -1
+        """The payload's bytes, known from the last fragment on."""
+        self.have: int = 0
+        self.memory: int = 0
+        self.dead: bool = False
+        self.first: Frame | None = None
+        self.first_network: int = 0
+
+    def expire(self, now: Instant) -> None:
+        self.owner.expire(self, now)
+
+    def add(self, start: int, part: bytes, last: bool) -> bool:
+        """Take a part; False where it contradicts the others."""
+        end = start + len(part)
+        at = bisect_left(self.starts, start)
+        if at < len(self.starts) and self.starts[at] == start and self.parts[at] == part:
+            return not last or self.size == end
+        if last:
+            if self.size >= 0 or (self.starts and self.starts[-1] + len(self.parts[-1]) > end):
+                return False
+            self.size = end
+        elif 0 <= self.size < end:
+            return False
+        if at > 0 and self.starts[at - 1] + len(self.parts[at - 1]) > start:
+            return False
+        if at < len(self.starts) and self.starts[at] < end:
+            return False
+        self.starts.insert(at, start)
+        self.parts.insert(at, part)
+        self.have += len(part)
+        return True
+
+    def kill(self) -> None:
+        """Give the datagram up, and swallow what else comes of it."""
+        self.dead = True
+        self.starts = []
+        self.parts = []
+        self.first = None
+
+
+@final
+class Reassembly:
+    """All datagrams of one kernel that are not whole yet."""
+
+    def __init__(self, timers: TimerQueue, settings: Ipv4Settings, counters: Ipv4Counters, late: LateDatagram) -> None:
+        self.memory: int = 0
+        self._timers: TimerQueue = timers
+        self._settings: Ipv4Settings = settings
+        self._counters: Ipv4Counters = counters
+        self._late: LateDatagram = late
+        self._assemblies: dict[bytes, Assembly] = {}
+        self._per_peer: dict[bytes, int] = {}
+
+    def add(self, frame: Frame, header: Ipv4Header, now: Instant) -> Frame | None:
+        """Take a fragment.  The frame of the whole datagram once it is complete: link header, IP header without
+        options, payload, all in its head."""
+        self._counters.fragments_in += 1
+        start = int(header.fragment_offset())
+        part = frame.linear()[header.transport : header.end]
+        last = not header.more_fragments()
+        if not part or start + len(part) > _MAX_PAYLOAD or (not last and len(part) & 7):
+            self._counters.reassembly_failed += 1
+            return None
+        assembly = self._find(header, now)
+        if assembly is None or assembly.dead:
+            return None
+        if not assembly.add(start, part, last):
+            self._account(assembly, -assembly.memory)
+            assembly.kill()
+            self._counters.reassembly_failed += 1
+            return None
+        if start == 0:
+            assembly.first = frame
+            assembly.first_network = header.offset
+        if assembly.have == assembly.size:
+            return self._finish(assembly, header)
+        self._account(assembly, assembly.have + _OVERHEAD * len(assembly.parts) - assembly.memory)
+        while self.memory > self._settings.fragment_memory and self._assemblies:
+            self._drop_oldest(b"")
+        return None
+
+    def expire(self, assembly: Assembly, now: Instant) -> None:
+        """A datagram's time is over."""
+        self._forget(assembly)
+        if assembly.dead:
+            return
+        self._counters.reassembly_failed += 1
+        if assembly.first is not None:
+            self._late.reassembly_expired(assembly.first, assembly.first_network, now)
+
+    def waiting(self) -> int:
+        """How many datagrams are being reassembled or swallowed."""
+        return len(self._assemblies)
+
+    def _find(self, header: Ipv4Header, now: Instant) -> Assembly | None:
+        """The assembly that a fragment belongs to, a new one if need be (RFC 791: source, destination, protocol and
+        identification tell datagrams apart)."""
+        tail = header.identification << 8 | header.protocol
+        key = header.source + header.destination + int(tail).to_bytes(3, "big")
+        assembly = self._assemblies.get(key)
+        if assembly is not None:
+            return assembly
+        settings = self._settings
+        peer = header.source
+        if min(settings.fragment_datagrams, settings.fragment_datagrams_per_peer) == 0:
+            return None
+        if self._per_peer.get(peer, 0) >= settings.fragment_datagrams_per_peer:
+            self._drop_oldest(peer)
+        elif len(self._assemblies) >= settings.fragment_datagrams:
+            self._drop_oldest(b"")
+        assembly = Assembly(self, key)
+        self._assemblies[key] = assembly
+        self._per_peer[peer] = self._per_peer.get(peer, 0) + 1
+        self._timers.set(assembly, now + settings.fragment_timeout_seconds * SECOND)
+        return assembly
+
+    def _finish(self, assembly: Assembly, header: Ipv4Header) -> Frame | None:
+        """Lay the parts end to end behind the headers of the first."""
+        self._forget(assembly)
+        first = assembly.first
+        if first is None or assembly.size > _MAX_PAYLOAD:
+            return None
+        self._counters.reassembled += 1
+        network = assembly.first_network
+        tos = first.head[network + 1]
+        new_header = emit_ipv4_header(
+            header.source,
+            header.destination,
+            header.protocol,
+            assembly.size,
+            header.identification,
+            0,
+            first.head[network + 8],
+            tos,
+        )
+        return Frame(first.head[:network] + new_header + b"".join(assembly.parts))
+
+    def _drop_oldest(self, peer: bytes) -> None:
+        """Make room: give up the oldest datagram (of one peer, unless `peer` is b"")."""
+        for assembly in self._assemblies.values():
+            if not peer or assembly.key.startswith(peer):
+                self._forget(assembly)
+                self._counters.reassembly_failed += 1
+                return
+
+    def _forget(self, assembly: Assembly) -> None:
+        self._account(assembly, -assembly.memory)
+        del self._assemblies[assembly.key]
+        peer = assembly.key[:4]
+        count = self._per_peer.get(peer, 0) - 1
+        if count > 0:
+            self._per_peer[peer] = count
+        else:
+            self._per_peer.pop(peer, 0)
+        self._timers.set(assembly, FOREVER)
+
+    def _account(self, assembly: Assembly, change: int) -> None:
+        assembly.memory += change
+        self.memory += change

@@ -1,0 +1,88 @@
+"""The routing table of IPv4: longest prefix first, then the lowest metric, then whoever came first (RFC 1812 5.2.4.3).
+
+Below `ip.ipv4`, which keeps the answers in a cache of its own, so that a lookup here need not be the fastest.
+"""
+
+from typing import Final, final
+
+from ..link.interface import Interface
+
+CONNECTED: Final = 0
+STATIC: Final = 1
+
+
+@final
+class RouteEntry:
+    """One route: packets to a network go out of an interface, perhaps through a gateway."""
+
+    def __init__(
+        self, network: bytes, length: int, interface: Interface, gateway: bytes, metric: int, source: bytes, origin: int
+    ) -> None:
+        self.network: bytes = network
+        """Host bits are zero."""
+        self.length: int = length
+        """Of the prefix, in bits: 0 is the default route, 32 a host route."""
+        self.interface: Interface = interface
+        self.gateway: bytes = gateway
+        """b"" where the network is on the link."""
+        self.metric: int = metric
+        self.source: bytes = source
+        """The source address to prefer, or b""."""
+        self.origin: int = origin
+        """CONNECTED follows from an interface's address, STATIC was configured."""
+
+
+@final
+class RoutingTable:
+    """All routes of a kernel; those through interfaces that are down don't count."""
+
+    def __init__(self) -> None:
+        self._by_length: list[dict[int, list[RouteEntry]]] = [{} for _ in range(33)]
+        self._lengths: list[int] = []
+        """Prefix lengths in use, longest first."""
+
+    def add(self, entry: RouteEntry) -> None:
+        """Take a route in."""
+        length = entry.length
+        prefixes = self._by_length[length]
+        if not prefixes:
+            self._lengths.append(length)
+            self._lengths.sort(reverse=True)
+        entries = prefixes.setdefault(_prefix(entry.network, length), [])
+        at = len(entries)
+        while at > 0 and entries[at - 1].metric > entry.metric:
+            at -= 1
+        entries.insert(at, entry)
+
+    def remove(self, entry: RouteEntry) -> None:
+        """Take a route out; nothing happens if it isn't in."""
+        length = entry.length
+        prefixes = self._by_length[length]
+        key = _prefix(entry.network, length)
+        entries = prefixes.get(key)
+        if entries is None or entry not in entries:
+            return
+        entries.remove(entry)
+        if not entries:
+            del prefixes[key]
+            if not prefixes:
+                self._lengths.remove(length)
+
+    def lookup(self, destination: bytes) -> RouteEntry | None:
+        """The best route to a 4-byte address."""
+        number = int.from_bytes(destination, "big")
+        for length in self._lengths:
+            entries = self._by_length[length].get(number >> (32 - length))
+            if entries is not None:
+                for entry in entries:
+                    if entry.interface.up:
+                        return entry
+        return None
+
+    def entries(self) -> list[RouteEntry]:
+        """All routes, longest prefix first."""
+        return [entry for length in self._lengths for some in self._by_length[length].values() for entry in some]
+
+
+def _prefix(network: bytes, length: int) -> int:
+    return int.from_bytes(network, "big") >> (32 - length)

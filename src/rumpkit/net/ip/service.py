@@ -1,0 +1,161 @@
+"""The IP service of a kernel: what configs, labs and tools use to give a kernel interfaces, addresses and routes.
+
+Above `ip.ipv4` and `link.interfaces`; text forms of addresses are allowed here, as this is an edge of the kernel.
+"""
+
+from typing import NamedTuple, final
+
+from ...hyper.calls import Hypercalls
+from ...hyper.link import LinkPort
+from ...hyper.time import Instant
+from ...kern.abi.errno import EINVAL, error
+from ...kern.counters import CounterRegistry
+from ...kern.sysctl import SysctlRegistry
+from ...kern.timer import TimerQueue
+from ..link.arp import ARP_SYSCTLS
+from ..link.interface import Interface
+from ..link.interfaces import Interfaces
+from ..link.loopback import LoopbackInterface
+from ..transport.ports import PORT_SYSCTLS, PortSettings
+from ..wire.address import format_ipv4, format_mac, format_prefix, parse_ipv4, parse_prefix
+from .input import Ipv4Input
+from .ipv4 import Ipv4
+from .routing import RouteEntry
+from .settings import IPV4_SYSCTLS
+
+
+class InterfaceRow(NamedTuple):
+    """One interface in a listing."""
+
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    up: bool
+    addresses: tuple[str, ...]
+
+
+class RouteRow(NamedTuple):
+    """One route in a listing."""
+
+    prefix: str
+    gateway: str
+    interface: str
+    metric: int
+
+
+@final
+class Ip:
+    """IP of one kernel.  All methods are called on the schedule."""
+
+    def __init__(self, hyper: Hypercalls, timers: TimerQueue, interfaces: Interfaces) -> None:
+        self.interfaces: Interfaces = interfaces
+        self.v4: Ipv4 = Ipv4(hyper, timers)
+        self.ports: PortSettings = PortSettings()
+        """The range of ephemeral ports, for every transport."""
+        self._input: Ipv4Input = Ipv4Input(self.v4, timers)
+        self._hyper: Hypercalls = hyper
+        self._counters: CounterRegistry | None = None
+
+    def register(self, counters: CounterRegistry, sysctl: SysctlRegistry) -> None:
+        """List counters and sysctls with the kernel's."""
+        self._counters = counters
+        counters.register("ip", self.v4.counters)
+        counters.register("arp", self.interfaces.arp_counters)
+        sysctl.register("net.ip", self.v4.settings, IPV4_SYSCTLS)
+        sysctl.register("net.arp", self.interfaces.arp_settings, ARP_SYSCTLS)
+        sysctl.register("net.port", self.ports, PORT_SYSCTLS)
+
+    # Interfaces ----------------------------------------------------------------------------------------
+
+    def add_interface(self, port: LinkPort, name: str, mac: bytes = b"", mtu: int = 0, up: bool = True) -> Interface:
+        """An Ethernet interface over a host's port.  Without `mac` it gets a random one, without `mtu` the link's.
+        Raises EINVAL, EEXIST."""
+        interface = self.interfaces.add_ethernet(name, port, mac, mtu)
+        self._attach(interface, up)
+        return interface
+
+    def add_loopback(self) -> LoopbackInterface:
+        """lo with 127.0.0.1/8, up.  Raises EEXIST."""
+        interface = self.interfaces.add_loopback()
+        self._attach(interface, True)
+        self.v4.add_address(interface, b"\x7f\0\0\1", 8)
+        return interface
+
+    def set_up(self, name: str, up: bool) -> None:
+        """Let frames through an interface, or stop them; its routes count only while it is up.  Raises ENODEV."""
+        self.interfaces.get(name).set_up(up, self._now())
+        self.v4.generation += 1
+
+    def remove_interface(self, name: str) -> None:
+        """Take an interface away with its addresses and routes, and close its port.  Raises ENODEV."""
+        interface = self.interfaces.get(name)
+        self.interfaces.remove(interface)
+        self.v4.remove_interface(interface)
+        interface.ipv4 = None
+
+    def _attach(self, interface: Interface, up: bool) -> None:
+        interface.ipv4 = self._input
+        self.v4.add_interface(interface)
+        if self._counters is not None:
+            self._counters.register(f"interface.{interface.name}", interface.counters)
+        if up:
+            interface.set_up(True, self._now())
+
+    # Addresses and routes ------------------------------------------------------------------------------
+
+    def add_address(self, name: str, prefix: str) -> None:
+        """Give an interface an address and its network, as in "10.0.2.15/24".  Raises ENODEV, EINVAL, EADDRNOTAVAIL
+        (taken), and ValueError for text that is no prefix."""
+        interface = self.interfaces.get(name)
+        address, length = parse_prefix(prefix)
+        self.v4.add_address(interface, address, length)
+        interface.announce(address, self._now())
+
+    def remove_address(self, name: str, address: str) -> None:
+        """Take an address away.  Raises ENODEV, EADDRNOTAVAIL."""
+        self.v4.remove_address(self.interfaces.get(name), parse_ipv4(address))
+
+    def add_route(
+        self, prefix: str, gateway: str | None = None, interface: str | None = None, metric: int = 0
+    ) -> RouteEntry:
+        """Send packets to a network ("default", or as in "192.168.1.0/24") through a gateway, or to an interface's
+        link.  Raises ENETUNREACH where no link leads to the gateway, ENODEV, EINVAL where neither is given."""
+        if gateway is None and interface is None:
+            raise error(EINVAL)
+        address, length = (bytes(4), 0) if prefix == "default" else parse_prefix(prefix)
+        if len(address) != 4:
+            raise error(EINVAL, prefix)
+        out = None if interface is None else self.interfaces.get(interface)
+        return self.v4.add_route(address, length, b"" if gateway is None else parse_ipv4(gateway), out, metric)
+
+    # Listings ------------------------------------------------------------------------------------------
+
+    def interface_rows(self) -> list[InterfaceRow]:
+        """All interfaces."""
+        return [
+            InterfaceRow(
+                some.name,
+                "loopback" if some.loopback else "ethernet",
+                format_mac(some.mac),
+                some.mtu,
+                some.up,
+                tuple(format_prefix(own.address, own.length) for own in some.addresses),
+            )
+            for some in self.interfaces.all()
+        ]
+
+    def route_rows(self) -> list[RouteRow]:
+        """All routes, longest prefix first."""
+        return [
+            RouteRow(
+                format_prefix(entry.network, entry.length),
+                format_ipv4(entry.gateway) if entry.gateway else "",
+                entry.interface.name,
+                entry.metric,
+            )
+            for entry in self.v4.table.entries()
+        ]
+
+    def _now(self) -> Instant:
+        return self._hyper.now

@@ -1,0 +1,129 @@
+"""Ethernet interfaces: between a host's port and the network layer.
+
+Out: one lookup finds the header for a neighbour; a miss goes to ARP.  In: filter by MAC address, demultiplex by type.
+"""
+
+from typing import final
+
+from ...hyper.frame import Frame
+from ...hyper.link import LinkPort, Receiver
+from ...hyper.time import Instant
+from ...kern.timer import TimerQueue
+from ..wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_VLAN, HEADER_SIZE, TAG_SIZE, ethertype
+from ..wire.field import read_u16
+from .arp import ArpCounters, ArpSettings, NeighbourTable
+from .interface import LinkInterface
+from .tap import INBOUND
+
+_VLAN_ID_MASK = 0x0FFF
+
+
+@final
+class EthernetInterface(LinkInterface):
+    """An interface with a MAC address, on a link with neighbours."""
+
+    def __init__(
+        self,
+        name: str,
+        index: int,
+        mac: bytes,
+        mtu: int,
+        port: LinkPort,
+        timers: TimerQueue,
+        settings: ArpSettings,
+        counters: ArpCounters,
+    ) -> None:
+        super().__init__(name, index, mac, mtu, port)
+        self.neighbours: NeighbourTable = NeighbourTable(self, timers, settings, counters)
+        self._headers: dict[bytes, bytes] = self.neighbours.headers
+        self._ingress: EthernetIngress = EthernetIngress(self)
+
+    def output(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
+        header = self._headers.get(next_hop)
+        if header is None:
+            if self.up:
+                self.neighbours.miss(frame, next_hop, now)
+            else:
+                self.counters.down_out += 1
+            return
+        frame.head = header + frame.head
+        frame.checksum_start += HEADER_SIZE
+        self.transmit(frame, now)
+
+    def set_up(self, up: bool, now: Instant) -> None:
+        if up == self.up:
+            return
+        self.up = up
+        if up:
+            for own in self.addresses:
+                self.neighbours.announce(own.address, now)
+        else:
+            self.neighbours.clear()
+
+    def announce(self, address: bytes, now: Instant) -> None:
+        if self.up:
+            self.neighbours.announce(address, now)
+
+    def ingress(self) -> Receiver:
+        return self._ingress
+
+    def close(self) -> None:
+        self.neighbours.clear()
+        super().close()
+
+
+@final
+class EthernetIngress(Receiver):
+    """The way in."""
+
+    def __init__(self, interface: EthernetInterface) -> None:
+        self.interface: EthernetInterface = interface
+
+    def receive(self, frame: Frame, now: Instant) -> None:
+        interface = self.interface
+        counters = interface.counters
+        head = frame.head
+        if not interface.up:
+            counters.down_in += 1
+            return
+        counters.frames_in += 1
+        counters.bytes_in += len(head) + frame.size
+        if interface.tapped:
+            interface.tell_taps(frame, INBOUND, now)
+        kind = ethertype(head)
+        if kind < 0:
+            counters.short_in += 1
+        elif head[0:6] != interface.mac and head[0] & 1 == 0 and not interface.promiscuous:
+            counters.other_host_in += 1
+        elif kind == ETHERTYPE_IPV4:
+            network = interface.ipv4
+            if network is not None:
+                network.input(frame, HEADER_SIZE, interface, now)
+        elif kind == ETHERTYPE_ARP:
+            interface.neighbours.input(frame.linear(), HEADER_SIZE, now)
+        elif kind == ETHERTYPE_VLAN:
+            self._tagged(frame, now)
+        else:
+            counters.unknown_type_in += 1
+
+    def flush(self, now: Instant) -> None:
+        network = self.interface.ipv4
+        if network is not None:
+            network.flush(now)
+
+    def _tagged(self, frame: Frame, now: Instant) -> None:
+        """VLAN 0 says only how urgent the frame is (IEEE 802.1Q section 6.9); frames of other VLANs are not ours."""
+        head = frame.head
+        at = HEADER_SIZE + TAG_SIZE
+        if len(head) < at or read_u16(head, HEADER_SIZE) & _VLAN_ID_MASK:
+            self.interface.counters.tagged_in += 1
+            return
+        untagged = frame.like(head[:12] + head[at - 2 :])
+        kind = read_u16(head, at - 2)
+        network = self.interface.ipv4
+        if kind == ETHERTYPE_IPV4 and network is not None:
+            network.input(untagged, HEADER_SIZE, self.interface, now)
+        elif kind == ETHERTYPE_ARP:
+            self.interface.neighbours.input(untagged.linear(), HEADER_SIZE, now)
+        else:
+            self.interface.counters.unknown_type_in += 1
