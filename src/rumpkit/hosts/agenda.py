@@ -88,6 +88,7 @@ class Agenda:
         if when < self.next:
             self.next = when
             if when < self.sleep_until and self.sleeper is not None:
+                self.sleep_until = 0
                 self.sleeper.interrupt()
 
     def busy(self) -> bool:
