@@ -1,0 +1,134 @@
+"""Block storage in a host file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from rumpkit.hosts.posix.block import BackendError, FileBackend
+from rumpkit.hosts.posix.host import PosixHost
+
+
+@pytest.fixture
+def host(monkeypatch):
+    monkeypatch.setenv("RUMPKIT_DEBUG", "lock")
+    host = PosixHost()
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(range(256)) * 16)
+    return path
+
+
+def failure(number: int):
+    return pytest.raises(BackendError, check=lambda error: error.errno == number)
+
+
+def test_read_write_flush(host, image):
+    disk = FileBackend(host, str(image))
+    assert disk.size == 4096
+    assert disk.read(250, 10) == bytes([250, 251, 252, 253, 254, 255, 0, 1, 2, 3])
+    disk.write(4090, b"badend")
+    disk.flush()
+    disk.close()
+    disk.close()
+    assert image.read_bytes()[4080:] == bytes(range(240, 250)) + b"badend"
+
+
+@pytest.mark.parametrize(("offset", "size"), [(4096, 1), (4090, 7), (-1, 1), (0, 4097), (0, -1)])
+def test_beyond_the_end(host, image, offset, size):
+    disk = FileBackend(host, str(image))
+    with failure(errno.EINVAL):
+        disk.read(offset, size)
+    if size > 0:
+        with failure(errno.EINVAL):
+            disk.write(offset, bytes(size))
+    assert disk.read(4096, 0) == b""
+    disk.close()
+    assert image.stat().st_size == 4096
+
+
+def test_a_file_that_shrinks_is_an_io_error(host, image):
+    disk = FileBackend(host, str(image))
+    os.truncate(image, 100)
+    with failure(errno.EIO):
+        disk.read(90, 20)
+    disk.close()
+
+
+def test_read_only(host, image):
+    image.chmod(0o400)
+    disk = FileBackend(host, str(image), read_only=True)
+    assert disk.read(0, 3) == b"\0\1\2"
+    with failure(errno.EROFS):
+        disk.write(0, b"x")
+    disk.flush()
+    disk.close()
+
+
+def test_one_writer_or_many_readers(host, image):
+    writer = FileBackend(host, str(image))
+    for read_only in (False, True):
+        with failure(errno.EBUSY):
+            FileBackend(host, str(image), read_only)
+    writer.close()
+    readers = [FileBackend(host, str(image), read_only=True) for _ in range(2)]
+    with failure(errno.EBUSY):
+        FileBackend(host, str(image))
+    for reader in readers:
+        reader.close()
+    FileBackend(host, str(image)).close()
+
+
+def test_errors_name_the_file(host, tmp_path):
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(BackendError, match=r"No such file.*missing\.img"):
+        FileBackend(host, str(tmp_path / "missing.img"))
+    with pytest.raises(BackendError, match="/dev/null") as caught:
+        FileBackend(host, "/dev/null")
+    assert caught.value.errno == errno.ENOTBLK
+    with pytest.raises(BackendError):
+        FileBackend(host, str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_every_call_is_refused_on_the_schedule(host, image):
+    disk = FileBackend(host, str(image))
+    host.enter()
+    for call in (
+        lambda: disk.read(0, 1),
+        lambda: disk.write(0, b"x"),
+        disk.flush,
+        lambda: FileBackend(host, str(image)),
+    ):
+        with pytest.raises(RuntimeError, match="may block"):
+            call()
+    host.unschedule()
+    disk.write(0, b"x")
+    host.schedule()
+    host.leave()
+    disk.close()
+
+
+@pytest.mark.needs("root", "losetup")
+def test_a_block_device(host, image):
+    made = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip("missing: loop devices")
+    device = made.stdout.strip()
+    try:
+        disk = FileBackend(host, device)
+        assert disk.size == 4096
+        disk.write(512, b"hello")
+        disk.flush()
+        assert disk.read(510, 9) == b"\xfe\xffhello\x05\x06"
+        disk.close()
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
