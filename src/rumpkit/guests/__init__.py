@@ -1,0 +1,1 @@
+"""Programs that do not know where they run: unmodified Linux binaries (`linux`), later Python scripts and WASI modules."""

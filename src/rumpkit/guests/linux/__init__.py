@@ -1,0 +1,34 @@
+"""Unmodified Linux programs, dynamic or static, on a rump kernel.
+
+The program runs natively, in namespaces of its own, behind a seccomp filter that hands ten socket system calls to a
+supervisor in this process (seccomp user notification).  The supervisor answers them from the kernel's socket layer and
+injects *real* host sockets into the program, so that read, write, poll, epoll, select, sendfile, sendmsg, dup, fork and
+exec on them are native and cost nothing extra:
+
+- A TCP socket is a unix stream socket; the other end is the supervisor's, which moves bytes to and from a TCP socket of
+  the rump kernel (`rumpkit.clients.relay`).
+- A UDP socket is a UDP socket of the program's private network namespace, whose only route leads back into a raw
+  socket that the supervisor reads; the supervisor parses the datagram and sends it on a UDP socket of the rump kernel.
+  What the kernel receives is injected the other way with its true source address.  sendmsg, recvmsg and the rest, with
+  or without addresses and control messages, are therefore never notified (`carrier`).
+
+Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
+
+    abi, libc          numbers and formats of the Linux interface; the few calls that Python has no name for
+    filter             the BPF program, assembled from a table that can be read
+    listener           the notification descriptor: receive, answer, inject
+    memory, sockaddr   the program's memory; socket addresses as Linux lays them out
+    pidfd              descriptors of the program, copied into this process
+    check              what the machine must offer; `Missing` says what, what for and how to allow it
+    starter            a small Python process: namespaces, private files, the init process of the program's pid namespace
+      (uses mounts, network)
+    spawn, factory     our side of the starter: launch, signals, exit status; sockets made inside the namespace
+
+    sockets, stream, carrier     one record a socket, keyed by inode: its life, and the tricks that make a unix socket
+                                 look like TCP
+    calls_*, supervisor          one handler a system call, in a table; parked calls; the event loop's side
+
+Rules for the upper half: a handler reads guest memory off the schedule, does the kernel operation on it (`host.enter` /
+`host.leave`), then writes memory and injects descriptors off it again.  A call is never continued after judging what its
+pointers point to.  Every reply may fail with ENOENT when the call was interrupted: then what was done is undone.
+"""

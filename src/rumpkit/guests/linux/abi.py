@@ -1,0 +1,144 @@
+"""Numbers and structure formats of the Linux kernel interface that guests need; nothing here does anything.
+
+Sources: <linux/seccomp.h>, <linux/filter.h>, <linux/sched.h>, <asm/unistd.h>, <linux/rtnetlink.h>.  ioctl numbers and
+generic system calls (424 and up) are the same on x86-64 and aarch64.  The starter process imports this file: it does
+without `typing`, which would take longer to load than all the rest.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# Seccomp (seccomp(2), seccomp_unotify(2)) ---------------------------------------------------------------------
+
+SECCOMP_SET_MODE_FILTER: Final = 1
+SECCOMP_GET_ACTION_AVAIL: Final = 2
+SECCOMP_GET_NOTIF_SIZES: Final = 3
+SECCOMP_FILTER_FLAG_NEW_LISTENER: Final = 8
+
+SECCOMP_RET_KILL_PROCESS: Final = 0x80000000
+SECCOMP_RET_ERRNO: Final = 0x00050000
+SECCOMP_RET_USER_NOTIF: Final = 0x7FC00000
+SECCOMP_RET_ALLOW: Final = 0x7FFF0000
+
+SECCOMP_IOCTL_NOTIF_RECV: Final = 0xC0502100
+SECCOMP_IOCTL_NOTIF_SEND: Final = 0xC0182101
+SECCOMP_IOCTL_NOTIF_ID_VALID: Final = 0x40082102
+SECCOMP_IOCTL_NOTIF_ADDFD: Final = 0x40182103
+SECCOMP_IOCTL_NOTIF_SET_FLAGS: Final = 0x40082104
+SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: Final = 1
+SECCOMP_USER_NOTIF_FLAG_CONTINUE: Final = 1
+SECCOMP_ADDFD_FLAG_SETFD: Final = 1
+SECCOMP_ADDFD_FLAG_SEND: Final = 2
+
+NOTIFICATION: Final = Struct("<QIIiIQ6Q")
+"""id, thread id, flags, system call number, architecture, instruction pointer, six arguments."""
+RESPONSE: Final = Struct("<QqiI")
+"""id, return value, error (negative), flags."""
+ADDFD: Final = Struct("<QIIII")
+"""id, flags, descriptor to copy, wanted number, O_CLOEXEC or 0."""
+NOTIFICATION_SIZES: Final = (80, 24, 64)
+"""Sizes of notification, response and seccomp_data that those formats stand for."""
+
+# System calls -------------------------------------------------------------------------------------------------
+
+AUDIT_ARCH: Final[dict[str, int]] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+X32_SYSCALL_BIT: Final = 0x40000000
+
+_GENERIC: Final[dict[str, int]] = {
+    "io_uring_setup": 425,
+    "io_uring_enter": 426,
+    "io_uring_register": 427,
+    "pidfd_open": 434,
+    "pidfd_getfd": 438,
+}
+SYSCALLS: Final[dict[str, dict[str, int]]] = {
+    "x86_64": {
+        "socket": 41,
+        "connect": 42,
+        "accept": 43,
+        "bind": 49,
+        "listen": 50,
+        "getsockname": 51,
+        "getpeername": 52,
+        "setsockopt": 54,
+        "getsockopt": 55,
+        "clone": 56,
+        "accept4": 288,
+        "seccomp": 317,
+        **_GENERIC,
+    },
+    "aarch64": {
+        "socket": 198,
+        "connect": 203,
+        "accept": 202,
+        "bind": 200,
+        "listen": 201,
+        "getsockname": 204,
+        "getpeername": 205,
+        "setsockopt": 208,
+        "getsockopt": 209,
+        "clone": 220,
+        "accept4": 242,
+        "seccomp": 277,
+        **_GENERIC,
+    },
+}
+"""Numbers by machine (as uname names it) and name."""
+
+# Processes, namespaces, mounts --------------------------------------------------------------------------------
+
+PIDFD_THREAD: Final = 0o200
+"""pidfd_open(2): for one thread rather than a process; since Linux 6.9."""
+PR_SET_NO_NEW_PRIVS: Final = 38
+
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+CLONE_PARENT: Final = 0x00008000
+
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_BIND: Final = 4096
+MS_REC: Final = 16384
+MS_SLAVE: Final = 1 << 19
+MNT_DETACH: Final = 2
+
+# Routing netlink (rtnetlink(7)) -------------------------------------------------------------------------------
+
+NETLINK_ROUTE: Final = 0
+NLM_F_REQUEST: Final = 1
+NLM_F_ACK: Final = 4
+NLM_F_CREATE: Final = 0x400
+RTM_NEWLINK: Final = 16
+RTM_NEWADDR: Final = 20
+RTM_DELADDR: Final = 21
+RTM_NEWROUTE: Final = 24
+RTM_DELROUTE: Final = 25
+IFF_UP: Final = 1
+IFA_ADDRESS: Final = 1
+IFA_LOCAL: Final = 2
+RTA_DST: Final = 1
+RTA_OIF: Final = 4
+RT_TABLE_LOCAL: Final = 255
+RT_SCOPE_LINK: Final = 253
+RT_SCOPE_HOST: Final = 254
+RTPROT_STATIC: Final = 4
+RTN_LOCAL: Final = 2
+RTN_BROADCAST: Final = 3
+NLMSG_HEADER: Final = Struct("<IHHII")
+"""length, type, flags, sequence, port."""
+INTERFACE_MESSAGE: Final = Struct("<BxHiII")
+"""family, device type, index, flags, mask of flags."""
+ADDRESS_MESSAGE: Final = Struct("<BBBBI")
+"""family, prefix length, flags, scope, index."""
+ROUTE_MESSAGE: Final = Struct("<BBBBBBBBI")
+"""family, destination length, source length, tos, table, protocol, scope, type, flags."""
+LOOPBACK_INDEX: Final = 1

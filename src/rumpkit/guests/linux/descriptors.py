@@ -1,0 +1,82 @@
+"""Descriptors of the program: which socket one is, and copies of them in this process (pidfd_getfd(2)).
+
+A socket is known by its inode, so dup, fork, exec and descriptor passing need no bookkeeping.
+"""
+
+import os
+from typing import Final, final
+
+from ...kern.abi.errno import EBADF, EINVAL, ESRCH, error
+from . import abi, libc
+
+CACHED_PIDFDS: Final = 128
+"""How many threads' pidfds are kept open."""
+
+
+@final
+class Descriptors:
+    """Looks into the descriptor tables of threads.  `thread_pidfds` False is how Linux before 6.9 behaves."""
+
+    def __init__(self, thread_pidfds: bool = True) -> None:
+        self._flags = abi.PIDFD_THREAD if thread_pidfds else 0
+        self._pidfds: dict[int, int] = {}
+
+    def socket_inode(self, thread: int, fd: int) -> int:
+        """The inode of the socket that the thread's descriptor is, or 0 if it is none: not open, or another kind."""
+        try:
+            name = os.readlink(f"/proc/{thread}/fd/{fd}")
+        except OSError:
+            return 0
+        return int(name[8:-1]) if name.startswith("socket:[") else 0
+
+    def copy(self, thread: int, fd: int) -> int:
+        """Our own descriptor for the thread's open file (close-on-exec).  Raises EBADF, EPERM."""
+        try:
+            return libc.pidfd_getfd(self._pidfd(thread), fd)
+        except OSError as problem:
+            if problem.errno != ESRCH:
+                raise
+        # The thread that had this number is gone, and another has it now.
+        self._forget(thread)
+        return libc.pidfd_getfd(self._pidfd(thread), fd)
+
+    def _pidfd(self, thread: int) -> int:
+        pidfd = self._pidfds.get(thread)
+        if pidfd is None:
+            if len(self._pidfds) >= CACHED_PIDFDS:
+                self._forget(next(iter(self._pidfds)))
+            pidfd = self._pidfds[thread] = self._open(thread)
+        return pidfd
+
+    def _open(self, thread: int) -> int:
+        if self._flags:
+            try:
+                return libc.pidfd_open(thread, self._flags)
+            except OSError as problem:
+                if problem.errno != EINVAL:
+                    raise
+            self._flags = 0
+        # Before Linux 6.9 a pidfd stands for a process; its threads share one table unless they made it otherwise.
+        return libc.pidfd_open(process_of(thread))
+
+    def _forget(self, thread: int) -> None:
+        pidfd = self._pidfds.pop(thread, None)
+        if pidfd is not None:
+            os.close(pidfd)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for thread in list(self._pidfds):
+            self._forget(thread)
+
+
+def process_of(thread: int) -> int:
+    """The process (thread group) that a thread belongs to.  Raises EBADF if it is gone."""
+    try:
+        with open(f"/proc/{thread}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"Tgid:"):
+                    return int(line[5:])
+    except OSError:
+        pass
+    raise error(EBADF)

@@ -1,0 +1,122 @@
+"""The few calls that Python 3.11 has no name for, through ctypes.
+
+ctypes is loaded at the first call and not at import, so that looking at this package costs nothing.  The starter process
+uses this file too: it imports nothing of rumpkit but `abi`, and no `typing`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import abi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_library: Any = None
+_numbers: dict[str, int] = {}
+
+
+def machine() -> str:
+    """The architecture as uname gives it: a key of `abi.SYSCALLS`.  Raises OSError (ENOSYS) for any other."""
+    name = os.uname().machine
+    if name not in abi.SYSCALLS:
+        raise OSError(38, f"no system call table for {name}")
+    return name
+
+
+def library() -> Any:
+    """The C library, with errno kept for `failed`."""
+    global _library
+    if _library is None:
+        import ctypes
+
+        _library = ctypes.CDLL(None, use_errno=True)
+        _library.syscall.restype = ctypes.c_long
+    return _library
+
+
+def number(name: str) -> int:
+    """The number of a system call on this machine."""
+    if not _numbers:
+        _numbers.update(abi.SYSCALLS[machine()])
+    return _numbers[name]
+
+
+def failed(what: str) -> OSError:
+    """The OSError for the call that has just returned -1."""
+    import ctypes
+
+    code = ctypes.get_errno()
+    return OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def syscall(name: str, *arguments: int | bytes | None) -> int:
+    """Make a system call; integers go as longs, bytes as pointers.  Raises OSError."""
+    import ctypes
+
+    longs = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result: int = library().syscall(ctypes.c_long(number(name)), *longs)
+    if result == -1:
+        raise failed(name)
+    return result
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) with one argument.  Raises OSError."""
+    import ctypes
+
+    zero = ctypes.c_ulong(0)
+    if library().prctl(option, ctypes.c_ulong(value), zero, zero, zero) == -1:
+        raise failed("prctl")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    """mount(2).  Raises OSError."""
+    import ctypes
+
+    if library().mount(
+        os.fsencode(source),
+        os.fsencode(target),
+        None if kind is None else kind.encode(),
+        ctypes.c_ulong(flags),
+        None if data is None else data.encode(),
+    ):
+        raise failed(f"mount {target}")
+
+
+def unmount(target: str, flags: int) -> None:
+    """umount2(2).  Raises OSError."""
+    if library().umount2(os.fsencode(target), flags):
+        raise failed(f"umount {target}")
+
+
+def pidfd_open(pid: int, flags: int = 0) -> int:
+    """A descriptor for a process, or with `abi.PIDFD_THREAD` for a thread.  Raises ESRCH, EINVAL (flag unknown)."""
+    return syscall("pidfd_open", pid, flags)
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """A copy of that process's descriptor.  Raises EBADF, EPERM (no permission to trace it), ESRCH."""
+    return syscall("pidfd_getfd", pidfd, fd, 0)
+
+
+def install_filter(program: bytes) -> int:
+    """Put the calling thread behind a BPF program for good; returns the notification descriptor (not inherited over
+    exec).  Without CAP_SYS_ADMIN the thread must have set no_new_privs.  Raises EBUSY, EACCES, EINVAL."""
+    import ctypes
+
+    code = ctypes.create_string_buffer(program, len(program))
+    header = ctypes.create_string_buffer(16)
+    ctypes.c_ushort.from_buffer(header, 0).value = len(program) // 8
+    ctypes.c_void_p.from_buffer(header, 8).value = ctypes.addressof(code)
+    result: int = library().syscall(
+        ctypes.c_long(number("seccomp")),
+        ctypes.c_long(abi.SECCOMP_SET_MODE_FILTER),
+        ctypes.c_long(abi.SECCOMP_FILTER_FLAG_NEW_LISTENER),
+        header,
+    )
+    if result == -1:
+        raise failed("seccomp")
+    return result

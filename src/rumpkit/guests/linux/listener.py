@@ -1,0 +1,112 @@
+"""The notification descriptor: system calls that wait for an answer, answers, injected descriptors (seccomp_unotify(2)).
+
+Between `abi` and `supervisor`.  One listener serves a program and everything it forks and execs.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+from ...kern.abi.errno import EINTR, EINVAL, ENOENT
+from ...kern.abi.fcntl import O_CLOEXEC
+from . import abi
+
+_EMPTY = bytes(abi.NOTIFICATION.size)
+
+
+class Notification(NamedTuple):
+    """One system call that waits for its answer."""
+
+    id: int
+    thread: int
+    """The caller's thread id, as this process sees it."""
+    number: int
+    arguments: tuple[int, ...]
+    """Six unsigned 64-bit words."""
+
+
+@final
+class Listener:
+    """Takes notifications and answers them.  `guard` is told before each ioctl that may block or fault
+    (`Hypercalls.assert_unscheduled`)."""
+
+    def __init__(self, fd: int, guard: Callable[[str], None]) -> None:
+        self.fd = fd
+        self._guard = guard
+        self._notification = bytearray(_EMPTY)
+        self.synchronous = self._wake_synchronously()
+        """Whether a notification moves the CPU straight to us and back (Linux 6.6), which saves a few microseconds."""
+
+    def _wake_synchronously(self) -> bool:
+        try:
+            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS, abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+        except OSError as problem:
+            if problem.errno != EINVAL:
+                raise
+            return False
+        return True
+
+    def receive(self) -> Notification | None:
+        """The next call, waiting for one if there is none; None if it was interrupted before it could be taken."""
+        buffer = self._notification
+        buffer[:] = _EMPTY  # the kernel insists
+        try:
+            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_RECV, buffer, True)
+        except OSError as problem:
+            if problem.errno in (ENOENT, EINTR):
+                return None
+            raise
+        fields = abi.NOTIFICATION.unpack(buffer)
+        return Notification(fields[0], fields[1], fields[3], fields[6:])
+
+    def valid(self, id: int) -> bool:
+        """Whether the call still waits: its thread was not killed or interrupted by a signal handler."""
+        try:
+            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, id.to_bytes(8, "little"))
+        except OSError as problem:
+            if problem.errno == ENOENT:
+                return False
+            raise
+        return True
+
+    def answer(self, id: int, value: int = 0) -> bool:
+        """Let the call return `value`.  False if it does not wait any more: undo what was done for it."""
+        return self._send(id, value, 0, 0)
+
+    def fail(self, id: int, error: int) -> bool:
+        """Let the call fail with an errno.  False if it does not wait any more."""
+        return self._send(id, 0, -error, 0)
+
+    def proceed(self, id: int) -> bool:
+        """Let the host's kernel run the call after all.  Only right where the decision rests on register values and
+        on the kind of a descriptor, never on memory, which the program can change meanwhile."""
+        return self._send(id, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+
+    def _send(self, id: int, value: int, error: int, flags: int) -> bool:
+        try:
+            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_SEND, abi.RESPONSE.pack(id, value, error, flags))
+        except OSError as problem:
+            if problem.errno == ENOENT:
+                return False
+            raise
+        return True
+
+    def inject(self, id: int, fd: int, close_on_exec: bool) -> bool:
+        """Copy our descriptor into the program, at its lowest free number, and let the call return that number.
+
+        False means that the caller has to undo: the call was interrupted, or the program may not open more (then the
+        call has failed with EMFILE or whatever the kernel said)."""
+        self._guard("inject")
+        request = abi.ADDFD.pack(id, abi.SECCOMP_ADDFD_FLAG_SEND, fd, 0, O_CLOEXEC if close_on_exec else 0)
+        try:
+            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, request)
+        except OSError as problem:
+            if problem.errno != ENOENT:
+                self.fail(id, problem.errno or EINVAL)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop listening; calls that wait, and later ones, fail with ENOSYS."""
+        os.close(self.fd)

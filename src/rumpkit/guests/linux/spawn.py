@@ -1,0 +1,280 @@
+"""Launching a program in its sandbox, and what can be done with it from outside: signals, its end, killing it.
+
+Above `starter` (the other side of the conversation), below `supervisor`.  Takes some 30 ms, most of it the start of a second
+Python interpreter, and waits meanwhile: never call it on the schedule.
+
+Who gets a signal: the program stays in the caller's process group and session.  Ctrl-C on a terminal therefore reaches
+it directly, as under a shell, and the supervisor as well, which must not pass SIGINT on a second time.  `send` is for
+signals that come to the supervisor alone.
+"""
+
+import marshal
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypedDict, cast, final
+
+from ...kern.abi.errno import EPIPE
+from . import abi, check, libc
+from .filter import build
+
+_NOTE_SIZE: Final = 1 << 16
+START_TIMEOUT: Final = 20.0
+"""Seconds that a start may take on a loaded machine before it counts as failed."""
+
+
+class Plan(TypedDict):
+    """What the starter is told."""
+
+    supervisor: int
+    namespaces: int
+    uid: int
+    gid: int
+    hostname: str
+    files: dict[str, bytes]
+    hidden: list[str]
+    address: bytes | None
+    filter: bytes
+    user: tuple[int, int, list[int]] | None
+    directory: str
+    mask: list[int]
+    command: list[str]
+    environment: dict[str, str]
+
+
+HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
+"""Where the host's own name services listen: behind them a program would see the host's network and not ours."""
+
+
+@final
+class Program:
+    """A running program, from the supervisor's side.  Not thread-safe: one thread calls `poll` and `wait`."""
+
+    def __init__(self, init: int, pidfd: int, listener: int, capture: int, inject: int, supply: socket.socket) -> None:
+        self.init = init
+        """Process id of its init; killing that ends everything."""
+        self.pidfd = pidfd
+        """Of the program's first process; readable when that has ended."""
+        self.listener = listener
+        self.capture = capture
+        self.inject = inject
+        self.supply = supply
+        self.own_proc = True
+        """Whether /proc shows the program its own process ids."""
+        self.uncovered: list[str] = []
+        """Private files that could not be shown because the host has no such file."""
+        self.status: int | None = None
+        """The wait status of the first process once it has ended (os.waitstatus_to_exitcode knows it)."""
+        self.control: socket.socket | None = None
+        """Readable when there is something for `poll`."""
+
+    def send(self, number: int) -> bool:
+        """Send a signal to the program's first process; False if it has ended."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def poll(self) -> int | None:
+        """The wait status if the program has ended.  Never blocks."""
+        return self._listen(0.0)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until the program ends (at most `timeout` seconds); its wait status, or None."""
+        return self._listen(timeout)
+
+    def _listen(self, timeout: float | None) -> int | None:
+        if self.control is None:
+            return self.status
+        self.control.settimeout(timeout)
+        try:
+            note = self.control.recv(_NOTE_SIZE)
+        except (BlockingIOError, TimeoutError):
+            return None
+        # Without a last word init itself was killed, and took the program with it.
+        self.status = marshal.loads(note)[1] if note else signal.SIGKILL
+        self.control.close()
+        self.control = None
+        _reap(self.init)
+        return self.status
+
+    def kill(self) -> None:
+        """End the program and everything it has started, at once."""
+        if self.control is not None:
+            self.control.close()  # init sees it and ends
+            self.control = None
+            self.status = signal.SIGKILL
+            _reap(self.init)
+
+    def close(self) -> None:
+        """Kill what still runs and let go of all descriptors that are still ours."""
+        self.kill()
+        self.supply.close()
+        for name in ("pidfd", "listener", "capture", "inject"):
+            fd = getattr(self, name)
+            if fd >= 0:
+                os.close(fd)
+                setattr(self, name, -1)
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: str | None = None,
+    user: tuple[int, int, Sequence[int]] | None = None,
+    files: Mapping[str, bytes] | None = None,
+    hostname: str = "",
+    address: bytes | None = None,
+    stdio: tuple[int, int, int] = (0, 1, 2),
+    guard: Callable[[str], None] | None = None,
+) -> Program:
+    """Start `command`, found on its own PATH, and return once it runs.
+
+    `user` is (uid, gid, groups) to change to, for root; `files` maps paths to private contents; `hostname` is the
+    program's own; `address` is the IPv4 address that its interface listing shows; `stdio` are our descriptors for its
+    0, 1 and 2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.
+
+    Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
+    or the directory."""
+    if guard is not None:
+        guard("spawn")
+    check.require()
+    namespaces = abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | (abi.CLONE_NEWUTS if hostname else 0)
+    if not check.privileged():
+        namespaces |= abi.CLONE_NEWUSER
+    plan: Plan = {
+        "supervisor": os.getpid(),
+        "namespaces": namespaces,
+        "uid": os.geteuid(),
+        "gid": os.getegid(),
+        "hostname": hostname,
+        "files": dict(files or {}),
+        "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
+        "address": address,
+        "filter": build(libc.machine()),
+        "user": None if user is None else (user[0], user[1], list(user[2])),
+        "directory": directory or os.getcwd(),
+        "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
+        "command": [os.fspath(word) for word in command],
+        "environment": dict(os.environ if environment is None else environment),
+    }
+    control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    started = False
+    try:
+        with its_control, its_supply:
+            process = _run_starter(plan, stdio, its_control, its_supply)
+        _reap(process)  # it leaves init behind and goes
+        control.settimeout(START_TIMEOUT)
+        program = _Conversation(control, plan).follow(supply)
+        started = True
+        return program
+    finally:
+        if not started:
+            control.close()
+            supply.close()
+
+
+def _run_starter(plan: Plan, stdio: tuple[int, int, int], control: socket.socket, supply: socket.socket) -> int:
+    """posix_spawn, which is safe where there are threads; returns the starter's process id."""
+    package = Path(__file__).parents[3]
+    code = f"import sys; sys.path.insert(0, {str(package)!r}); from rumpkit.guests.linux.starter import main; main()"
+    memory = os.memfd_create("plan")
+    os.write(memory, marshal.dumps(cast(dict[str, Any], plan)))
+    # Our numbers may lie where theirs shall be: move everything out of the way first.
+    low = 64
+    ours = (*stdio, memory, control.fileno(), supply.fileno())
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, fd, low + new) for new, fd in enumerate(ours)]
+    actions += [(os.POSIX_SPAWN_DUP2, low + new, new) for new in range(len(ours))]
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", "-c", code],
+            {},
+            file_actions=actions,
+            setsigmask=signal.valid_signals(),
+        )
+    finally:
+        os.close(memory)
+
+
+@final
+class _Conversation:
+    """What the starter and its init say, as far as the start goes.  The two speak at the same time: the news which
+    process is init may come before or after init's own first word."""
+
+    def __init__(self, control: socket.socket, plan: Plan) -> None:
+        self._control = control
+        self._plan = plan
+        self._init = 0
+        self._held: list[int] = []
+
+    def follow(self, supply: socket.socket) -> Program:
+        """Follow the start to its end.  Raises what went wrong, leaving nothing behind."""
+        try:
+            _, own_proc, uncovered = self._expect("ready")
+            _, number = self._expect("main")
+            try:
+                self._held.append(libc.pidfd_getfd(self._held[-1], number))
+            except PermissionError as problem:
+                raise check.Missing(check.TRACING, problem.strerror or "EPERM") from None
+            self._control.send(b"G")
+            self._expect("running")
+            self._find_init()
+        except BaseException:
+            self._give_up()
+            raise
+        capture, inject, pidfd, listener = self._held
+        program = Program(self._init, pidfd, listener, capture, inject, supply)
+        program.control = self._control
+        program.own_proc = own_proc
+        program.uncovered = uncovered
+        return program
+
+    def _next(self) -> tuple[Any, ...]:
+        note, fds, _, _ = socket.recv_fds(self._control, _NOTE_SIZE, 4)
+        self._held += fds
+        message: tuple[Any, ...] = marshal.loads(note) if note else ("gone",)
+        if message[0] == "init":
+            self._init = message[1]
+        return message
+
+    def _expect(self, what: str) -> tuple[Any, ...]:
+        message = self._next()
+        while message[0] == "init":
+            message = self._next()
+        if message[0] == what:
+            return message
+        if message[0] == "gone":
+            raise OSError(EPIPE, "the starter of the program has died")
+        _, stage, code, text = message
+        subject = {"exec": self._plan["command"][0], "directory": self._plan["directory"]}.get(stage)
+        raise check.explain(stage, code, text) if subject is None else OSError(code, text, subject)
+
+    def _find_init(self) -> None:
+        while not self._init and self._next()[0] != "gone":
+            pass
+
+    def _give_up(self) -> None:
+        for fd in self._held:
+            os.close(fd)
+        self._control.shutdown(socket.SHUT_WR)  # init ends, if it has not
+        try:
+            self._find_init()
+        except OSError:
+            pass
+        self._control.close()
+        if self._init:
+            _reap(self._init)
+
+
+def _reap(process: int) -> None:
+    try:
+        os.waitpid(process, 0)
+    except ChildProcessError:  # somebody waits for any child in this process
+        pass

@@ -1,0 +1,276 @@
+"""The starter: a small Python process that `spawn` runs.  It makes the namespaces and becomes the program's init.
+
+    supervisor --posix_spawn--> starter --clone(namespaces)--> init (process 1) --fork--> the program
+                                   exits                        stays
+
+The supervisor may have threads, so it never forks itself.  init is the supervisor's child (CLONE_PARENT), reaps what
+the program leaves behind, makes sockets inside the network namespace when asked, and ends when the program ends or the
+supervisor dies, whichever comes first; Linux then kills everything else in the pid namespace.  So nothing is left over
+on either side's death, however it comes.
+
+What the starter has to do comes as a marshalled dict (`spawn.Plan`) in a memory file, descriptor PLAN.  It reports on
+CONTROL, a sequenced-packet socket, as marshalled tuples:
+
+    ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
+    ("init", process id)               from the starter, in the supervisor's numbers
+    ("ready", proc, uncovered)         with the capture and inject sockets
+    ("main", listener)                 with a pidfd of the program, which waits behind its filter for b"G"
+    ("running",)                       the exec has succeeded
+    ("exit", wait status)              the program has ended; everything else ends now
+
+and takes requests for sockets on SUPPLY: two bytes, kind and count (`network.Maker`).
+
+This file must load fast: it avoids `typing`, `socket`, `signal` and `subprocess`.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import gc
+import marshal
+import os
+import select
+import sys
+
+from . import abi, libc, mounts, network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, NoReturn
+
+PLAN: Final = 3
+CONTROL: Final = 4
+SUPPLY: Final = 5
+_FIRST_UNUSED: Final = 6
+
+_PYTHON_IGNORES: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
+_STANDARD: Final = (0, 1, 2)
+
+
+class Starter:
+    """The steps of a start, in the order in which they are written."""
+
+    def __init__(self) -> None:
+        size = os.fstat(PLAN).st_size
+        self.plan: dict[str, Any] = marshal.loads(os.pread(PLAN, size, 0))
+        os.close(PLAN)
+        os.closerange(_FIRST_UNUSED, 1 << 20)
+        self.control = _socket.socket(fileno=CONTROL)
+        self.supply = _socket.socket(fileno=SUPPLY)
+        for fd in (CONTROL, SUPPLY):
+            os.set_inheritable(fd, False)
+        signals = range(1, _signal.NSIG)
+        ignored = [n for n in signals if _signal.getsignal(n) == _signal.SIG_IGN]
+        self.ignored = [n for n in ignored if n not in _PYTHON_IGNORES]
+        """What the supervisor's caller had set to be ignored, as nohup does: the program inherits it."""
+
+    def report(self, *message: Any, fds: tuple[int, ...] = ()) -> None:
+        """Tell the supervisor; if it is gone there is nobody to care."""
+        try:
+            self.control.sendmsg([marshal.dumps(message)], _rights(fds))
+        except OSError:
+            pass
+
+    def run(self) -> NoReturn:
+        """In the starter process: make the namespaces' first process, then go."""
+        supervisor = libc.pidfd_open(self.plan["supervisor"])
+        if os.getppid() != self.plan["supervisor"]:
+            os._exit(1)  # it died before we could watch it, and somebody else may have its number
+        try:
+            child = libc.syscall("clone", self.plan["namespaces"] | abi.CLONE_PARENT | _signal.SIGCHLD, 0, 0, 0, 0)
+        except OSError as problem:
+            self.report("failed", "namespaces", problem.errno, str(problem))
+            os._exit(1)
+        if child:
+            self.report("init", child)
+            os._exit(0)
+        try:
+            self.be_init(supervisor)
+        except OSError as problem:
+            self.report("failed", "sandbox", problem.errno, str(problem))
+        os._exit(1)
+
+    def be_init(self, supervisor: int) -> None:
+        """In process 1 of the new namespaces, where all signals are blocked from birth on.  Raises OSError."""
+        if self.plan["namespaces"] & abi.CLONE_NEWUSER:
+            self.map_own_ids()
+        if self.plan["hostname"]:
+            _socket.sethostname(self.plan["hostname"])
+        mounts.isolate()
+        uncovered = mounts.cover(self.plan["files"], self.plan["hidden"])
+        proc = mounts.mount_proc()
+        network.prepare(self.plan["address"])
+        capture, inject = network.capture_socket(), network.inject_socket()
+        self.report("ready", proc, uncovered, fds=(capture.fileno(), inject.fileno()))
+        capture.close()
+        inject.close()
+        wake, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.signal(_signal.SIGCHLD, _note)
+        _signal.set_wakeup_fd(woken)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGCHLD])
+        main = self.start_main()
+        if main:
+            self.serve(supervisor, wake, main)
+
+    def map_own_ids(self) -> None:
+        """Be who we were outside; a user namespace starts with nobody."""
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{self.plan['uid']} {self.plan['uid']} 1"),
+            ("gid_map", f"{self.plan['gid']} {self.plan['gid']} 1"),
+        ):
+            fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
+            os.write(fd, text.encode())
+            os.close(fd)
+
+    # The program ------------------------------------------------------------------------------------------------
+
+    def start_main(self) -> int:
+        """Fork the program, hand its listener over, let it exec.  Returns its process id, or 0 if it has failed."""
+        go_reader, go_writer = os.pipe2(os.O_CLOEXEC)
+        said_reader, said_writer = os.pipe2(os.O_CLOEXEC)
+        main = os.fork()
+        if not main:
+            self.be_main(go_reader, said_writer)
+        os.close(go_reader)
+        os.close(said_writer)
+        said = os.read(said_reader, 4096)  # which number its listener has, or what went wrong
+        if said.isdigit():
+            pidfd = libc.pidfd_open(main)
+            self.report("main", int(said), fds=(pidfd,))
+            os.close(pidfd)
+            if self.control.recv(1) == b"G":
+                os.write(go_writer, b"G")
+                said = os.read(said_reader, 4096)  # nothing: closed by the exec
+        else:
+            said = said or b"filter\n0\nkilled before it could start"
+        os.close(go_writer)
+        os.close(said_reader)
+        if said:
+            stage, code, text = said.decode(errors="replace").split("\n", 2)
+            self.report("failed", stage, int(code), text)
+            return 0
+        self.report("running")
+        return main
+
+    def be_main(self, go: int, say: int) -> NoReturn:
+        """In the program's process, up to its exec."""
+        stage = "filter"
+        try:
+            _signal.set_wakeup_fd(-1)
+            for number in range(1, _signal.NSIG):
+                if number not in (_signal.SIGKILL, _signal.SIGSTOP, *self.ignored):
+                    try:
+                        _signal.signal(number, _signal.SIG_DFL)
+                    except OSError:  # the C library keeps two for itself
+                        pass
+            if self.plan["namespaces"] & abi.CLONE_NEWUSER:
+                libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+            listener = libc.install_filter(self.plan["filter"])
+            os.write(say, b"%d" % listener)
+            if os.read(go, 1) != b"G":
+                os._exit(1)
+            os.close(listener)
+            stage = "user"
+            if self.plan["user"] is not None:
+                uid, gid, groups = self.plan["user"]
+                os.setgroups(groups)
+                os.setgid(gid)
+                os.setuid(uid)
+            stage = "directory"
+            os.chdir(self.plan["directory"])
+            stage = "exec"
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, self.plan["mask"])
+            self.execute()
+        except OSError as problem:
+            os.write(say, f"{stage}\n{problem.errno}\n{problem.strerror}".encode())
+        except BaseException as problem:
+            os.write(say, f"{stage}\n0\n{problem!r}".encode())
+        finally:
+            os._exit(127)
+
+    def execute(self) -> None:
+        """execvpe(3).  Not os.execvpe: that imports modules at its first use, and by now we may be a user who can't
+        read them.  Raises OSError."""
+        command, environment = self.plan["command"], self.plan["environment"]
+        if "/" in command[0]:
+            os.execve(command[0], command, environment)
+        refused: OSError | None = None
+        for directory in environment.get("PATH", os.defpath).split(":"):
+            try:
+                os.execve(f"{directory or '.'}/{command[0]}", command, environment)
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as problem:
+                refused = refused or problem
+        raise refused or FileNotFoundError(2, "No such file or directory")
+
+    # init's life ------------------------------------------------------------------------------------------------
+
+    def serve(self, supervisor: int, wake: int, main: int) -> None:
+        """Reap, make sockets, and leave when the program or the supervisor ends."""
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in _STANDARD:
+            os.dup2(null, fd)
+        os.chdir("/")
+        gc.disable()
+        maker = network.Maker()
+        poll = select.poll()
+        for fd in (supervisor, wake, CONTROL, SUPPLY):
+            poll.register(fd, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd in (supervisor, CONTROL):
+                    return
+                if fd == wake:
+                    os.read(wake, 512)
+                    if self.reap(main):
+                        return
+                if fd == SUPPLY and not self.provide(maker):
+                    return
+
+    def reap(self, main: int) -> bool:
+        """Bury the dead; whether the program is among them, which has then been reported."""
+        while True:
+            try:
+                child, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if not child:
+                return False
+            if child == main:
+                self.report("exit", status)
+                return True
+
+    def provide(self, maker: network.Maker) -> bool:
+        """Answer one request for sockets; False when the supervisor has closed its end."""
+        request = self.supply.recv(2)
+        if len(request) < 2:
+            return False
+        made: list[_socket.socket] = []
+        code = 0
+        try:
+            for _ in range(request[1]):
+                made += maker.make(request[0])
+        except OSError as problem:
+            code = problem.errno or 1
+        self.supply.sendmsg([bytes((request[0], code))], _rights(tuple(s.fileno() for s in made)))
+        for socket in made:
+            socket.close()
+        return True
+
+
+def _note(number: int, frame: object) -> None:
+    """SIGCHLD has come; the wake-up descriptor says so, too."""
+
+
+def _rights(fds: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
+    if not fds:
+        return []
+    return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds))]
+
+
+def main() -> NoReturn:
+    """What `spawn` runs."""
+    Starter().run()

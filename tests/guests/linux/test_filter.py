@@ -1,0 +1,111 @@
+"""The seccomp program, run by a BPF interpreter of the test's own and decoded from the bytes that the kernel gets."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from rumpkit.guests.linux import abi
+from rumpkit.guests.linux.filter import ALLOW, KILL, NOTIFIED, NOTIFY, Assembler, build, refuse
+from rumpkit.kern.abi import errno, socket
+
+MACHINES = sorted(abi.SYSCALLS)
+
+
+def verdict(machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
+    """What the program says of a call (the four instructions that it may consist of)."""
+    arch = abi.AUDIT_ARCH[machine] if arch is None else arch
+    words = [argument & (1 << 64) - 1 for argument in (*arguments, *[0] * 6)][:6]
+    data = struct.pack("<iIQ6Q", number, arch, 0, *words)
+    program = list(struct.iter_unpack("<HBBI", build(machine)))
+    place = accumulator = 0
+    while True:
+        operation, true, false, operand = program[place]
+        place += 1
+        match operation:
+            case 0x20:
+                accumulator = struct.unpack_from("<I", data, operand)[0]
+            case 0x15:
+                place += true if accumulator == operand else false
+            case 0x35:
+                place += true if accumulator >= operand else false
+            case 0x06:
+                return operand
+            case other:
+                raise AssertionError(f"instruction {other:#x}")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+class TestVerdicts:
+    def call(self, machine: str, name: str, *arguments: int) -> int:
+        return verdict(machine, abi.SYSCALLS[machine][name], *arguments)
+
+    @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+    def test_internet_sockets_are_ours(self, machine, family):
+        assert self.call(machine, "socket", family, socket.SOCK_STREAM) == NOTIFY
+
+    @pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_NETLINK])
+    def test_local_sockets_are_the_hosts(self, machine, family):
+        assert self.call(machine, "socket", family) == ALLOW
+
+    def test_other_ways_out_are_closed(self, machine):
+        vsock = 40
+        assert self.call(machine, "socket", socket.AF_PACKET) == refuse(errno.EPERM)
+        assert self.call(machine, "socket", vsock) == refuse(errno.EAFNOSUPPORT)
+        for name in ("io_uring_setup", "io_uring_enter", "io_uring_register"):
+            assert self.call(machine, name) == refuse(errno.ENOSYS)
+
+    def test_only_the_low_half_of_an_int_argument_counts(self, machine):
+        assert self.call(machine, "socket", socket.AF_UNIX | 7 << 32) == ALLOW
+
+    @pytest.mark.parametrize(
+        "name", ["connect", "accept", "accept4", "bind", "listen", "getsockname", "getpeername", "getsockopt"]
+    )
+    def test_calls_that_are_notified_whatever_their_arguments(self, machine, name):
+        assert self.call(machine, name, 3, 0, 0) == NOTIFY
+        assert self.call(machine, name, *[(1 << 64) - 1] * 6) == NOTIFY
+
+    @pytest.mark.parametrize("option", [socket.TCP_CORK, socket.TCP_QUICKACK])
+    def test_cork_and_quickack_succeed_without_us(self, machine, option):
+        assert self.call(machine, "setsockopt", 3, socket.IPPROTO_TCP, option) == refuse(0)
+        assert self.call(machine, "setsockopt", 3, socket.SOL_SOCKET, option) == NOTIFY
+
+    def test_other_options_are_notified(self, machine):
+        assert self.call(machine, "setsockopt", 3, socket.IPPROTO_TCP, socket.TCP_NODELAY) == NOTIFY
+        assert self.call(machine, "setsockopt", 3, socket.SOL_SOCKET, socket.SO_REUSEADDR) == NOTIFY
+
+    def test_every_other_call_of_the_machine_is_allowed(self, machine):
+        numbers = abi.SYSCALLS[machine]
+        ours = {numbers[name] for name in (*NOTIFIED, "io_uring_setup", "io_uring_enter", "io_uring_register")}
+        for number in set(range(600)) - ours:
+            assert verdict(machine, number, 2, 6, 3) == ALLOW
+
+    def test_a_foreign_architecture_is_killed(self, machine):
+        i386 = 0x40000003
+        assert verdict(machine, 1, arch=i386) == KILL
+        other = next(name for name in MACHINES if name != machine)
+        assert verdict(machine, 1, arch=abi.AUDIT_ARCH[other]) == KILL
+
+
+def test_x32_calls_do_not_exist():
+    numbers = abi.SYSCALLS["x86_64"]
+    assert verdict("x86_64", numbers["socket"] | abi.X32_SYSCALL_BIT, socket.AF_INET) == refuse(errno.ENOSYS)
+
+
+def test_the_common_calls_are_decided_by_their_number_alone():
+    """The kernel skips the program for calls that it allows without loading an argument; data calls are such calls."""
+    for sendmsg, recvmsg, sendto, recvfrom in ((46, 47, 44, 45),):
+        for number in (0, 1, sendmsg, recvmsg, sendto, recvfrom, 20, 40, 232):
+            assert verdict("x86_64", number, *[(1 << 64) - 1] * 6) == ALLOW
+
+
+def test_a_jump_too_long_for_bpf_is_refused():
+    code = Assembler()
+    code.unless_equal(1, "far")
+    for _ in range(256):
+        code.answer(ALLOW)
+    code.label("far")
+    code.answer(KILL)
+    with pytest.raises(ValueError, match="jump to far is 256 instructions long"):
+        code.assemble()
