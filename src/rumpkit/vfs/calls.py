@@ -1,0 +1,110 @@
+"""The system calls of the vfs faction: one class, in a chain of files by topic.
+
+A call is a plain method `(process, ...)`, entered on the schedule, that returns its result or raises OSError with
+the errno that POSIX names; none of them returns `Blocked`.  Reading, writing, seeking and closing by descriptor
+is in kern/calls.py.  This file has the working directory, the mask, and mounts; the others come in by inheritance:
+attributecalls.py, namecalls.py, opencalls.py.
+"""
+
+from collections.abc import Mapping
+from typing import final
+
+from ..kern.abi.errno import ENOTDIR, EPERM, error
+from ..kern.abi.fcntl import AT_FDCWD, S_IFDIR
+from ..kern.process import Process
+from .access import SEARCH, check_access
+from .attributecalls import AttributeCalls
+from .callbase import Path
+from .namei import FOLLOW, Walk
+from .types import OptionValue
+from .vfs import decode, encode
+from .vnode import Vnode, let_go
+
+
+@final
+class VfsCalls(AttributeCalls):
+    """All path and file system calls of one kernel."""
+
+    def chdir(self, process: Process, path: Path) -> None:
+        """Change the working directory (POSIX chdir)."""
+        self.paths_of(process).change_directory(self._hold_directory(process, path))
+
+    def fchdir(self, process: Process, fd: int) -> None:
+        """Change the working directory to an open one (POSIX fchdir).  Raises EBADF, ENOTDIR, EACCES."""
+        file = self.vnode_file(process, fd)
+        if file.vnode.kind != S_IFDIR:
+            raise error(ENOTDIR)
+        file.enter()
+        try:
+            check_access(file.vnode, process.credentials, SEARCH)
+            file.vnode.hold()
+        finally:
+            file.leave(self.hyper.now)
+        self.paths_of(process).change_directory(file.vnode)
+
+    def chroot(self, process: Process, path: Path) -> None:
+        """Change what "/" means; the working directory stays (BSD chroot).  Raises EPERM unless superuser."""
+        root = self._hold_directory(process, path)
+        if process.credentials.uid != 0:
+            let_go(root)
+            raise error(EPERM)
+        self.paths_of(process).change_root(root)
+
+    def getcwd(self, process: Process) -> str:
+        """The working directory's path (POSIX getcwd).  Raises ENOENT where it has been removed or is out of reach."""
+        paths = self.paths_of(process)
+        walk = Walk(paths.root, paths.directory, process.credentials)
+        names: list[bytes] = []
+        try:
+            while walk.directory is not paths.root:
+                names.append(walk.climb())
+        finally:
+            walk.done()
+        return decode(b"/" + b"/".join(reversed(names)))
+
+    def umask(self, process: Process, mask: int) -> int:
+        """Set the permission bits that new files don't get; returns the old ones (POSIX umask)."""
+        paths = self.paths_of(process)
+        old = paths.mask
+        paths.mask = mask & 0o777
+        return old
+
+    def sync(self, process: Process) -> None:
+        """Return once all file systems are durable (POSIX sync)."""
+        self.vfs.sync()
+
+    def mount(
+        self,
+        process: Process,
+        kind: str,
+        path: Path,
+        options: Mapping[str, OptionValue] | None = None,
+        source: str = "",
+    ) -> None:
+        """Mount a new file system on a directory (as Linux mount(2), with typed options: vfs/types.py).
+
+        Raises EPERM unless superuser, ENODEV, EINVAL, EBUSY, ENOENT, ENOTDIR.
+        """
+        if process.credentials.uid != 0:
+            raise error(EPERM)
+        self.vfs.mount(kind, path, options, source, self.paths_of(process))
+
+    def unmount(self, process: Process, path: Path) -> None:
+        """Take the file system mounted on `path` away (BSD unmount).  Raises EPERM unless superuser, EINVAL, EBUSY."""
+        if process.credentials.uid != 0:
+            raise error(EPERM)
+        self.vfs.unmount(path, self.paths_of(process))
+
+    def _hold_directory(self, process: Process, path: Path) -> Vnode:
+        """The directory `path`, which the process may search, held."""
+        where = encode(path)
+        walk = self.walk(process, where, AT_FDCWD)
+        try:
+            vnode = walk.get(where, FOLLOW)
+            if vnode.kind != S_IFDIR:
+                raise error(ENOTDIR)
+            check_access(vnode, process.credentials, SEARCH)
+            vnode.hold()
+            return vnode
+        finally:
+            walk.done()

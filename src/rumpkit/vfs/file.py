@@ -1,0 +1,282 @@
+"""Open files over vnodes: regular files, directories, and descriptors that only stand for a path (O_PATH).
+
+They stand between the descriptor calls (kern/calls.py) and vnodes.  Where the file's mount sleeps, each operation
+takes the mount's lock, and holds the open file so that a close meanwhile takes it away only afterwards.
+"""
+
+from typing import Final, final
+
+from mypy_extensions import mypyc_attr
+
+from ..hyper.mutex import Mutex
+from ..hyper.time import SECOND, Instant
+from ..kern.abi.errno import EBADF, EINVAL, EISDIR, ENOENT, ENXIO, EOVERFLOW, error
+from ..kern.abi.fcntl import (
+    O_APPEND,
+    O_DSYNC,
+    S_IFDIR,
+    S_ISGID,
+    S_ISUID,
+    SEEK_CUR,
+    SEEK_DATA,
+    SEEK_END,
+    SEEK_HOLE,
+    SEEK_SET,
+)
+from ..kern.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
+from ..kern.file import OpenFile
+from ..kern.process import Credentials
+from ..kern.wait import Blocked
+from .access import without_suid
+from .stat import DirectoryEntry
+from .vnode import FIRST_COOKIE, NO_END, Vnode, let_go
+
+OFFSET_MAX: Final = (1 << 63) - 1
+READY: Final = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
+DAY: Final = 86400 * SECOND
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class VnodeFile(OpenFile):
+    """An open file that has a vnode.  This class serves regular files; the others subclass it."""
+
+    def __init__(self, vnode: Vnode, flags: int, credentials: Credentials) -> None:
+        super().__init__(flags)
+        self.vnode: Vnode = vnode
+        self.offset: int = 0
+        self._privileged: bool = credentials.uid == 0
+        self._lock: Mutex | None = vnode.mount.lock
+        vnode.hold()
+
+    # The mount's lock ----------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Start an operation: keep this file and take its mount's lock, if it has one."""
+        lock = self._lock
+        if lock is not None:
+            self.hold()
+            lock.acquire()
+
+    def leave(self, now: Instant) -> None:
+        """End an operation."""
+        lock = self._lock
+        if lock is not None:
+            lock.release()
+            self.release(now)
+
+    def close(self, now: Instant) -> None:
+        """Let go of the vnode."""
+        let_go(self.vnode)
+
+    # Data ----------------------------------------------------------------------------------------------
+
+    def read(self, size: int, now: Instant) -> bytes | Blocked:
+        """Up to `size` bytes from the file's offset."""
+        if self._lock is None:
+            data = self._read(self.offset, size)
+            self.offset += len(data)
+            return data
+        self.enter()
+        try:
+            data = self._read(self.offset, size)
+            self.offset += len(data)
+            return data
+        finally:
+            self.leave(now)
+
+    def pread(self, size: int, offset: int, now: Instant) -> bytes:
+        """Up to `size` bytes from `offset`."""
+        self.enter()
+        try:
+            return self._read(offset, size)
+        finally:
+            self.leave(now)
+
+    def write(self, data: bytes, now: Instant) -> int | Blocked:
+        """Write at the file's offset, or at its end with O_APPEND.  Raises ENOSPC, EFBIG, EIO."""
+        if self._lock is None:
+            return self._write_on(data)
+        self.enter()
+        try:
+            return self._write_on(data)
+        finally:
+            self.leave(now)
+
+    def pwrite(self, data: bytes, offset: int, now: Instant) -> int:
+        """Write at `offset`; with O_APPEND at the end nevertheless, as Linux does."""
+        self.enter()
+        try:
+            return self._write(self.vnode.size if self.flags & O_APPEND else offset, data)
+        finally:
+            self.leave(now)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        vnode = self.vnode
+        if vnode.kind == S_IFDIR:
+            raise error(EISDIR)
+        if size == 0:
+            return b""
+        data = vnode.read(offset, size)
+        if vnode.mount.access_times:
+            touch(vnode)
+        return data
+
+    def _write_on(self, data: bytes) -> int:
+        offset = self.vnode.size if self.flags & O_APPEND else self.offset
+        done = self._write(offset, data)
+        self.offset = offset + done
+        return done
+
+    def _write(self, offset: int, data: bytes) -> int:
+        if not data:
+            return 0
+        vnode = self.vnode
+        vnode.mount.check_writable()
+        done = vnode.write(offset, data)
+        if vnode.mode & (S_ISUID | S_ISGID) and not self._privileged:
+            vnode.set_mode(without_suid(vnode.mode), vnode.mount.hyper.wall())
+        if self.flags & O_DSYNC:
+            vnode.sync(True)
+        return done
+
+    # The rest ------------------------------------------------------------------------------------------
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Move the offset, also to the next data or hole (POSIX lseek).  Raises EINVAL, ENXIO, EOVERFLOW."""
+        self.enter()
+        try:
+            self.offset = self._target(offset, whence)
+            return self.offset
+        finally:
+            self.leave(0)
+
+    def _target(self, offset: int, whence: int) -> int:
+        size = self.vnode.size
+        if whence == SEEK_DATA or whence == SEEK_HOLE:
+            if not 0 <= offset < size:
+                raise error(ENXIO)
+            found = self.vnode.next_data(offset) if whence == SEEK_DATA else self.vnode.next_hole(offset)
+            if found < 0:
+                raise error(ENXIO)
+            return found
+        if whence == SEEK_CUR:
+            offset += self.offset
+        elif whence == SEEK_END:
+            offset += size
+        elif whence != SEEK_SET:
+            raise error(EINVAL)
+        if offset < 0:
+            raise error(EINVAL)
+        if offset > OFFSET_MAX:
+            raise error(EOVERFLOW)
+        return offset
+
+    def truncate(self, size: int, now: Instant) -> None:
+        """Make the file `size` bytes long (POSIX ftruncate).  Raises EINVAL unless regular and open for writing."""
+        self.enter()
+        try:
+            truncate(self.vnode, size, self._privileged)
+        finally:
+            self.leave(now)
+
+    def sync(self, data_only: bool, now: Instant) -> None:
+        """Return once what was written is durable (POSIX fsync, fdatasync)."""
+        self.enter()
+        try:
+            self.vnode.sync(data_only)
+        finally:
+            self.leave(now)
+
+    def poll(self) -> int:
+        """Always ready."""
+        return READY
+
+    def pollable(self) -> bool:
+        """Always ready, so epoll won't have it."""
+        return False
+
+    def describe(self) -> str:
+        """Kind and inode number; a file has no single name."""
+        return f"{'directory' if self.vnode.kind == S_IFDIR else 'file'} {self.vnode.number} of {self.vnode.mount.kind}"
+
+
+@final
+class DirectoryFile(VnodeFile):
+    """An open directory.  Its offset is the cookie of the next entry."""
+
+    def __init__(self, vnode: Vnode, flags: int, credentials: Credentials) -> None:
+        super().__init__(vnode, flags, credentials)
+        self._end: int = NO_END
+
+    def entries(self, count: int, now: Instant) -> list[DirectoryEntry]:
+        """Up to `count` further entries; none at the end.  Raises ENOENT where the directory has been removed."""
+        self.enter()
+        try:
+            return self._entries(count)
+        finally:
+            self.leave(now)
+
+    def _entries(self, count: int) -> list[DirectoryEntry]:
+        vnode = self.vnode
+        if vnode.links == 0:
+            raise error(ENOENT)
+        found: list[DirectoryEntry] = []
+        if self.offset == 0:
+            # Whoever renames each entry it reads would never come to an end otherwise.
+            self._end = vnode.end_cookie()
+            self.offset = 1
+            found.append(DirectoryEntry(".", vnode.number, S_IFDIR, 1))
+        if self.offset == 1 and count > 1:
+            self.offset = FIRST_COOKIE
+            found.append(DirectoryEntry("..", _above(vnode).number, S_IFDIR, FIRST_COOKIE))
+        if self.offset >= FIRST_COOKIE and len(found) < count:
+            for entry in vnode.readdir(self.offset, count - len(found)):
+                if entry.cookie > self._end:
+                    break
+                self.offset = entry.cookie
+                name = entry.name.decode("utf-8", "surrogateescape")
+                found.append(DirectoryEntry(name, entry.number, entry.kind, entry.cookie))
+        if vnode.mount.access_times:
+            touch(vnode)
+        return found
+
+
+@final
+class PathFile(VnodeFile):
+    """What O_PATH opens: it stands for a file in other calls and can't be read or written (Linux open(2))."""
+
+    def check_readable(self) -> None:
+        raise error(EBADF)
+
+    def check_writable(self) -> None:
+        raise error(EBADF)
+
+    def seek(self, offset: int, whence: int) -> int:
+        raise error(EBADF)
+
+
+def truncate(vnode: Vnode, size: int, privileged: bool) -> None:
+    """Change the length of a regular file on a writable mount; an ordinary user's change clears set-user-ID."""
+    if size < 0:
+        raise error(EINVAL)
+    vnode.mount.check_writable()
+    vnode.truncate(size)
+    if vnode.mode & (S_ISUID | S_ISGID) and not privileged:
+        vnode.set_mode(without_suid(vnode.mode), vnode.mount.hyper.wall())
+
+
+def touch(vnode: Vnode) -> None:
+    """The file was read: set its access time if it is not newer than the last change or a day old (relatime)."""
+    mount = vnode.mount
+    if not mount.read_only:
+        now = mount.hyper.wall()
+        if vnode.atime <= vnode.mtime or vnode.atime <= vnode.ctime or now - vnode.atime >= DAY:
+            vnode.accessed(now)
+
+
+def _above(directory: Vnode) -> Vnode:
+    """What ".." is in a directory listing."""
+    mount = directory.mount
+    if directory is mount.root and mount.covers is not None:
+        return mount.covers.parent()
+    return directory.parent()

@@ -1,0 +1,227 @@
+"""The state of the vfs faction: the tree of mounts, the file system types, and limits.
+
+Above are the system calls (`rumpkit.vfs.calls`), and whoever composes a kernel and mounts its file systems.
+"""
+
+from collections.abc import Mapping
+from typing import Final, final
+
+from ..hyper.calls import Hypercalls
+from ..kern.abi.errno import EBUSY, EINVAL, ENFILE, ENOENT, ENOTDIR, error
+from ..kern.abi.fcntl import S_IFDIR
+from ..kern.counters import Counters
+from ..kern.device import DeviceSwitch
+from ..kern.kernel import RumpKernel
+from ..kern.process import Credentials
+from ..kern.sysctl import Sysctl
+from .namei import FOLLOW, NO_FOLLOW, Walk
+from .paths import VfsPaths
+from .types import OptionValue, TypeRegistry, check_options
+from .vnode import Mount, Vnode
+
+DEFAULT_MASK: Final = 0o022
+
+
+@final
+class VfsSettings:
+    """Limits of the vfs faction."""
+
+    def __init__(self) -> None:
+        self.max_mounts: int = 1024
+        self.max_directory_read: int = 4096
+
+
+VFS_SYSCTLS: Final = (
+    Sysctl("max_mounts", 1, 1 << 20, "file systems that may be mounted at once"),
+    Sysctl("max_directory_read", 1, 1 << 20, "directory entries that one call returns"),
+)
+
+
+@final
+class VfsCounters(Counters):
+    """What happened to files."""
+
+    def __init__(self) -> None:
+        self.opened: int = 0
+        self.created: int = 0
+        self.removed: int = 0
+        self.renamed: int = 0
+
+    def names(self) -> tuple[str, ...]:
+        return ("opened", "created", "removed", "renamed")
+
+
+@final
+class Vfs:
+    """The file systems of one kernel.  All methods are called on the schedule."""
+
+    def __init__(self, kernel: RumpKernel, devices: DeviceSwitch | None = None) -> None:
+        self.kernel: RumpKernel = kernel
+        self.hyper: Hypercalls = kernel.hyper
+        self.devices: DeviceSwitch | None = devices
+        self.types: TypeRegistry = TypeRegistry()
+        self.settings: VfsSettings = VfsSettings()
+        self.counters: VfsCounters = VfsCounters()
+        self._mounts: list[Mount] = []
+        self._last_number: int = 0
+        kernel.sysctl.register("vfs", self.settings, VFS_SYSCTLS)
+        kernel.counters.register("vfs", self.counters)
+
+    def mount(
+        self,
+        kind: str,
+        path: str | bytes,
+        options: Mapping[str, OptionValue] | None = None,
+        source: str = "",
+        paths: VfsPaths | None = None,
+    ) -> Mount:
+        """Mount a new file system of type `kind` on the directory `path`; the first one goes to "/" and is the root.
+
+        `options` are GENERIC_OPTIONS and the type's own.  Raises ENODEV (no such type), EINVAL (options, source),
+        ENOENT, ENOTDIR, EBUSY (something is mounted there already), ENFILE (too many mounts).
+        """
+        if len(self._mounts) >= self.settings.max_mounts:
+            raise error(ENFILE)
+        place = encode(path)
+        maker = self.types.find(kind)
+        checked = check_options(maker, options or {})
+        mount = maker.make(self, source, checked)
+        mount.read_only = bool(checked["read_only"])
+        mount.access_times = bool(checked["access_times"])
+        mount.devices = bool(checked["devices"])
+        try:
+            self._attach(mount, place, paths)
+        except OSError:
+            mount.unmount()
+            raise
+        return mount
+
+    def unmount(self, path: str | bytes, paths: VfsPaths | None = None) -> None:
+        """Take the file system whose root is `path` out of the tree.
+
+        Raises EINVAL where nothing is mounted there, EBUSY while files of it are in use or others are mounted in it.
+        """
+        vnode = self._resolve(encode(path), paths, NO_FOLLOW)
+        mount = vnode.mount
+        covers = mount.covers
+        if vnode is not mount.root:
+            raise error(EINVAL)
+        if covers is None or mount.references > 1 or mount.calls:
+            raise error(EBUSY)
+        covers.mounted_here = None
+        self._mounts.remove(mount)
+        self._let_go(mount)
+        covers.release()
+
+    def make_directories(self, path: str | bytes, mode: int = 0o755) -> None:
+        """Make the directory `path` and those it lies in, where they are missing, as the superuser does."""
+        where = b"/"
+        for name in encode(path).split(b"/"):
+            if not name:
+                continue
+            where += name
+            walk = Walk(self.root(), self.root(), Credentials())
+            try:
+                if walk.find(where, FOLLOW) is None:
+                    walk.directory.mount.check_writable()
+                    walk.directory.mkdir(walk.name, mode, 0, 0)
+            finally:
+                walk.done()
+            where += b"/"
+
+    def mounts(self) -> list[Mount]:
+        """What is mounted, in the order it came."""
+        return list(self._mounts)
+
+    def root(self) -> Vnode:
+        """The root directory.  Raises ENOENT while nothing is mounted."""
+        if not self._mounts:
+            raise error(ENOENT)
+        return self._mounts[0].root
+
+    def sync(self) -> None:
+        """Return once all mounts are durable."""
+        for mount in self.mounts():
+            self._locked_sync(mount)
+
+    def close(self) -> None:
+        """Unmount everything, last first: the kernel goes away, and with it all processes."""
+        for mount in reversed(self.mounts()):
+            self._mounts.remove(mount)
+            self._let_go(mount)
+
+    def _attach(self, mount: Mount, path: bytes, paths: VfsPaths | None) -> None:
+        if not self._mounts:
+            if path.strip(b"/"):
+                raise error(ENOENT, "the first mount is the root, at /")
+            self._add(mount, b"/")
+            self.kernel.paths = VfsPaths(mount.root, mount.root, DEFAULT_MASK)
+            return
+        covered = self._resolve(path, paths, FOLLOW)
+        if covered.kind != S_IFDIR:
+            raise error(ENOTDIR)
+        if covered is covered.mount.root:
+            raise error(EBUSY)
+        covered.hold()
+        covered.mounted_here = mount
+        mount.covers = covered
+        self._add(mount, path)
+
+    def _add(self, mount: Mount, path: bytes) -> None:
+        self._last_number += 1
+        mount.number = self._last_number
+        mount.path = path
+        mount.root.hold()
+        self._mounts.append(mount)
+
+    def _let_go(self, mount: Mount) -> None:
+        lock = mount.lock
+        if lock is not None:
+            lock.acquire()
+        mount.root.release()
+        mount.unmount()
+        if lock is not None:
+            lock.release()
+
+    def _locked_sync(self, mount: Mount) -> None:
+        lock = mount.lock
+        if lock is None:
+            mount.sync()
+            return
+        mount.calls += 1
+        lock.acquire()
+        try:
+            mount.sync()
+        finally:
+            lock.release()
+            mount.calls -= 1
+
+    def _resolve(self, path: bytes, paths: VfsPaths | None, mode: int) -> Vnode:
+        """What `path` is for the superuser, from `paths` or from the root."""
+        root = self.root() if paths is None else paths.root
+        start = root if paths is None else paths.directory
+        walk = Walk(root, start, Credentials())
+        try:
+            return walk.get(path, mode)
+        finally:
+            walk.done()
+
+
+def encode(path: str | bytes) -> bytes:
+    """A path as bytes: text is UTF-8, where lone surrogates stand for other bytes (as in Python's os module).
+
+    Raises EINVAL for what can't be encoded and for NUL bytes.
+    """
+    if isinstance(path, str):
+        try:
+            path = path.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise error(EINVAL) from None
+    if b"\0" in path:
+        raise error(EINVAL)
+    return path
+
+
+def decode(path: bytes) -> str:
+    """A path as text; the inverse of `encode`."""
+    return path.decode("utf-8", "surrogateescape")

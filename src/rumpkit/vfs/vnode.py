@@ -1,0 +1,303 @@
+"""Vnodes and mounts: what a file system implements.  This stands between the path calls of `vfs` and `fs`.
+
+A vnode is one file in memory, whatever file system it lies in; a mount is one instance of a file system.  Both are
+called on the schedule.  A file system that never sleeps (tmpfs) has no lock.  One that does block I/O has a mutex
+(`Mount.lock`), which `vfs` holds for the whole of every call into that mount, so that a file system's own code
+is always alone in its mount, even while it sleeps off the schedule.
+
+`vfs` checks what does not depend on the file system before it calls a vnode: kinds (ENOTDIR, EISDIR), permissions,
+read-only mounts, names (NAME_MAX, "." and ".."), mount points.  The file system does the rest, including timestamps.
+Names are bytes in here; text exists only at the face of the system calls.
+"""
+
+from typing import Final, NamedTuple
+
+from mypy_extensions import mypyc_attr
+
+from ..hyper.calls import Hypercalls
+from ..hyper.mutex import Mutex
+from ..kern.abi.errno import EINVAL, EISDIR, ENOENT, EPERM, EROFS, EXDEV, error
+from ..kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFMT
+from .stat import Stat, StatVfs
+
+FIRST_COOKIE: Final = 2
+"""Where the entries of a directory start for `Vnode.readdir`: 0 and 1 are those of "." and "..", which vfs adds."""
+NO_END: Final = 1 << 60
+
+
+class Entry(NamedTuple):
+    """One name in a directory, as a file system reports it."""
+
+    name: bytes
+    number: int
+    """The file's inode number."""
+    kind: int
+    """S_IFMT bits."""
+    cookie: int
+    """Where to go on behind it."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Vnode:
+    """One file.  Subclasses override what their kind of file can do; the rest fails with the errno POSIX gives it.
+
+    The attributes are the file's, kept current by the file system.  Times are nanoseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, mount: "Mount", number: int, mode: int, uid: int, gid: int, now: int) -> None:
+        self.mount: Mount = mount
+        self.number: int = number
+        """Inode number, of which a mount has no two alike."""
+        self.kind: int = mode & S_IFMT
+        self.mode: int = mode
+        """Kind and permission bits."""
+        self.uid: int = uid
+        self.gid: int = gid
+        self.links: int = 1
+        self.size: int = 0
+        self.device: int = 0
+        """dev_t of a special file."""
+        self.atime: int = now
+        self.mtime: int = now
+        self.ctime: int = now
+        self.references: int = 0
+        """Open files, working directories and mounts that hold this vnode."""
+        self.mounted_here: Mount | None = None
+        """What is mounted on this directory."""
+
+    # Life ----------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Keep the file and its mount until `release`, even when its last name goes."""
+        self.references += 1
+        self.mount.references += 1
+
+    def release(self) -> None:
+        """Give a hold back.  Called under the mount's lock."""
+        self.references -= 1
+        self.mount.references -= 1
+        if self.references == 0:
+            self.inactive()
+
+    def inactive(self) -> None:
+        """Nobody holds this vnode any more: if it has no name left either, its storage is free."""
+        return None
+
+    # Attributes ----------------------------------------------------------------------------------------
+
+    def stat(self) -> Stat:
+        """The file's attributes (POSIX stat)."""
+        return Stat(
+            self.mode,
+            self.number,
+            self.mount.number,
+            self.links,
+            self.uid,
+            self.gid,
+            self.device,
+            self.size,
+            self.mount.block_size,
+            self.blocks(),
+            self.atime,
+            self.mtime,
+            self.ctime,
+        )
+
+    def blocks(self) -> int:
+        """Storage that the file takes, in units of 512 bytes."""
+        return (self.size + 511) >> 9
+
+    def set_mode(self, mode: int, now: int) -> None:
+        """Set the permission bits."""
+        self.mode = self.kind | mode
+        self.ctime = now
+
+    def set_owner(self, uid: int, gid: int, mode: int, now: int) -> None:
+        """Set owner, group and permission bits (which lose set-user-ID and set-group-ID then)."""
+        self.uid = uid
+        self.gid = gid
+        self.mode = self.kind | mode
+        self.ctime = now
+
+    def set_times(self, atime: int, mtime: int, now: int) -> None:
+        """Set the times of access and modification."""
+        self.atime = atime
+        self.mtime = mtime
+        self.ctime = now
+
+    def accessed(self, now: int) -> None:
+        """The file was read, and its mount wants to know when."""
+        self.atime = now
+
+    # Files ---------------------------------------------------------------------------------------------
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from byte `offset`; b"" at the end."""
+        raise error(EISDIR if self.kind == S_IFDIR else EINVAL)
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Write `data` at byte `offset`; returns how much there was room for.  Raises ENOSPC if none, EFBIG."""
+        raise error(EISDIR if self.kind == S_IFDIR else EINVAL)
+
+    def truncate(self, size: int) -> None:
+        """Make the file `size` bytes long; what is new reads as zeros.  Raises ENOSPC, EFBIG."""
+        raise error(EISDIR if self.kind == S_IFDIR else EINVAL)
+
+    def sync(self, data_only: bool) -> None:
+        """Return once the file (with `data_only`: what it takes to read it back) is durable."""
+        return None
+
+    def next_data(self, offset: int) -> int:
+        """The first byte at or behind `offset` that is not in a hole, -1 if none is; `offset` is below the size."""
+        return offset
+
+    def next_hole(self, offset: int) -> int:
+        """The first byte at or behind `offset` that is in a hole; the end of the file counts as one."""
+        return self.size
+
+    def readlink(self) -> bytes:
+        """What a symbolic link points to."""
+        raise error(EINVAL)
+
+    # Directories ---------------------------------------------------------------------------------------
+
+    def lookup(self, name: bytes) -> "Vnode | None":
+        """The file called `name` in this directory, or None.  Never asked for "." or ".."."""
+        return None
+
+    def parent(self) -> "Vnode":
+        """The directory that this directory is in; the root's is itself."""
+        return self
+
+    def name_of(self, child: "Vnode") -> bytes:
+        """The name of the directory `child` in this one.  Raises ENOENT."""
+        cookie = FIRST_COOKIE
+        while True:
+            entries = self.readdir(cookie, 256)
+            if not entries:
+                raise error(ENOENT)
+            for entry in entries:
+                if entry.number == child.number:
+                    return entry.name
+            cookie = entries[-1].cookie
+
+    def readdir(self, cookie: int, count: int) -> list[Entry]:
+        """Up to `count` entries from `cookie` (FIRST_COOKIE, or that of an entry seen before) on; none at the end.
+
+        "." and ".." are not among them.  An entry that is there all the while is reported once, whatever
+        else comes and goes meanwhile.
+        """
+        return []
+
+    def end_cookie(self) -> int:
+        """A cookie behind all entries that are there now: where a reader that starts now may stop."""
+        return NO_END
+
+    def create(self, name: bytes, mode: int, uid: int, gid: int, device: int) -> "Vnode":
+        """Make a file of the kind in `mode` (not a directory or a link) called `name`, which is free.
+
+        Raises ENOSPC, EDQUOT; ENOENT where this directory has been removed.
+        """
+        raise error(EPERM)
+
+    def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> "Vnode":
+        """Make a directory called `name`, which is free.  Raises EMLINK and as `create`."""
+        raise error(EPERM)
+
+    def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> "Vnode":
+        """Make a symbolic link called `name`, which is free."""
+        raise error(EPERM)
+
+    def link(self, name: bytes, vnode: "Vnode") -> None:
+        """Give `vnode`, a file of this mount and not a directory, the further name `name`.  Raises EMLINK."""
+        raise error(EPERM)
+
+    def unlink(self, name: bytes, vnode: "Vnode") -> None:
+        """Take the name `name`, which is `vnode`'s, away."""
+        raise error(EPERM)
+
+    def rmdir(self, name: bytes, vnode: "Vnode") -> None:
+        """Remove the directory `vnode`, called `name`.  Raises ENOTEMPTY."""
+        raise error(EPERM)
+
+    def rename(
+        self, name: bytes, vnode: "Vnode", directory: "Vnode", new_name: bytes, replaced: "Vnode | None"
+    ) -> None:
+        """Move `vnode`, called `name` in here, to `new_name` in `directory`, where `replaced` is now.
+
+        `replaced` is another file, and a directory exactly if `vnode` is one; `directory` is of this mount and not
+        below `vnode`.  Raises ENOTEMPTY, EMLINK, ENOSPC.
+        """
+        raise error(EPERM)
+
+    def exchange(self, name: bytes, vnode: "Vnode", directory: "Vnode", other_name: bytes, other: "Vnode") -> None:
+        """Swap the files of two names (RENAME_EXCHANGE); neither is below the other."""
+        raise error(EINVAL)
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Mount:
+    """One instance of a file system.  Subclasses set `root` before they are mounted."""
+
+    root: Vnode
+
+    def __init__(self, hyper: Hypercalls, kind: str, source: str, lock: Mutex | None = None) -> None:
+        self.hyper: Hypercalls = hyper
+        self.kind: str = kind
+        """The file system's type: "tmpfs"."""
+        self.source: str = source
+        """What listings show as its source: a device's name, or the type's where it has none."""
+        self.lock: Mutex | None = lock
+        """Held for each call into this mount; None for a file system that never sleeps."""
+        self.number: int = 0
+        """st_dev of its files; vfs sets it."""
+        self.block_size: int = 4096
+        self.read_only: bool = False
+        self.access_times: bool = True
+        """Keep atime as relatime does; False never writes it (noatime)."""
+        self.devices: bool = True
+        """Let special files of this mount open devices; False is nodev."""
+        self.covers: Vnode | None = None
+        """The directory that it is mounted on; None for the root."""
+        self.path: bytes = b"/"
+        """Where it was mounted, as listings show it."""
+        self.references: int = 0
+        """Held vnodes: with any, the mount is busy."""
+        self.calls: int = 0
+        """Calls that are in this mount or wait for its lock: with any, the mount is busy."""
+
+    def statvfs(self) -> StatVfs:
+        """How large it is and how full (POSIX statvfs)."""
+        return StatVfs(self.block_size, self.block_size, 0, 0, 0, 0, 0, 0, self.number, int(self.read_only), NAME_MAX)
+
+    def sync(self) -> None:
+        """Return once everything is durable."""
+        return None
+
+    def unmount(self) -> None:
+        """Write back what must be and let go of the source.  Nobody will call this mount again."""
+        return None
+
+    def check_writable(self) -> None:
+        """Raise EROFS on a read-only mount."""
+        if self.read_only:
+            raise error(EROFS)
+
+    def check_same(self, other: "Mount") -> None:
+        """Raise EXDEV where `other` is another mount: names can't cross."""
+        if other is not self:
+            raise error(EXDEV)
+
+
+def let_go(vnode: Vnode) -> None:
+    """Release a vnode under its mount's lock, which the caller does not hold."""
+    mount = vnode.mount
+    lock = mount.lock
+    if lock is None:
+        vnode.release()
+        return
+    mount.calls += 1
+    lock.acquire()
+    vnode.release()
+    lock.release()
+    mount.calls -= 1
