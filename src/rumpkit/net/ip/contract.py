@@ -10,6 +10,7 @@ from mypy_extensions import mypyc_attr
 
 from ...hyper.frame import Frame
 from ...hyper.time import Instant
+from ...kern.abi.errno import ENOPROTOOPT, error
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -124,3 +125,11 @@ class Network(ABC):
     def unreachable(self, frame: Frame, network: int, code: int, now: Instant) -> None:
         """Answer the packet at `frame.head[network]` with ICMP destination unreachable (rate-limited; never about
         broadcasts, errors or fragments other than the first, RFC 1122 3.2.2)."""
+
+    def join(self, group: bytes) -> None:
+        """Take packets to a multicast group too.  Raises ENOPROTOOPT where the network has none."""
+        raise error(ENOPROTOOPT)
+
+    def leave(self, group: bytes) -> None:
+        """Undo one `join`.  Raises EADDRNOTAVAIL, ENOPROTOOPT."""
+        raise error(ENOPROTOOPT)

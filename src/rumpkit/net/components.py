@@ -1,0 +1,80 @@
+"""Components of the net faction.  Interpreted; see kern/component.py."""
+
+from typing import TYPE_CHECKING, Final
+
+from ..kern.component import component
+
+if TYPE_CHECKING:
+    from ..kern.kernel import RumpKernel
+    from .ip.icmp import Icmp
+    from .ip.service import Ip
+    from .link.interfaces import Interfaces
+    from .link.loopback import LoopbackInterface
+    from .transport.udp import Udp
+
+NET: Final = ("ethernet", "ipv4", "loopback", "icmp", "udp")
+"""What a kernel with a network is built with; transports other than UDP are named beside it."""
+
+
+@component("ethernet", faction="net")
+def ethernet(kernel: "RumpKernel") -> "Interfaces":
+    """Network interfaces over Ethernet links, with ARP."""
+    from .link.interfaces import Interfaces
+
+    return Interfaces(kernel.hyper, kernel.timers)
+
+
+@component("ipv4", faction="net")
+def ipv4(kernel: "RumpKernel", interfaces: "Interfaces") -> "Ip":
+    """The Internet protocol, version 4: addresses, routes, fragments, path MTU discovery."""
+    from .ip.service import Ip
+
+    ip = Ip(kernel.hyper, kernel.timers, interfaces)
+    ip.register(kernel.counters, kernel.sysctl)
+    return ip
+
+
+@component("loopback", faction="net")
+def loopback(ip: "Ip") -> "LoopbackInterface":
+    """The interface lo, 127.0.0.1/8: what the kernel sends to itself."""
+    return ip.add_loopback()
+
+
+@component("icmp", faction="net")
+def icmp(kernel: "RumpKernel", ip: "Ip") -> "Icmp":
+    """Answers to pings, ICMP errors both ways, and sockets to ping from."""
+    from ..kern.abi.socket import AF_INET, IPPROTO_ICMP, SOCK_DGRAM
+    from .ip.icmp import Icmp
+    from .ip.report import ICMP_SYSCTLS
+    from .socket.ping import PingSocket
+
+    made = Icmp(ip.v4)
+    kernel.counters.register("icmp", made.counters)
+    kernel.sysctl.register("net.icmp", made.settings, ICMP_SYSCTLS)
+    kernel.sockets.register(
+        AF_INET,
+        SOCK_DGRAM,
+        IPPROTO_ICMP,
+        lambda family, kind, protocol: PingSocket(made, ip.v4, kernel.hyper, family, kind, protocol),
+        default=False,
+    )
+    return made
+
+
+@component("udp", faction="net")
+def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
+    """The user datagram protocol and its sockets."""
+    from ..kern.abi.socket import AF_INET, IPPROTO_UDP, SOCK_DGRAM
+    from .socket.datagram import UdpSocket
+    from .transport.udp import UDP_SYSCTLS, Udp
+
+    made = Udp(kernel.hyper, ip.v4, ip.ports)
+    kernel.counters.register("udp", made.counters)
+    kernel.sysctl.register("net.udp", made.settings, UDP_SYSCTLS)
+    kernel.sockets.register(
+        AF_INET,
+        SOCK_DGRAM,
+        IPPROTO_UDP,
+        lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
+    )
+    return made

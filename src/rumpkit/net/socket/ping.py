@@ -1,0 +1,181 @@
+"""Ping sockets: SOCK_DGRAM over ICMP, as Linux's icmp(7) has them, so that a ping needs no privilege.
+
+What is sent is an ICMP echo request, whose identifier and checksum the kernel fills in; what is received is the echo
+reply from its ICMP header on.  The identifier takes the place of a port.
+"""
+
+from typing import Final, final
+
+from ...hyper.calls import Hypercalls
+from ...hyper.frame import Frame
+from ...hyper.time import Instant
+from ...kern.abi.errno import (
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EDESTADDRREQ,
+    EHOSTUNREACH,
+    EINVAL,
+    EMSGSIZE,
+    ENETUNREACH,
+    ENOPROTOOPT,
+    ENOTCONN,
+    EPIPE,
+    error,
+)
+from ...kern.abi.socket import IP_RECVERR, IP_TOS, IP_TTL, IPPROTO_IP, SO_BROADCAST, SOL_SOCKET
+from ...kern.socket import SocketAddress
+from ...kern.wait import Blocked
+from ..ip.icmp import Icmp, Pinger
+from ..ip.ipv4 import Ipv4
+from ..transport.mailbox import Letter, Mailbox
+from ..wire.address import ANY_V4
+from ..wire.icmp import ECHO, HEADER_SIZE, IcmpMessage
+from ..wire.ipv4 import MAX_PACKET_SIZE
+from .datagram import DatagramSocket, destination_of
+from .options import int_option, option_byte, option_int
+
+_MAX_MESSAGE: Final = MAX_PACKET_SIZE - 20
+
+
+@final
+class _PingInbox(Pinger):
+    """Puts replies into a socket's mailbox."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox: Mailbox = mailbox
+        self.remote: bytes = b""
+        self.report_all: bool = False
+
+    def reply(self, source: bytes, message: bytes, ttl: int, now: Instant) -> None:
+        if not self.remote or self.remote == source:
+            self.mailbox.put(Letter(message, source, 0, ANY_V4, ttl), now)
+
+    def failed(self, destination: bytes, errno: int, now: Instant) -> None:
+        soft = errno == EHOSTUNREACH or errno == ENETUNREACH
+        if self.report_all or (self.remote == destination and not soft):
+            self.mailbox.fail(errno)
+
+
+@final
+class PingSocket(DatagramSocket):
+    """A socket over ICMP echo."""
+
+    def __init__(self, icmp: Icmp, ipv4: Ipv4, hyper: Hypercalls, family: int, kind: int, protocol: int) -> None:
+        super().__init__(family, kind, protocol)
+        self._icmp: Icmp = icmp
+        self._ipv4: Ipv4 = ipv4
+        self._hyper: Hypercalls = hyper
+        self._inbox: _PingInbox = _PingInbox(self.mailbox)
+        self._identifier: int = 0
+        self._local: bytes = ANY_V4
+        self._ttl: int = ipv4.settings.ttl
+        self._tos: int = 0
+        self._broadcast: bool = False
+
+    def close(self, now: Instant) -> None:
+        if self._identifier:
+            del self._icmp.pingers[self._identifier]
+            self._identifier = 0
+
+    def bind(self, address: SocketAddress) -> None:
+        if len(address[0]) != 4:
+            raise error(EAFNOSUPPORT)
+        if self._identifier:
+            raise error(EINVAL)
+        if address[0] != ANY_V4 and not self._ipv4.is_local(address[0]):
+            raise error(EADDRNOTAVAIL)
+        self._take_identifier(address[1])
+        self._local = address[0]
+
+    def connect(self, address: SocketAddress, now: Instant) -> Blocked | None:
+        if not address[0]:
+            self._inbox.remote = b""
+            return None
+        peer = destination_of(address)[0]
+        route = self._ipv4.route(peer)
+        if self._identifier == 0:
+            self._take_identifier(0)
+        if self._local == ANY_V4:
+            self._local = route.source
+        self._inbox.remote = peer
+        return None
+
+    def send(
+        self, data: bytes, start: int, flags: int, destination: SocketAddress | None, now: Instant
+    ) -> int | Blocked:
+        self.check_error()
+        if self.write_shut:
+            raise error(EPIPE)
+        peer = self._inbox.remote if destination is None else destination_of(destination)[0]
+        if not peer:
+            raise error(EDESTADDRREQ)
+        payload = data[start:]
+        if len(payload) > _MAX_MESSAGE:
+            raise error(EMSGSIZE)
+        if len(payload) < HEADER_SIZE or payload[0] != ECHO or payload[1] != 0:
+            raise error(EINVAL)
+        if self._identifier == 0:
+            self._take_identifier(0)
+        rest = self._identifier << 16 | payload[6] << 8 | payload[7]
+        message = IcmpMessage(ECHO, 0, rest, payload[HEADER_SIZE:])
+        source = None if self._local == ANY_V4 else self._local
+        self._icmp.send(Frame(message.emit()), source, peer, self._ttl, self._tos, now)
+        self._icmp.counters.echo_requests_out += 1
+        return len(payload)
+
+    def local_address(self) -> SocketAddress:
+        return self._local, self._identifier
+
+    def peer_address(self) -> SocketAddress:
+        if not self._inbox.remote:
+            raise error(ENOTCONN)
+        return self._inbox.remote, 0
+
+    def get_option(self, level: int, name: int) -> bytes:
+        buffer = self.buffer_option(name) if level == SOL_SOCKET else None
+        if buffer is not None:
+            return buffer
+        values = {
+            (IPPROTO_IP, IP_TTL): self._ttl,
+            (IPPROTO_IP, IP_TOS): self._tos,
+            (IPPROTO_IP, IP_RECVERR): int(self._inbox.report_all),
+            (SOL_SOCKET, SO_BROADCAST): int(self._broadcast),
+        }
+        if (level, name) not in values:
+            raise error(ENOPROTOOPT)
+        return int_option(values[level, name])
+
+    def set_option(self, level: int, name: int, value: bytes) -> None:
+        if level == SOL_SOCKET and self.set_buffer_option(name, value):
+            return
+        if (level, name) == (IPPROTO_IP, IP_TTL):
+            ttl = option_int(value)
+            if not 1 <= ttl <= 255:
+                raise error(EINVAL)
+            self._ttl = ttl
+        elif (level, name) == (IPPROTO_IP, IP_TOS):
+            self._tos = option_byte(value) & 0xFC
+        elif (level, name) == (IPPROTO_IP, IP_RECVERR):
+            self._inbox.report_all = option_int(value) != 0
+        elif (level, name) == (SOL_SOCKET, SO_BROADCAST):
+            self._broadcast = option_int(value) != 0
+        else:
+            raise error(ENOPROTOOPT)
+
+    def describe(self) -> str:
+        return f"ping {self._identifier}"
+
+    def _take_identifier(self, wanted: int) -> None:
+        """An identifier that nobody pings under yet.  Raises EADDRINUSE."""
+        pingers = self._icmp.pingers
+        if wanted == 0:
+            offset = int.from_bytes(self._hyper.random(2), "big")
+            for step in range(0xFFFF):
+                wanted = (offset + step) % 0xFFFF + 1
+                if wanted not in pingers:
+                    break
+        if wanted in pingers:
+            raise error(EADDRINUSE)
+        pingers[wanted] = self._inbox
+        self._identifier = wanted
