@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .ip.service import Ip
     from .link.interfaces import Interfaces
     from .link.loopback import LoopbackInterface
+    from .transport.tcp.layer import Tcp
     from .transport.udp import Udp
 
 NET: Final = ("ethernet", "ipv4", "loopback", "icmp", "udp")
@@ -76,5 +77,24 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
         SOCK_DGRAM,
         IPPROTO_UDP,
         lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
+    )
+    return made
+
+
+@component("tcp", faction="net")
+def tcp(kernel: "RumpKernel", ip: "Ip") -> "Tcp":
+    """The transmission control protocol and its sockets."""
+    from ..kern.abi.socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
+    from .socket.stream import TcpSocket, adopt
+    from .transport.ports import PortAllocator
+    from .transport.tcp.layer import Tcp
+
+    made = Tcp(kernel, ip.v4, PortAllocator(kernel.hyper, ip.ports))
+    made.adopt = lambda channel: adopt(made, channel, AF_INET)
+    kernel.sockets.register(
+        AF_INET,
+        SOCK_STREAM,
+        IPPROTO_TCP,
+        lambda family, kind, protocol: TcpSocket(made, family, kind, IPPROTO_TCP),
     )
     return made

@@ -1,0 +1,374 @@
+"""TCP sockets: from system calls, relays and guests to connections of `net.transport.tcp`.
+
+A socket is fresh, bound, listening (it has a `Listener`) or has a connection (a `Channel`), live or over.  What poll
+says, and which error a call raises when, is as Linux has it (tcp(7), tcp_poll).
+"""
+
+from typing import Final, final
+
+from ...hyper.time import Instant
+from ...kern.abi.errno import (
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EALREADY,
+    ECONNABORTED,
+    EINVAL,
+    EISCONN,
+    ENOTCONN,
+    EOPNOTSUPP,
+    EPIPE,
+    error,
+)
+from ...kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
+from ...kern.abi.socket import (
+    MSG_DONTWAIT,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+)
+from ...kern.socket import Chunk, Received, SocketAddress, StreamSocket
+from ...kern.wait import Blocked
+from ..transport.ports import PortBinding
+from ..transport.tcp.channel import Channel, Listener
+from ..transport.tcp.layer import Tcp
+from ..transport.tcp.options import TcpOptions
+from ..transport.tcp.states import CLOSED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from .stream_options import get_stream_option, set_stream_option
+
+_ANY: Final = bytes(4)
+_LOOPBACK: Final = b"\x7f\0\0\1"
+
+
+@final
+class TcpSocket(StreamSocket):
+    """A stream socket over TCP."""
+
+    def __init__(self, tcp: Tcp, family: int, kind: int, protocol: int) -> None:
+        super().__init__(family, kind, protocol)
+        self.tcp: Tcp = tcp
+        self.options: TcpOptions = TcpOptions()
+        self.reuse_address: bool = False
+        self.reuse_port: bool = False
+        self.channel: Channel | None = None
+        self.listener: Listener | None = None
+        self._binding: PortBinding | None = None
+        self._local: SocketAddress = (_ANY, 0)
+        self._connecting: bool = False
+        """connect was called, and nobody has heard of its end."""
+        self._error_taken: bool = False
+        self._receive_shut: bool = False
+        self._finished: bool = False
+
+    # Opening -----------------------------------------------------------------------------------------------------------
+
+    def bind(self, address: SocketAddress) -> None:
+        if len(address[0]) != 4:
+            raise error(EAFNOSUPPORT)
+        if self._binding is not None or self.channel is not None:
+            raise error(EINVAL)
+        if any(address[0]) and not self.tcp.is_local(address[0]):
+            raise error(EADDRNOTAVAIL)
+        self._bind(address)
+
+    def _bind(self, address: SocketAddress) -> None:
+        binding = self.tcp.ports.bind(address[0], address[1], self.reuse_address, self.reuse_port)
+        self._binding = binding
+        self._local = (address[0], binding.port)
+
+    def listen(self, backlog: int) -> None:
+        channel = self.channel
+        if channel is not None and channel.connection.block.state != CLOSED:
+            raise error(EINVAL)
+        backlog = min(max(backlog, 0), self.tcp.environment.settings.max_backlog)
+        listener = self.listener
+        if listener is None:
+            if self._binding is None:
+                self._bind(self._local)
+            binding = self._binding
+            assert binding is not None
+            self.tcp.ports.listen(binding)
+            listener = Listener(self._local, self.options, binding, self.queue)
+            self.tcp.listen(listener)
+            self.listener = listener
+        listener.backlog = backlog
+
+    def accept(self, now: Instant) -> "TcpSocket | Blocked":
+        listener = self.listener
+        if listener is None:
+            raise error(EINVAL)
+        if not listener.ready:
+            return Blocked(self.queue)
+        return adopt(self.tcp, listener.ready.pop(0), self.family)
+
+    def accepting(self) -> bool:
+        return self.listener is not None
+
+    def connect(self, address: SocketAddress, now: Instant) -> Blocked | None:
+        if self.listener is not None:
+            raise error(EISCONN)
+        channel = self.channel
+        if channel is not None:
+            state = channel.connection.block.state
+            if self._connecting:
+                if state in (SYN_SENT, SYN_RECEIVED):
+                    raise error(EALREADY)
+                self._connected()
+                return None
+            if state != CLOSED or not self._error_taken:
+                raise error(EISCONN)
+        if len(address[0]) != 4:
+            raise error(EAFNOSUPPORT)
+        if address[1] == 0:
+            raise error(EADDRNOTAVAIL)
+        if not any(address[0]):
+            address = (_LOOPBACK, address[1])
+        local = self._local if self._binding is not None else None
+        self._error_taken = False
+        self._receive_shut = self._finished = False
+        self.channel = self.tcp.connect(local, address, self.options, self.queue, self._binding, now)
+        self._connecting = True
+        return Blocked(self.queue, retry=self._connected)
+
+    def _connected(self) -> Blocked | None:
+        """How a connect ends: None, or the error that ended it."""
+        channel = self.channel
+        if channel is None:
+            raise error(ECONNABORTED)
+        block = channel.connection.block
+        if block.state in (SYN_SENT, SYN_RECEIVED):
+            return Blocked(self.queue, retry=self._connected)
+        self._connecting = False
+        if block.state == CLOSED:
+            number = self.take_error()
+            self._error_taken = True
+            raise error(number or ECONNABORTED)
+        return None
+
+    # Data --------------------------------------------------------------------------------------------------------------
+
+    def send(
+        self, data: bytes, start: int, flags: int, destination: SocketAddress | None, now: Instant
+    ) -> int | Blocked:
+        channel = self.channel
+        number = self.take_error()
+        if number:
+            raise error(number)
+        if channel is None or self._finished:
+            raise error(EPIPE)
+        if flags & MSG_OOB:
+            raise error(EOPNOTSUPP)
+        connection = channel.connection
+        if connection.block.state == CLOSED:
+            raise error(EPIPE)
+        if start >= len(data):
+            return 0
+        taken = int(connection.write(data, start, flags & MSG_MORE != 0))
+        if taken == 0:
+            return Blocked(self.queue)
+        if connection.block.state not in (SYN_SENT, SYN_RECEIVED):
+            self.tcp.settle(channel, now)
+        return taken
+
+    def receive(self, size: int, flags: int, now: Instant) -> Received | Blocked:
+        channel = self.channel
+        if channel is None or (self._connecting and channel.connection.block.state == CLOSED):
+            number = self.take_error()
+            raise error(number or ENOTCONN)
+        if flags & MSG_OOB:
+            raise error(EINVAL)
+        connection = channel.connection
+        there = int(connection.readable())
+        if there == 0:
+            number = self.take_error()
+            if number:
+                raise error(number)
+            if self._receive_shut or connection.finished_receiving():
+                return Received(b"", None, 0, 0)
+            return Blocked(self.queue)
+        if size <= 0:
+            return Received(b"", None, 0, 0)
+        target = min(self.options.receive_low_water, size)
+        if there < target and not self.nonblocking() and not flags & MSG_DONTWAIT:
+            if not connection.finished_receiving() and not self._receive_shut:
+                return Blocked(self.queue)
+        size = min(size, there)
+        data = b"" if flags & MSG_TRUNC else connection.peek(size)
+        if not flags & MSG_PEEK:
+            self.consume(size, now)
+        return Received(data, None, 0, size)
+
+    def shutdown(self, how: int, now: Instant) -> None:
+        if self.listener is not None:
+            if how != SHUT_WR:
+                self._stop_listening(now)
+            return
+        channel = self.channel
+        if channel is None or channel.connection.block.state == CLOSED:
+            raise error(ENOTCONN)
+        if how in (SHUT_RD, SHUT_RDWR):
+            self._receive_shut = True
+        if how in (SHUT_WR, SHUT_RDWR):
+            self.finish(now)
+        self.queue.wake_all()
+
+    # Plain methods, for relays and guests ------------------------------------------------------------------------------
+
+    def space(self) -> int:
+        channel = self.channel
+        return 0 if channel is None else int(channel.connection.space())
+
+    def put(self, data: bytes, now: Instant) -> int:
+        channel = self.channel
+        if channel is None:
+            return 0
+        taken = int(channel.connection.write(data, 0))
+        if taken and channel.connection.block.state not in (SYN_SENT, SYN_RECEIVED):
+            self.tcp.settle(channel, now)
+        return taken
+
+    def readable(self) -> int:
+        channel = self.channel
+        return 0 if channel is None else int(channel.connection.readable())
+
+    def front(self, limit: int) -> list[Chunk]:
+        channel = self.channel
+        return [] if channel is None else channel.connection.front(limit)
+
+    def consume(self, size: int, now: Instant) -> None:
+        channel = self.channel
+        if channel is not None:
+            connection = channel.connection
+            connection.consume(size, now)
+            if connection.block.acks_owed:
+                self.tcp.settle(channel, now)
+
+    def at_end(self) -> bool:
+        channel = self.channel
+        if channel is None:
+            return False
+        connection = channel.connection
+        return connection.readable() == 0 and connection.finished_receiving() and not connection.block.error
+
+    def finish(self, now: Instant) -> None:
+        channel = self.channel
+        if channel is not None and not self._finished:
+            self._finished = True
+            channel.connection.finish(now)
+            self.tcp.settle(channel, now)
+
+    def abort(self, now: Instant) -> None:
+        channel = self.channel
+        if channel is not None:
+            channel.connection.abort(now)
+            self.tcp.settle(channel, now)
+
+    def reset_by(self) -> int:
+        channel = self.channel
+        return 0 if channel is None else channel.connection.block.error
+
+    def unacknowledged(self) -> int:
+        channel = self.channel
+        return 0 if channel is None else int(channel.connection.block.send_queue.size())
+
+    # State -------------------------------------------------------------------------------------------------------------
+
+    def take_error(self) -> int:
+        channel = self.channel
+        if self.error:
+            return super().take_error()
+        if channel is None or self._error_taken:
+            return 0
+        number = channel.connection.block.error
+        if number:
+            self._error_taken = True
+        return number
+
+    def poll(self) -> int:
+        listener = self.listener
+        if listener is not None:
+            return POLLIN | POLLRDNORM if listener.ready else 0
+        channel = self.channel
+        if channel is None:
+            return POLLHUP | POLLOUT | POLLWRNORM
+        connection = channel.connection
+        block = connection.block
+        state = block.state
+        ended = state == CLOSED
+        receive_shut = self._receive_shut or connection.finished_receiving()
+        send_shut = self._finished or ended
+        mask = 0
+        if (receive_shut and send_shut) or ended or state == TIME_WAIT:
+            mask |= POLLHUP
+        if receive_shut:
+            mask |= POLLIN | POLLRDNORM | POLLRDHUP
+        if state not in (SYN_SENT, SYN_RECEIVED):
+            if connection.readable() >= max(self.options.receive_low_water, 1):
+                mask |= POLLIN | POLLRDNORM
+            if send_shut or connection.writable():
+                mask |= POLLOUT | POLLWRNORM
+            if block.rcv_urgent >= 0:
+                mask |= POLLPRI
+        if (block.error and not self._error_taken) or self.error:
+            mask |= POLLERR
+        return mask
+
+    def local_address(self) -> SocketAddress:
+        channel = self.channel
+        return self._local if channel is None else channel.local
+
+    def peer_address(self) -> SocketAddress:
+        channel = self.channel
+        if channel is None or channel.connection.block.state in (CLOSED, SYN_SENT):
+            raise error(ENOTCONN)
+        return channel.remote
+
+    def get_option(self, level: int, name: int) -> bytes:
+        return get_stream_option(self, level, name)
+
+    def set_option(self, level: int, name: int, value: bytes) -> None:
+        set_stream_option(self, level, name, value)
+
+    def options_changed(self) -> None:
+        """An option that a live connection has to hear of was set."""
+        channel = self.channel
+        if channel is not None:
+            now = self.tcp.now()
+            channel.connection.options_changed(now)
+            self.tcp.settle(channel, now)
+
+    def close(self, now: Instant) -> None:
+        self._stop_listening(now)
+        channel = self.channel
+        if channel is not None:
+            self.tcp.release(channel, now)
+        binding = self._binding
+        if binding is not None:
+            self._binding = None
+            self.tcp.ports.release(binding)
+
+    def _stop_listening(self, now: Instant) -> None:
+        listener = self.listener
+        if listener is not None:
+            self.listener = None
+            self.tcp.unlisten(listener, now)
+            self.tcp.ports.unlisten(listener.binding)
+            self.queue.wake_all()
+
+    def describe(self) -> str:
+        address, port = self.local_address()
+        return "tcp " + ".".join(str(byte) for byte in address) + f":{port}"
+
+
+def adopt(tcp: Tcp, channel: Channel, family: int) -> TcpSocket:
+    """The socket of a connection that somebody else opened."""
+    block = channel.connection.block
+    socket = TcpSocket(tcp, family, 1, 6)
+    socket.options = block.options
+    socket.channel = channel
+    socket._local = channel.local
+    channel.queue = socket.queue
+    return socket

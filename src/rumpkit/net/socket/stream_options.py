@@ -1,0 +1,278 @@
+"""Socket options of TCP sockets, as a table: level, name, how to read it, how to set it (socket(7), tcp(7), ip(7)).
+
+What holds for sockets of every kind (SO_TYPE, SO_ERROR, time-outs) the socket calls answer themselves.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ...kern.abi.errno import EINVAL, ENOENT, ENOPROTOOPT, error
+from ...kern.abi.socket import (
+    IP_MTU_DISCOVER,
+    IP_RECVERR,
+    IP_TOS,
+    IP_TTL,
+    IPPROTO_IP,
+    IPPROTO_TCP,
+    SO_BROADCAST,
+    SO_DONTROUTE,
+    SO_ERROR,
+    SO_KEEPALIVE,
+    SO_LINGER,
+    SO_OOBINLINE,
+    SO_RCVBUF,
+    SO_RCVLOWAT,
+    SO_REUSEADDR,
+    SO_REUSEPORT,
+    SO_SNDBUF,
+    SOL_SOCKET,
+    TCP_CONGESTION,
+    TCP_CORK,
+    TCP_DEFER_ACCEPT,
+    TCP_INFO,
+    TCP_KEEPCNT,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
+    TCP_LINGER2,
+    TCP_MAXSEG,
+    TCP_NODELAY,
+    TCP_QUICKACK,
+    TCP_SYNCNT,
+    TCP_USER_TIMEOUT,
+    TCP_WINDOW_CLAMP,
+)
+from ..transport.tcp.congestion import available
+from .options import int_option, option_byte, option_int
+from .tcp_info import tcp_info
+
+if TYPE_CHECKING:
+    from .stream import TcpSocket
+
+_MIN_SEND_BUFFER: Final = 4608
+_MIN_RECEIVE_BUFFER: Final = 2304
+"""What Linux gives a socket at least."""
+_MAX_SECONDS: Final = 32767
+_MAX_COUNT: Final = 127
+
+
+class Row(NamedTuple):
+    """One option."""
+
+    get: "Callable[[TcpSocket], bytes]"
+    set: "Callable[[TcpSocket, bytes], None] | None"
+
+
+def get_stream_option(socket: "TcpSocket", level: int, name: int) -> bytes:
+    """An option's value in its C layout.  Raises ENOPROTOOPT."""
+    row = _OPTIONS.get((level, name))
+    if row is None:
+        raise error(ENOPROTOOPT)
+    return row.get(socket)
+
+
+def set_stream_option(socket: "TcpSocket", level: int, name: int, value: bytes) -> None:
+    """Set an option, with effect on a live connection.  Raises ENOPROTOOPT, EINVAL."""
+    row = _OPTIONS.get((level, name))
+    if row is None or row.set is None:
+        raise error(ENOPROTOOPT)
+    row.set(socket, value)
+    socket.options_changed()
+
+
+# Kinds of rows -----------------------------------------------------------------------------------------------------------
+
+
+def _flag(attribute: str) -> Row:
+    """An on/off option kept in TcpOptions."""
+
+    def read(socket: "TcpSocket") -> bytes:
+        return int_option(1 if getattr(socket.options, attribute) else 0)
+
+    def write(socket: "TcpSocket", value: bytes) -> None:
+        setattr(socket.options, attribute, option_int(value) != 0)
+
+    return Row(read, write)
+
+
+def _number(attribute: str, low: int, high: int, default: "Callable[[TcpSocket], int]", unit: int = 1) -> Row:
+    """A number from `low` to `high`, kept in TcpOptions in units of 1/`unit`; 0 there means the default."""
+
+    def read(socket: "TcpSocket") -> bytes:
+        kept: int = getattr(socket.options, attribute)
+        return int_option(kept // unit if kept else default(socket))
+
+    def write(socket: "TcpSocket", value: bytes) -> None:
+        number = option_int(value)
+        if not low <= number <= high:
+            raise error(EINVAL)
+        setattr(socket.options, attribute, number * unit)
+
+    return Row(read, write)
+
+
+def _socket_flag(attribute: str) -> Row:
+    """An on/off option kept in the socket."""
+
+    def read(socket: "TcpSocket") -> bytes:
+        return int_option(1 if getattr(socket, attribute) else 0)
+
+    def write(socket: "TcpSocket", value: bytes) -> None:
+        setattr(socket, attribute, option_int(value) != 0)
+
+    return Row(read, write)
+
+
+def _accepted(value: int) -> Row:
+    """An option that may be set and has no effect here."""
+    return Row(lambda socket: int_option(value), lambda socket, new: None)
+
+
+def _zero(socket: "TcpSocket") -> int:
+    return 0
+
+
+# Options with a shape of their own ---------------------------------------------------------------------------------------
+
+
+def _get_send_buffer(socket: "TcpSocket") -> bytes:
+    channel = socket.channel
+    if channel is not None:
+        return int_option(int(channel.connection.block.send_buffer))
+    return int_option(socket.options.send_buffer or socket.tcp.environment.settings.send_buffer)
+
+
+def _set_send_buffer(socket: "TcpSocket", value: bytes) -> None:
+    # Linux doubles what is asked for, to have room for its own book-keeping, and programs expect to read that back.
+    limit = socket.tcp.environment.settings.send_buffer_max
+    socket.options.send_buffer = max(min(option_int(value), limit) * 2, _MIN_SEND_BUFFER)
+
+
+def _get_receive_buffer(socket: "TcpSocket") -> bytes:
+    channel = socket.channel
+    if channel is not None:
+        return int_option(int(channel.connection.block.receive_buffer))
+    return int_option(socket.options.receive_buffer or socket.tcp.environment.settings.receive_buffer)
+
+
+def _set_receive_buffer(socket: "TcpSocket", value: bytes) -> None:
+    limit = socket.tcp.environment.settings.receive_buffer_max
+    socket.options.receive_buffer = max(min(option_int(value), limit) * 2, _MIN_RECEIVE_BUFFER)
+
+
+def _get_linger(socket: "TcpSocket") -> bytes:
+    linger = socket.options.linger
+    return int_option(1 if linger >= 0 else 0) + int_option(max(linger, 0))
+
+
+def _set_linger(socket: "TcpSocket", value: bytes) -> None:
+    if len(value) < 8:
+        raise error(EINVAL)
+    socket.options.linger = max(option_int(value[4:]), 0) if option_int(value) else -1
+
+
+def _get_low_water(socket: "TcpSocket") -> bytes:
+    return int_option(socket.options.receive_low_water)
+
+
+def _set_low_water(socket: "TcpSocket", value: bytes) -> None:
+    wanted = option_int(value)
+    socket.options.receive_low_water = wanted if wanted > 0 else 1 if wanted == 0 else 0x7FFFFFFF
+
+
+def _get_max_segment(socket: "TcpSocket") -> bytes:
+    channel = socket.channel
+    if channel is not None:
+        return int_option(int(channel.connection.block.snd_mss))
+    return int_option(socket.options.max_segment or 536)
+
+
+def _set_max_segment(socket: "TcpSocket", value: bytes) -> None:
+    wanted = option_int(value)
+    if wanted and not 88 <= wanted <= 32767:
+        raise error(EINVAL)
+    socket.options.max_segment = wanted
+
+
+def _get_congestion(socket: "TcpSocket") -> bytes:
+    return socket.options.congestion_name(socket.tcp.environment.settings).encode().ljust(16, b"\0")
+
+
+def _set_congestion(socket: "TcpSocket", value: bytes) -> None:
+    name = value.split(b"\0", 1)[0].decode("ascii", "replace")
+    if name not in available():
+        raise error(ENOENT)
+    socket.options.congestion = name
+
+
+def _get_info(socket: "TcpSocket") -> bytes:
+    channel = socket.channel
+    if channel is None:
+        return bytes([10 if socket.listener is not None else 7]) + bytes(231)
+    return tcp_info(channel.connection.block, socket.tcp.now())
+
+
+def _get_ttl(socket: "TcpSocket") -> bytes:
+    return int_option(socket.options.ttl)
+
+
+def _set_ttl(socket: "TcpSocket", value: bytes) -> None:
+    ttl = option_byte(value)
+    if ttl != -1 and not 1 <= ttl <= 255:
+        raise error(EINVAL)
+    socket.options.ttl = 64 if ttl == -1 else ttl
+
+
+def _get_tos(socket: "TcpSocket") -> bytes:
+    return int_option(socket.options.tos)
+
+
+def _set_tos(socket: "TcpSocket", value: bytes) -> None:
+    # The ECN bits are TCP's own (ip(7)).
+    socket.options.tos = option_byte(value) & 0xFC
+
+
+def _defaults(attribute: str, unit: int = 1) -> "Callable[[TcpSocket], int]":
+    def read(socket: "TcpSocket") -> int:
+        return int(getattr(socket.tcp.environment.settings, attribute)) // unit
+
+    return read
+
+
+_OPTIONS: Final[dict[tuple[int, int], Row]] = {
+    (SOL_SOCKET, SO_REUSEADDR): _socket_flag("reuse_address"),
+    (SOL_SOCKET, SO_REUSEPORT): _socket_flag("reuse_port"),
+    (SOL_SOCKET, SO_KEEPALIVE): _flag("keepalive"),
+    (SOL_SOCKET, SO_OOBINLINE): _flag("oob_inline"),
+    (SOL_SOCKET, SO_BROADCAST): _accepted(0),
+    (SOL_SOCKET, SO_DONTROUTE): _accepted(0),
+    (SOL_SOCKET, SO_ERROR): Row(lambda socket: int_option(socket.take_error()), None),
+    (SOL_SOCKET, SO_SNDBUF): Row(_get_send_buffer, _set_send_buffer),
+    (SOL_SOCKET, SO_RCVBUF): Row(_get_receive_buffer, _set_receive_buffer),
+    (SOL_SOCKET, SO_LINGER): Row(_get_linger, _set_linger),
+    (SOL_SOCKET, SO_RCVLOWAT): Row(_get_low_water, _set_low_water),
+    (IPPROTO_TCP, TCP_NODELAY): _flag("nodelay"),
+    (IPPROTO_TCP, TCP_CORK): _flag("cork"),
+    (IPPROTO_TCP, TCP_QUICKACK): _flag("quickack"),
+    (IPPROTO_TCP, TCP_MAXSEG): Row(_get_max_segment, _set_max_segment),
+    (IPPROTO_TCP, TCP_KEEPIDLE): _number("keepalive_time", 1, _MAX_SECONDS, _defaults("keepalive_time", 1000), 1000),
+    (IPPROTO_TCP, TCP_KEEPINTVL): _number(
+        "keepalive_interval", 1, _MAX_SECONDS, _defaults("keepalive_interval", 1000), 1000
+    ),
+    (IPPROTO_TCP, TCP_KEEPCNT): _number("keepalive_probes", 1, _MAX_COUNT, _defaults("keepalive_probes")),
+    (IPPROTO_TCP, TCP_SYNCNT): _number("syn_retries", 1, _MAX_COUNT, _defaults("syn_retries")),
+    (IPPROTO_TCP, TCP_LINGER2): _number("fin_timeout", -1, 120, _defaults("fin_timeout", 1000), 1000),
+    (IPPROTO_TCP, TCP_DEFER_ACCEPT): _number("defer_accept", 0, _MAX_SECONDS, _zero),
+    (IPPROTO_TCP, TCP_WINDOW_CLAMP): _number("window_clamp", 0, 1 << 30, _zero),
+    (IPPROTO_TCP, TCP_USER_TIMEOUT): _number("user_timeout", 0, 0x7FFFFFFF, _zero),
+    (IPPROTO_TCP, TCP_CONGESTION): Row(_get_congestion, _set_congestion),
+    (IPPROTO_TCP, TCP_INFO): Row(_get_info, None),
+    (IPPROTO_IP, IP_TTL): Row(_get_ttl, _set_ttl),
+    (IPPROTO_IP, IP_TOS): Row(_get_tos, _set_tos),
+    (IPPROTO_IP, IP_MTU_DISCOVER): _accepted(1),
+    (IPPROTO_IP, IP_RECVERR): _accepted(0),
+}
+
+
+def option_names() -> list[tuple[int, int]]:
+    """The (level, name) pairs that TCP sockets know."""
+    return list(_OPTIONS)

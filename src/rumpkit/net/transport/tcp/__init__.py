@@ -1,0 +1,19 @@
+"""TCP (RFC 9293): from segments and system calls to segments and wake-ups, between `net.ip` and `net.socket`.
+
+How to read it, from the bottom up:
+
+- `states` is the state machine, as a table to hold against RFC 9293 figure 5.
+- `chunks` holds bytes by reference; `reassembly` holds what came too early.
+- `rtt` estimates the round trip (RFC 6298), `congestion` keeps the congestion window (RFC 5681), and `recovery` decides
+  what is sent again before the timer does (RFC 6582).
+- `block` is one connection's variables under the names of RFC 9293 section 3.3.1. What works on them are functions: `send`
+  makes segments, `receive` takes data and offers a window, `arrival` handles a segment in the order of RFC 9293 section
+  3.10.7, `timeouts` does what is due.
+- `connection` is the face of one connection. It is sans-I/O: segments, calls and the time go in; segments, events and the
+  next deadline come out. Nothing up to here knows of frames, sockets or a kernel.
+- `listen` has the two queues of a listener, `layer` finds the connection that a packet is for and makes packets of
+  segments, and `intercept` lets a gateway answer for hosts that are elsewhere.
+
+**Sequence numbers don't wrap here.**  A connection counts in plain integers whose low 32 bits are what the wire says: a
+number that arrives is unwrapped against one that is known to be near (`block.unwrap`), and from then on `<` means before.
+"""

@@ -1,0 +1,457 @@
+"""A segment arrives: the steps of RFC 9293 section 3.10.7, in its order, with RFC 5961 and RFC 7323 in their places.
+
+Functions over a ControlBlock, between `connection` (whose fast paths take most segments) and `send`, `receive` and
+`recovery`.  LISTEN has no connection yet and is `listen`'s; a segment for no connection is `layer`'s.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from ....hyper.time import FOREVER, MILLISECOND, SECOND, Duration, Instant
+from ....kern.abi.errno import ECONNREFUSED, ECONNRESET
+from ...wire.segment import ACK, FIN, NO_SCALE, RST, SYN, URG, Segment
+from ...wire.sequence import SEQ_MASK, seq_gt, seq_lt
+from . import states
+from .block import DEFAULT_MSS, READABLE, URGENT, WRITABLE, ControlBlock, unwrap
+from .chunks import ChunkQueue
+from .receive import MAX_SCALE, take_text
+from .recovery import advanced, duplicate
+from .send import abort_segment, offered_scale, reset_for
+from .states import (
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
+
+_OLD_TIMESTAMP: Final = 24 * 24 * 3600 * SECOND
+"""After this long without a segment TS.Recent means nothing (RFC 7323 section 5.5)."""
+_OUT_OF_WINDOW_INTERVAL: Final = 500 * MILLISECOND
+"""Empty segments outside the window are answered this often, so that two confused ends can't keep each other busy."""
+_MIN_MSS: Final = 64
+"""A peer that asks for smaller segments gets these (as Linux's tcp_min_snd_mss, against amplification)."""
+
+
+def segment_arrives(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    """Process one segment in any state but LISTEN."""
+    state = block.state
+    if state == CLOSED:
+        return
+    if state == SYN_SENT:
+        _in_syn_sent(block, segment, now)
+        return
+    seq = unwrap(segment.seq, block.rcv_nxt)
+    if state == SYN_RECEIVED and segment.flags & (SYN | ACK) == SYN | ACK and seq == block.irs:
+        # Simultaneous open: this is the SYN that we have, and the ACK that we wait for (RFC 9293 figure 8).
+        segment.flags &= ~SYN
+        segment.seq = (segment.seq + 1) & SEQ_MASK
+        seq += 1
+    if not _check_timestamp(block, segment, seq, now) or not _check_sequence(block, segment, seq, now):
+        return
+    if segment.flags & RST:
+        _check_reset(block, seq, now)
+        return
+    if segment.flags & SYN:
+        # RFC 5961 section 4: the peer may have restarted, or someone guesses.  A challenge finds out.
+        challenge(block, now)
+        return
+    if not segment.flags & ACK:
+        return
+    block.probes = 0
+    if segment.has_timestamp and block.timestamps:
+        _remember_timestamp(block, segment, seq, now)
+    if not _process_ack(block, segment, seq, now):
+        return
+    if segment.flags & URG:
+        _note_urgent(block, segment, seq)
+    if segment.size > 0:
+        _process_text(block, segment, seq, now)
+    if segment.flags & FIN and block.rcv_fin < 0 and block.state != CLOSED:
+        fin = seq + segment.size
+        if fin <= block.rcv_edge:
+            block.rcv_fin = fin
+    if block.rcv_fin >= 0:
+        _process_fin(block, now)
+
+
+# The handshake ----------------------------------------------------------------------------------------------------
+
+
+def _in_syn_sent(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    """RFC 9293 section 3.10.7.3."""
+    flags = segment.flags
+    acknowledged = False
+    ack: i64 = 0
+    if flags & ACK:
+        ack = unwrap(segment.ack, block.snd_nxt)
+        if ack <= block.iss or ack > block.snd_max:
+            reset = reset_for(segment)
+            if reset is not None:
+                block.replies.append(reset)
+            return
+        acknowledged = True
+    if flags & RST:
+        if acknowledged:
+            close(block, ECONNREFUSED)
+        return
+    if not flags & SYN:
+        return
+    synchronize(block, segment, now)
+    if not acknowledged:
+        # Simultaneous open: both SYNs are on their way, and each side answers with its own once more.
+        block.enter(states.SYN)
+        block.snd_nxt = block.iss
+        return
+    _acknowledge_syn(block, ack, now)
+    block.snd_wnd = segment.window
+    block.snd_max_wnd = max(block.snd_max_wnd, block.snd_wnd)
+    block.snd_wl1 = unwrap(segment.seq, block.rcv_nxt)
+    block.snd_wl2 = ack
+    establish(block, states.SYN_ACK, now)
+    block.acks_owed = 1
+    if segment.size > 0 or flags & FIN:
+        segment.flags &= ~SYN
+        segment.seq = (segment.seq + 1) & SEQ_MASK
+        segment_arrives(block, segment, now)
+
+
+def synchronize(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    """Take the peer's SYN: its sequence number and its options."""
+    block.irs = segment.seq
+    block.rcv_nxt = block.irs + 1
+    # Until now the numbers began at 0: the edge is what our own SYN offered.
+    block.rcv_edge += block.rcv_nxt
+    block.receive_queue = ChunkQueue(block.rcv_nxt)
+    block.last_ack = block.rcv_nxt
+    block.snd_wnd = segment.window
+    block.snd_max_wnd = segment.window
+    block.snd_wl1 = block.irs
+    settings = block.settings
+    block.peer_mss = max(segment.mss, _MIN_MSS) if segment.mss else DEFAULT_MSS
+    if segment.window_scale != NO_SCALE and settings.window_scaling:
+        block.peer_scales = True
+        block.snd_scale = min(segment.window_scale, MAX_SCALE)
+        block.rcv_scale = offered_scale(block)
+    if segment.has_timestamp and settings.timestamps:
+        block.timestamps = True
+        block.ts_recent = segment.ts_value
+        block.ts_recent_at = now
+    block.rcv_mss = min(block.path_mss, block.peer_mss)
+    block.set_mss()
+    block.last_received = now
+    block.measured_at = now
+
+
+def establish(block: ControlBlock, event: int, now: Instant) -> None:
+    """The handshake is done."""
+    block.enter(event)
+    if block.fin_queued:
+        # CLOSE was called in SYN-RECEIVED and waited for this.
+        block.enter(states.CLOSE)
+    start_keepalive(block, now)
+
+
+def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:
+    block.snd_una = ack
+    block.retransmit_at = FOREVER
+    if block.timed_end >= 0:
+        block.rtt.sample(now - block.timed_at)
+        block.timed_end = -1
+    elif block.retries:
+        # RFC 5681 section 3.1: a lost SYN says that the path is in trouble.
+        block.congestion.window = block.congestion.mss
+    block.rtt.restore()
+    block.retries = 0
+    block.small_end = block.recover = ack
+
+
+# Checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check_timestamp(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> bool:
+    """PAWS (RFC 7323 section 5.3): an old timestamp means an old duplicate.  False if the segment was dropped."""
+    if not block.timestamps or not segment.has_timestamp or segment.flags & RST:
+        return True
+    if not seq_lt(segment.ts_value, block.ts_recent) or now - block.ts_recent_at > _OLD_TIMESTAMP:
+        return True
+    block.counters.paws_drops += 1
+    _answer_unacceptable(block, segment, now)
+    return False
+
+
+def _check_sequence(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> bool:
+    """First: is any of the segment in the window?  (RFC 9293 section 3.4, table 6.)  False if it was dropped.
+
+    Like Linux we also take an empty segment at the window's right edge, where the ACKs of a peer are that has filled the
+    window; and with the window closed, one at its left edge whatever it carries, for its ACK (3.10.7.4).
+    """
+    size = segment.span()
+    nxt = block.rcv_nxt
+    edge = block.rcv_edge
+    if size == 0:
+        if nxt <= seq <= edge:
+            return True
+    elif seq + size > nxt and (seq < edge or seq == nxt):
+        return True
+    if block.state == SYN_RECEIVED and segment.flags & (SYN | RST | ACK) == SYN and seq == block.irs:
+        # The peer hasn't seen our SYN-ACK.
+        block.snd_nxt = block.iss
+        block.timed_end = -1
+        return False
+    if segment.flags & RST:
+        return False
+    if block.state == TIME_WAIT and segment.flags & FIN:
+        _wait_again(block, now)
+    _answer_unacceptable(block, segment, now)
+    return False
+
+
+def _answer_unacceptable(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    block.counters.duplicates += 1
+    if segment.span() == 0 and segment.seq != (block.rcv_nxt - 1) & SEQ_MASK:
+        if now - block.last_challenge < _OUT_OF_WINDOW_INTERVAL:
+            return
+        block.last_challenge = now
+    block.acks_owed = max(block.acks_owed, 1)
+
+
+def _check_reset(block: ControlBlock, seq: i64, now: Instant) -> None:
+    """Second: a RST counts only at exactly the next number; elsewhere in the window it is challenged (RFC 5961 section 3)."""
+    if seq != block.rcv_nxt:
+        challenge(block, now)
+        return
+    block.counters.resets_received += 1
+    if block.state == TIME_WAIT:
+        # RFC 1337: a stray RST must not end TIME-WAIT early.
+        return
+    refused = block.state == SYN_RECEIVED
+    ended = block.state in (CLOSING, LAST_ACK)
+    close(block, ECONNREFUSED if refused else 0 if ended else ECONNRESET)
+
+
+def challenge(block: ControlBlock, now: Instant) -> None:
+    """Answer with an ACK that tells a real peer where we are, and an attacker nothing; so many a second."""
+    if block.environment.challenges.allow(block.settings.challenge_acks, now):
+        block.counters.challenge_acks += 1
+        block.acks_owed = max(block.acks_owed, 1)
+
+
+def _remember_timestamp(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> None:
+    """TS.Recent follows the segments that cover Last.ACK.sent (RFC 7323 section 4.3)."""
+    if seq <= block.last_ack:
+        block.ts_recent = segment.ts_value
+        block.ts_recent_at = now
+
+
+# Acknowledgements ---------------------------------------------------------------------------------------------------
+
+
+def _process_ack(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> bool:
+    """Fifth: the ACK field.  False if the segment must not be looked at further."""
+    ack = unwrap(segment.ack, block.snd_una)
+    block.last_received = now
+    if block.state == SYN_RECEIVED:
+        if not block.snd_una < ack <= block.snd_max:
+            reset = reset_for(segment)
+            if reset is not None:
+                block.replies.append(reset)
+            return False
+        _acknowledge_syn(block, block.iss + 1, now)
+        block.snd_wnd = segment.window << block.snd_scale
+        block.snd_max_wnd = max(block.snd_max_wnd, block.snd_wnd)
+        block.snd_wl1 = seq
+        block.snd_wl2 = ack
+        establish(block, states.ACK_OF_SYN, now)
+    if ack > block.snd_max or ack < block.snd_una - max(block.snd_max_wnd, 1):
+        # RFC 5961 section 5: for what was never sent, or too old to be real.
+        challenge(block, now)
+        return False
+    if ack < block.snd_una:
+        return True
+    _update_window(block, segment, seq, ack, now)
+    if ack > block.snd_una:
+        acknowledge(block, segment, ack, now)
+        if block.fin_queued and ack == block.send_queue.end + 1:
+            _fin_acknowledged(block, now)
+    return True
+
+
+def _update_window(block: ControlBlock, segment: Segment, seq: i64, ack: i64, now: Instant) -> None:
+    """Take the peer's window from the newest segment, and notice duplicate acknowledgements (RFC 5681 section 2)."""
+    window = segment.window << block.snd_scale
+    unchanged = window == block.snd_wnd
+    if block.snd_wl1 < seq or (block.snd_wl1 == seq and block.snd_wl2 <= ack):
+        block.snd_wnd = window
+        block.snd_wl1 = seq
+        block.snd_wl2 = ack
+        if window > block.snd_max_wnd:
+            block.snd_max_wnd = window
+        if block.persisting and not unchanged:
+            # The window may have opened: `send` finds out, and starts the timer anew if it hasn't.
+            block.persisting = False
+            block.retransmit_at = FOREVER
+            block.rtt.restore()
+    if unchanged and ack == block.snd_una and block.snd_max > ack and segment.span() == 0:
+        duplicate(block, now)
+
+
+def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -> None:
+    """`ack` covers something new: drop it, measure the round trip, grow the window, restart the timer."""
+    size = ack - block.snd_una
+    flight = block.snd_max - block.snd_una
+    block.snd_una = ack
+    if block.snd_nxt < ack:
+        block.snd_nxt = ack
+    queue = block.send_queue
+    queue.drop(min(ack, queue.end) - queue.start)
+    if block.timed_end >= 0:
+        if ack >= block.timed_end:
+            block.rtt.sample(now - block.timed_at)
+            block.timed_end = -1
+        elif block.rtt.backoffs:
+            block.rtt.restore()
+    elif block.retries and block.timestamps and segment.has_timestamp and segment.ts_echo:
+        block.rtt.sample(_echo_age(block, segment, now))
+    elif block.rtt.backoffs:
+        block.rtt.restore()
+    block.retries = 0
+    block.soft_error = 0
+    block.unacked_since = now
+    advanced(block, size, flight, now)
+    block.retransmit_at = FOREVER if ack == block.snd_max else now + block.rtt.timeout
+    if block.send_short and block.writable():
+        block.send_short = False
+        block.events |= WRITABLE
+    _grow_send_buffer(block)
+
+
+def _echo_age(block: ControlBlock, segment: Segment, now: Instant) -> Duration:
+    """The round trip by timestamps, whose unit is a millisecond (RFC 7323 section 4)."""
+    age: int = (block.clock(now) - segment.ts_echo) & SEQ_MASK
+    return age * MILLISECOND
+
+
+def _grow_send_buffer(block: ControlBlock) -> None:
+    """A user that keeps the buffer full may queue twice what the congestion window lets out."""
+    if not block.send_short or block.options.send_buffer:
+        return
+    wanted = 2 * block.congestion.window
+    limit: i64 = block.settings.send_buffer_max
+    if wanted > limit:
+        wanted = limit
+    if wanted > block.send_buffer:
+        block.send_buffer = wanted
+        if block.writable():
+            block.send_short = False
+            block.events |= WRITABLE
+
+
+def _fin_acknowledged(block: ControlBlock, now: Instant) -> None:
+    state = block.state
+    if state == FIN_WAIT_1:
+        block.enter(states.ACK_OF_FIN)
+        if block.orphan:
+            wait_for_fin(block, now)
+    elif state == CLOSING:
+        block.enter(states.ACK_OF_FIN)
+        _start_time_wait(block, now)
+    elif state == LAST_ACK:
+        close(block, 0)
+
+
+def wait_for_fin(block: ControlBlock, now: Instant) -> None:
+    """FIN-WAIT-2 without a user: the peer gets so long to end its direction."""
+    timeout = block.options.fin_timeout
+    if timeout < 0:
+        close(block, 0)
+        return
+    block.linger_at = now + (timeout or block.settings.fin_timeout) * MILLISECOND
+
+
+# Text and FIN -------------------------------------------------------------------------------------------------------
+
+
+def _note_urgent(block: ControlBlock, segment: Segment, seq: i64) -> None:
+    """Sixth: the urgent pointer names the byte before it (RFC 6093 has it point behind, as everybody does)."""
+    urgent = seq + segment.urgent - 1
+    if urgent >= block.rcv_nxt and urgent > block.rcv_urgent:
+        block.rcv_urgent = urgent
+        block.events |= URGENT
+
+
+def _process_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> None:
+    """Seventh: the text."""
+    state = block.state
+    if state not in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
+        return
+    if block.orphan and seq + segment.size > block.rcv_nxt:
+        # Nobody will ever read it: tell the peer (RFC 1122 4.2.2.13, RFC 2525 section 2.17).
+        block.counters.aborts_on_data += 1
+        block.replies.append(abort_segment(block, now))
+        close(block, ECONNRESET)
+        return
+    take_text(block, segment, seq, now)
+
+
+def _process_fin(block: ControlBlock, now: Instant) -> None:
+    """Eighth: the FIN, once everything before it is here."""
+    if block.rcv_nxt != block.rcv_fin:
+        return
+    state = block.state
+    if state not in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
+        return
+    block.rcv_nxt += 1
+    block.rcv_edge = max(block.rcv_edge, block.rcv_nxt)
+    block.acks_owed = max(block.acks_owed, 1)
+    block.events |= READABLE
+    block.enter(states.FIN)
+    if state == FIN_WAIT_2:
+        _start_time_wait(block, now)
+
+
+def _start_time_wait(block: ControlBlock, now: Instant) -> None:
+    block.retransmit_at = block.keepalive_at = FOREVER
+    _wait_again(block, now)
+
+
+def _wait_again(block: ControlBlock, now: Instant) -> None:
+    block.linger_at = now + block.settings.time_wait * MILLISECOND
+
+
+def start_keepalive(block: ControlBlock, now: Instant) -> None:
+    """Arm or disarm the keepalive timer as the options say."""
+    options = block.options
+    if options.keepalive:
+        block.keepalive_at = now + (options.keepalive_time or block.settings.keepalive_time) * MILLISECOND
+    else:
+        block.keepalive_at = FOREVER
+
+
+def close(block: ControlBlock, error: int) -> None:
+    """The connection is over: enter CLOSED by the arrow that fits, and let go of all but what can still be read."""
+    block.error = error
+    if block.state == LAST_ACK and error == 0 and block.snd_una == block.send_queue.end + 1:
+        block.enter(states.ACK_OF_FIN)
+    elif block.state in (TIME_WAIT, FIN_WAIT_2) and error == 0:
+        block.enter(states.TIMEOUT)
+    else:
+        block.enter(states.RESET)
+    block.send_queue.clear()
+    block.reassembly.clear()
+    block.fin_queued = False
+    block.retransmit_at = block.ack_at = block.keepalive_at = block.linger_at = FOREVER
+
+
+def newer_incarnation(block: ControlBlock, segment: Segment) -> bool:
+    """Whether a SYN may open a new connection over this one in TIME-WAIT (RFC 9293 3.10.7.4, RFC 6191 section 2)."""
+    if segment.flags & (SYN | ACK | RST) != SYN:
+        return False
+    if block.timestamps and segment.has_timestamp and seq_gt(segment.ts_value, block.ts_recent):
+        return True
+    return seq_gt(segment.seq, block.rcv_nxt & SEQ_MASK)

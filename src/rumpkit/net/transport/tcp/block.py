@@ -1,0 +1,206 @@
+"""The variables of one connection: the transmission control block of RFC 9293 section 3.3.1.
+
+Data only, with the few helpers that everything above needs.  Sequence numbers are unwrapped: plain integers whose
+low 32 bits are the wire's (see `unwrap`).
+"""
+
+from typing import Final, final
+
+from mypy_extensions import i64
+
+from ....hyper.time import FOREVER, MILLISECOND, Instant
+from ...wire.segment import Segment
+from ...wire.sequence import SEQ_MASK
+from .chunks import ChunkQueue
+from .congestion import CongestionControl, make
+from .options import TcpOptions
+from .reassembly import Reassembly
+from .rtt import RttEstimator
+from .settings import RateLimit, TcpCounters, TcpSettings
+from .states import CLOSED, ESTABLISHED, next_state
+
+READABLE: Final = 1
+"""Data or the peer's FIN arrived."""
+WRITABLE: Final = 2
+"""There is room to send again, after there was too little."""
+CONNECTED: Final = 4
+"""The handshake is done."""
+ENDED: Final = 8
+"""The connection is closed; `error` says why if it did not end well."""
+URGENT: Final = 16
+"""The peer sent an urgent pointer."""
+
+DEFAULT_MSS: Final = 536
+"""What a peer takes that sends no MSS option (RFC 9293 3.7.1)."""
+TIMESTAMPS_SIZE: Final = 12
+_HALF: Final = 1 << 31
+_NONE: Final = -1
+
+
+def unwrap(number: i64, near: i64) -> i64:
+    """The integer with the low 32 bits `number` that is nearest to `near`."""
+    return near + ((number - near + _HALF) & SEQ_MASK) - _HALF
+
+
+@final
+class Environment:
+    """What the connections of one kernel share."""
+
+    def __init__(self) -> None:
+        self.settings: TcpSettings = TcpSettings()
+        self.counters: TcpCounters = TcpCounters()
+        self.challenges: RateLimit = RateLimit()
+
+
+@final
+class ControlBlock:
+    """One connection's state.  `mss` is what the path's MTU leaves for payload and TCP options (MTU less 40)."""
+
+    def __init__(self, environment: Environment, options: TcpOptions, iss: i64, mss: i64, clock: i64) -> None:
+        settings = environment.settings
+        self.environment: Environment = environment
+        self.settings: TcpSettings = settings
+        self.counters: TcpCounters = environment.counters
+        self.options: TcpOptions = options
+        self.state: i64 = CLOSED
+        self.events: i64 = 0
+        """READABLE, WRITABLE, ...: what the user has not been told yet."""
+        self.error: int = 0
+        """The errno that ended the connection."""
+        self.soft_error: int = 0
+        """The last ICMP error: what a time-out is put down to (RFC 9293 3.9.2.2)."""
+        self.passive: bool = False
+        """Opened by a listener."""
+        self.orphan: bool = False
+        """No user is left: nobody will read."""
+
+        # Send sequence space
+        self.iss: i64 = iss
+        self.snd_una: i64 = iss
+        self.snd_nxt: i64 = iss
+        self.snd_max: i64 = iss
+        """The highest number sent; a retransmission timeout takes `snd_nxt` back, never this."""
+        self.snd_wnd: i64 = 0
+        self.snd_wl1: i64 = 0
+        self.snd_wl2: i64 = 0
+        self.snd_max_wnd: i64 = 0
+        """The largest window that the peer ever offered."""
+        self.peer_scales: bool = False
+        """The peer's SYN had the window scale option, and ours has it too."""
+        self.snd_scale: i64 = 0
+        self.path_mss: i64 = mss
+        self.peer_mss: i64 = DEFAULT_MSS
+        self.snd_mss: i64 = min(mss, DEFAULT_MSS)
+        """Payload of a full-sized segment: what peer, path, user and options leave (RFC 6691)."""
+        self.send_queue: ChunkQueue = ChunkQueue(iss + 1)
+        self.fin_queued: bool = False
+        """The FIN comes behind the last byte of the queue."""
+        self.send_buffer: i64 = options.send_buffer or settings.send_buffer
+        self.send_short: bool = False
+        """The user found too little room, and wants to hear of more."""
+        self.more: bool = False
+        """The last send said MSG_MORE."""
+        self.small_end: i64 = iss
+        """End of the last segment sent that was less than full-sized (Minshall's variant of Nagle's rule)."""
+        self.last_sent: Instant = 0
+        self.resend: bool = False
+        """Send the first unacknowledged segment again, whatever the windows say."""
+        self.probe: bool = False
+        """Send a segment that the peer has to answer."""
+        self.replies: list[Segment] = []
+        """Segments to send as they are, such as resets."""
+
+        # Congestion control and recovery
+        self.congestion: CongestionControl = make(
+            options.congestion_name(settings), self.snd_mss, settings.initial_window
+        )
+        self.rtt: RttEstimator = RttEstimator(settings)
+        self.timed_end: i64 = _NONE
+        """The segment being timed ends here; -1 if none is (Karn's rule)."""
+        self.timed_at: Instant = 0
+        self.duplicate_acks: i64 = 0
+        self.recovering: bool = False
+        self.recover: i64 = iss
+        """snd_max when the last loss was noticed (RFC 6582)."""
+        self.retries: i64 = 0
+        """Retransmissions of the first unacknowledged segment by the timer."""
+        self.probes: i64 = 0
+        """Window or keepalive probes that the peer has not answered."""
+        self.unacked_since: Instant = 0
+
+        # Receive sequence space
+        self.irs: i64 = 0
+        self.rcv_nxt: i64 = 0
+        self.rcv_edge: i64 = 0
+        """Where the window that the peer knows of ends; never moves back."""
+        self.rcv_scale: i64 = 0
+        self.rcv_mss: i64 = DEFAULT_MSS
+        """The peer's full-sized segment, judged by what it sends."""
+        self.rcv_fin: i64 = _NONE
+        """The number of the peer's FIN, once seen."""
+        self.rcv_urgent: i64 = _NONE
+        """The byte that the urgent pointer names, not yet read."""
+        self.receive_queue: ChunkQueue = ChunkQueue(0)
+        self.reassembly: Reassembly = Reassembly()
+        self.receive_buffer: i64 = options.receive_buffer or settings.receive_buffer
+        self.consumed: i64 = 0
+        """Bytes that the user read since `measured_at`, for the growth of the buffer."""
+        self.measured_at: Instant = 0
+        self.last_ack: i64 = 0
+        """What was acknowledged last (Last.ACK.sent of RFC 7323)."""
+        self.acks_owed: i64 = 0
+        """Acknowledgements to send without delay."""
+        self.last_received: Instant = 0
+        self.last_challenge: Instant = -FOREVER
+
+        # Timestamps (RFC 7323)
+        self.timestamps: bool = False
+        self.ts_offset: i64 = clock
+        self.ts_recent: i64 = 0
+        self.ts_recent_at: Instant = 0
+
+        # Deadlines
+        self.retransmit_at: Instant = FOREVER
+        self.persisting: bool = False
+        """`retransmit_at` is the persist timer's: nothing is in flight, and something can't be sent."""
+        self.ack_at: Instant = FOREVER
+        self.keepalive_at: Instant = FOREVER
+        self.linger_at: Instant = FOREVER
+        """End of TIME-WAIT, or of an orphan's FIN-WAIT-2."""
+
+    def enter(self, event: int) -> None:
+        """Follow the arrow that `event` has out of the present state."""
+        self.state = next_state(self.state, event)
+        if self.state == ESTABLISHED:
+            self.events |= CONNECTED | WRITABLE
+        elif self.state == CLOSED:
+            self.events |= ENDED
+
+    def clock(self, now: Instant) -> i64:
+        """The timestamp clock: milliseconds, from a start of this connection's own."""
+        value: i64 = now // MILLISECOND
+        return (value + self.ts_offset) & SEQ_MASK
+
+    def flight(self) -> i64:
+        """FlightSize: what was sent and not acknowledged."""
+        return self.snd_max - self.snd_una
+
+    def send_space(self) -> i64:
+        """Bytes that the send buffer has room for."""
+        return self.send_buffer - (self.send_queue.end - self.send_queue.start)
+
+    def writable(self) -> bool:
+        """Whether a third of the send buffer is free, as Linux asks before it says POLLOUT."""
+        queued = self.send_queue.end - self.send_queue.start
+        return self.send_buffer - queued >= queued >> 1 and queued < self.send_buffer
+
+    def set_mss(self) -> None:
+        """Settle the size of a full segment anew: the handshake is done, or the path has changed."""
+        mss = min(self.peer_mss, self.path_mss)
+        limit: i64 = self.options.max_segment
+        if limit:
+            mss = min(mss, limit)
+        if self.timestamps:
+            mss -= TIMESTAMPS_SIZE
+        self.snd_mss = max(mss, 1)
+        self.congestion.resize(self.snd_mss)

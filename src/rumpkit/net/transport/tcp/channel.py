@@ -1,0 +1,104 @@
+"""What the layer's tables hold: connections with their place in a kernel, and listeners with their two queues.
+
+Between the sans-I/O `connection` and `layer`, which drives it.
+"""
+
+from typing import final
+
+from mypy_extensions import trait
+
+from ....hyper.time import SECOND, Instant
+from ....kern.socket import SocketAddress
+from ....kern.timer import Timer
+from ....kern.wait import WaitQueue
+from ...ip.contract import Route
+from ...wire.segment import ACK, RST, SYN, Segment
+from ..ports import PortBinding
+from .connection import TcpConnection
+from .options import TcpOptions
+from .settings import TcpSettings
+from .states import SYN_RECEIVED
+
+
+@trait
+class Driver:
+    """Who does what a channel's timer asks for: the layer."""
+
+    def expired(self, channel: "Channel", now: Instant) -> None:
+        """A deadline of the channel's connection has passed."""
+        raise NotImplementedError
+
+
+@final
+class Channel(Timer):
+    """One connection in its kernel: addresses, route, timer, and whom to wake."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        key: bytes,
+        local: SocketAddress,
+        remote: SocketAddress,
+        connection: TcpConnection,
+        route: Route,
+        addresses: int,
+    ) -> None:
+        super().__init__()
+        self._driver: Driver = driver
+        self.key: bytes = key
+        """Source, destination and ports of what arrives, as in its headers."""
+        self.local: SocketAddress = local
+        self.remote: SocketAddress = remote
+        self.connection: TcpConnection = connection
+        self.route: Route = route
+        self.generation: int = 0
+        """The network's generation that `route` is of."""
+        self.addresses: int = addresses
+        """The pseudo-header's part of every checksum."""
+        self.queue: WaitQueue | None = None
+        """The socket's, while there is one."""
+        self.listener: Listener | None = None
+        """Who opened it, until the handshake is done."""
+        self.binding: PortBinding | None = None
+        self.opened_at: Instant = 0
+        self.busy: bool = False
+        """Something happened that the layer looks at when the batch ends."""
+        self.orphan: bool = False
+        self.waiting: bool = False
+        """Counted among those in TIME-WAIT."""
+
+    def expire(self, now: Instant) -> None:
+        self._driver.expired(self, now)
+
+
+@final
+class Listener:
+    """A listening port: half-open connections (the SYN queue) and established ones that wait for accept."""
+
+    def __init__(self, local: SocketAddress, options: TcpOptions, binding: PortBinding, queue: WaitQueue) -> None:
+        self.local: SocketAddress = local
+        self.options: TcpOptions = options
+        """Copied by each connection."""
+        self.binding: PortBinding = binding
+        self.queue: WaitQueue = queue
+        """Woken when a connection is ready."""
+        self.backlog: int = 0
+        self.half_open: dict[bytes, Channel] = {}
+        self.ready: list[Channel] = []
+
+    def full(self) -> bool:
+        """Whether the accept queue is: then neither SYNs nor the last ACKs of handshakes are taken, so that peers try
+        again (as on Linux, which also lets one more in than the backlog says)."""
+        return len(self.ready) > self.backlog
+
+    def takes_syn(self, settings: TcpSettings) -> bool:
+        """Whether a new half-open connection is welcome.  SYN cookies would go here."""
+        limit = max(min(self.backlog, settings.max_backlog), 8)
+        return not self.full() and len(self.half_open) < min(limit, settings.max_syn_backlog)
+
+    def defers(self, channel: Channel, segment: Segment, now: Instant) -> bool:
+        """TCP_DEFER_ACCEPT: whether a bare ACK does not complete the handshake yet."""
+        wait = self.options.defer_accept
+        if not wait or segment.size or segment.flags & (SYN | ACK | RST) != ACK:
+            return False
+        return channel.connection.block.state == SYN_RECEIVED and now - channel.opened_at < wait * SECOND

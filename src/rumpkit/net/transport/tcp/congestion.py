@@ -1,0 +1,115 @@
+"""Congestion control: how much may be in flight (RFC 5681), chosen by name for each connection.
+
+What was lost, and what to send again, is `recovery`'s to say; a congestion control only hears of it.  All sizes are bytes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from ....hyper.time import Instant
+
+UNLIMITED: Final = 1 << 30
+"""An ssthresh that no window reaches: slow start until the first loss."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class CongestionControl(ABC):
+    """The congestion window of one connection.  Subclass it, and add it with `register`."""
+
+    def __init__(self, mss: i64, initial_segments: i64) -> None:
+        self.mss: i64 = mss
+        self.initial: i64 = initial_window(mss, initial_segments)
+        self.window: i64 = self.initial
+        """cwnd: what may be in flight.  Recovery inflates and deflates it while it lasts."""
+        self.threshold: i64 = UNLIMITED
+        """ssthresh: where slow start ends."""
+
+    @abstractmethod
+    def acknowledged(self, size: i64, rtt: i64, now: Instant) -> None:
+        """`size` new bytes were acknowledged outside recovery, while the window was in use; `rtt` is the smoothed
+        round trip in nanoseconds."""
+
+    @abstractmethod
+    def reduced_threshold(self, flight: i64, now: Instant) -> i64:
+        """What ssthresh becomes now that a segment is lost with `flight` bytes outstanding."""
+
+    def lost(self, flight: i64, now: Instant) -> None:
+        """Fast retransmit: recovery begins, and sets the window itself."""
+        self.threshold = self.reduced_threshold(flight, now)
+
+    def recovered(self, flight: i64, now: Instant) -> None:
+        """Recovery is over (RFC 6582 section 3.2 step 3, the choice that avoids a burst)."""
+        self.window = min(self.threshold, max(flight, self.mss) + self.mss)
+
+    def timed_out(self, flight: i64, first: bool, now: Instant) -> None:
+        """The retransmission timer went off, for the `first` time for this segment (RFC 5681 section 3.1)."""
+        if first:
+            self.threshold = self.reduced_threshold(flight, now)
+        self.window = self.mss
+
+    def restart(self) -> None:
+        """The connection was idle for longer than the retransmission timeout (RFC 5681 section 4.1)."""
+        self.window = min(self.window, self.initial)
+
+    def resize(self, mss: i64) -> None:
+        """Segments have another size from now on: the handshake settled it, or the path's MTU changed."""
+        if self.window == self.initial:
+            self.initial = self.window = initial_window(mss, max(self.initial // self.mss, 1))
+        self.mss = mss
+        self.window = max(self.window, mss)
+
+
+def initial_window(mss: i64, segments: i64) -> i64:
+    """The initial window of RFC 6928 for ten segments: min(10 MSS, max(2 MSS, 14600)), and its like."""
+    return min(segments * mss, max(2 * mss, segments * 1460))
+
+
+@final
+class NewReno(CongestionControl):
+    """Slow start and congestion avoidance of RFC 5681, counting bytes (RFC 3465), so that one acknowledgement of a
+    super-segment counts for what it acknowledges."""
+
+    def __init__(self, mss: i64, initial_segments: i64) -> None:
+        super().__init__(mss, initial_segments)
+        self._credit: i64 = 0
+        """Bytes acknowledged in congestion avoidance and not yet turned into window."""
+
+    def acknowledged(self, size: i64, rtt: i64, now: Instant) -> None:
+        """Grow: by what was acknowledged in slow start, by one segment a window after it."""
+        if self.window < self.threshold:
+            growth = min(size, self.threshold - self.window)
+            self.window += growth
+            size -= growth
+        self._credit += size
+        if self._credit >= self.window:
+            self._credit -= self.window
+            self.window += self.mss
+
+    def reduced_threshold(self, flight: i64, now: Instant) -> i64:
+        """Half the flight, at least two segments (RFC 5681 equation 4)."""
+        self._credit = 0
+        return max(flight // 2, 2 * self.mss)
+
+
+CongestionMaker = Callable[[int, int], CongestionControl]
+"""Makes a congestion control from (MSS, initial window in segments)."""
+
+_makers: Final[dict[str, CongestionMaker]] = {"reno": NewReno}
+
+
+def register(name: str, maker: CongestionMaker) -> None:
+    """Offer a congestion control under `name` (TCP_CONGESTION, and the sysctl by its place in `available`)."""
+    _makers[name] = maker
+
+
+def available() -> tuple[str, ...]:
+    """The names that TCP_CONGESTION takes; the first is the default."""
+    return tuple(_makers)
+
+
+def make(name: str, mss: int, initial_segments: int) -> CongestionControl:
+    """A new congestion control.  Raises KeyError."""
+    return _makers[name](mss, initial_segments)

@@ -1,0 +1,76 @@
+"""What a socket may set on its connection (tcp(7), socket(7)), between `net.socket` and a connection."""
+
+from typing import final
+
+from .congestion import available
+from .settings import TcpSettings
+
+
+@final
+class TcpOptions:
+    """Options of one socket; an accepted socket starts with a copy of its listener's.
+
+    0 means "as the sysctl says" for times (milliseconds), counts and buffer sizes.
+    """
+
+    def __init__(self) -> None:
+        self.nodelay: bool = False
+        self.cork: bool = False
+        self.quickack: bool = False
+        self.keepalive: bool = False
+        self.keepalive_time: int = 0
+        self.keepalive_interval: int = 0
+        self.keepalive_probes: int = 0
+        self.user_timeout: int = 0
+        """How long sent data may stay unacknowledged, or unsent in a closed window (RFC 5482), ms."""
+        self.syn_retries: int = 0
+        self.fin_timeout: int = 0
+        """TCP_LINGER2; -1 closes without FIN-WAIT-2."""
+        self.max_segment: int = 0
+        """TCP_MAXSEG: a limit to the MSS both ways."""
+        self.send_buffer: int = 0
+        """SO_SNDBUF as it takes effect; 0 lets the buffer grow by itself."""
+        self.receive_buffer: int = 0
+        self.window_clamp: int = 0
+        self.receive_low_water: int = 1
+        self.oob_inline: bool = False
+        self.linger: int = -1
+        """SO_LINGER in seconds: -1 is off, 0 resets the connection at close."""
+        self.defer_accept: int = 0
+        """TCP_DEFER_ACCEPT in seconds."""
+        self.congestion: str = ""
+        self.ttl: int = 64
+        self.tos: int = 0
+
+    def copy(self) -> "TcpOptions":
+        """The options of an accepted socket."""
+        other = TcpOptions()
+        other.nodelay = self.nodelay
+        other.cork = self.cork
+        other.quickack = self.quickack
+        other.keepalive = self.keepalive
+        other.keepalive_time = self.keepalive_time
+        other.keepalive_interval = self.keepalive_interval
+        other.keepalive_probes = self.keepalive_probes
+        other.user_timeout = self.user_timeout
+        other.syn_retries = self.syn_retries
+        other.fin_timeout = self.fin_timeout
+        other.max_segment = self.max_segment
+        other.send_buffer = self.send_buffer
+        other.receive_buffer = self.receive_buffer
+        other.window_clamp = self.window_clamp
+        other.receive_low_water = self.receive_low_water
+        other.oob_inline = self.oob_inline
+        other.linger = self.linger
+        other.defer_accept = self.defer_accept
+        other.congestion = self.congestion
+        other.ttl = self.ttl
+        other.tos = self.tos
+        return other
+
+    def congestion_name(self, settings: TcpSettings) -> str:
+        """The congestion control that a connection with these options uses."""
+        if self.congestion:
+            return self.congestion
+        names = available()
+        return names[min(settings.congestion, len(names) - 1)]

@@ -1,0 +1,157 @@
+"""The receiving half: taking data in, offering a window, and deciding when to acknowledge.
+
+Functions over a ControlBlock, below `arrival` and beside `send`.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from ....hyper.time import FOREVER, MILLISECOND, Instant
+from ...wire.segment import Segment
+from .block import READABLE, ControlBlock
+
+MAX_SCALE: Final = 14
+_MAX_FIELD: Final = 65535
+
+
+def choose_scale(largest: int) -> int:
+    """The window scale with which a buffer of `largest` bytes can be offered in full (RFC 7323 section 2.3)."""
+    scale = 0
+    while scale < MAX_SCALE and _MAX_FIELD << scale < largest:
+        scale += 1
+    return scale
+
+
+def free_space(block: ControlBlock) -> i64:
+    """Bytes that the receive buffer has room for, within the user's window clamp."""
+    queue = block.receive_queue
+    space = block.receive_buffer - (queue.end - queue.start)
+    clamp: i64 = block.options.window_clamp
+    if clamp and space > clamp:
+        space = clamp
+    return space if space > 0 else 0
+
+
+def offer_window(block: ControlBlock) -> i64:
+    """The window field of the segment that is being made; moves `rcv_edge`.
+
+    The edge never moves back, and moves on only by a worthwhile step (silly window avoidance, RFC 9293 3.8.6.2.2).
+    """
+    nxt = block.rcv_nxt
+    scale = block.rcv_scale
+    edge = block.rcv_edge
+    right = nxt + free_space(block)
+    step = min(block.receive_buffer >> 1, block.rcv_mss)
+    if right - edge >= step:
+        field = (right - nxt) >> scale
+        if field > _MAX_FIELD:
+            field = _MAX_FIELD
+        if nxt + (field << scale) > edge:
+            block.rcv_edge = nxt + (field << scale)
+            return field
+    # The peer must not see the edge move back by what the scale cuts off, so the old one is rounded up.
+    field = (edge - nxt + (1 << scale) - 1) >> scale
+    if field > _MAX_FIELD:
+        field = _MAX_FIELD
+    if nxt + (field << scale) > edge:
+        block.rcv_edge = nxt + (field << scale)
+    return field
+
+
+def first_window(block: ControlBlock) -> i64:
+    """The window field of a SYN or SYN-ACK, which is never scaled (RFC 7323 section 2.2)."""
+    field = free_space(block)
+    if field > _MAX_FIELD:
+        field = _MAX_FIELD
+    if block.rcv_nxt + field > block.rcv_edge:
+        block.rcv_edge = block.rcv_nxt + field
+    return field
+
+
+def take_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> None:
+    """Queue the payload of an acceptable segment and see to its acknowledgement (RFC 9293 3.10.7.4, seventh)."""
+    start = segment.start
+    size = segment.size
+    nxt = block.rcv_nxt
+    if seq < nxt:
+        start += nxt - seq
+        size -= nxt - seq
+        seq = nxt
+    if seq + size > block.rcv_edge:
+        size = block.rcv_edge - seq
+        block.acks_owed = max(block.acks_owed, 1)
+    if block.rcv_fin >= 0 and seq + size > block.rcv_fin:
+        size = block.rcv_fin - seq
+    if size <= 0:
+        return
+    if seq == nxt and block.reassembly.empty():
+        accept_in_order(block, segment.body, start, size)
+        acknowledge_later(block, segment, now)
+        return
+    _take_out_of_order(block, segment, seq, start, size)
+
+
+def accept_in_order(block: ControlBlock, body: bytes, start: i64, size: i64) -> None:
+    """Append the next bytes of the stream to the receive queue."""
+    block.rcv_nxt += size
+    if size * 2 < len(body):
+        # A small part would keep all of a large body in memory.
+        body = body[start : start + size]
+        start = 0
+    block.receive_queue.append(body, start, size)
+    block.events |= READABLE
+
+
+def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i64, size: i64) -> None:
+    reassembly = block.reassembly
+    nxt = block.rcv_nxt
+    if seq > nxt and reassembly.count() >= block.settings.max_reassembly:
+        block.counters.reassembly_drops += 1
+    elif seq > nxt:
+        block.counters.out_of_order += 1
+        if not reassembly.insert(seq, segment.body, start, size):
+            block.counters.duplicates += 1
+    else:
+        accept_in_order(block, segment.body, start, size)
+        queue = block.receive_queue
+        reassembly.deliver(queue)
+        block.rcv_nxt = queue.end
+    # One acknowledgement for each segment, at once (RFC 5681 section 4.2): the sender counts three.  A super-segment
+    # stands for several.
+    block.acks_owed += min(segment.segments, 3) if seq > nxt else 1
+
+
+def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    """In-order data was taken: acknowledge every second full-sized segment, others after a delay (RFC 9293 3.8.6.3)."""
+    unit = segment.size
+    if segment.segments > 1:
+        unit = segment.gso_size
+    if unit > block.rcv_mss:
+        block.rcv_mss = unit
+    if block.rcv_nxt - block.last_ack >= 2 * block.rcv_mss or block.options.quickack:
+        block.acks_owed = max(block.acks_owed, 1)
+    elif block.ack_at == FOREVER:
+        block.ack_at = now + block.settings.delayed_ack * MILLISECOND
+
+
+def consume(block: ControlBlock, size: i64, now: Instant) -> None:
+    """The user has read `size` bytes: grow the buffer if that was fast, and offer the room that became free."""
+    queue = block.receive_queue
+    queue.drop(size)
+    block.consumed += size
+    if now - block.measured_at >= block.rtt.smoothed:
+        _grow_buffer(block, now)
+    known = block.rcv_edge - block.rcv_nxt
+    space = free_space(block)
+    if space >= 2 * known and space - known >= min(block.receive_buffer >> 1, block.rcv_mss):
+        block.acks_owed = max(block.acks_owed, 1)
+
+
+def _grow_buffer(block: ControlBlock, now: Instant) -> None:
+    """Dynamic right-sizing: room for twice what the user reads in a round trip, so that the peer can speed up."""
+    wanted = 2 * block.consumed
+    if wanted > block.receive_buffer and block.options.receive_buffer == 0:
+        block.receive_buffer = min(wanted, max(block.settings.receive_buffer_max, block.receive_buffer))
+    block.consumed = 0
+    block.measured_at = now

@@ -1,0 +1,66 @@
+"""The round-trip time and the retransmission timeout (RFC 6298), below everything that sends."""
+
+from typing import Final, final
+
+from ....hyper.time import MILLISECOND, Duration
+from .settings import TcpSettings
+
+_UNKNOWN: Final = 0
+
+
+@final
+class RttEstimator:
+    """Smoothed round-trip time, its variation and the timeout that follows, in nanoseconds."""
+
+    def __init__(self, settings: TcpSettings) -> None:
+        self._settings: TcpSettings = settings
+        self.smoothed: Duration = _UNKNOWN
+        """SRTT; 0 until the first measurement."""
+        self.variation: Duration = 0
+        """RTTVAR."""
+        self.minimum: Duration = _UNKNOWN
+        """The least sample so far."""
+        self.timeout: Duration = settings.initial_rto * MILLISECOND
+        """RTO, doubled by each `backoff` and restored by the next `sample` or `restore`."""
+        self.backoffs: int = 0
+
+    def sample(self, rtt: Duration) -> None:
+        """Take a measurement (RFC 6298 section 2).  By Karn's rule it must not be of a segment sent twice."""
+        if rtt <= 0:
+            rtt = 1
+        if self.smoothed == _UNKNOWN:
+            self.smoothed = rtt
+            self.variation = rtt // 2
+            self.minimum = rtt
+        else:
+            deviation = self.smoothed - rtt
+            if deviation < 0:
+                deviation = -deviation
+            self.variation += (deviation - self.variation) // 4
+            self.smoothed += (rtt - self.smoothed) // 8
+            if rtt < self.minimum:
+                self.minimum = rtt
+        self.restore()
+
+    def restore(self) -> None:
+        """Forget the backoff: new data was acknowledged."""
+        self.backoffs = 0
+        settings = self._settings
+        if self.smoothed == _UNKNOWN:
+            self.timeout = settings.initial_rto * MILLISECOND
+            return
+        # The floor is under the variation, as in Linux: a steady path of 300 ms still allows for a delayed ACK.
+        margin = 4 * self.variation
+        floor = settings.min_rto * MILLISECOND
+        if margin < floor:
+            margin = floor
+        self.timeout = self._limited(self.smoothed + margin)
+
+    def backoff(self) -> None:
+        """The timer went off: double the timeout (RFC 6298 rule 5.5)."""
+        self.backoffs += 1
+        self.timeout = self._limited(self.timeout * 2)
+
+    def _limited(self, timeout: Duration) -> Duration:
+        limit = self._settings.max_rto * MILLISECOND
+        return timeout if timeout < limit else limit

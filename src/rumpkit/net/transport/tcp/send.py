@@ -1,0 +1,284 @@
+"""The sending half: making segments of what is queued, within the windows and the rules that keep them large.
+
+Functions over a ControlBlock, below `arrival`.  `transmit` is the only place where segments are made, but for resets in
+answer to segments (`reset_for`).
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from ....hyper.time import FOREVER, Instant
+from ...wire.segment import ACK, FIN, PSH, RST, SYN, Segment
+from ...wire.sequence import SEQ_MASK
+from .block import ControlBlock
+from .receive import MAX_SCALE, choose_scale, first_window, offer_window
+from .recovery import allowance
+from .states import CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT
+
+_HEADERS: Final = 120
+"""Room that a super-segment leaves for IP and TCP headers below 64 KiB."""
+
+
+def transmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """Add to `out` all that may be sent now."""
+    before = len(out)
+    if block.replies:
+        out.extend(block.replies)
+        block.replies.clear()
+        before = len(out)
+    state = block.state
+    if state == CLOSED:
+        return
+    if state == SYN_SENT or state == SYN_RECEIVED:
+        if block.snd_nxt == block.iss:
+            _send_syn(block, out, now)
+            return
+    else:
+        if block.resend:
+            _send_again(block, out, now)
+        if block.snd_nxt < block.send_queue.end or (block.fin_queued and block.snd_nxt == block.send_queue.end):
+            send_queued(block, out, now)
+    if block.probe:
+        _send_probe(block, out, now)
+    if block.acks_owed > 0:
+        # A segment that goes out anyway carries one of them.
+        count = block.acks_owed - (1 if len(out) > before else 0)
+        while count > 0:
+            out.append(make_segment(block, block.snd_nxt, ACK, now))
+            count -= 1
+        block.acks_owed = 0
+
+
+def make_segment(
+    block: ControlBlock, seq: i64, flags: i64, now: Instant, body: bytes = b"", start: i64 = 0, size: i64 = 0
+) -> Segment:
+    """A segment with everything that each one carries; it acknowledges all that was received."""
+    nxt = block.rcv_nxt
+    segment = Segment(seq & SEQ_MASK, nxt & SEQ_MASK, flags, offer_window(block), body, start, size)
+    if block.timestamps:
+        segment.has_timestamp = True
+        segment.ts_value = block.clock(now)
+        segment.ts_echo = block.ts_recent
+    block.last_ack = nxt
+    block.ack_at = FOREVER
+    return segment
+
+
+def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """SYN or, where the peer's SYN has arrived, SYN-ACK, with the options of RFC 9293 and RFC 7323."""
+    synchronized = block.state == SYN_RECEIVED
+    segment = Segment(block.iss & SEQ_MASK, 0, SYN, first_window(block))
+    if synchronized:
+        segment.flags = SYN | ACK
+        segment.ack = block.rcv_nxt & SEQ_MASK
+        block.last_ack = block.rcv_nxt
+        block.ack_at = FOREVER
+        block.acks_owed = 0
+    segment.mss = block.path_mss
+    if block.options.max_segment:
+        segment.mss = min(segment.mss, i64(block.options.max_segment))
+    settings = block.settings
+    if block.timestamps or (not synchronized and settings.timestamps):
+        segment.has_timestamp = True
+        segment.ts_value = block.clock(now)
+        segment.ts_echo = block.ts_recent
+    if not synchronized and settings.window_scaling:
+        segment.window_scale = offered_scale(block)
+    elif block.peer_scales:
+        segment.window_scale = block.rcv_scale
+    out.append(segment)
+    block.snd_nxt = block.iss + 1
+    if block.snd_max < block.snd_nxt:
+        block.snd_max = block.snd_nxt
+        block.timed_end = block.snd_nxt
+        block.timed_at = now
+        block.unacked_since = now
+    block.retransmit_at = now + block.rtt.timeout
+
+
+def offered_scale(block: ControlBlock) -> int:
+    """The window scale to offer: enough for the buffer that the connection may grow to."""
+    largest: int = block.options.receive_buffer or max(block.settings.receive_buffer_max, block.receive_buffer)
+    return min(choose_scale(largest), MAX_SCALE)
+
+
+def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """Send queued data, and the FIN behind it, as far as the windows and Nagle's rule let it (RFC 9293 3.8.6.2.1)."""
+    queue = block.send_queue
+    end = queue.end
+    mss = block.snd_mss
+    nxt = block.snd_nxt
+    una = block.snd_una
+    congestion = block.congestion
+    if nxt == una and una == block.snd_max and now - block.last_sent > block.rtt.timeout:
+        congestion.restart()
+    edge = una + block.snd_wnd
+    congestion_edge = una + congestion.window + allowance(block)
+    limited = congestion_edge < edge
+    if limited:
+        edge = congestion_edge
+    largest = super_segment_size(block)
+    while nxt < end:
+        room = edge - nxt
+        size = end - nxt
+        if size > room:
+            size = room
+        if size > largest:
+            size = largest
+        tail = size % mss
+        if tail and size > 0:
+            if nxt + size == end:
+                if not _may_send_tail(block, nxt, nxt + size - tail):
+                    size -= tail
+            elif size > mss:
+                size -= tail
+            elif limited or size < block.snd_max_wnd >> 1:
+                break
+        if size <= 0:
+            break
+        chunk = queue.cut(nxt, size, mss)
+        size = chunk.size
+        flags: i64 = ACK
+        if nxt + size == end:
+            flags = ACK | PSH
+            if block.fin_queued and nxt + size < una + block.snd_wnd:
+                flags = ACK | PSH | FIN
+        if size < mss:
+            block.small_end = nxt + size
+        _send(block, out, nxt, flags, chunk.body, chunk.start, size, now)
+        nxt = block.snd_nxt
+    if nxt == end and block.fin_queued and end < una + block.snd_wnd:
+        _send(block, out, nxt, ACK | FIN, b"", 0, 0, now)
+    if block.retransmit_at == FOREVER:
+        # Nothing is in flight whose acknowledgement could move things on.
+        block.persisting = True
+        block.retransmit_at = now + block.rtt.timeout
+
+
+def super_segment_size(block: ControlBlock) -> i64:
+    """The payload of the largest super-segment: whole segments below 64 KiB with headers."""
+    mss = block.snd_mss
+    largest: i64 = block.settings.max_super_segment - _HEADERS
+    return max(largest - largest % mss, mss)
+
+
+def _send(
+    block: ControlBlock, out: list[Segment], seq: i64, flags: i64, body: bytes, start: i64, size: i64, now: Instant
+) -> None:
+    """Send one (super-)segment at `snd_nxt` and note what follows from it."""
+    segment = make_segment(block, seq, flags, now, body, start, size)
+    segment.gso_size = block.snd_mss
+    out.append(segment)
+    nxt = seq + size + (flags & FIN)
+    if nxt > block.snd_max:
+        if block.snd_max == block.snd_una:
+            block.unacked_since = now
+        block.snd_max = nxt
+        if block.timed_end < 0:
+            block.timed_end = nxt
+            block.timed_at = now
+    else:
+        block.counters.retransmits += 1
+    block.snd_nxt = nxt
+    block.last_sent = now
+    if block.retransmit_at == FOREVER or block.persisting:
+        block.persisting = False
+        block.retransmit_at = now + block.rtt.timeout
+
+
+def _may_send_tail(block: ControlBlock, nxt: i64, tail: i64) -> bool:
+    """Whether the last bytes of the queue, from `tail` on, may go though they don't fill a segment."""
+    if block.fin_queued or tail < block.snd_max:
+        return True
+    options = block.options
+    if options.cork or block.more:
+        return False
+    # Nagle's rule as Minshall has it: only one small segment may be on its way at a time.
+    return options.nodelay or block.snd_una >= block.small_end
+
+
+def _send_again(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """Retransmit the first unacknowledged segment, whatever the windows are now (RFC 9293 3.8.6: a window may shrink)."""
+    block.resend = False
+    una = block.snd_una
+    if una == block.snd_max:
+        return
+    queue = block.send_queue
+    size = min(block.snd_mss, queue.end - una, block.snd_max - una)
+    flags: i64 = ACK
+    body = b""
+    start: i64 = 0
+    if size > 0:
+        chunk = queue.cut(una, size, size)
+        body = chunk.body
+        start = chunk.start
+        size = chunk.size
+    if block.fin_queued and una + size == queue.end and block.snd_max > queue.end:
+        flags = ACK | FIN
+    segment = make_segment(block, una, flags, now, body, start, size)
+    segment.gso_size = block.snd_mss
+    out.append(segment)
+    nxt = una + size + (flags & FIN)
+    if nxt > block.snd_nxt:
+        block.snd_nxt = nxt
+    block.counters.retransmits += 1
+    block.timed_end = -1
+    block.last_sent = now
+    block.persisting = False
+    block.retransmit_at = now + block.rtt.timeout
+
+
+def _send_probe(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """Send what the peer has to answer: its window may have opened, or it may be gone (RFC 9293 3.8.4, 3.8.6.1).
+
+    Old sequence numbers do that, and unlike a byte beyond the window they leave nothing behind to account for.
+    """
+    block.probe = False
+    out.append(make_segment(block, block.snd_una - 1, ACK, now))
+
+
+def force_tail(block: ControlBlock, out: list[Segment], now: Instant) -> bool:
+    """The persist timer went off: send what the window takes, though it is little (RFC 9293 3.8.6.2.1).
+
+    False if it takes nothing.
+    """
+    queue = block.send_queue
+    nxt = block.snd_nxt
+    size = min(queue.end - nxt, block.snd_una + block.snd_wnd - nxt, block.snd_mss)
+    if size <= 0:
+        return False
+    chunk = queue.cut(nxt, size, size)
+    flags: i64 = ACK | PSH
+    block.small_end = nxt + chunk.size
+    _send(block, out, nxt, flags, chunk.body, chunk.start, chunk.size, now)
+    return True
+
+
+def reset_for(segment: Segment) -> Segment | None:
+    """The RST that answers a segment of no connection (RFC 9293 3.10.7.1); None if it is one itself."""
+    if segment.flags & RST:
+        return None
+    if segment.flags & ACK:
+        return Segment(segment.ack, 0, RST, 0)
+    return Segment(0, (segment.seq + segment.span()) & SEQ_MASK, RST | ACK, 0)
+
+
+def abort_segment(block: ControlBlock, now: Instant) -> Segment:
+    """The RST that ends a synchronized connection from our side."""
+    segment = Segment(block.snd_max & SEQ_MASK, block.rcv_nxt & SEQ_MASK, RST | ACK, 0)
+    if block.timestamps:
+        segment.has_timestamp = True
+        segment.ts_value = block.clock(now)
+        segment.ts_echo = block.ts_recent
+    return segment
+
+
+def may_queue(block: ControlBlock) -> bool:
+    """Whether the user may (still) send."""
+    return not block.fin_queued and (
+        block.state == ESTABLISHED
+        or block.state == CLOSE_WAIT
+        or block.state == SYN_SENT
+        or block.state == SYN_RECEIVED
+    )

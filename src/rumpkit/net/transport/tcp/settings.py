@@ -1,0 +1,147 @@
+"""The limits, defaults and counters of TCP in one kernel."""
+
+from typing import Final, final
+
+from ....hyper.time import SECOND, Instant
+from ....kern.counters import Counters
+from ....kern.sysctl import Sysctl
+
+
+@final
+class TcpSettings:
+    """What the sysctls `net.tcp.*` set.  Times are in milliseconds, sizes in bytes."""
+
+    def __init__(self) -> None:
+        self.send_buffer: int = 1 << 20
+        self.send_buffer_max: int = 4 << 20
+        self.receive_buffer: int = 1 << 20
+        self.receive_buffer_max: int = 6 << 20
+        self.max_reassembly: int = 8192
+        self.max_super_segment: int = 65536
+        self.congestion: int = 0
+        self.initial_window: int = 10
+        self.window_scaling: int = 1
+        self.timestamps: int = 1
+        self.initial_rto: int = 1000
+        self.min_rto: int = 200
+        self.max_rto: int = 120_000
+        self.delayed_ack: int = 40
+        self.syn_retries: int = 6
+        self.synack_retries: int = 5
+        self.retries: int = 15
+        self.orphan_retries: int = 8
+        self.keepalive_time: int = 7_200_000
+        self.keepalive_interval: int = 75_000
+        self.keepalive_probes: int = 9
+        self.fin_timeout: int = 60_000
+        self.time_wait: int = 60_000
+        self.time_wait_reuse: int = 1
+        self.max_time_wait: int = 16384
+        self.max_orphans: int = 4096
+        self.max_syn_backlog: int = 1024
+        self.max_backlog: int = 4096
+        self.challenge_acks: int = 1000
+        self.max_pending: int = 1024
+        self.pending_timeout: int = 60_000
+
+
+TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
+    Sysctl("send_buffer", 4096, 1 << 30, "bytes that a new connection may queue for sending"),
+    Sysctl("send_buffer_max", 4096, 1 << 30, "bytes to which the send buffer grows by itself, and the SO_SNDBUF limit"),
+    Sysctl("receive_buffer", 4096, 1 << 30, "bytes that a new connection may hold unread"),
+    Sysctl("receive_buffer_max", 4096, 1 << 30, "bytes to which the receive buffer grows by itself, and the SO_RCVBUF limit"),
+    Sysctl("max_reassembly", 16, 1 << 20, "out-of-order pieces that a connection holds"),
+    Sysctl("max_super_segment", 1500, 65536, "bytes of payload and headers in one super-segment"),
+    Sysctl("congestion", 0, 63, "congestion control of new connections, by its place in the list"),
+    Sysctl("initial_window", 1, 64, "initial congestion window in segments (RFC 6928)"),
+    Sysctl("window_scaling", 0, 1, "offer window scaling (RFC 7323)"),
+    Sysctl("timestamps", 0, 1, "offer timestamps (RFC 7323)"),
+    Sysctl("initial_rto", 10, 60_000, "retransmission timeout before the first measurement, ms (RFC 6298)"),
+    Sysctl("min_rto", 1, 60_000, "least retransmission timeout, ms"),
+    Sysctl("max_rto", 1000, 3_600_000, "greatest retransmission timeout, ms"),
+    Sysctl("delayed_ack", 1, 500, "how long an acknowledgement may wait, ms (RFC 1122 4.2.3.2)"),
+    Sysctl("syn_retries", 0, 127, "retransmissions of a SYN"),
+    Sysctl("synack_retries", 0, 127, "retransmissions of a SYN-ACK"),
+    Sysctl("retries", 1, 127, "retransmissions before a connection is given up (R2 of RFC 9293 3.8.3)"),
+    Sysctl("orphan_retries", 1, 127, "the same for a connection that no socket holds"),
+    Sysctl("keepalive_time", 1000, 1 << 31, "idle time before keepalive probes, ms"),
+    Sysctl("keepalive_interval", 100, 1 << 31, "time between keepalive probes, ms"),
+    Sysctl("keepalive_probes", 1, 127, "unanswered keepalive probes that end a connection"),
+    Sysctl("fin_timeout", 100, 1 << 31, "how long a connection that no socket holds waits in FIN-WAIT-2, ms"),
+    Sysctl("time_wait", 1, 1 << 31, "how long TIME-WAIT lasts (2 MSL), ms"),
+    Sysctl("time_wait_reuse", 0, 1, "let connect() reuse a port in TIME-WAIT when timestamps make it safe (RFC 6191)"),
+    Sysctl("max_time_wait", 0, 1 << 20, "connections in TIME-WAIT; beyond it they close at once"),
+    Sysctl("max_orphans", 0, 1 << 20, "connections that no socket holds; beyond it they are reset"),
+    Sysctl("max_syn_backlog", 1, 1 << 20, "half-open connections of a listener, beside its backlog"),
+    Sysctl("max_backlog", 1, 1 << 16, "greatest backlog of listen()"),
+    Sysctl("challenge_acks", 1, 1 << 20, "challenge ACKs a second (RFC 5961 section 7)"),
+    Sysctl("max_pending", 1, 1 << 20, "intercepted connection requests that wait for an answer"),
+    Sysctl("pending_timeout", 100, 1 << 31, "how long an intercepted connection request may wait, ms"),
+)  # fmt: skip
+
+
+@final
+class TcpCounters(Counters):
+    """What TCP counts; names after RFC 4022 and Linux's TcpExt where they count the same."""
+
+    def __init__(self) -> None:
+        self.active_opens: int = 0
+        self.passive_opens: int = 0
+        self.failed_attempts: int = 0
+        self.resets_received: int = 0
+        self.resets_sent: int = 0
+        self.segments_in: int = 0
+        self.segments_out: int = 0
+        self.retransmits: int = 0
+        self.fast_retransmits: int = 0
+        self.timeouts: int = 0
+        self.malformed: int = 0
+        self.bad_checksums: int = 0
+        self.no_connection: int = 0
+        self.out_of_order: int = 0
+        self.duplicates: int = 0
+        self.reassembly_drops: int = 0
+        self.paws_drops: int = 0
+        self.challenge_acks: int = 0
+        self.delayed_acks: int = 0
+        self.window_probes: int = 0
+        self.keepalive_probes: int = 0
+        self.listen_overflows: int = 0
+        self.listen_drops: int = 0
+        self.aborts_on_data: int = 0
+        self.aborts_on_close: int = 0
+        self.aborts_on_timeout: int = 0
+        self.time_wait_overflows: int = 0
+        self.orphan_overflows: int = 0
+        self.pending_overflows: int = 0
+
+    def names(self) -> tuple[str, ...]:
+        """All of them, in the order above."""
+        return COUNTER_NAMES
+
+
+COUNTER_NAMES: Final[tuple[str, ...]] = (
+    "active_opens", "passive_opens", "failed_attempts", "resets_received", "resets_sent", "segments_in",
+    "segments_out", "retransmits", "fast_retransmits", "timeouts", "malformed", "bad_checksums", "no_connection",
+    "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
+    "keepalive_probes", "listen_overflows", "listen_drops", "aborts_on_data", "aborts_on_close", "aborts_on_timeout",
+    "time_wait_overflows", "orphan_overflows", "pending_overflows",
+)  # fmt: skip
+
+
+@final
+class RateLimit:
+    """So many a second, shared by all connections of a kernel (RFC 5961 section 7)."""
+
+    def __init__(self) -> None:
+        self._second: int = -1
+        self._count: int = 0
+
+    def allow(self, limit: int, now: Instant) -> bool:
+        """Whether one more is within `limit` a second."""
+        second = now // SECOND
+        if second != self._second:
+            self._second = second
+            self._count = 0
+        self._count += 1
+        return self._count <= limit

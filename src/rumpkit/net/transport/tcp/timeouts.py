@@ -1,0 +1,124 @@
+"""What is due: retransmission, window probes, delayed acknowledgements, keepalive and the end of waiting.
+
+Functions over a ControlBlock, beside `arrival`.  The deadlines are plain attributes of the block; moving one costs a store.
+"""
+
+from ....hyper.time import FOREVER, MILLISECOND, Instant
+from ....kern.abi.errno import ETIMEDOUT
+from ...wire.segment import Segment
+from .arrival import close
+from .block import ControlBlock
+from .recovery import timed_out
+from .send import abort_segment, force_tail
+from .states import CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+
+
+def next_deadline(block: ControlBlock) -> Instant:
+    """When `on_deadline` is wanted next."""
+    return min(block.retransmit_at, block.ack_at, block.keepalive_at, block.linger_at)
+
+
+def on_deadline(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """Do what is due at `now`.  `send.transmit` sends what comes of it, but for a forced tail, which goes to `out`."""
+    if block.ack_at <= now:
+        block.ack_at = FOREVER
+        block.acks_owed = max(block.acks_owed, 1)
+        block.counters.delayed_acks += 1
+    if block.retransmit_at <= now:
+        if block.persisting:
+            _persist(block, out, now)
+        else:
+            _retransmit(block, now)
+    if block.keepalive_at <= now:
+        _keep_alive(block, now)
+    if block.linger_at <= now and block.state in (TIME_WAIT, FIN_WAIT_2):
+        close(block, 0)
+
+
+def _retransmit(block: ControlBlock, now: Instant) -> None:
+    """The first unacknowledged segment got no answer in time (RFC 6298 section 5)."""
+    block.counters.timeouts += 1
+    block.retries += 1
+    if _out_of_patience(block, block.retries > _retry_limit(block), now):
+        return
+    block.timed_end = -1
+    if block.state in (SYN_SENT, SYN_RECEIVED):
+        block.rtt.backoff()
+        block.counters.retransmits += 1
+        block.snd_nxt = block.iss
+        return
+    timed_out(block, now)
+    block.rtt.backoff()
+    block.snd_nxt = block.snd_una
+    block.resend = True
+
+
+def _retry_limit(block: ControlBlock) -> int:
+    """R2 of RFC 9293 section 3.8.3, as a count."""
+    settings = block.settings
+    if block.state == SYN_SENT:
+        return block.options.syn_retries or settings.syn_retries
+    if block.state == SYN_RECEIVED:
+        return settings.synack_retries
+    return settings.orphan_retries if block.orphan else settings.retries
+
+
+def _out_of_patience(block: ControlBlock, exhausted: bool, now: Instant) -> bool:
+    """Give the connection up if its time is over: the user's if it set one (RFC 5482), else after so many tries."""
+    limit = block.options.user_timeout
+    if limit and block.state not in (SYN_SENT, SYN_RECEIVED):
+        exhausted = now - block.unacked_since >= limit * MILLISECOND
+    if exhausted:
+        block.counters.aborts_on_timeout += 1
+        close(block, block.soft_error or ETIMEDOUT)
+    return exhausted
+
+
+def _persist(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """The peer's window is closed, or so small that we held back: try again (RFC 9293 3.8.6.1).
+
+    A peer that goes on answering may keep its window closed for ever; one that doesn't is given up like any other.
+    """
+    if force_tail(block, out, now):
+        return
+    block.probes += 1
+    if block.probes == 1:
+        block.unacked_since = now
+    if _out_of_patience(block, block.probes > _retry_limit(block), now):
+        return
+    block.counters.window_probes += 1
+    block.probe = True
+    block.rtt.backoff()
+    block.retransmit_at = now + block.rtt.timeout
+
+
+def _keep_alive(block: ControlBlock, now: Instant) -> None:
+    """Probe a peer that has been silent for long (RFC 9293 3.8.4)."""
+    options = block.options
+    settings = block.settings
+    idle = now - block.last_received
+    wait = (options.keepalive_time or settings.keepalive_time) * MILLISECOND
+    interval = (options.keepalive_interval or settings.keepalive_interval) * MILLISECOND
+    if idle < wait or block.snd_una != block.snd_max:
+        # Segments came, or the retransmission timer watches over the peer.
+        block.probes = 0 if idle < wait else block.probes
+        block.keepalive_at = max(block.last_received + wait, now + MILLISECOND) if idle < wait else now + wait
+        return
+    if options.user_timeout:
+        exhausted = idle >= options.user_timeout * MILLISECOND and block.probes > 0
+    else:
+        exhausted = block.probes >= (options.keepalive_probes or settings.keepalive_probes)
+    if exhausted:
+        block.counters.aborts_on_timeout += 1
+        block.replies.append(abort_segment(block, now))
+        close(block, block.soft_error or ETIMEDOUT)
+        return
+    block.probes += 1
+    block.counters.keepalive_probes += 1
+    block.probe = True
+    block.keepalive_at = now + interval
+
+
+def ended(block: ControlBlock) -> bool:
+    """Whether nothing will ever happen again."""
+    return block.state == CLOSED
