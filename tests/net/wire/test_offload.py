@@ -4,7 +4,7 @@ import struct
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rumpkit.hyper.frame import (
@@ -178,6 +178,7 @@ def test_payloads_join_to_what_was_sent(kind: str, size: int, gso_size: int, lin
 
 
 @given(st.integers(2, 5000), st.integers(1, 1500), st.integers(0, 2**32 - 1), st.integers(0, 255))
+@example(3000, 1000, 2**32 - 1500, FIN | PSH | CWR | ACK)
 def test_sequence_numbers_flags_and_identifications(size: int, gso_size: int, seq: int, flags: int) -> None:
     gso_size = min(gso_size, size - 1)
     packets = [Packet(piece.linear()) for piece in segment(super_segment(size, gso_size, flags, seq))]
@@ -236,6 +237,27 @@ def test_vlan_tags_and_ip_options_are_kept() -> None:
     for piece in pieces:
         assert piece.head[12:18] == b"\x81\0\0\7\x08\0" and piece.head[38:46] == b"\1" * 8
         assert Packet(piece.linear()[4:]).checksum_right()
+
+
+def test_a_udp_checksum_of_zero_in_a_batch_is_sent_as_ones() -> None:
+    blank = Packet(segment(udp_frame(4, 2))[0].linear())
+    zeroing = ones_sum(blank.pseudo + blank.transport[:6] + bytes(2)) ^ 0xFFFF
+    frame = emit_datagram(1, 2, 0, zeroing.to_bytes(2, "big") + b"xx", 0, 4, 2)
+    frame.push(emit_ipv4_header(SOURCE, DESTINATION, PROTOCOL_UDP, len(frame), 9))
+    frame.push(emit_ethernet(MAC_B, MAC_A, 0x0800))
+    assert Packet(segment(frame)[0].linear()).checksum == 0xFFFF
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_lengths_that_contradict_each_other_yield_nothing(kind: str) -> None:
+    frame = MAKERS[kind](3000, 1000)
+    for cut in (Frame(frame.head, frame.body, frame.start, 2999), Frame(frame.linear()[:-1])):
+        cut.gso_type, cut.gso_size = frame.gso_type, frame.gso_size
+        assert segment(cut) == []
+    for size in range(len(frame.head)):
+        cut = Frame(frame.head[:size], frame.body, frame.start, frame.size)
+        cut.gso_type, cut.gso_size = frame.gso_type, frame.gso_size
+        assert segment(cut) == []
 
 
 @given(st.sampled_from(sorted(MAKERS)), st.booleans(), st.integers(-1, 70), st.data())

@@ -160,11 +160,12 @@ OPTIONS_THAT_ARE_SKIPPED = [
     "02 03 01 01",  # an MSS of one byte
     "03 04 01 01",
     "05 06 00000000 0101",  # half a block
+    "05 0c 00000001 00000002 0101",  # a block and a quarter
     "08 04 0000",
 ]
 OPTIONS_THAT_ARE_MALFORMED = [
     "02 00 05 b4",
-    "02 01 05 b4",
+    "02 01 00 00",
     "02 05 05 b4",
     "01 01 01 02",
     "08 0a 0000",
