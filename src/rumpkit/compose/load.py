@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from .check import check
 from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
 from .spec import Spec
@@ -14,7 +15,19 @@ MAX_CONFIG_BYTES = 1 << 20
 
 
 def load(path: str | Path) -> Spec:
-    """Read and check the shape of a config file.  Raises ConfigError naming file, line, key and remedy."""
+    """Read a config file and check its shape.  Raises ConfigError naming file, line, key and remedy."""
+    return parse(_read(path), str(path))
+
+
+def load_checked(path: str | Path) -> Spec:
+    """As `load`, and check the values too (`compose.check`)."""
+    text = _read(path)
+    spec = parse(text, str(path))
+    check(spec, str(path), text)
+    return spec
+
+
+def _read(path: str | Path) -> str:
     name = str(path)
     try:
         with open(path, "rb") as file:
@@ -24,15 +37,14 @@ def load(path: str | Path) -> Spec:
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(f"is larger than {MAX_CONFIG_BYTES} bytes", file=name)
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as failure:
         line = raw.count(b"\n", 0, failure.start) + 1
         raise ConfigError("is not UTF-8 text", file=name, line=line) from None
-    return parse(text, name)
 
 
 def parse(text: str, file: str = "<config>") -> Spec:
-    """As `load`, from text; `file` is what errors call it."""
+    """The spec in a TOML text; `file` is what errors call it.  Raises ConfigError."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as failure:

@@ -1,0 +1,73 @@
+"""`rump check`: what works on this machine, and how to allow the rest."""
+
+import argparse
+import os
+from typing import NamedTuple
+
+from . import exit as code
+from .table import show, show_json
+
+DESCRIPTION = "Show what this machine allows: unmodified programs, TAP links, the compiled form; and how to allow the rest."
+EPILOG = """\
+examples:
+  rump check            a table
+  rump check --json     the same for programs
+
+exits with 0 if programs can run on kernels here, else with 125
+"""
+
+
+class Finding(NamedTuple):
+    """One thing that is there or not."""
+
+    what: str
+    present: bool
+    needed_for: str
+    remedy: str
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Probe and print."""
+    guests = _guest_findings()
+    findings = [*guests, _tap(), _form()]
+    if arguments.json:
+        show_json([finding._asdict() for finding in findings])
+    else:
+        rows = [
+            (finding.what, "yes" if finding.present else "no", finding.needed_for, "" if finding.present else finding.remedy)
+            for finding in findings
+        ]
+        show("what this machine allows", ("what", "there", "needed", "how to allow it"), rows)
+    return code.OK if all(finding.present for finding in guests) else code.FAILED
+
+
+def _guest_findings() -> list[Finding]:
+    from ..guests.linux.check import requirements
+
+    return [
+        Finding(one.name, not reason, one.purpose, f"{one.remedy} ({reason})" if reason else one.remedy)
+        for one, reason in requirements()
+    ]
+
+
+def _tap() -> Finding:
+    """Opening the device makes nothing: an interface appears only once it is named."""
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+        reason = ""
+    except OSError as failure:
+        reason = failure.strerror or str(failure)
+    remedy = f"run as root, or let your user open /dev/net/tun ({reason})"
+    return Finding("/dev/net/tun", not reason, 'for "tap:NAME" links', remedy)
+
+
+def _form() -> Finding:
+    from .._form import COMPILED
+
+    remedy = "install a C compiler and the Python headers, then install rumpkit again"
+    return Finding("compiled form", COMPILED, "for speed only", remedy)

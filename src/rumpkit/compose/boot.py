@@ -1,0 +1,154 @@
+"""Boot: from a checked spec to a rump kernel with its links, addresses, mounts and sysctls; all or nothing."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TypeVar, cast
+
+from ..fs import components as _fs_components
+from ..hyper.calls import Hypercalls
+from ..kern.component import UnknownComponent
+from ..kern.kernel import RumpKernel
+from ..kern.resolver import Unresolvable
+from ..net import components as _net_components
+from ..net.ip.service import Ip
+from ..net.wire.address import parse_mac
+from ..vfs import components as _vfs_components
+from ..vfs.vfs import Vfs
+from ..dev import components as _dev_components
+from .errors import ConfigError, suggest
+from .links import OpenedLink, open_link
+from .spec import InterfaceSpec, MountSpec, Spec
+from .values import parse_size
+
+FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components)
+"""Importing them registers the components that rumpkit brings along."""
+
+VFS = ("vfs", "vfs_calls", "tmpfs", "devfs")
+NET = ("ethernet", "ipv4", "loopback", "icmp", "udp", "tcp")
+
+Result = TypeVar("Result")
+
+
+class Booted:
+    """A kernel and what was opened for it; `close` takes all of it down, last first."""
+
+    def __init__(self, host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
+        self.host = host
+        self.kernel = kernel
+        self.spec = spec
+        self.links: list[OpenedLink] = []
+        self._stack = ExitStack()
+
+    def on_close(self, call: Callable[[], object]) -> None:
+        """Call this at close, off the schedule, before what was registered earlier."""
+        self._stack.callback(call)
+
+    def close(self) -> None:
+        """Take everything down.  Off the schedule; a second call does nothing."""
+        self._stack.close()
+
+
+def component_names(spec: Spec) -> tuple[str, ...]:
+    """The components that a spec asks for: files where it mounts something, or has no interface; the network where it
+    has interfaces; and those it names."""
+    vfs = VFS if spec.mount or not spec.interface else ()
+    net = NET if spec.interface else ()
+    return (*vfs, *net, *(name for name in spec.kernel.components if name not in (*vfs, *net)))
+
+
+def boot(host: Hypercalls, spec: Spec) -> Booted:
+    """Build and open everything that `spec` (which has been checked) names.  Called off the schedule.
+
+    Raises ConfigError, and OSError where the host refuses; nothing stays open then.
+    """
+    kernel = _scheduled(host, lambda: _build(host, spec))
+    booted = Booted(host, kernel, spec)
+    booted.on_close(lambda: _scheduled(host, lambda: _close_kernel(kernel)))
+    try:
+        for index, interface in enumerate(spec.interface):
+            name = interface.name or f"vif{index}"
+            link = open_link(host, interface)
+            booted.on_close(link.close)
+            booted.links.append(link)
+            _scheduled(host, lambda name=name, interface=interface, link=link: _attach(kernel, name, interface, link))
+        _scheduled(host, lambda: _mount_all(kernel, spec.mount))
+        _scheduled(host, lambda: _set_sysctls(kernel, spec.sysctl))
+    except BaseException:
+        booted.close()
+        raise
+    return booted
+
+
+def _scheduled(host: Hypercalls, call: Callable[[], Result]) -> Result:
+    host.enter()
+    try:
+        return call()
+    finally:
+        host.leave()
+
+
+def _build(host: Hypercalls, spec: Spec) -> RumpKernel:
+    try:
+        return RumpKernel(host, component_names(spec), spec.kernel.hostname)
+    except UnknownComponent as problem:
+        raise ConfigError(str(problem), key="kernel.components", hint=suggest(problem.name, problem.known)) from None
+    except Unresolvable as problem:
+        raise ConfigError(str(problem), key="kernel.components") from None
+
+
+def _close_kernel(kernel: RumpKernel) -> None:
+    kernel.close()
+    vfs = kernel.service("Vfs")
+    if vfs is not None:
+        cast(Vfs, vfs).close()
+
+
+def _attach(kernel: RumpKernel, name: str, spec: InterfaceSpec, link: OpenedLink) -> None:
+    ip = cast(Ip, kernel.service("Ip"))
+    mac = parse_mac(spec.mac) if spec.mac else b""
+    ip.add_interface(link.port, name, mac, spec.mtu)
+    for prefix in link.addresses:
+        ip.add_address(name, prefix)
+    if link.gateway:
+        ip.add_route("default", link.gateway, name)
+
+
+def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:
+    service = kernel.service("Vfs")
+    if service is None:
+        return
+    vfs = cast(Vfs, service)
+    ordered = sorted(enumerate(mounts), key=lambda pair: pair[1].path.rstrip("/").count("/") if pair[1].path != "/" else -1)
+    if not any(mount.path == "/" for mount in mounts):
+        vfs.mount("tmpfs", "/")
+    for index, mount in ordered:
+        _mount(vfs, index, mount)
+    vfs.make_directories("/dev")
+    vfs.mount("devfs", "/dev")
+
+
+def _mount(vfs: Vfs, index: int, spec: MountSpec) -> None:
+    options: dict[str, int | bool | str] = {}
+    if spec.size:
+        options["size"] = parse_size(spec.size)
+    if spec.read_only:
+        options["read_only"] = True
+    try:
+        if spec.path != "/":
+            vfs.make_directories(spec.path)
+        vfs.mount(spec.type, spec.path, options, spec.source)
+    except OSError as problem:
+        known = suggest(spec.type, vfs.types.names()) if spec.type not in vfs.types.names() else ""
+        text = f"{spec.type} cannot be mounted on {spec.path}: {problem.strerror}"
+        raise ConfigError(text, key=f"mount[{index}]", hint=known) from None
+
+
+def _set_sysctls(kernel: RumpKernel, values: dict[str, int]) -> None:
+    for name, value in values.items():
+        try:
+            kernel.sysctl.set(name, value)
+        except OSError as problem:
+            known = [setting.name for setting in kernel.sysctl]
+            hint = "" if name in known else suggest(name, known)
+            text = "there is no such sysctl" if name not in known else str(problem.strerror)
+            raise ConfigError(text, key=f"sysctl.{name}", hint=hint) from None

@@ -1,0 +1,208 @@
+"""`rumpkit.Kernel`: the public face of one kernel, from a config file or from keywords."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..clients.local import LocalProcess
+from ..hyper.calls import Hypercalls
+from ..kern.kernel import RumpKernel
+from ..kern.process import Credentials
+from .boot import Booted, boot
+from .check import check
+from .hosts import SHARED
+from .spec import InterfaceSpec, KernelSpec, MountSpec, Spec
+
+if TYPE_CHECKING:
+    from ..guests.linux.guest import Guest
+    from .capture import Capture
+
+
+class Kernel:
+    """A rump kernel that is booted by the constructor and closed by `close`, `with` or `async with`.
+
+    From a file::
+
+        with Kernel("cache.toml") as kernel: ...
+
+    or from keywords, which are the keys of the file::
+
+        with Kernel(net="user", forward=["8080 -> 80"], mounts={"/": "tmpfs"}) as kernel: ...
+
+    The programs of a file's [[run]] are not started: `run` does that.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Spec | None = None,
+        *,
+        net: str = "",
+        address: str | Sequence[str] = (),
+        gateway: str = "",
+        forward: Sequence[str] = (),
+        mounts: Mapping[str, str] | None = None,
+        hostname: str = "rump",
+        components: Sequence[str] = (),
+        sysctl: Mapping[str, int] | None = None,
+        host: Hypercalls | None = None,
+    ) -> None:
+        """`net` is a link ("user", "tap:NAME", "switch:NAME"); `mounts` maps paths to file system types.
+
+        Raises ConfigError for a config that can't be used, OSError where the host refuses (a port in use, no TAP).
+        """
+        started = time.monotonic_ns()
+        if config is None:
+            spec = _spec(net, address, gateway, forward, mounts, hostname, components, sysctl)
+            check(spec)
+        else:
+            spec = _load(config)
+        self._shared = host is None
+        self.host: Hypercalls = SHARED.acquire() if host is None else host
+        """What drives the kernel; kernels that share one can share a switch."""
+        try:
+            self._booted: Booted = boot(self.host, spec)
+        except BaseException:
+            if self._shared:
+                SHARED.release()
+            raise
+        self.core: RumpKernel = self._booted.kernel
+        """The kernel itself, for code that extends it.  Its methods want the schedule (`host.enter`)."""
+        self.spec: Spec = spec
+        self.boot_time: float = (time.monotonic_ns() - started) / 1e9
+        """Seconds that the constructor took to boot, config file included."""
+        self._closed = False
+
+    # Processes and programs ------------------------------------------------------------------------------
+
+    def process(self, uid: int = 0, gid: int | None = None, cwd: str = "/", groups: Sequence[int] = ()) -> LocalProcess:
+        """A new process, whose methods are the system calls (and, awaited, those of its `aio`).
+
+        Raises ENOENT, ENOTDIR, EACCES for `cwd`.
+        """
+        credentials = Credentials(uid, uid if gid is None else gid, tuple(groups))
+        self.host.enter()
+        try:
+            process = LocalProcess(self.core, self.core.process(credentials))
+        finally:
+            self.host.leave()
+        if cwd != "/":
+            process.chdir(cwd)
+        return process
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> "Guest":
+        """Start an unmodified Linux program on this kernel; its sockets are the kernel's, its files the host's.
+
+        `env` is added to the environment; the descriptors default to ours.  Raises `rumpkit.guests.linux.check.Missing`
+        where the machine lacks something, FileNotFoundError and PermissionError for the program.
+        """
+        from .programs import start
+
+        return start(self, command, env or {}, cwd, (stdin, stdout, stderr))
+
+    # Looking in ------------------------------------------------------------------------------------------
+
+    def capture(self, path: str | Path, interface: str = "") -> "Capture":
+        """Record every frame of an interface (default: all of them) in a pcapng file until `close`."""
+        from .capture import Capture
+
+        capture = Capture(self, path, interface)
+        self._booted.on_close(capture.close)
+        return capture
+
+    def counters(self) -> dict[str, int]:
+        """All counters by name, such as `tcp.segments_in`."""
+        self.host.enter()
+        try:
+            return dict(self.core.counters)
+        finally:
+            self.host.leave()
+
+    def sysctl(self, name: str, value: int | None = None) -> int:
+        """A sysctl's value, after setting it where `value` is given.  Raises ENOENT, EINVAL."""
+        self.host.enter()
+        try:
+            if value is not None:
+                self.core.sysctl.set(name, value)
+            return self.core.sysctl.get(name)
+        finally:
+            self.host.leave()
+
+    def graph(self) -> str:
+        """The components and how they are wired, one line each, in the order they were built."""
+        lines = []
+        for built in self.core.built:
+            uses = f" <- {', '.join(built.uses)}" if built.uses else ""
+            lines.append(f"{built.component.faction}/{built.component.name}: {built.component.provides}{uses}")
+        return "\n".join(lines)
+
+    def forwards(self) -> list[str]:
+        """What is forwarded, with the ports that the host chose, as "127.0.0.1:43211 -> 80"."""
+        return [str(forward) for link in self._booted.links if link.user for forward in link.user.forwards()]
+
+    # Life ------------------------------------------------------------------------------------------------
+
+    def on_close(self, call: object) -> None:
+        """Call this when the kernel closes, before its links go."""
+        assert callable(call)
+        self._booted.on_close(call)
+
+    def close(self) -> None:
+        """End guests, processes, links and mounts.  A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._booted.close()
+        finally:
+            if self._shared:
+                SHARED.release()
+
+    def __enter__(self) -> "Kernel":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "Kernel":
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _load(config: str | Path | Spec) -> Spec:
+    if isinstance(config, Spec):
+        check(config)
+        return config
+    from .load import load_checked
+
+    return load_checked(config)
+
+
+def _spec(
+    net: str,
+    address: str | Sequence[str],
+    gateway: str,
+    forward: Sequence[str],
+    mounts: Mapping[str, str] | None,
+    hostname: str,
+    components: Sequence[str],
+    sysctl: Mapping[str, int] | None,
+) -> Spec:
+    spec = Spec(kernel=KernelSpec(hostname, list(components)), sysctl=dict(sysctl or {}))
+    if net:
+        addresses = [address] if isinstance(address, str) else list(address)
+        spec.interface.append(InterfaceSpec(net, address=addresses, gateway=gateway, forward=list(forward)))
+    for path, kind in (mounts or {}).items():
+        spec.mount.append(MountSpec(path, kind))
+    return spec

@@ -1,0 +1,75 @@
+"""Links by name: from `link = "tap:tap0"` to a port that an interface can be put on."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..hosts.switch import SwitchBoard
+from ..hyper.calls import Hypercalls
+from ..hyper.link import LinkPort
+from .errors import ConfigError
+from .spec import InterfaceSpec
+from .values import parse_link
+
+if TYPE_CHECKING:
+    from .user.link import UserLink
+
+
+class OpenedLink(NamedTuple):
+    """A link that has been opened for one interface."""
+
+    port: LinkPort
+    addresses: tuple[str, ...]
+    """The interface's addresses: the config's, or the link's default."""
+    gateway: str
+    close: Callable[[], None]
+    """Takes down what stands behind the port.  Called off the schedule, after the kernel has closed."""
+    user: "UserLink | None" = None
+    """The gateway behind a `user` link."""
+
+
+def open_link(host: Hypercalls, spec: InterfaceSpec) -> OpenedLink:
+    """Open the link that `spec` names, off the schedule.  Raises ConfigError, and OSError where the host refuses."""
+    link = parse_link(spec.link)
+    return OPENERS[link.kind](host, spec, link.name)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _open_switch(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
+    switches = getattr(host, "switches", None)
+    if not isinstance(switches, SwitchBoard):
+        raise ConfigError(f"this host has no switches for {spec.link!r}")
+    switch = switches.named(name)
+    if spec.mtu > switch.mtu:
+        switch.mtu = spec.mtu
+    return OpenedLink(switch.port(), tuple(spec.address), spec.gateway, _nothing)
+
+
+def _open_tap(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
+    from ..hosts.posix.host import PosixHost
+    from ..hosts.posix.tap import open_tap
+
+    if not isinstance(host, PosixHost):
+        raise ConfigError(f"{spec.link!r} needs the posix host")
+    port = open_tap(host, name, mtu=spec.mtu, offload=spec.offload)
+    return OpenedLink(port, tuple(spec.address), spec.gateway, port.close)
+
+
+def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
+    from ..hosts.posix.host import PosixHost
+    from ..net.wire.address import format_ipv4
+    from .user.link import UserLink
+
+    if not isinstance(host, PosixHost):
+        raise ConfigError(f"{spec.link!r} needs the posix host")
+    user = UserLink(host, spec)
+    return OpenedLink(user.port, (user.plan.prefix(),), format_ipv4(user.plan.gateway), user.close, user)
+
+
+OPENERS: dict[str, Callable[[Hypercalls, InterfaceSpec, str], OpenedLink]] = {
+    "switch": _open_switch,
+    "tap": _open_tap,
+    "user": _open_user,
+}
