@@ -123,7 +123,10 @@ def _quiet() -> Iterator[None]:
 def extensions() -> list[Extension]:
     """Translate the hot modules to C; return the extension modules to compile.
 
-    Each module is a compile unit of its own, so that units compile side by side and an edit compiles one of them.
+    The modules of one package make one compile unit: calls between them need no table, units compile side by side, and
+    an edit compiles one of them. (8,400 lines on two processors: a unit a package 54 s, a unit a module 200 s, because
+    each unit carries a copy of mypyc's run time; all in one 89 s. -O3 costs 15 % more than -O2 and gains little.)
+
     Raises BuildError on a type error.
     """
     files = hot_files()
@@ -135,7 +138,7 @@ def extensions() -> list[Extension]:
     try:
         found = mypycify(
             ["--config-file", str(ROOT / "pyproject.toml"), "--no-incremental", *files],
-            separate=True,
+            separate=[(unit, name) for name, unit in units(files).items()],
             opt_level=os.environ.get("RUMPKIT_BUILD_OPT", "2"),
             debug_level="0",
             target_dir=str(target.relative_to(ROOT)),
@@ -144,6 +147,15 @@ def extensions() -> list[Extension]:
         raise BuildError("mypyc refuses the sources (its messages stand above)") from error
     extensions: list[Extension] = list(found)
     return extensions
+
+
+def units(files: list[str]) -> dict[str, list[str]]:
+    """Return the compile units: the hot files of each package, by the name of the library that they share."""
+    found: dict[str, list[str]] = {}
+    for name in files:
+        package = Path(name).parent.relative_to("src").as_posix().replace("/", ".")
+        found.setdefault(f"{package}._hot", []).append(name)
+    return found
 
 
 def jobs() -> int:
@@ -177,11 +189,12 @@ def _sweep(native: bool) -> None:
     """
     keep: set[str] = set()
     if native:
-        for name in hot_modules():
-            keep |= {name.rpartition(".")[2], name.rpartition(".")[2] + "__mypyc"}
+        keep = {module.replace(".", "/") for module in hot_modules()}
+        keep |= {f"{name.replace('.', '/')}__mypyc" for name in units(hot_files())}
     for library in BUILD.glob("lib*"):
         for path in library.rglob("*"):
-            if path.is_file() and not (path.suffix == ".so" and path.name.partition(".")[0] in keep):
+            stem = path.relative_to(library).as_posix().partition(".")[0]
+            if path.is_file() and not (path.suffix == ".so" and stem in keep):
                 path.unlink()
 
 
