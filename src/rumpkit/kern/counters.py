@@ -31,6 +31,10 @@ class CounterRegistry:
             raise ValueError(f"counters of {group!r} are registered already")
         self._groups[group] = counters
 
+    def unregister(self, group: str) -> None:
+        """List the counters of `group` no more: what they count is gone, such as an interface."""
+        self._groups.pop(group, None)
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         for group, counters in self._groups.items():
             for name in counters.names():

@@ -93,6 +93,8 @@ class Ip:
         self.interfaces.remove(interface)
         self.v4.remove_interface(interface)
         interface.ipv4 = None
+        if self._counters is not None:
+            self._counters.unregister(f"interface.{name}")
 
     def _attach(self, interface: Interface, up: bool) -> None:
         interface.ipv4 = self._input
