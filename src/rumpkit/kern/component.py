@@ -48,6 +48,8 @@ class UnknownComponent(ValueError):
 
 
 _registry: dict[str, Component] = {}
+_changes: list[str] = []
+"""Names in the order they were registered, again and again if they were: its length tells one registry from another."""
 _late_sources: list[Callable[[str], None]] = []
 
 
@@ -59,6 +61,7 @@ def component(name: str, *, faction: str) -> Callable[[Factory], Factory]:
         provides = _text(annotations.pop("return"))
         needs = tuple(_need(parameter, _text(annotation)) for parameter, annotation in annotations.items())
         summary = (factory.__doc__ or "").strip().partition("\n")[0]
+        _changes.append(name)
         _registry[name] = Component(name, faction, provides, needs, factory, summary)
         return factory
 
@@ -88,6 +91,11 @@ def find(name: str) -> Component:
     if name not in _registry:
         raise UnknownComponent(name, sorted(_registry))
     return _registry[name]
+
+
+def generation() -> int:
+    """Moves on with each registration: what was worked out from the registry holds as long as it doesn't."""
+    return len(_changes)
 
 
 def registered() -> list[Component]:

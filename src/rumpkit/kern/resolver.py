@@ -7,7 +7,7 @@ What a component needs is met by a selected component that provides it, else by 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .component import Component, Need, find, registered
+from .component import Component, Need, find, generation, registered
 
 
 class Unresolvable(ValueError):
@@ -31,7 +31,7 @@ def plan(names: Sequence[str], given: Sequence[str]) -> Plan:
 
     Raises UnknownComponent and Unresolvable.
     """
-    key = (tuple(names), tuple(given), len(registered()))
+    key = (tuple(names), tuple(given), generation())
     known = _plans.get(key)
     if known is None:
         known = _plans[key] = _Planner(names, given).run()

@@ -4,13 +4,17 @@ A timer's deadline is a plain attribute.  Moving it later costs a store: the hea
 comes up and is queued again.  Only moving it earlier touches the heap.
 """
 
-from heapq import heappop, heappush
-from typing import final
+from heapq import heapify, heappop, heappush
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
 from ..hyper.calls import Alarm, AlarmTarget, Hypercalls
 from ..hyper.time import FOREVER, Instant
+
+
+STALE_LIMIT: Final = 64
+"""Entries of timers that moved earlier since, beyond which the heap is rid of them once they are more than half of it."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -34,13 +38,18 @@ class TimerQueue(AlarmTarget):
     def __init__(self, hyper: Hypercalls) -> None:
         self._heap: list[tuple[int, int, Timer]] = []
         self._count: int = 0
+        self._stale: int = 0
+        """At most this many entries count no more."""
         self._alarm: Alarm = hyper.alarm(self)
         self._alarm_at: Instant = FOREVER
 
     def set(self, timer: Timer, deadline: Instant) -> None:
-        """Let `timer` expire at `deadline` (FOREVER: never).  Ties expire in the order they were set."""
+        """Let `timer` expire at `deadline` (FOREVER: never).  Ties expire in the order they came into the heap, which is
+        that of `set` unless a timer was moved later."""
         timer.deadline = deadline
         if deadline < timer.queued:
+            if timer.queued < FOREVER:
+                self._drop_stale()
             timer.queued = deadline
             self._count += 1
             heappush(self._heap, (deadline, self._count, timer))
@@ -58,6 +67,7 @@ class TimerQueue(AlarmTarget):
         while heap and heap[0][0] <= now:
             when, _, timer = heappop(heap)
             if when != timer.queued:
+                self._stale = max(0, self._stale - 1)
                 continue
             timer.queued = FOREVER
             if timer.deadline <= now:
@@ -69,6 +79,15 @@ class TimerQueue(AlarmTarget):
                 heappush(heap, (timer.deadline, self._count, timer))
         self._alarm_at = self.next_deadline()
         self._alarm.set(self._alarm_at)
+
+    def _drop_stale(self) -> None:
+        """One more entry is about to become stale; remove them all when they are the most."""
+        self._stale += 1
+        if self._stale > STALE_LIMIT and self._stale * 2 > len(self._heap):
+            # In place: `on_alarm` may be going through it.
+            self._heap[:] = [entry for entry in self._heap if entry[0] == entry[2].queued]
+            heapify(self._heap)
+            self._stale = 0
 
     def close(self) -> None:
         """Forget all timers."""
