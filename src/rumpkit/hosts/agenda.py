@@ -57,6 +57,14 @@ class Start(Event):
 
 
 @final
+class Later(Event):
+    """A task runs on the schedule, in an entry to come."""
+
+    def __init__(self, task: Task) -> None:
+        self.task: Task = task
+
+
+@final
 class Agenda:
     """The list of what is to be done.  All methods are called on the schedule."""
 
@@ -132,6 +140,8 @@ class Agenda:
                 self._frames.drain(now)
                 event.alarm.deadline = FOREVER
                 event.alarm.target.on_alarm(now)
+        elif isinstance(event, Later):
+            event.task.run(now)
         elif isinstance(event, Start):
             self.ready.append(event.task)
 

@@ -29,7 +29,7 @@ from ...hyper.frame import Frame
 from ...hyper.link import Receiver
 from ...hyper.mutex import Mutex
 from ...hyper.time import FOREVER, Duration, Instant
-from ..agenda import Agenda, AgendaAlarm, Arrival
+from ..agenda import Agenda, AgendaAlarm, Arrival, Later
 from ..switch import SwitchBoard
 from ..task import Task
 from .checked import CheckedLock
@@ -207,6 +207,11 @@ class PosixHost(Hypercalls):
     def defer(self, task: Task) -> None:
         """Run `task` on the schedule at the end of the present entry.  Called on the schedule."""
         self._agenda.defer(task)
+
+    def later(self, task: Task, delay: Duration = 0) -> None:
+        """Run `task` on the schedule in an entry to come, after `delay` nanoseconds at least, so that others get their turn
+        before.  Called on the schedule."""
+        self._agenda.add(self.now + max(delay, 1), Later(task))
 
     # Driving -------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from ...hyper.calls import Alarm, AlarmTarget, Hypercalls, Parker
 from ...hyper.frame import Frame
 from ...hyper.link import Receiver
 from ...hyper.time import FOREVER, SECOND, Duration, Instant
-from ..agenda import Agenda, AgendaAlarm, Arrival, Event, Start
+from ..agenda import Agenda, AgendaAlarm, Arrival, Event, Later, Start
 from ..switch import SwitchBoard
 from ..task import Task
 
@@ -166,6 +166,10 @@ class SimHost(Hypercalls):
     def defer(self, task: Task) -> None:
         """Run `task` on the schedule at the end of the present entry."""
         self._agenda.defer(task)
+
+    def later(self, task: Task, delay: Duration = 0) -> None:
+        """Run `task` on the schedule after `delay` nanoseconds (at least one)."""
+        self._agenda.add(self.now + max(delay, 1), Later(task))
 
     def at(self, when: Instant, task: Task) -> None:
         """Run `task` off the schedule at `when` (now, if that is past), when kernels have nothing left to do then."""
