@@ -78,18 +78,18 @@ class KernCalls:
 
     def pread(self, process: Process, fd: int, size: int, offset: int) -> bytes:
         """Up to `size` bytes at `offset`, leaving the file's offset alone (POSIX pread).  Raises ESPIPE, EINVAL."""
-        file = process.files.get(fd)
-        file.check_readable()
         if size < 0 or offset < 0:
             raise error(EINVAL)
+        file = process.files.get(fd)
+        file.check_readable()
         return file.pread(size, offset, self.hyper.now)
 
     def pwrite(self, process: Process, fd: int, data: bytes, offset: int) -> int:
         """Write `data` at `offset`, leaving the file's offset alone (POSIX pwrite).  Raises ESPIPE, EINVAL, ENOSPC."""
-        file = process.files.get(fd)
-        file.check_writable()
         if offset < 0:
             raise error(EINVAL)
+        file = process.files.get(fd)
+        file.check_writable()
         return file.pwrite(data, offset, self.hyper.now)
 
     def lseek(self, process: Process, fd: int, offset: int, whence: int) -> int:

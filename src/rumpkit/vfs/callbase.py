@@ -65,7 +65,7 @@ class CallBase:
         Raises EEXIST, and ENOENT where slashes follow the name of what is not to be a directory.
         """
         walk.find(path, PARENT)
-        if walk.last != NORMAL or walk.directory.lookup(walk.name) is not None:
+        if walk.last != NORMAL or walk.look() is not None:
             raise error(EEXIST)
         if walk.slash and not directory:
             raise error(ENOENT)

@@ -208,6 +208,11 @@ class DirectoryFile(VnodeFile):
         super().__init__(vnode, flags, credentials)
         self._end: int = NO_END
 
+    def _target(self, offset: int, whence: int) -> int:
+        if whence != SEEK_SET and whence != SEEK_CUR:
+            raise error(EINVAL)
+        return super()._target(offset, whence)
+
     def entries(self, count: int, now: Instant) -> list[DirectoryEntry]:
         """Up to `count` further entries; none at the end.  Raises ENOENT where the directory has been removed."""
         self.enter()

@@ -147,7 +147,7 @@ class NameCalls(OpenCalls):
             if walk.last != NORMAL:
                 raise error(EISDIR)
             directory = walk.directory
-            vnode = _present(directory, walk.name)
+            vnode = walk.present()
             if walk.slash:
                 raise error(EISDIR if vnode.kind == S_IFDIR else ENOTDIR)
             self._may_remove(directory, vnode, process.credentials)
@@ -167,7 +167,7 @@ class NameCalls(OpenCalls):
             if walk.last != NORMAL:
                 raise error({DOT: EINVAL, DOT_DOT: ENOTEMPTY}.get(walk.last, EBUSY))
             directory = walk.directory
-            vnode = _present(directory, walk.name)
+            vnode = walk.present()
             self._may_remove(directory, vnode, process.credentials)
             if vnode.kind != S_IFDIR:
                 raise error(ENOTDIR)
@@ -231,8 +231,8 @@ class NameCalls(OpenCalls):
     def _rename(self, credentials: Credentials, old: Walk, new: Walk, flags: int) -> None:
         source = old.directory
         target = new.directory
-        vnode = _present(source, old.name)
-        replaced = target.lookup(new.name)
+        vnode = old.present()
+        replaced = new.look()
         exchange = flags & RENAME_EXCHANGE != 0
         if flags & RENAME_NOREPLACE and replaced is not None:
             raise error(EEXIST)
@@ -272,14 +272,6 @@ class NameCalls(OpenCalls):
     def _may_remove(self, directory: Vnode, vnode: Vnode, credentials: Credentials) -> None:
         directory.mount.check_writable()
         check_delete(directory, vnode, credentials)
-
-
-def _present(directory: Vnode, name: bytes) -> Vnode:
-    """The file called `name` itself, whatever is mounted on it.  Raises ENOENT."""
-    vnode = directory.lookup(name)
-    if vnode is None:
-        raise error(ENOENT)
-    return vnode
 
 
 def _is_within(directory: Vnode, ancestor: Vnode) -> bool:

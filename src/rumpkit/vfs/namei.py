@@ -106,9 +106,7 @@ class Walk:
             name = names[place]
             place += 1
             final_one = place == len(names)
-            vnode = self._step(name, final_one and mode == PARENT)
-            if final_one and self.creating and self.slash and self.last == NORMAL:
-                raise error(EISDIR)
+            vnode = self._step(name, final_one, final_one and mode == PARENT)
             if vnode is None:
                 if final_one:
                     return None
@@ -137,6 +135,22 @@ class Walk:
             raise error(ENOENT)
         return vnode
 
+    def look(self) -> Vnode | None:
+        """What the last component is itself: a symbolic link and not its target, a mount point and not what is on it.
+
+        Raises ENAMETOOLONG.
+        """
+        if len(self.name) > NAME_MAX:
+            raise error(ENAMETOOLONG)
+        return self.directory.lookup(self.name)
+
+    def present(self) -> Vnode:
+        """As `look`, of what has to exist.  Raises ENOENT."""
+        vnode = self.look()
+        if vnode is None:
+            raise error(ENOENT)
+        return vnode
+
     def climb(self) -> bytes:
         """Go up from the present directory, which is not the root; returns its name in its parent.
 
@@ -155,7 +169,7 @@ class Walk:
         self._go(above)
         return name
 
-    def _step(self, name: bytes, stop: bool) -> Vnode | None:
+    def _step(self, name: bytes, final_one: bool, stop: bool) -> Vnode | None:
         """What `name` is in the present directory; None if there is nothing, or if it is not to be looked up."""
         directory = self.directory
         if directory.kind != S_IFDIR:
@@ -170,11 +184,11 @@ class Walk:
             self.last = DOT_DOT
             return None if stop else self._parent()
         self.last = NORMAL
-        if len(name) > NAME_MAX:
-            raise error(ENAMETOOLONG)
         if stop:
             return None
-        vnode = directory.lookup(name)
+        if final_one and self.creating and self.slash:
+            raise error(EISDIR)
+        vnode = self.look()
         if vnode is not None and vnode.mounted_here is not None:
             return self._down(vnode)
         return vnode

@@ -133,7 +133,7 @@ class Extents:
         extents = self._extents
         index = offset >> SHIFT
         extent = extents.get(index)
-        if extent is not None and offset & MASK < len(extent):
+        if extent is not None and offset & MASK < _units(len(extent)):
             return offset
         for near in range(index + 1, index + _SCAN):
             if near in extents:
@@ -145,9 +145,9 @@ class Extents:
         """The first byte at or behind `offset` that is not stored."""
         index = offset >> SHIFT
         extent = self._extents.get(index)
-        if extent is None or offset & MASK >= len(extent):
+        if extent is None or offset & MASK >= _units(len(extent)):
             return offset
-        while extent is not None and len(extent) == EXTENT:
+        while extent is not None and _units(len(extent)) == EXTENT:
             index += 1
             extent = self._extents.get(index)
-        return (index << SHIFT) + (0 if extent is None else len(extent))
+        return (index << SHIFT) + (0 if extent is None else _units(len(extent)))

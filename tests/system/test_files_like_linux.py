@@ -1,0 +1,319 @@
+"""The host's kernel judges ours: the same random system calls on a host directory and on a tmpfs, errno for errno."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.vfs.helpers import Client, Files
+
+DEPTH = ("v", "w", "x", "y", "z")
+"""Both sides start this far below their root, so that no ".." leaves it."""
+USER = 1000
+AT_EACCESS = 0x200
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Host:
+    """The same calls as a kernel's client, on a directory of the host."""
+
+    def __init__(self, base: Path, uid: int):
+        start = base.joinpath(*DEPTH)
+        start.mkdir(parents=True)
+        for directory in (base, *list(start.parents)[: len(DEPTH)], start):
+            os.chown(directory, uid, uid)
+            directory.chmod(0o755)
+        self.uid = uid
+        self.base = os.open(start, os.O_RDONLY)
+
+    @contextmanager
+    def user(self) -> Iterator[None]:
+        if self.uid:
+            os.setegid(self.uid)
+            os.seteuid(self.uid)
+        try:
+            yield
+        finally:
+            if self.uid:
+                os.seteuid(0)
+                os.setegid(0)
+
+    def here(self, path: str) -> str:
+        """`path` for calls that take no dir_fd."""
+        return f"/proc/self/fd/{self.base}/{path}" if path else ""
+
+    def open(self, path: str, flags: int, mode: int) -> int:
+        return os.open(path, flags, mode, dir_fd=self.base)
+
+    def rename(self, path: str, other: str, flags: int) -> None:
+        if LIBC.renameat2(self.base, path.encode(), self.base, other.encode(), flags):
+            raise OSError(ctypes.get_errno(), "")
+
+    def stat(self, path: str) -> Any:
+        return os.stat(path, dir_fd=self.base)
+
+    def lstat(self, path: str) -> Any:
+        return os.lstat(path, dir_fd=self.base)
+
+    def mkdir(self, path: str, mode: int) -> None:
+        os.mkdir(path, mode, dir_fd=self.base)
+
+    def rmdir(self, path: str) -> None:
+        os.rmdir(path, dir_fd=self.base)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path, dir_fd=self.base)
+
+    def link(self, path: str, other: str) -> None:
+        os.link(path, other, src_dir_fd=self.base, dst_dir_fd=self.base, follow_symlinks=False)
+
+    def symlink(self, target: str, path: str) -> None:
+        os.symlink(target, path, dir_fd=self.base)
+
+    def readlink(self, path: str) -> str:
+        return os.readlink(path, dir_fd=self.base)
+
+    def chmod(self, path: str, mode: int) -> None:
+        os.chmod(path, mode, dir_fd=self.base)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        os.chown(path, uid, gid, dir_fd=self.base)
+
+    def utimens(self, path: str, atime: int, mtime: int) -> None:
+        os.utime(path, ns=(atime, mtime), dir_fd=self.base)
+
+    def truncate(self, path: str, size: int) -> None:
+        os.truncate(self.here(path), size)
+
+    def access(self, path: str, mode: int) -> None:
+        if LIBC.faccessat(self.base, path.encode(), mode, AT_EACCESS):
+            raise OSError(ctypes.get_errno(), "")
+
+    def mkfifo(self, path: str, mode: int) -> None:
+        os.mkfifo(path, mode, dir_fd=self.base)
+
+    close = staticmethod(os.close)
+    read = staticmethod(os.read)
+    write = staticmethod(os.write)
+    pread = staticmethod(os.pread)
+    pwrite = staticmethod(os.pwrite)
+    lseek = staticmethod(os.lseek)
+    ftruncate = staticmethod(os.ftruncate)
+    fstat = staticmethod(os.fstat)
+
+
+class Ours:
+    """A kernel's client, whose working directory is as deep."""
+
+    def __init__(self, uid: int):
+        self.files = Files()
+        where = ""
+        for name in DEPTH:
+            where += "/" + name
+            self.files.root.mkdir(where, 0o755)
+            self.files.root.chown(where, uid, uid)
+        self.client: Client = self.files.process(uid, uid)
+        self.client.chdir(where)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return getattr(self.client, name)
+
+
+def names(side: Any, path: str) -> list[str]:
+    """The sorted names in a directory."""
+    if isinstance(side, Ours):
+        return sorted(side.client.names(path))
+    fd = side.open(path, os.O_RDONLY | os.O_DIRECTORY, 0)
+    try:
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
+def shown(value: Any) -> Any:
+    """The parts of a result that both sides must agree on."""
+    if not hasattr(value, "st_mode"):
+        return value
+    directory = stat.S_ISDIR(value.st_mode)
+    return (
+        oct(value.st_mode),
+        value.st_nlink,
+        value.st_uid,
+        value.st_gid,
+        -1 if directory else value.st_size,
+        directory or value.st_mtime_ns < 10**15 and value.st_mtime_ns,  # only times that utimens set
+    )
+
+
+class Run:
+    """The same operations on both sides."""
+
+    def __init__(self, ours: Ours, host: Host):
+        self.ours = ours
+        self.host = host
+        self.open: list[tuple[int, int]] = []
+        self.log: list[str] = []
+
+    def both(self, name: str, *arguments: Any) -> None:
+        self.compare(
+            f"{name}{arguments}",
+            lambda: getattr(self.ours, name)(*arguments),
+            lambda: getattr(self.host, name)(*arguments),
+        )
+
+    def compare(self, text: str, mine: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[Any, Any]:
+        with self.host.user():
+            expected = _outcome(theirs)
+        found = _outcome(mine)
+        self.log.append(f"{text} = {found}")
+        assert shown(found) == shown(expected), "\n".join([*self.log, f"the host says {expected}"])
+        return found, expected
+
+    def open_file(self, path: str, flags: int, mode: int) -> None:
+        with self.host.user():
+            expected = _outcome(lambda: self.host.open(path, flags, mode))
+        found = _outcome(lambda: self.ours.open(path, flags, mode))
+        self.log.append(f"open({path!r}, {flags:#o}, {mode:#o}) = {found}")
+        if isinstance(expected, int) and isinstance(found, int):
+            self.open.append((found, expected))
+        else:
+            assert found == expected, "\n".join([*self.log, f"the host says {expected}"])
+
+    def on_file(self, which: int, name: str, *arguments: Any) -> None:
+        if not self.open:
+            return
+        found, expected = self.open[which % len(self.open)]
+        self.compare(
+            f"{name}({found}, {arguments})",
+            lambda: getattr(self.ours, name)(found, *arguments),
+            lambda: getattr(self.host, name)(expected, *arguments),
+        )
+        if name == "close":
+            self.open.pop(which % len(self.open))
+
+    def list(self, path: str) -> None:
+        self.compare(f"names({path!r})", lambda: names(self.ours, path), lambda: names(self.host, path))
+
+
+def _outcome(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except OSError as problem:
+        return errno.errorcode[problem.errno or 0]
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d", "a", "b", ".", "..", "é", "n" * 255, "n" * 256])
+SIMPLE = st.sampled_from(["a", "b", "c", "a/b", "b/a", "a/a", "a/b/c", "c/a"])
+ODD = st.builds(
+    lambda parts, joint, end: joint.join(parts) + end,
+    st.lists(NAMES, min_size=0, max_size=3),
+    st.sampled_from(["/", "/", "//"]),
+    st.sampled_from(["", "", "", "/", "/.", "/.."]),
+).filter(lambda path: not path.startswith("/"))
+PATHS = st.one_of(SIMPLE, SIMPLE, SIMPLE, ODD)
+MODES = st.sampled_from([0o777, 0o644, 0o600, 0o700, 0o000, 0o111, 0o4755, 0o2755, 0o1777, 0o2644])
+FLAGS = st.builds(
+    lambda access, more: access | sum(set(more)),
+    st.sampled_from([os.O_RDONLY, os.O_WRONLY, os.O_RDWR]),
+    st.lists(
+        st.sampled_from([os.O_CREAT, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_DIRECTORY, os.O_NOFOLLOW])
+    ),
+)
+OFFSETS = st.integers(-2, 300) | st.sampled_from([4095, 65536, 200_000])
+DATA = st.binary(max_size=40)
+FILE = st.integers(0, 20)
+
+
+def step(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.tuples(st.just("both"), st.tuples(st.just(name), *arguments))
+
+
+def on_file(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.tuples(st.just("on_file"), st.tuples(FILE, st.just(name), *arguments))
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("open_file"), st.tuples(PATHS, FLAGS, MODES)),
+    st.tuples(st.just("open_file"), st.tuples(PATHS, st.just(os.O_RDWR | os.O_CREAT), st.just(0o666))),
+    step("mkdir", PATHS, st.just(0o777) | MODES),
+    step("mkdir", SIMPLE, st.just(0o777)),
+    step("rmdir", PATHS),
+    step("unlink", PATHS),
+    step("rename", PATHS, PATHS, st.sampled_from([0, 0, 0, 1, 2, 3])),
+    step("rename", SIMPLE, SIMPLE, st.just(0)),
+    step("link", PATHS, PATHS),
+    step("symlink", PATHS, PATHS),
+    step("readlink", PATHS),
+    step("stat", PATHS),
+    step("lstat", PATHS),
+    step("chmod", PATHS, MODES),
+    step("chown", PATHS, st.sampled_from([-1, 0, USER]), st.sampled_from([-1, 0, USER])),
+    step("utimens", PATHS, st.integers(0, 10**14), st.integers(0, 10**14)),
+    step("truncate", PATHS, OFFSETS),
+    step("access", PATHS, st.integers(0, 7)),
+    step("mkfifo", PATHS, MODES),
+    st.tuples(st.just("list"), st.tuples(PATHS)),
+    on_file("close"),
+    on_file("fstat"),
+    on_file("read", st.integers(0, 100)),
+    on_file("write", DATA),
+    on_file("pread", st.integers(0, 100), OFFSETS),
+    on_file("pwrite", DATA, OFFSETS),
+    on_file("lseek", OFFSETS, st.integers(-1, 2)),
+    on_file("ftruncate", OFFSETS),
+)
+
+
+PRELUDE = [
+    ("both", ("mkdir", "a", 0o777)),
+    ("both", ("mkdir", "b", 0o777)),
+    ("both", ("mkdir", "a/b", 0o700)),
+    ("open_file", ("a/a", os.O_RDWR | os.O_CREAT, 0o666)),
+    ("on_file", (0, "write", b"some text")),
+    ("both", ("symlink", "a", "c")),
+    ("both", ("symlink", "../a/a", "b/a")),
+]
+"""So that the random calls find something."""
+
+
+def _is_fifo(run: Run, path: str) -> bool:
+    """Whether opening `path` would wait for the other end."""
+    try:
+        return stat.S_ISFIFO(run.host.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("uid", [0, USER])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=60))
+def test_same_calls_have_the_same_outcome(uid: int, steps: list[Any]) -> None:
+    base = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    old_mask = os.umask(0o022)
+    run = None
+    try:
+        run = Run(Ours(uid), Host(base, uid))
+        for name, arguments in PRELUDE + steps:
+            if name == "open_file" and _is_fifo(run, arguments[0]):
+                continue
+            getattr(run, name)(*arguments)
+    finally:
+        os.umask(old_mask)
+        if run is not None:
+            for _, fd in run.open:
+                os.close(fd)
+            os.close(run.host.base)
+        shutil.rmtree(base, ignore_errors=True)
