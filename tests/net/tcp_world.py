@@ -102,7 +102,7 @@ class World:
     def receive_all(self, socket, size=1 << 30):
         parts = []
         while size > 0:
-            got = self.call(lambda: socket.receive(min(size, 65536), 0, self.now)).data
+            got = self.call(socket.receive, min(size, 65536), 0, self.now).data
             if not got:
                 break
             parts.append(got)

@@ -168,7 +168,7 @@ def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:
         block.congestion.window = block.congestion.mss
     block.rtt.restore()
     block.retries = 0
-    block.small_end = block.recover = ack
+    block.small_end = ack
 
 
 # Checks -----------------------------------------------------------------------------------------------------------
@@ -401,10 +401,11 @@ def _process_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant)
 
 def _process_fin(block: ControlBlock, now: Instant) -> None:
     """Eighth: the FIN, once everything before it is here."""
-    if block.rcv_nxt != block.rcv_fin:
-        return
     state = block.state
     if state not in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
+        return
+    if block.rcv_nxt != block.rcv_fin:
+        block.acks_owed = max(block.acks_owed, 1)
         return
     block.rcv_nxt += 1
     block.rcv_edge = max(block.rcv_edge, block.rcv_nxt)

@@ -24,9 +24,12 @@ def choose_scale(largest: int) -> int:
 
 
 def free_space(block: ControlBlock) -> i64:
-    """Bytes that the receive buffer has room for, within the user's window clamp."""
+    """Bytes that the receive buffer has room for, within the user's window clamp and what a window field can say."""
     queue = block.receive_queue
     space = block.receive_buffer - (queue.end - queue.start)
+    largest: i64 = _MAX_FIELD << block.rcv_scale
+    if space > largest:
+        space = largest
     clamp: i64 = block.options.window_clamp
     if clamp and space > clamp:
         space = clamp
@@ -128,7 +131,8 @@ def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> No
     if segment.segments > 1:
         unit = segment.gso_size
     if unit > block.rcv_mss:
-        block.rcv_mss = unit
+        # More than we asked for is several segments that somebody below has joined.
+        block.rcv_mss = min(unit, block.path_mss)
     if block.rcv_nxt - block.last_ack >= 2 * block.rcv_mss or block.options.quickack:
         block.acks_owed = max(block.acks_owed, 1)
     elif block.ack_at == FOREVER:

@@ -144,7 +144,7 @@ def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
             flags = ACK | PSH
             if block.fin_queued and nxt + size < una + block.snd_wnd:
                 flags = ACK | PSH | FIN
-        if size < mss:
+        if size % mss:
             block.small_end = nxt + size
         _send(block, out, nxt, flags, chunk.body, chunk.start, size, now)
         nxt = block.snd_nxt

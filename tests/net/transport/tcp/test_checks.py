@@ -1,0 +1,202 @@
+"""What is not to be believed: RFC 9293 section 3.10.7.4 first to fifth, RFC 5961, RFC 7323 section 5."""
+
+import pytest
+
+from tests.net.transport.tcp.script import Ack, Data, Fin, Rst, Script, Seg, Syn, SynAck, established
+
+WINDOW = 65535
+
+
+def edge(t):
+    return t.block.rcv_edge - t.block.irs
+
+
+@pytest.mark.parametrize(
+    ("seq", "data", "acceptable"),
+    [
+        (1, b"", True),
+        (0, b"", False),
+        (-5, b"abc", False),
+        (-1, b"ab", False),
+        (-1, b"abc", True),
+        (1 + WINDOW, b"", True),
+        (2 + WINDOW, b"", False),
+        (WINDOW, b"x", True),
+        (1 + WINDOW, b"x", False),
+    ],
+)
+def test_the_window(seq, data, acceptable):
+    """RFC 9293 section 3.4, table 6.  An unacceptable segment is answered, and has no effect."""
+    t = established()
+    t.write(b"x")
+    t.out.clear()
+    assert edge(t) == 1 + WINDOW
+    t.send(10, Data(seq, data, ack=2))
+    assert (t.block.snd_una == t.block.snd_max) == acceptable
+    if not acceptable:
+        t.expect(Ack(2, 1))
+    t.state("ESTABLISHED")
+
+
+def test_a_closed_window_lets_acks_and_resets_in():
+    t = established(receive_buffer=4096)
+    t.send(10, Data(1, bytes(4096)))
+    t.expect(Ack(1, 4097, window=0))
+    t.write(b"abc")
+    t.out.clear()
+    t.send(20, Data(4097, b"x", ack=4))
+    t.expect(Ack(4, 4097, window=0))
+    assert t.block.snd_una == t.block.snd_max
+    t.send(30, Rst(4097))
+    t.state("CLOSED")
+
+
+def test_old_empty_segments_are_answered_rarely():
+    """So that two ends that disagree don't keep each other busy."""
+    t = established()
+    t.send(1000, Ack(70000, 1), Ack(70000, 1))
+    t.expect(Ack(1, 1))
+    t.send(1100, Ack(70000, 1))
+    t.silent()
+    t.send(1600, Ack(70000, 1))
+    t.expect(Ack(1, 1))
+
+
+def test_keepalive_probes_are_always_answered():
+    t = established()
+    for time in (1000, 1001, 1002):
+        t.send(time, Ack(0, 1))
+        t.expect(Ack(1, 1))
+
+
+@pytest.mark.parametrize(("seq", "answer"), [(0, False), (2, True), (WINDOW, True), (WINDOW + 2, False)])
+def test_resets_count_at_the_exact_number_only(seq, answer):
+    """RFC 5961 section 3.2."""
+    t = established()
+    t.send(10, Rst(seq))
+    if answer:
+        t.expect(Ack(1, 1))
+    else:
+        t.silent()
+    t.state("ESTABLISHED")
+
+
+@pytest.mark.parametrize("segment", [Syn(1), Syn(500), Seg("SA", 1, 1), Seg("SF", 1)])
+def test_syns_are_challenged(segment):
+    """RFC 5961 section 4.2."""
+    t = established()
+    t.send(10, segment)
+    t.expect(Ack(1, 1))
+    t.state("ESTABLISHED")
+
+
+def test_challenges_are_limited():
+    """RFC 5961 section 7."""
+    t = established(challenge_acks=2)
+    t.send(10, Rst(2))
+    t.send(11, Syn(1))
+    t.expect(Ack(1, 1), Ack(1, 1))
+    t.send(12, Rst(2))
+    t.silent()
+    assert t.environment.counters.challenge_acks == 2
+    t.send(1000, Rst(2))
+    t.expect(Ack(1, 1))
+
+
+def test_acks_of_what_was_never_sent():
+    t = established()
+    t.send(10, Data(1, b"abc", ack=2))
+    t.expect(Ack(1, 1))
+    assert t.connection.readable() == 0
+
+
+def test_acks_older_than_any_window():
+    """RFC 5961 section 5.2."""
+    t = established()
+    for start in range(1, 200_001, 50_000):
+        t.write(bytes(50_000))
+        t.block.snd_wnd = 100_000
+        t.block.congestion.window = 100_000
+        t.connection.transmit(t.out, t.now)
+        t.send(0, Ack(1, start + 50_000))
+    t.out.clear()
+    t.send(10, Data(1, b"abc", ack=200_001 - 60_000))
+    assert t.read() == b"abc"
+    t.out.clear()
+    t.send(20, Data(4, b"def", ack=200_001 - 60_001))
+    t.expect(Ack(200_001, 4))
+    assert t.connection.readable() == 0
+
+
+def test_segments_without_ack_are_dropped():
+    t = established()
+    t.send(10, Seg("", 1, data=b"abc"))
+    t.silent()
+    assert t.connection.readable() == 0
+
+
+def test_the_right_edge_cuts_off_what_is_beyond():
+    t = established(receive_buffer=4096)
+    t.send(10, Data(1, bytes(4000)), Fin(4001, 1, data=bytes(200)))
+    t.expect(Ack(1, 4097, window=0))
+    t.state("ESTABLISHED")
+    assert t.connection.readable() == 4096
+
+
+# PAWS -------------------------------------------------------------------------------------------------------------------------
+
+
+def with_timestamps():
+    t = Script(timestamps=1)
+    t.at(1000)
+    t.open()
+    t.send(1000, SynAck(ts=(500, 1000)))
+    t.out.clear()
+    return t
+
+
+def test_an_old_timestamp_drops_the_segment():
+    """RFC 7323 section 5.3 R1."""
+    t = with_timestamps()
+    t.send(1010, Data(1, b"abc", ts=(510, 1000)))
+    assert t.read() == b"abc"
+    t.send(1100, Data(4, b"old", ts=(509, 1000)))
+    assert t.connection.readable() == 0
+    assert t.environment.counters.paws_drops == 1
+    t.send(1100, Data(4, b"new", ts=(510, 1000)))
+    assert t.read() == b"new"
+
+
+def test_an_old_timestamp_does_not_protect_from_resets():
+    t = with_timestamps()
+    t.send(1100, Rst(1, ts=(1, 0)))
+    t.state("CLOSED")
+
+
+def test_timestamps_mean_nothing_after_24_days():
+    t = with_timestamps()
+    t.send(25 * 86_400_000, Data(1, b"abc", ts=(1, 0)))
+    assert t.read() == b"abc"
+
+
+def test_ts_recent_follows_only_what_covers_the_last_ack():
+    """RFC 7323 section 4.3: an out-of-order segment's timestamp is not echoed."""
+    t = with_timestamps()
+    t.send(1010, Data(4, b"def", ts=(520, 1000)))
+    t.expect(Ack(1, 1, ts=(1010, 500)))
+    t.send(1020, Data(1, b"abc", ts=(515, 1000)))
+    t.expect(Ack(1, 7, ts=(1020, 515)))
+
+
+def test_the_echo_of_a_delayed_ack_is_the_first_segments():
+    t = with_timestamps()
+    t.send(1010, Data(1, b"abc", ts=(510, 1000)))
+    t.silent()
+    t.send(1020, Data(4, bytes(2000), ts=(520, 1000)))
+    t.expect(Ack(1, 2004, ts=(1020, 510)))
+
+
+def test_segments_without_timestamps_are_taken_all_the_same():
+    t = with_timestamps()
+    t.send(1010, Data(1, b"abc"))
+    assert t.read() == b"abc"
