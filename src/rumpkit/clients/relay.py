@@ -196,7 +196,7 @@ class Relay(Source):
         if events & (EPOLLIN | ENDINGS):
             self._input = True
             self._carry_in(now)
-        if events & EPOLLOUT and self._output_stuck:
+        if events & EPOLLOUT and self._output_stuck and not self.ended:
             self._output_stuck = False
             self.pool.host.loop.modify(self, WATCH)
             self._carry_out(now)
@@ -313,6 +313,8 @@ class Relay(Source):
 
     def _kernel_failed(self, now: Instant) -> None:
         """The kernel's side was reset, or timed out; what it has received before has gone out as far as possible."""
+        if self.ended:
+            return
         self.pool.counters.kernel_resets += 1
         self.on_kernel_reset(self.kernel_side.reset_by(), now)
         self._end(now)
