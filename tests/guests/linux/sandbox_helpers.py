@@ -96,6 +96,12 @@ def run(command: list[str], handlers: dict[str, Handler] | None = None, **option
         return os.waitstatus_to_exitcode(status), out.read().decode()
 
 
+def exit_code(status: int | None) -> int:
+    """The exit code, or -signal, of a wait status that must be there."""
+    assert status is not None, "it did not end"
+    return os.waitstatus_to_exitcode(status)
+
+
 def become_nobody() -> None:
     """Become the unprivileged user for good."""
     import pwd

@@ -31,7 +31,7 @@ def verdict(machine: str, number: int, *arguments: int, arch: int | None = None)
             case 0x35:
                 place += true if accumulator >= operand else false
             case 0x06:
-                return operand
+                return int(operand)
             case other:
                 raise AssertionError(f"instruction {other:#x}")
 

@@ -15,7 +15,7 @@ import pytest
 
 from rumpkit.guests.linux import check
 from rumpkit.guests.linux.spawn import spawn
-from tests.guests.linux.sandbox_helpers import PYTHON, alive, answered, become_nobody, in_child, run
+from tests.guests.linux.sandbox_helpers import PYTHON, alive, answered, become_nobody, exit_code, in_child, run
 
 pytestmark = pytest.mark.needs("linux", "seccomp", "netns")
 
@@ -186,7 +186,7 @@ class TestSignals:
             with answered(["sh", "-c", script], stdio=(0, writer, 2)) as (program, _):
                 assert os.read(reader, 10) == b"ready\n"
                 assert program.send(signal.SIGTERM)
-                assert os.waitstatus_to_exitcode(program.wait(10)) == 9
+                assert exit_code(program.wait(10)) == 9
                 assert os.read(reader, 10) == b"term\n"
                 assert not program.send(signal.SIGTERM)
 
@@ -196,8 +196,8 @@ class TestSignals:
         with answered(["sleep", "100"]) as (program, _):
             assert program.poll() is None
             program.send(signal.SIGHUP)
-            assert os.waitstatus_to_exitcode(program.wait(10)) == -signal.SIGHUP
-            assert os.waitstatus_to_exitcode(program.poll()) == -signal.SIGHUP
+            assert exit_code(program.wait(10)) == -signal.SIGHUP
+            assert exit_code(program.poll()) == -signal.SIGHUP
 
     def test_waiting_gives_up(self):
         with answered(["sleep", "100"]) as (program, _):
@@ -262,14 +262,14 @@ class TestNoOrphans:
     def test_daemons_end_with_the_program(self):
         program, family = self.start()
         os.kill(min(descendants(program.init)), signal.SIGKILL)
-        assert os.waitstatus_to_exitcode(program.wait(5)) == -9
+        assert exit_code(program.wait(5)) == -9
         assert gone_within(family, 1)
         program.close()
 
     def test_its_init_killed_from_outside(self):
         program, family = self.start()
         os.kill(program.init, signal.SIGKILL)
-        assert os.waitstatus_to_exitcode(program.wait(5)) == -9
+        assert exit_code(program.wait(5)) == -9
         assert gone_within(family, 1)
         program.close()
 
@@ -316,7 +316,7 @@ def test_starting_from_many_threads_at_once():
 
     def start(code: int) -> None:
         program = spawn(["sh", "-c", f"exit {code}"])
-        codes.append(os.waitstatus_to_exitcode(program.wait(20)))
+        codes.append(exit_code(program.wait(20)))
         program.close()
 
     threads = [threading.Thread(target=start, args=(code,)) for code in range(8)]

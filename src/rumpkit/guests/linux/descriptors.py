@@ -4,6 +4,7 @@ A socket is known by its inode, so dup, fork, exec and descriptor passing need n
 """
 
 import os
+from collections.abc import Iterator
 from typing import Final, final
 
 from ...kern.abi.errno import EBADF, EINVAL, ESRCH, error
@@ -28,6 +29,18 @@ class Descriptors:
         except OSError:
             return 0
         return int(name[8:-1]) if name.startswith("socket:[") else 0
+
+    def search(self, root: int, inode: int) -> tuple[int, int]:
+        """A process below `root` and its number for a socket.  Raises EBADF if none has it."""
+        wanted = f"socket:[{inode}]"
+        for process in descendants(root):
+            try:
+                for fd in os.listdir(f"/proc/{process}/fd"):
+                    if os.readlink(f"/proc/{process}/fd/{fd}") == wanted:
+                        return process, int(fd)
+            except OSError:  # it has ended, or closed what was listed
+                pass
+        raise error(EBADF)
 
     def copy(self, thread: int, fd: int) -> int:
         """Our own descriptor for the thread's open file (close-on-exec).  Raises EBADF, EPERM."""
@@ -80,3 +93,15 @@ def process_of(thread: int) -> int:
     except OSError:
         pass
     raise error(EBADF)
+
+
+def descendants(process: int) -> Iterator[int]:
+    """All processes below one, those that run at least, parents first."""
+    try:
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with open(f"/proc/{process}/task/{thread}/children") as children:
+                for child in map(int, children.read().split()):
+                    yield child
+                    yield from descendants(child)
+    except OSError:
+        return

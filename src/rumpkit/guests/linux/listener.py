@@ -92,20 +92,20 @@ class Listener:
             raise
         return True
 
-    def inject(self, id: int, fd: int, close_on_exec: bool) -> bool:
-        """Copy our descriptor into the program, at its lowest free number, and let the call return that number.
+    def inject(self, id: int, fd: int, close_on_exec: bool) -> int:
+        """Copy our descriptor into the program, at its lowest free number; the call returns that number, and so does this.
 
-        False means that the caller has to undo: the call was interrupted, or the program may not open more (then the
-        call has failed with EMFILE or whatever the kernel said)."""
+        -1 means that the caller has to undo: the call was interrupted, or the program may not open more (then the call
+        has failed with EMFILE or whatever the kernel said)."""
         self._guard("inject")
-        request = abi.ADDFD.pack(id, abi.SECCOMP_ADDFD_FLAG_SEND, fd, 0, O_CLOEXEC if close_on_exec else 0)
+        # Only for a buffer that it may change does fcntl.ioctl return the number and not the buffer.
+        request = bytearray(abi.ADDFD.pack(id, abi.SECCOMP_ADDFD_FLAG_SEND, fd, 0, O_CLOEXEC if close_on_exec else 0))
         try:
-            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, request)
+            return int(fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, request, True))
         except OSError as problem:
             if problem.errno != ENOENT:
                 self.fail(id, problem.errno or EINVAL)
-            return False
-        return True
+            return -1
 
     def close(self) -> None:
         """Stop listening; calls that wait, and later ones, fail with ENOSYS."""

@@ -53,7 +53,16 @@ HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
 class Program:
     """A running program, from the supervisor's side.  Not thread-safe: one thread calls `poll` and `wait`."""
 
-    def __init__(self, init: int, pidfd: int, listener: int, capture: int, inject: int, supply: socket.socket) -> None:
+    def __init__(
+        self,
+        init: int,
+        pidfd: int,
+        listener: int,
+        capture: int,
+        inject: int,
+        control: socket.socket,
+        supply: socket.socket,
+    ) -> None:
         self.init = init
         """Process id of its init; killing that ends everything."""
         self.pidfd = pidfd
@@ -68,8 +77,14 @@ class Program:
         """Private files that could not be shown because the host has no such file."""
         self.status: int | None = None
         """The wait status of the first process once it has ended (os.waitstatus_to_exitcode knows it)."""
-        self.control: socket.socket | None = None
+        self.control = control
         """Readable when there is something for `poll`."""
+
+    def take(self, name: str) -> int:
+        """Take one of the descriptors `listener`, `capture` and `inject` over: the caller closes it."""
+        fd: int = getattr(self, name)
+        setattr(self, name, -1)
+        return fd
 
     def send(self, number: int) -> bool:
         """Send a signal to the program's first process; False if it has ended."""
@@ -88,7 +103,7 @@ class Program:
         return self._listen(timeout)
 
     def _listen(self, timeout: float | None) -> int | None:
-        if self.control is None:
+        if self.status is not None:
             return self.status
         self.control.settimeout(timeout)
         try:
@@ -97,23 +112,20 @@ class Program:
             return None
         # Without a last word init itself was killed, and took the program with it.
         self.status = marshal.loads(note)[1] if note else signal.SIGKILL
-        self.control.close()
-        self.control = None
         _reap(self.init)
         return self.status
 
     def kill(self) -> None:
-        """End the program and everything it has started, at once."""
-        if self.control is not None:
-            self.control.close()  # init sees it and ends
-            self.control = None
-            self.status = signal.SIGKILL
-            _reap(self.init)
+        """End the program and everything it has started; `poll` and `wait` then tell of it."""
+        if self.status is None:
+            os.kill(self.init, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill what still runs and let go of all descriptors that are still ours."""
         self.kill()
+        self.wait()
         self.supply.close()
+        self.control.close()
         for name in ("pidfd", "listener", "capture", "inject"):
             fd = getattr(self, name)
             if fd >= 0:
@@ -230,8 +242,7 @@ class _Conversation:
             self._give_up()
             raise
         capture, inject, pidfd, listener = self._held
-        program = Program(self._init, pidfd, listener, capture, inject, supply)
-        program.control = self._control
+        program = Program(self._init, pidfd, listener, capture, inject, self._control, supply)
         program.own_proc = own_proc
         program.uncovered = uncovered
         return program

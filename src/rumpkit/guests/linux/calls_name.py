@@ -1,0 +1,32 @@
+"""getsockname and getpeername."""
+
+from ...kern.abi.errno import ENOTCONN, error
+from .carrier import Datagram
+from .context import Context
+from .listener import Notification
+from .sockaddr import encode
+from .stream import CONNECTED, Stream
+
+
+def call_getsockname(context: Context, call: Notification) -> int | None:
+    """getsockname(2)."""
+    record = context.find(call)
+    if record is None:
+        context.listener.proceed(call.id)
+        return None
+    if isinstance(record, Datagram):
+        context.carrier.drain()  # sending gives a name
+    context.write_name(call, encode(context.run(record.socket.local_address), record.family))
+    return 0
+
+
+def call_getpeername(context: Context, call: Notification) -> int | None:
+    """getpeername(2)."""
+    record = context.find(call)
+    if record is None:
+        context.listener.proceed(call.id)
+        return None
+    if isinstance(record, Stream) and record.state != CONNECTED:
+        raise error(ENOTCONN)
+    context.write_name(call, encode(context.run(record.socket.peer_address), record.family))
+    return 0

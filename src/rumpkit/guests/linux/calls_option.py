@@ -1,0 +1,185 @@
+"""getsockopt and setsockopt.
+
+Options fall in classes, by table: those that the program's own (native) socket has for itself, such as timeouts; those that both
+must hear of; those that mean nothing here and are only remembered; and all others, which are the kernel's.
+"""
+
+import socket as host_socket
+from collections.abc import Callable
+from typing import Final
+
+from ...kern.abi.errno import EINVAL, ENOPROTOOPT, error
+from ...kern.abi.socket import (
+    AF_INET6,
+    IP_MTU_DISCOVER,
+    IP_RECVERR,
+    IP_TOS,
+    IP_TTL,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    IPV6_V6ONLY,
+    SO_ACCEPTCONN,
+    SO_BROADCAST,
+    SO_DOMAIN,
+    SO_ERROR,
+    SO_PROTOCOL,
+    SO_RCVBUF,
+    SO_RCVTIMEO,
+    SO_REUSEADDR,
+    SO_REUSEPORT,
+    SO_SNDBUF,
+    SO_SNDTIMEO,
+    SO_TYPE,
+    SOCK_DGRAM,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_INFO,
+)
+from . import ends
+from .carrier import Datagram
+from .context import Context
+from .listener import Notification
+from .record import Record
+from .stream import FRESH, LISTENING, Stream
+
+_INT: Final = 0xFFFFFFFF
+_VALUE_LIMIT: Final = 512
+_SO_RCVTIMEO_NEW: Final = 66
+_SO_SNDTIMEO_NEW: Final = 67
+_SO_PRIORITY: Final = 12
+_SO_TIMESTAMP: Final = 29
+_SO_MARK: Final = 36
+_SO_BUSY_POLL: Final = 46
+_SO_INCOMING_CPU: Final = 49
+_SO_ZEROCOPY: Final = 60
+_SO_RCVBUFFORCE: Final = 33
+_SO_SNDBUFFORCE: Final = 32
+_TCP_FASTOPEN: Final = 23
+_TCP_FASTOPEN_CONNECT: Final = 30
+_TCP_NOTSENT_LOWAT: Final = 25
+
+STREAM_NATIVE: Final = frozenset(
+    (SOL_SOCKET, name) for name in (SO_RCVTIMEO, SO_SNDTIMEO, _SO_RCVTIMEO_NEW, _SO_SNDTIMEO_NEW)
+)
+"""Options of a TCP socket that its unix socket takes care of."""
+DATAGRAM_OURS: Final = frozenset(
+    [(SOL_SOCKET, name) for name in (SO_REUSEADDR, SO_REUSEPORT, SO_BROADCAST)]
+    + [(IPPROTO_IP, name) for name in (IP_TTL, IP_TOS, IP_MTU_DISCOVER)]
+)
+"""Options of a UDP socket that only the kernel must hear of: natively they would disturb the carrying."""
+DATAGRAM_BOTH: Final = frozenset([(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF), (IPPROTO_IP, IP_RECVERR)])
+REMEMBERED: Final = frozenset(
+    [
+        (SOL_SOCKET, name)
+        for name in (_SO_PRIORITY, _SO_TIMESTAMP, _SO_MARK, _SO_BUSY_POLL, _SO_INCOMING_CPU, _SO_ZEROCOPY)
+    ]
+    + [(IPPROTO_TCP, name) for name in (_TCP_FASTOPEN, _TCP_NOTSENT_LOWAT)]
+)
+"""Hints that cost nothing to ignore.  All of IPPROTO_IPV6 on AF_INET6 sockets is treated so, too."""
+ALIASES: Final = {(SOL_SOCKET, _SO_RCVBUFFORCE): SO_RCVBUF, (SOL_SOCKET, _SO_SNDBUFFORCE): SO_SNDBUF}
+
+
+_FACTS: Final[dict[tuple[int, int], Callable[[Stream], int]]] = {
+    (SOL_SOCKET, SO_TYPE): lambda record: SOCK_STREAM,
+    (SOL_SOCKET, SO_DOMAIN): lambda record: record.family,
+    (SOL_SOCKET, SO_PROTOCOL): lambda record: IPPROTO_TCP,
+    (SOL_SOCKET, SO_ACCEPTCONN): lambda record: int(record.state == LISTENING),
+}
+
+
+def call_setsockopt(context: Context, call: Notification) -> int | None:
+    """setsockopt(2)."""
+    record = context.find(call)
+    level, name, where, size = call.arguments[1] & _INT, call.arguments[2] & _INT, call.arguments[3], call.arguments[4]
+    option = (level, ALIASES.get((level, name), name))
+    if record is None or _is_native(record, option):
+        context.listener.proceed(call.id)
+        return None
+    if size & _INT >= 1 << 31:
+        raise error(EINVAL)
+    value = context.memory.read(call.thread, where, min(size & _INT, _VALUE_LIMIT))
+    if record.family == AF_INET6 and level == IPPROTO_IPV6:
+        return _set_ipv6(record, name, value)
+    if option in REMEMBERED:
+        record.remembered[option] = value
+        return 0
+    context.run(record.socket.set_option, option[0], option[1], value)
+    if isinstance(record, Datagram) and option in DATAGRAM_BOTH:
+        with host_socket.socket(record.family, SOCK_DGRAM, IPPROTO_UDP, context.copy(call)) as copy:
+            copy.setsockopt(*option, value)
+    return 0
+
+
+def _is_native(record: Record, option: tuple[int, int]) -> bool:
+    """Whether the program's own socket takes care of the option."""
+    if isinstance(record, Stream):
+        return option in STREAM_NATIVE
+    if option in DATAGRAM_OURS or option in DATAGRAM_BOTH:
+        return False
+    return option != (IPPROTO_IPV6, IPV6_V6ONLY)
+
+
+def _set_ipv6(record: Record, name: int, value: bytes) -> int:
+    if name == IPV6_V6ONLY:
+        if len(value) < 4:
+            raise error(EINVAL)
+        if isinstance(record, Stream) and record.state != FRESH:
+            raise error(EINVAL)
+        record.v6only = any(value[:4])
+    record.remembered[IPPROTO_IPV6, name] = value
+    return 0
+
+
+# getsockopt ------------------------------------------------------------------------------------------------------
+
+
+def call_getsockopt(context: Context, call: Notification) -> int | None:
+    """getsockopt(2)."""
+    record = context.find(call)
+    level, name, where, length = (
+        call.arguments[1] & _INT,
+        call.arguments[2] & _INT,
+        call.arguments[3],
+        call.arguments[4],
+    )
+    option = (level, name)
+    if record is None or (_is_native(record, option) and option not in DATAGRAM_OURS):
+        context.listener.proceed(call.id)
+        return None
+    room = context.memory.read_word(call.thread, length)
+    if room >= 1 << 31:
+        raise error(EINVAL)
+    value = _get(context, call, record, option)[: min(room, _VALUE_LIMIT)]
+    context.memory.write(call.thread, where, value)
+    context.memory.write_word(call.thread, length, len(value))
+    return 0
+
+
+def _get(context: Context, call: Notification, record: Record, option: tuple[int, int]) -> bytes:
+    if isinstance(record, Stream):
+        if option == (SOL_SOCKET, SO_ERROR):
+            return _take_error(context, call, record).to_bytes(4, "little")
+        if option in _FACTS:
+            return _FACTS[option](record).to_bytes(4, "little")
+        if option == (IPPROTO_TCP, TCP_INFO) and record.state == FRESH:
+            return b"\x07" + bytes(103)  # TCP_CLOSE
+    if option in record.remembered:
+        return record.remembered[option]
+    if option in REMEMBERED or (record.family == AF_INET6 and option[0] == IPPROTO_IPV6):
+        return bytes(4)
+    try:
+        return context.run(record.socket.get_option, *option)
+    except OSError as problem:
+        if problem.errno == ENOPROTOOPT and option[0] == IPPROTO_IPV6:
+            return bytes(4)
+        raise
+
+
+def _take_error(context: Context, call: Notification, record: Stream) -> int:
+    """The pending error: the kernel's if it has one, and then the native one is cleared with it."""
+    number, record.error = record.error, 0
+    with ends.stream(context.copy(call)) as copy:
+        native = copy.getsockopt(SOL_SOCKET, SO_ERROR)
+    return number or native

@@ -1,0 +1,234 @@
+"""socket, bind, listen, connect and accept: the handlers that make, name and join sockets.
+
+A handler takes the guest's context and one call.  It returns the call's result, or None when it has answered, parked or
+passed on the call itself; an OSError that it raises is the call's.
+"""
+
+import os
+import socket as host_socket
+from typing import Final
+
+from ...hyper.time import FOREVER, Instant
+from ...kern.abi.errno import (
+    EADDRNOTAVAIL,
+    EAGAIN,
+    EALREADY,
+    ECONNABORTED,
+    EINPROGRESS,
+    EINVAL,
+    EISCONN,
+    ENETUNREACH,
+    EOPNOTSUPP,
+    EPERM,
+    error,
+)
+from ...kern.abi.socket import (
+    AF_INET,
+    AF_UNSPEC,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    SO_RCVTIMEO,
+    SO_SNDTIMEO,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOCK_STREAM,
+    SOCK_TYPE_MASK,
+    SOL_SOCKET,
+)
+from ...kern.socket import Socket, SocketAddress
+from . import ends
+from .carrier import Datagram
+from .context import SOCKADDR_LIMIT, Context
+from .listener import Notification
+from .network import DATAGRAM, DATAGRAM6, STREAM
+from .record import Record
+from .sockaddr import ANY, decode, family_of, is_loopback6
+from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, Stream
+
+_INT: Final = 0xFFFFFFFF
+_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
+_PROTOCOLS: Final = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
+
+
+def _make(context: Context, kind: int, protocol: int) -> Socket:
+    made = context.kernel.sockets.make(AF_INET, kind, protocol)
+    made.hold()
+    return made
+
+
+def call_socket(context: Context, call: Notification) -> int | None:
+    """socket(2) for AF_INET and AF_INET6."""
+    family, flags, protocol = (argument & _INT for argument in call.arguments[:3])
+    kind = flags & SOCK_TYPE_MASK
+    if flags & ~(SOCK_TYPE_MASK | _FLAGS):
+        raise error(EINVAL)
+    if kind == SOCK_RAW:
+        raise error(EPERM)
+    made = context.run(_make, context, kind, protocol)
+    if made.protocol not in (0, _PROTOCOLS.get(kind)):
+        context.run(made.release, context.host.now)
+        raise error(EPERM)  # ping sockets: the carrier knows UDP alone
+    record: Record
+    try:
+        if kind == SOCK_STREAM:
+            fd = context.factory.take(STREAM)
+            record = Stream(context, os.fstat(fd).st_ino, family, made)
+        else:
+            fd = context.factory.take(DATAGRAM if family == AF_INET else DATAGRAM6)
+            record = Datagram(context.carrier, fd, family, made)
+    except OSError:
+        context.run(made.release, context.host.now)
+        raise
+    if not context.hand_over(call, fd, record, flags):
+        record.closed()
+    return None
+
+
+def _address(context: Context, call: Notification) -> bytes:
+    size = call.arguments[2] & _INT
+    if size > SOCKADDR_LIMIT:
+        raise error(EINVAL)
+    return context.memory.read(call.thread, call.arguments[1], size)
+
+
+def call_bind(context: Context, call: Notification) -> int | None:
+    """bind(2)."""
+    record = context.find(call)
+    if record is None:
+        context.listener.proceed(call.id)
+        return None
+    address = decode(_address(context, call), record.family)
+    if record.v6only:
+        if address[0] != ANY:
+            raise error(EADDRNOTAVAIL)
+        if isinstance(record, Stream):
+            record.inert = True
+        return 0
+    try:
+        context.run(record.socket.bind, address)
+    except OSError:
+        # The port may be that of a socket which the program has closed, and nobody has looked since.
+        context.sweep()
+        context.run(record.socket.bind, address)
+    if isinstance(record, Datagram):
+        context.reachability_changed()
+    return 0
+
+
+def call_listen(context: Context, call: Notification) -> int | None:
+    """listen(2)."""
+    record = context.find(call)
+    if record is None:
+        context.listener.proceed(call.id)
+        return None
+    if not isinstance(record, Stream):
+        raise error(EOPNOTSUPP)
+    if record.state not in (FRESH, LISTENING):
+        raise error(EINVAL)
+    backlog = call.arguments[1] & _INT
+    record.listen(ends.stream(context.copy(call)), backlog if backlog < 1 << 31 else 0)
+    return 0
+
+
+# connect ---------------------------------------------------------------------------------------------------------
+
+
+def call_connect(context: Context, call: Notification) -> int | None:
+    """connect(2)."""
+    record = context.find(call)
+    if record is None:
+        context.listener.proceed(call.id)
+        return None
+    data = _address(context, call)
+    if isinstance(record, Datagram):
+        address = None if family_of(data) == AF_UNSPEC else _destination(data, record.family)
+        record.connect(context.copy(call), address)
+        return 0
+    assert isinstance(record, Stream)
+    if record.state == FRESH:
+        return _connect_fresh(context, call, record, _destination(data, record.family))
+    if record.state == CONNECTING:
+        with ends.stream(context.copy(call)) as copy:
+            if not os.get_blocking(copy.fileno()):
+                raise error(EALREADY)
+            record.parked.add(call, 0, _deadline(context, copy, SO_SNDTIMEO))
+            return None
+    if record.state == FAILED:
+        number, record.error = record.error, 0
+        raise error(number or ECONNABORTED)
+    if record.state == CONNECTED and not record.connect_heard:
+        record.connect_heard = True
+        return 0
+    raise error(EISCONN)
+
+
+def _connect_fresh(context: Context, call: Notification, record: Stream, address: SocketAddress) -> int | None:
+    copy = ends.stream(context.copy(call))
+    blocking = os.get_blocking(copy.fileno())
+    deadline = _deadline(context, copy, SO_SNDTIMEO) if blocking else FOREVER
+    record.place = (call.thread, call.arguments[0] & _INT)
+    if blocking:
+        # Before the connection can end: then whoever waits is told.
+        record.parked.add(call, 0, deadline)
+    try:
+        record.connect(copy, address)
+    except OSError:
+        record.parked.next()
+        raise
+    if not blocking:
+        raise error(EINPROGRESS)  # even if it is there already, which Java's NIO insists on
+    context.deadlines.add(deadline)
+    return None
+
+
+def _destination(data: bytes, family: int) -> SocketAddress:
+    if family_of(data) == AF_INET:
+        family = AF_INET  # an AF_INET6 socket may be given either
+    try:
+        return decode(data, family)
+    except OSError as problem:
+        if problem.errno == EADDRNOTAVAIL and not is_loopback6(data):
+            raise error(ENETUNREACH) from None
+        raise
+
+
+def _deadline(context: Context, copy: host_socket.socket, option: int) -> Instant:
+    value = copy.getsockopt(SOL_SOCKET, option, 16)
+    limit = int.from_bytes(value[:8], "little") * 1_000_000_000 + int.from_bytes(value[8:], "little") * 1000
+    return context.host.now + limit if limit else FOREVER
+
+
+# accept ----------------------------------------------------------------------------------------------------------
+
+
+def call_accept(context: Context, call: Notification) -> int | None:
+    """accept(2)."""
+    return _accept(context, call, 0)
+
+
+def call_accept4(context: Context, call: Notification) -> int | None:
+    """accept4(2)."""
+    flags = call.arguments[3] & _INT
+    if flags & ~_FLAGS:
+        raise error(EINVAL)
+    return _accept(context, call, flags)
+
+
+def _accept(context: Context, call: Notification, flags: int) -> int | None:
+    record = context.find(call)
+    if record is None:
+        context.listener.proceed(call.id)
+        return None
+    if not isinstance(record, Stream):
+        raise error(EOPNOTSUPP)
+    if record.state != LISTENING:
+        raise error(EINVAL)
+    if record.accept(call, flags):
+        return None
+    with ends.stream(context.copy(call)) as copy:
+        if not os.get_blocking(copy.fileno()):
+            raise error(EAGAIN)
+        deadline = _deadline(context, copy, SO_RCVTIMEO)
+    record.parked.add(call, flags, deadline)
+    context.deadlines.add(deadline)
+    return None

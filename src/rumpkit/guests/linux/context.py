@@ -1,0 +1,198 @@
+"""What the handlers of one guest's calls share: its tools, its tables, and what is done with both.
+
+Above `record`, `carrier` and the bottom layers, below `calls_*`.  Everything here runs in the thread that drives the host's
+event loop, off the schedule, but where it says otherwise.
+"""
+
+import os
+import select
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar, final
+
+from ...clients.relay import Relay, RelayPool
+from ...hosts.posix.host import PosixHost
+from ...hyper.calls import Alarm, AlarmTarget
+from ...hyper.time import FOREVER, Instant
+from ...kern.abi.errno import EINVAL, error
+from ...kern.abi.fcntl import O_NONBLOCK
+from ...kern.kernel import RumpKernel
+from ...kern.socket import StreamSocket
+from ...kern.wait import WaitQueue
+from .carrier import Carrier
+from .descriptors import Descriptors
+from .ends import MeetingPlace
+from .factory import Factory
+from .lifelines import Lifelines
+from .listener import Listener, Notification
+from .memory import Memory
+from .network import STREAM
+from .record import Attended, Record, Work, guarded
+from .spawn import Program
+
+SOCKADDR_LIMIT: Final = 128
+"""Bytes of a sockaddr that are read; sizeof(struct sockaddr_storage)."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@final
+class _Bell(AlarmTarget):
+    """The host's alarm, which rings on the schedule."""
+
+    def __init__(self, rung: Attended) -> None:
+        self._rung = rung
+
+    def on_alarm(self, now: Instant) -> None:
+        self._rung.notify()
+
+
+@final
+class Deadlines(Attended):
+    """Sees to it that parked calls end when SO_RCVTIMEO or SO_SNDTIMEO say so."""
+
+    def __init__(self, context: "Context") -> None:
+        super().__init__(context.work)
+        self._context = context
+        self._alarm: Alarm = context.host.alarm(_Bell(self))
+        self._next: Instant = FOREVER
+
+    def add(self, deadline: Instant) -> None:
+        """Look at the records at this time, at the latest."""
+        if deadline < self._next:
+            self._next = deadline
+            self._context.run(self._alarm.set, deadline)
+
+    def attend(self) -> None:
+        now = self._context.host.now
+        self._next = FOREVER
+        self.add(min((record.expire(now) for record in self._context.records.values()), default=FOREVER))
+
+    def close(self) -> None:
+        """Look no more."""
+        self._context.run(self._alarm.close)
+
+
+@final
+class Context:
+    """One guest's tools and tables."""
+
+    def __init__(self, kernel: RumpKernel, host: PosixHost, program: Program) -> None:
+        guard = host.assert_unscheduled
+        self.kernel = kernel
+        self.host = host
+        self.program = program
+        self.listener = Listener(program.take("listener"), guard)
+        self.memory = Memory(guard)
+        self.descriptors = Descriptors()
+        self.factory = Factory(program.supply, guard)
+        self.meeting = MeetingPlace(self.factory.take(STREAM))
+        self.lifelines = Lifelines()
+        self.records: dict[int, Record] = {}
+        self.relays: set[Relay] = set()
+        self.unsent: list[StreamSocket] = []
+        """Connections whose relay has ended and which may have bytes to send still.  Used on the schedule."""
+        self.relay_pool = RelayPool(host)
+        self.ports: frozenset[int] = frozenset()
+        """Where the program can be reached."""
+        self.changes = WaitQueue()
+        """Woken when `ports` changes and when the program ends."""
+        self.work = Work()
+        host.loop.register(self.work, select.EPOLLIN)
+        self.deadlines = Deadlines(self)
+        self.carrier = Carrier(self, program.take("capture"), program.take("inject"))
+
+    def run(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        """Call a function of the kernel on the schedule."""
+        self.host.enter()
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            self.host.leave()
+
+    # The program's descriptors ----------------------------------------------------------------------------------
+
+    def find(self, call: Notification) -> Record | None:
+        """The record of the socket that is the call's first argument, or None: then it is none of ours."""
+        inode = self.descriptors.socket_inode(call.thread, call.arguments[0] & 0xFFFFFFFF)
+        return self.records.get(inode) if inode else None
+
+    def copy(self, call: Notification) -> int:
+        """Our own descriptor for the call's first argument.  Raises EBADF."""
+        return self.descriptors.copy(call.thread, call.arguments[0] & 0xFFFFFFFF)
+
+    def copy_of(self, record: Record) -> int:
+        """Our own descriptor for the program's end of a socket, wherever the program has it.  Raises EBADF."""
+        thread, fd = record.place
+        if self.descriptors.socket_inode(thread, fd) != record.inode:
+            thread, fd = self.descriptors.search(self.program.init, record.inode)
+            record.place = (thread, fd)
+        return self.descriptors.copy(thread, fd)
+
+    def hand_over(self, call: Notification, fd: int, record: Record, flags: int) -> bool:
+        """Give a socket to the program as the result of its call, with SOCK_NONBLOCK and SOCK_CLOEXEC in `flags`.
+
+        Takes `fd` over.  False if the program did not get it: the record is then forgotten, and the rest is the caller's to
+        undo."""
+        if self.lifelines.due():
+            self.sweep()
+        if flags & O_NONBLOCK:
+            os.set_blocking(fd, False)
+        self.records[record.inode] = record
+        self.lifelines.watch(fd, record.inode)
+        number = self.listener.inject(call.id, fd, bool(flags & os.O_CLOEXEC))
+        os.close(fd)
+        record.place = (call.thread, number)
+        if number < 0:
+            del self.records[record.inode]
+        return number >= 0
+
+    def write_name(self, call: Notification, name: bytes) -> None:
+        """Give the call a sockaddr by its second argument (where to) and third (how much room, and how long it was).
+        Raises EFAULT, EINVAL."""
+        where, length = call.arguments[1], call.arguments[2]
+        room = self.memory.read_word(call.thread, length)
+        if room >= 1 << 31:
+            raise error(EINVAL)
+        self.memory.write(call.thread, where, name[:room])
+        self.memory.write_word(call.thread, length, len(name))
+
+    # Records ----------------------------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Look which sockets the program has closed, and forget them."""
+        for inode in self.lifelines.closed():
+            record = self.records.pop(inode, None)
+            if record is not None:
+                guarded(record.closed)
+
+    def reachability_changed(self) -> None:
+        """A socket begins or ends to be one that others can reach."""
+        self.ports = frozenset(record.port() for record in self.records.values()) - {0}
+        self.run(self.changes.wake_all)
+
+    def settled(self) -> bool:
+        """Whether everything that the program has sent has reached its destination.  On the schedule."""
+        self.unsent = [one for one in self.unsent if one.unacknowledged() and not one.reset_by()]
+        return not self.unsent and not self.relays
+
+    def forget(self) -> None:
+        """The program has ended: nothing can be asked of its sockets any more.  Its relays carry on what is under way."""
+        records = list(self.records.values())
+        self.records.clear()
+        for record in records:
+            guarded(record.closed)
+        self.deadlines.close()
+        self.carrier.close()
+        self.host.loop.unregister(self.work)
+        os.close(self.work.fd)
+        self.meeting.close()
+        self.factory.close()
+        self.descriptors.close()
+        self.lifelines.close()
+        self.listener.close()
+
+    def drop_relays(self) -> None:
+        """End what is under way.  On the schedule."""
+        for relay in list(self.relays):
+            relay.abort(self.host.now)

@@ -1,0 +1,242 @@
+"""A guest: one unmodified Linux program on a kernel, from the outside; and the sources that bring its calls to the handlers.
+
+The top of this package.  `Guest.start` launches the program and lets the host's event loop serve it; the methods may be called from
+any thread.
+"""
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, final
+
+from ...hosts.posix.host import PosixHost
+from ...hosts.posix.loop import Source
+from ...hyper.time import FOREVER, SECOND, Instant
+from ...kern.abi.errno import ECHILD, EIO
+from ...kern.kernel import RumpKernel
+from . import libc
+from .calls_name import call_getpeername, call_getsockname
+from .calls_option import call_getsockopt, call_setsockopt
+from .calls_socket import call_accept, call_accept4, call_bind, call_connect, call_listen, call_socket
+from .context import Context
+from .listener import Notification
+from .record import complain, guarded
+from .spawn import Program, spawn
+
+Handler = Callable[[Context, Notification], "int | None"]
+
+HANDLERS: Final[dict[str, Handler]] = {
+    "socket": call_socket,
+    "bind": call_bind,
+    "listen": call_listen,
+    "connect": call_connect,
+    "accept": call_accept,
+    "accept4": call_accept4,
+    "getsockname": call_getsockname,
+    "getpeername": call_getpeername,
+    "setsockopt": call_setsockopt,
+    "getsockopt": call_getsockopt,
+}
+"""System call to handler: all that `filter.NOTIFIED` names."""
+
+SETTLE_INTERVAL: Final = 0.01
+STOP_TIMEOUT: Final = 5.0
+"""Seconds that a program has to end after SIGTERM."""
+
+
+@final
+class Calls(Source):
+    """The notification descriptor: takes calls and has them handled."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.listener.fd, False)
+        self._context = context
+        self._handlers = {libc.number(name): handler for name, handler in HANDLERS.items()}
+        self.handled = 0
+        """Calls so far."""
+
+    def on_events(self, events: int, now: Instant) -> None:
+        listener = self._context.listener
+        if not events & select.EPOLLIN:
+            self._context.host.loop.unregister(self)  # no program is left that could call
+            return
+        call = listener.receive()
+        if call is None:
+            return
+        self.handled += 1
+        try:
+            value = self._handlers[call.number](self._context, call)
+        except OSError as problem:
+            listener.fail(call.id, problem.errno or EIO)
+            return
+        except Exception as problem:
+            listener.fail(call.id, EIO)
+            complain(problem)
+            return
+        if value is not None:
+            listener.answer(call.id, value)
+
+
+@final
+class _End(Source):
+    """What init says last."""
+
+    def __init__(self, guest: "Guest", fd: int) -> None:
+        super().__init__(fd, False)
+        self._guest = guest
+
+    def on_events(self, events: int, now: Instant) -> None:
+        guarded(self._guest.check)
+
+
+@final
+class Guest:
+    """A running program.  Close it before its kernel; as a context manager it closes itself."""
+
+    def __init__(self, kernel: RumpKernel, host: PosixHost, program: Program, name: str) -> None:
+        self.name = name
+        """The command, for messages."""
+        self.program = program
+        self._host = host
+        self._context = Context(kernel, host, program)
+        self._calls = Calls(self._context)
+        self._end = _End(self, program.control.fileno())
+        self._lock = threading.Lock()
+        self._served = True
+        host.loop.register(self._calls, select.EPOLLIN)
+        host.loop.register(self._end, select.EPOLLIN)
+        host.start_thread()
+
+    @classmethod
+    def start(
+        cls,
+        kernel: RumpKernel,
+        host: PosixHost,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: str | None = None,
+        user: tuple[int, int, Sequence[int]] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        hostname: str = "",
+        address: bytes | None = None,
+        stdio: tuple[int, int, int] = (0, 1, 2),
+    ) -> "Guest":
+        """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule."""
+        program = spawn(
+            command,
+            environment=environment,
+            directory=directory,
+            user=user,
+            files=files,
+            hostname=hostname,
+            address=address,
+            stdio=stdio,
+            guard=host.assert_unscheduled,
+        )
+        return cls(kernel, host, program, os.fspath(command[0]))
+
+    # Its end ----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """See whether the program has ended.  Off the schedule."""
+        with self._lock:
+            if self._served and self.program.poll() is not None:
+                self._stop_serving()
+
+    def _stop_serving(self) -> None:
+        self._served = False
+        self._host.loop.unregister(self._end)
+        self._host.loop.unregister(self._calls)
+        self._context.forget()
+        self._context.run(self._context.changes.wake_all)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, or minus the signal that killed it; None while it runs."""
+        status = self.program.status
+        return None if status is None else os.waitstatus_to_exitcode(status)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the program ends; its exit code, or minus the signal that killed it.  Raises TimeoutError."""
+        if not self._wait(lambda: not self._served, timeout):
+            raise TimeoutError(f"{self.name} still runs after {timeout} s")
+        assert self.exit_code is not None
+        return self.exit_code
+
+    def settle(self, timeout: float) -> bool:
+        """After the end: wait until what the program has sent has reached its destination.  False if it takes longer."""
+        end = time.monotonic() + timeout
+        while not self._context.run(self._context.settled):
+            if time.monotonic() > end:
+                return False
+            self._wait(lambda: False, SETTLE_INTERVAL)
+        return True
+
+    def wait_listening(self, port: int, timeout: float | None = None) -> None:
+        """Wait until the program listens on a TCP port, or has bound a UDP socket to it.
+
+        Raises TimeoutError, and ChildProcessError if the program ends without."""
+        context = self._context
+        if not self._wait(lambda: port in context.ports or not self._served, timeout):
+            raise TimeoutError(f"{self.name} does not listen on port {port} after {timeout} s")
+        if port not in context.ports:
+            raise ChildProcessError(ECHILD, f"{self.name} ended with {self.exit_code} and never listened on {port}")
+
+    def _wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        host, changes = self._host, self._context.changes
+        host.enter()
+        try:
+            deadline = FOREVER if timeout is None else host.now + int(timeout * SECOND)
+            parker = host.parker()
+            while not condition():
+                changes.add(parker)
+                try:
+                    parker.park(deadline)
+                finally:
+                    changes.remove(parker)
+                if host.now >= deadline and not condition():
+                    return False
+            return True
+        finally:
+            host.leave()
+
+    # What can be done to it -------------------------------------------------------------------------------------
+
+    def send(self, number: int) -> bool:
+        """Send the program a signal; False if it has ended."""
+        return self.program.send(number)
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> int:
+        """Ask the program to end (SIGTERM), and after `timeout` seconds kill it; its exit code as from `wait`."""
+        self.send(signal.SIGTERM)
+        try:
+            return self.wait(timeout)
+        except TimeoutError:
+            return self.kill()
+
+    def kill(self) -> int:
+        """End the program and everything it has started at once; its exit code as from `wait`."""
+        with self._lock:
+            if self._served:
+                self.program.kill()
+        return self.wait()
+
+    def ports(self) -> frozenset[int]:
+        """Where the program listens."""
+        return self._context.ports
+
+    def close(self) -> None:
+        """Kill what still runs, drop what is under way, let go of everything.  A second call does nothing."""
+        self.kill()
+        self._context.run(self._context.drop_relays)
+        self.program.close()
+
+    def __enter__(self) -> "Guest":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,99 @@
+"""Records: one for each of the program's sockets, and the way from the schedule to them.
+
+Between the bottom layers and `context`, which keeps them; `stream` and `carrier` have the two kinds.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+
+from ...hosts.posix.loop import Source
+from ...hyper.time import Instant
+from ...kern.socket import Socket
+from ...kern.wait import Observer
+
+if TYPE_CHECKING:
+    from .context import Context
+
+
+class Attended(Observer):
+    """Something that is noted on the schedule, in any thread, and seen to off it, in the loop's."""
+
+    def __init__(self, work: "Work") -> None:
+        self._work = work
+        self.noted = False
+
+    def notify(self) -> None:
+        """Leave a note.  On the schedule."""
+        if not self.noted:
+            self.noted = True
+            self._work.add(self)
+
+    def attend(self) -> None:
+        """See to what was noted.  Off the schedule."""
+
+
+class Record(Attended):
+    """One socket of the program: its own end by inode, and the kernel's socket behind it, of which it holds a reference."""
+
+    def __init__(self, context: "Context", inode: int, family: int, socket: Socket) -> None:
+        super().__init__(context.work)
+        self.context = context
+        self.inode = inode
+        self.family = family
+        """As the program asked for: the kernel's socket is an AF_INET one in any case."""
+        self.socket = socket
+        self.v6only = False
+        self.remembered: dict[tuple[int, int], bytes] = {}
+        """Options that change nothing here, for getsockopt."""
+        self.place = (0, -1)
+        """A thread and a number where the program had the socket last that we know of."""
+
+    def port(self) -> int:
+        """The port it can be reached at by who does not know it yet; 0 if it cannot."""
+        return 0
+
+    def expire(self, now: Instant) -> Instant:
+        """End what has waited too long; returns when that is next."""
+        raise NotImplementedError
+
+    def closed(self) -> None:
+        """The program has closed its last descriptor of the socket.  Off the schedule."""
+        self.context.run(self.socket.release, self.context.host.now)
+
+
+@final
+class Work(Source):
+    """The notes that were left, and the event that says so."""
+
+    def __init__(self) -> None:
+        super().__init__(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), False)
+        self._notes: deque[Attended] = deque()
+
+    def add(self, one: Attended) -> None:
+        """Have `one.attend` called soon."""
+        self._notes.append(one)
+        os.eventfd_write(self.fd, 1)
+
+    def on_events(self, events: int, now: Instant) -> None:
+        os.eventfd_read(self.fd)
+        for _ in range(len(self._notes)):
+            one = self._notes.popleft()
+            one.noted = False
+            guarded(one.attend)
+
+
+def guarded(function: Callable[[], Any]) -> None:
+    """Call; an exception is a bug of ours: it is shown, as of a thread, and everything else goes on."""
+    try:
+        function()
+    except Exception as problem:
+        complain(problem)
+
+
+def complain(problem: Exception) -> None:
+    """Show the traceback of what should not have happened."""
+    what = (type(problem), problem, problem.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(what))

@@ -1,0 +1,325 @@
+"""TCP: the life of one of the program's stream sockets, between its unix socket and the kernel's TCP socket.
+
+    FRESH --connect--> CONNECTING --> CONNECTED (a relay moves the bytes from here on)
+      |                    `--------> FAILED
+      `---listen--> LISTENING --accept--> a new one, CONNECTED
+
+Above `ends`, which has the tricks, and `record`; the handlers in `calls_stream` decide what a call means in which state.  All
+methods run off the schedule in the loop's thread, but for those that say otherwise.
+"""
+
+import os
+import select
+import socket as host_socket
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast, final
+
+from ...clients.relay import Relay, RelayPool
+from ...hosts.posix.loop import Source
+from ...hyper.time import FOREVER, Instant
+from ...kern.abi.errno import EAGAIN, EINPROGRESS, EINVAL
+from ...kern.socket import SocketAddress, StreamSocket
+from ...kern.wait import Blocked
+from . import ends
+from .listener import Notification
+from .parked import Parked, Waiting
+from .record import Record, guarded
+from .sockaddr import encode
+
+if TYPE_CHECKING:
+    from ...kern.socket import Socket
+    from .context import Context
+
+FRESH: Final = 0
+CONNECTING: Final = 1
+CONNECTED: Final = 2
+FAILED: Final = 3
+LISTENING: Final = 4
+OVER: Final = 5
+"""A listener that was shut down."""
+
+_UNSENT: Final = 64
+"""Ended connections with unsent bytes before it is worth looking which of them are done."""
+ACCEPT_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class ProgramRelay(Relay):
+    """Joins our end of a program's socket with the kernel's."""
+
+    def __init__(self, pool: RelayPool, end: int, stream: "Stream") -> None:
+        super().__init__(pool, end, stream.stream)
+        self._stream = stream
+
+    def on_kernel_reset(self, number: int, now: Instant) -> None:
+        """Unix sockets have no reset, but closing one that was not read to its end looks like it from the other side."""
+        stream = self._stream
+        stream.error = number
+        try:
+            copy = ends.stream(stream.context.copy_of(stream))
+        except OSError:
+            return  # closed, or on its way to another process: nobody looks
+        with copy:
+            ends.poison(copy)
+
+    def on_end(self, now: Instant) -> None:
+        context = self._stream.context
+        context.relays.discard(self)
+        if self.kernel_side.unacknowledged():
+            if len(context.unsent) > _UNSENT:
+                context.settled()
+            context.unsent.append(self.kernel_side)
+
+    def on_refused(self, now: Instant) -> bool:
+        return not self.host_gone()
+
+
+@final
+class Stream(Record):
+    """A TCP socket of the program."""
+
+    def __init__(self, context: "Context", inode: int, family: int, socket: "Socket", state: int = FRESH) -> None:
+        super().__init__(context, inode, family, socket)
+        self.stream = cast(StreamSocket, socket)
+        self.state = state
+        self.error = 0
+        """What SO_ERROR has still to say."""
+        self.connect_heard = False
+        """Whether a connect call has told of the success."""
+        self.parked = Parked(context.listener)
+        self.waiting: deque[StreamSocket] = deque()
+        """Connections that came in and were not accepted yet."""
+        self.backlog = 0
+        self.inert = False
+        """A listener for real IPv6 only, which never hears of anything."""
+        self._tokens = 0
+        self._end: host_socket.socket | None = None
+        self._copy: host_socket.socket | None = None
+        self._filled = 0
+        self._connecting: Blocked | None = None
+        self._door: _Door | None = None
+
+    # Connecting -------------------------------------------------------------------------------------------------
+
+    def connect(self, copy: host_socket.socket, address: SocketAddress) -> None:
+        """Begin to connect; takes `copy` over.  Raises what the kernel says at once: then nothing has changed."""
+        context = self.context
+        try:
+            self._connecting = context.run(self._start_connect, address)
+        except OSError:
+            copy.close()
+            raise
+        self._copy = copy
+        self._end = context.meeting.connect(copy)
+        self._filled = ends.fill(copy)
+        self.state = CONNECTING
+        self.attend()
+
+    def _start_connect(self, address: SocketAddress) -> Blocked | None:
+        blocked = self.socket.connect(address, self.context.host.now)
+        self.socket.queue.subscribe(self)
+        return blocked
+
+    def _see_connect(self) -> None:
+        error = 0
+        if self._connecting is not None:
+            try:
+                result = self.context.run(self._connecting.retry)
+            except OSError as problem:
+                error = problem.errno or EINVAL
+            else:
+                if isinstance(result, Blocked):
+                    self._connecting = result
+                    return
+        self._connecting = None
+        self.context.run(self.socket.queue.unsubscribe, self)
+        copy, end = self._copy, self._end
+        self._copy = self._end = None
+        assert copy is not None and end is not None
+        if error:
+            self.state = FAILED
+            self.error = 0 if self.parked else error
+            self.connect_heard = bool(self.parked)
+            end.close()  # with unread filling in it: the program's end shows an error and a hang-up
+        else:
+            self.state = CONNECTED
+            self.connect_heard = bool(self.parked)
+            ends.drain(copy, end, self._filled)
+            self.relay(end.detach())
+        copy.close()
+        self.parked.fail_all(error)
+
+    def relay(self, end: int) -> None:
+        """Move bytes between our end and the kernel's socket until both directions are over.  Takes `end` over."""
+        self.context.run(self._relay, end)
+
+    def _relay(self, end: int) -> None:
+        relay = ProgramRelay(self.context.relay_pool, end, self)
+        self.context.relays.add(relay)
+        relay.start(self.context.host.now)
+
+    # Listening --------------------------------------------------------------------------------------------------
+
+    def listen(self, copy: host_socket.socket, backlog: int) -> None:
+        """Begin to listen, or change the backlog; takes `copy` over.  Raises EADDRINUSE and the like."""
+        context = self.context
+        with copy:
+            if not self.inert:
+                context.run(self._start_listen, backlog)
+            self.backlog = max(backlog, 1)
+            if self.state == LISTENING:
+                return
+            end = context.meeting.connect(copy)
+            ends.fill(copy)
+        self.state = LISTENING
+        self._end = end
+        self._door = _Door(self, end.fileno())
+        context.host.loop.register(self._door, select.EPOLLRDHUP)
+        context.reachability_changed()
+
+    def _start_listen(self, backlog: int) -> None:
+        self.socket.listen(backlog)
+        self.socket.queue.unsubscribe(self)
+        self.socket.queue.subscribe(self)
+
+    def pull(self) -> None:
+        """Take what has come in from the kernel, as far as the backlog allows."""
+        if not self.inert and self.state == LISTENING:
+            self.context.run(self._pull)
+
+    def _pull(self) -> None:
+        while len(self.waiting) < self.backlog:
+            accepted = self.socket.accept(self.context.host.now)
+            if isinstance(accepted, Blocked):
+                accepted.cancel()
+                return
+            accepted.hold()
+            self.waiting.append(cast(StreamSocket, accepted))
+
+    def _see_arrivals(self) -> None:
+        self.pull()
+        while self.waiting:
+            parked = self.parked.next()
+            if parked is None:
+                break
+            self.give(parked)
+        self._show_tokens()
+
+    def _show_tokens(self) -> None:
+        end = self._end
+        while end is not None and self._tokens < len(self.waiting) and ends.put_token(end):
+            self._tokens += 1
+
+    def accept(self, call: Notification, flags: int) -> bool:
+        """Answer an accept call with the first connection that waits; False if there is none."""
+        if not self.waiting:
+            self.pull()
+            if not self.waiting:
+                return False
+        if self._tokens >= len(self.waiting):
+            with ends.stream(self.context.copy(call)) as copy:
+                if ends.take_token(copy):
+                    self._tokens -= 1
+        self.give(Waiting(call, flags, FOREVER))
+        if not self.inert:
+            self.pull()
+        self._show_tokens()
+        return True
+
+    def give(self, parked: Waiting) -> bool:
+        """Give the first waiting connection to a call; False if that was too late, and the connection still waits."""
+        context = self.context
+        call = parked.call
+        if not context.listener.valid(call.id):
+            return False
+        socket = self.waiting.popleft()
+        try:
+            if call.arguments[1]:
+                name = encode(context.run(_peer_of, socket), self.family)
+                context.write_name(call, name)
+            ours, theirs = context.factory.take_pair()
+        except OSError as problem:
+            self.waiting.appendleft(socket)
+            return context.listener.fail(call.id, problem.errno or EINVAL)
+        record = Stream(context, os.fstat(theirs).st_ino, self.family, socket, CONNECTED)
+        record.connect_heard = True
+        os.set_blocking(ours, False)
+        if not context.hand_over(call, theirs, record, parked.flags & ACCEPT_FLAGS):
+            os.close(ours)
+            self.waiting.appendleft(socket)
+            return False
+        record.relay(ours)
+        return True
+
+    def shut(self) -> None:
+        """The program has closed the listener, or shut it down."""
+        if self.state != LISTENING:
+            return
+        self.state = OVER
+        context = self.context
+        if self._door is not None:
+            context.host.loop.unregister(self._door)
+            self._door = None
+        if self._end is not None:
+            self._end.close()
+            self._end = None
+        self.parked.fail_all(EINVAL)
+        context.run(self._stop_listening)
+        context.sweep()
+        context.reachability_changed()
+
+    def _stop_listening(self) -> None:
+        now = self.context.host.now
+        self.socket.queue.unsubscribe(self)
+        while self.waiting:
+            connection = self.waiting.popleft()
+            connection.abort(now)
+            connection.release(now)
+        if not self.inert:
+            self.socket.shutdown(host_socket.SHUT_RD, now)
+
+    # Either -----------------------------------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        if self.state == CONNECTING:
+            self._see_connect()
+        elif self.state == LISTENING:
+            self._see_arrivals()
+
+    def port(self) -> int:
+        return self.socket.local_address()[1] if self.state == LISTENING and not self.inert else 0
+
+    def expire(self, now: Instant) -> Instant:
+        self.parked.expire(now, EINPROGRESS if self.state == CONNECTING else EAGAIN)
+        return self.parked.deadline()
+
+    def closed(self) -> None:
+        if self.state == LISTENING:
+            self.shut()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+            self.context.run(self.socket.queue.unsubscribe, self)
+        for held in (self._copy, self._end):
+            if held is not None:
+                held.close()
+        self._copy = self._end = None
+        self.parked.fail_all(EINVAL)
+        super().closed()
+
+
+def _peer_of(socket: StreamSocket) -> SocketAddress:
+    try:
+        return socket.peer_address()
+    except OSError:  # reset before it was accepted; Linux still knows who it was
+        return bytes(4), 0
+
+
+class _Door(Source):
+    """Our end of a listener: it hangs up when the program closes or shuts down its end."""
+
+    def __init__(self, stream: Stream, fd: int) -> None:
+        super().__init__(fd, False)
+        self._stream = stream
+
+    def on_events(self, events: int, now: Instant) -> None:
+        guarded(self._stream.shut)
