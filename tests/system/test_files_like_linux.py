@@ -153,7 +153,7 @@ def shown(value: Any) -> Any:
         value.st_uid,
         value.st_gid,
         -1 if directory else value.st_size,
-        directory or value.st_mtime_ns < 10**15 and value.st_mtime_ns,  # only times that utimens set
+        directory or (value.st_mtime_ns < 10**15 and value.st_mtime_ns),  # only times that utimens set
     )
 
 

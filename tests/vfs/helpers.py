@@ -18,7 +18,7 @@ from rumpkit.kern.process import Credentials, Process
 from rumpkit.vfs.calls import VfsCalls
 from rumpkit.vfs.vfs import Vfs
 
-COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs")
+COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console", "disks")
 
 
 class Files:

@@ -6,6 +6,7 @@ from .component import component
 
 if TYPE_CHECKING:
     from .calls import KernCalls
+    from .device import DeviceSwitch
     from .kernel import RumpKernel
     from .pollcalls import PollCalls
     from .socketcalls import SocketCalls
@@ -36,3 +37,11 @@ def poll_calls(kernel: "RumpKernel") -> "PollCalls":
     from .pollcalls import PollCalls
 
     return PollCalls(kernel)
+
+
+@component("devices", faction="base")
+def devices() -> "DeviceSwitch":
+    """All devices of the kernel, by number; empty until components attach theirs."""
+    from .device import DeviceSwitch
+
+    return DeviceSwitch()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @component("vfs", faction="vfs")
-def vfs(kernel: "RumpKernel", devices: "DeviceSwitch | None" = None) -> "Vfs":
+def vfs(kernel: "RumpKernel", devices: "DeviceSwitch") -> "Vfs":
     """The tree of mounts; whoever composes the kernel mounts the root."""
     from .vfs import Vfs
 

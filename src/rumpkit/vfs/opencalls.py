@@ -112,10 +112,7 @@ class OpenCalls(CallBase):
         if kind == S_IFDIR:
             return DirectoryFile(vnode, _kept(flags), credentials)
         if kind == S_IFCHR or kind == S_IFBLK:
-            devices = self.vfs.devices
-            if devices is None:
-                raise error(ENXIO)
-            device = devices.find(kind, vnode.device).open(flags)
+            device = self.vfs.devices.find(kind, vnode.device).open(flags)
             return SpecialFile(vnode, _kept(flags), credentials, device)
         if kind == S_IFIFO:
             raise error(EOPNOTSUPP)

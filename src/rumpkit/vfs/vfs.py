@@ -55,10 +55,10 @@ class VfsCounters(Counters):
 class Vfs:
     """The file systems of one kernel.  All methods are called on the schedule."""
 
-    def __init__(self, kernel: RumpKernel, devices: DeviceSwitch | None = None) -> None:
+    def __init__(self, kernel: RumpKernel, devices: DeviceSwitch) -> None:
         self.kernel: RumpKernel = kernel
         self.hyper: Hypercalls = kernel.hyper
-        self.devices: DeviceSwitch | None = devices
+        self.devices: DeviceSwitch = devices
         self.types: TypeRegistry = TypeRegistry()
         self.settings: VfsSettings = VfsSettings()
         self.counters: VfsCounters = VfsCounters()

@@ -1,6 +1,6 @@
 """tmpfs as a mount: its limits and how full it is."""
 
-from typing import final
+from mypy_extensions import mypyc_attr
 
 from ...hyper.calls import Hypercalls
 from ...kern.abi.fcntl import NAME_MAX
@@ -10,7 +10,7 @@ from .directory import DirectoryNode
 from .pool import UNIT, Pool
 
 
-@final
+@mypyc_attr(allow_interpreted_subclasses=True)
 class TmpfsMount(Mount):
     """One tmpfs."""
 

@@ -1,0 +1,134 @@
+"""Block devices: storage of the host's (hyper/block.py) as devices of the kernel.
+
+Every call to the backend is made off the schedule, so that a slow disk delays nobody who doesn't wait for it, and
+under the device's mutex, so that a backend has one caller at a time.  Any byte offset and size will do.
+"""
+
+from typing import Final, final
+
+from ..hyper.block import BlockBackend
+from ..hyper.calls import Hypercalls
+from ..hyper.mutex import Mutex
+from ..kern.abi.errno import EINVAL, ENOSPC, ENOTTY, EROFS, error
+from ..kern.abi.fcntl import O_ACCMODE, O_RDONLY, S_IFBLK
+from ..kern.counters import Counters
+from ..kern.device import Device
+
+BLKGETSIZE64: Final = 0x80081272
+"""ioctl: the size in bytes, 8 bytes little-endian (Linux <linux/fs.h>)."""
+BLKFLSBUF: Final = 0x1261
+"""ioctl: flush."""
+
+
+@final
+class BlockCounters(Counters):
+    """What a block device did."""
+
+    def __init__(self) -> None:
+        self.reads: int = 0
+        self.read_bytes: int = 0
+        self.writes: int = 0
+        self.written_bytes: int = 0
+        self.flushes: int = 0
+
+    def names(self) -> tuple[str, ...]:
+        return ("reads", "read_bytes", "writes", "written_bytes", "flushes")
+
+
+@final
+class BlockDevice(Device):
+    """One disk."""
+
+    def __init__(self, hyper: Hypercalls, name: str, number: int, backend: BlockBackend) -> None:
+        super().__init__(name, S_IFBLK, number, 0o660)
+        self.backend: BlockBackend = backend
+        self.counters: BlockCounters = BlockCounters()
+        self.opens: int = 0
+        """Open files and mounts of this device."""
+        self._hyper: Hypercalls = hyper
+        self._mutex: Mutex = hyper.mutex()
+
+    def open(self, flags: int) -> Device:
+        """Raises EROFS where a read-only device is opened for writing."""
+        if self.backend.read_only and flags & O_ACCMODE != O_RDONLY:
+            raise error(EROFS)
+        self.opens += 1
+        return self
+
+    def close(self, now: int) -> None:
+        """One user less."""
+        self.opens -= 1
+
+    def size(self) -> int:
+        """Bytes."""
+        return self.backend.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes at `offset`; b"" at the end.  Sleeps off the schedule.  Raises EIO, EINVAL."""
+        if offset < 0 or size < 0:
+            raise error(EINVAL)
+        size = min(size, self.backend.size - offset)
+        if size <= 0:
+            return b""
+        self._begin()
+        try:
+            data = self.backend.read(offset, size)
+        finally:
+            self._end()
+        self.counters.reads += 1
+        self.counters.read_bytes += size
+        return data
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Write what fits below the end.  Sleeps off the schedule.  Raises ENOSPC if nothing fits, EROFS, EIO."""
+        if offset < 0:
+            raise error(EINVAL)
+        if self.backend.read_only:
+            raise error(EROFS)
+        room = self.backend.size - offset
+        if room < len(data):
+            if room <= 0:
+                raise error(ENOSPC)
+            data = data[:room]
+        self._begin()
+        try:
+            self.backend.write(offset, data)
+        finally:
+            self._end()
+        self.counters.writes += 1
+        self.counters.written_bytes += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Return once what was written is durable.  Sleeps off the schedule.  Raises EIO."""
+        self._begin()
+        try:
+            self.backend.flush()
+        finally:
+            self._end()
+        self.counters.flushes += 1
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        """BLKGETSIZE64 and BLKFLSBUF."""
+        if request == BLKGETSIZE64:
+            return self.backend.size.to_bytes(8, "little")
+        if request == BLKFLSBUF:
+            self.flush()
+            return b""
+        raise error(ENOTTY)
+
+    def release_backend(self) -> None:
+        """Let go of the storage, off the schedule like everything else that may block."""
+        self._begin()
+        try:
+            self.backend.close()
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        self._mutex.acquire()
+        self._hyper.unschedule()
+
+    def _end(self) -> None:
+        self._hyper.schedule()
+        self._mutex.release()
