@@ -134,7 +134,7 @@ def test_a_neighbour_that_moved_is_found_again():
 
 
 def test_an_announcement_mends_what_neighbours_know_and_teaches_strangers_nothing():
-    host, a, b = pair()
+    host, a, _b = pair()
     a.ping("10.0.0.2")
     host.run(host.now + SECOND)
     a.inject(arp(REQUEST, STRANGER, "10.0.0.2", "10.0.0.2"))

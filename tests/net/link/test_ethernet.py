@@ -68,7 +68,7 @@ def test_padding_behind_a_packet_is_not_payload():
 
 
 def test_an_interface_that_is_down_is_deaf_and_dumb():
-    host, a, _ = pair()
+    _host, a, _ = pair()
     a.do(a.ip.set_up, "vif0", False)
     sent = len(a.ports[0].sent)
     a.inject(request())

@@ -36,7 +36,7 @@ def blocks(data):
 
 
 def options(data):
-    found = {}
+    found: dict[int, bytes] = {}
     at = 0
     while True:
         code, size = unpack_from("<HH", data, at)

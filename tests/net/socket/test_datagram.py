@@ -102,7 +102,7 @@ def test_a_short_read_cuts_the_datagram_and_says_so():
 
 
 def test_a_datagram_to_nobody_is_reported_to_a_connected_socket():
-    host, a, b = pair()
+    host, a, _b = pair()
     client = a.socket()
     a.do(client.connect, (B, 99), host.now)
     a.send(client, b"x")
@@ -361,7 +361,7 @@ def test_options_are_checked():
 
 
 def test_ttl_and_tos_are_on_the_wire():
-    host, a, b = pair()
+    host, a, _b = pair()
     client = a.socket()
     a.do(client.set_option, IPPROTO_IP, IP_TTL, b"\7\0\0\0")
     a.do(client.set_option, IPPROTO_IP, IP_TOS, b"\x10\0\0\0")

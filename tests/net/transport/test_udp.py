@@ -78,7 +78,7 @@ def test_a_batch_arrives_as_datagrams():
     head = bytearray(frame.head)
     head[16:18] = (28 + 250).to_bytes(2, "big")
     head[24:26] = bytes(2)
-    head[24:26] = (sum_bytes(bytes(head), 14, 34) ^ 0xFFFF).to_bytes(2, "big")
+    head[24:26] = int(sum_bytes(bytes(head), 14, 34) ^ 0xFFFF).to_bytes(2, "big")
     frame.head = bytes(head)
     frame.checksum, frame.gso_type, frame.gso_size = CHECKSUM_PARTIAL, GSO_UDP_L4, 100
     with a.entered():

@@ -273,7 +273,8 @@ class Ipv4(Network):
                 self.table.add(RouteEntry(network, own.length, interface, b"", 0, own.address, CONNECTED))
         for interface in self.interfaces:
             for own in interface.addresses:
-                kinds[own.address] = LOCAL
+                if not is_loopback(own.address):  # those are ours on the loopback interface only
+                    kinds[own.address] = LOCAL
         self.generation += 1
 
     # Inside --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ..link.interfaces import Interfaces
 from ..link.loopback import LoopbackInterface
 from ..transport.ports import PORT_SYSCTLS, PortSettings
 from ..wire.address import format_ipv4, format_mac, format_prefix, parse_ipv4, parse_prefix
+from .fragments import Reassembly
 from .input import Ipv4Input
 from .ipv4 import Ipv4
 from .routing import RouteEntry
@@ -54,6 +55,7 @@ class Ip:
         self.ports: PortSettings = PortSettings()
         """The range of ephemeral ports, for every transport."""
         self._input: Ipv4Input = Ipv4Input(self.v4, timers)
+        self.reassembly: Reassembly = self._input.reassembly
         self._hyper: Hypercalls = hyper
         self._counters: CounterRegistry | None = None
 

@@ -10,6 +10,7 @@ from ...hyper.calls import Hypercalls
 from ...hyper.frame import Frame
 from ...hyper.time import Instant
 from ...kern.abi.errno import (
+    EACCES,
     EADDRINUSE,
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
@@ -120,6 +121,8 @@ class PingSocket(DatagramSocket):
         rest = self._identifier << 16 | payload[6] << 8 | payload[7]
         message = IcmpMessage(ECHO, 0, rest, payload[HEADER_SIZE:])
         source = None if self._local == ANY_V4 else self._local
+        if self._ipv4.route(peer, source).broadcast and not self._broadcast:
+            raise error(EACCES)
         self._icmp.send(Frame(message.emit()), source, peer, self._ttl, self._tos, now)
         self._icmp.counters.echo_requests_out += 1
         return len(payload)
