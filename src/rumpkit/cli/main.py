@@ -77,6 +77,14 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
     return top
 
 
+def split_command(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before and behind `--`: a program's arguments are none of argparse's business."""
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
 def _module(verb: Verb) -> VerbModule:
     return cast(VerbModule, import_module(f"{__package__}.{verb.module}"))
 
@@ -86,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((verb for verb in VERBS if words and words[0] == verb.name), None)
     top = parser(chosen.name if chosen else "")
-    options = top.parse_args(words)
+    before, behind = split_command(words)
+    options = top.parse_args(before)
+    options.command = behind
     if options.version:
         print(version_line())
         return code.OK

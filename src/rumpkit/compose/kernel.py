@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clients.local import LocalProcess
+from ..clients.suspend import running_loop
 from ..hyper.calls import Hypercalls
 from ..kern.kernel import RumpKernel
 from ..kern.process import Credentials
@@ -15,8 +16,10 @@ from .hosts import SHARED
 from .spec import InterfaceSpec, KernelSpec, MountSpec, Spec
 
 if TYPE_CHECKING:
+    from ..clients.drive import Drive
     from ..guests.linux.guest import Guest
     from .capture import Capture
+    from .links import OpenedLink
 
 
 class Kernel:
@@ -72,6 +75,7 @@ class Kernel:
         self.boot_time: float = (time.monotonic_ns() - started) / 1e9
         """Seconds that the constructor took to boot, config file included."""
         self._closed = False
+        self._drive: Drive | None = None
 
     # Processes and programs ------------------------------------------------------------------------------
 
@@ -145,6 +149,10 @@ class Kernel:
             lines.append(f"{built.component.faction}/{built.component.name}: {built.component.provides}{uses}")
         return "\n".join(lines)
 
+    def links(self) -> list["OpenedLink"]:
+        """The links that the interfaces are on, in the order of the config."""
+        return list(self._booted.links)
+
     def forwards(self) -> list[str]:
         """What is forwarded, with the ports that the host chose, as "127.0.0.1:43211 -> 80"."""
         return [str(forward) for link in self._booted.links if link.user for forward in link.user.forwards()]
@@ -174,9 +182,18 @@ class Kernel:
         self.close()
 
     async def __aenter__(self) -> "Kernel":
+        loop = running_loop()
+        if loop is not None:
+            from ..clients.drive import drive
+
+            self._drive = drive(self.host, loop)
+            self._drive.hold()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        if self._drive is not None:
+            self._drive.finish()
+            self._drive = None
         self.close()
 
 

@@ -12,7 +12,7 @@ from typing import final
 
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
-from ...hyper.time import SECOND, Duration, Instant
+from ...hyper.time import FOREVER, SECOND, Duration, Instant
 from ...kern.kernel import RumpKernel
 from ...kern.timer import Timer
 from ...net.transport.udp import StrayHandler, Udp
@@ -163,7 +163,7 @@ class Flow(Source):
 
     def close(self) -> None:
         """The flow is over."""
-        self._datagrams.kernel.timers.cancel(self._idle)
+        self._datagrams.kernel.timers.set(self._idle, FOREVER)
         self._datagrams.host.loop.unregister(self)
         self._socket.close()
         self._datagrams.forget(self, self._answered)

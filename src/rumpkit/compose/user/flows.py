@@ -7,10 +7,10 @@ import socket
 import struct
 from typing import final
 
-from ...clients.relay import Relay
+from ...clients.relay import Relay, RelayPool
 from ...hosts.posix.host import PosixHost
 from ...hyper.time import Instant
-from ...kern.abi.poll import POLLERR, POLLHUP, POLLOUT
+from ...kern.abi.poll import POLLOUT
 from ...kern.socket import StreamSocket
 from ...kern.wait import Observer
 
@@ -30,87 +30,103 @@ def reset(host_socket: socket.socket) -> None:
 
 @final
 class Flows:
-    """The TCP flows of one `user` link."""
+    """The TCP flows of one `user` link.  All methods are called on the schedule."""
 
     def __init__(self, host: PosixHost, limit: int = MAX_FLOWS) -> None:
         self.host = host
         self.limit = limit
+        self.pool = RelayPool(host)
         self.refused = 0
         """Flows that were turned away because there were too many."""
-        self._active: dict[int, "Flow"] = {}
+        self._handshakes: dict[int, Handshake] = {}
+        self._relays: dict[int, FlowRelay] = {}
         self._count = 0
 
     def full(self) -> bool:
         """Whether no flow can be added; counts the refusal."""
-        if len(self._active) < self.limit:
+        if len(self) < self.limit:
             return False
         self.refused += 1
         return True
 
+    def __len__(self) -> int:
+        return len(self._handshakes) + len(self._relays)
+
     def join(self, host_socket: socket.socket, kernel_socket: StreamSocket) -> None:
-        """Relay between the two from the moment the kernel's side is established.  Takes both over.  On the schedule."""
+        """Relay between the two from the moment the kernel's side is established.  Takes both over."""
         self._count += 1
-        flow = Flow(self, self._count, host_socket, kernel_socket)
-        self._active[self._count] = flow
-        flow.notify()
+        handshake = Handshake(self, self._count, host_socket, kernel_socket)
+        self._handshakes[self._count] = handshake
+        handshake.notify()
+
+    def shaken(self, number: int, host_socket: socket.socket, kernel_socket: StreamSocket) -> None:
+        """A handshake has succeeded: relay."""
+        self._handshakes.pop(number, None)
+        relay = FlowRelay(self, number, host_socket.detach(), kernel_socket)
+        self._relays[number] = relay
+        relay.start(self.host.now)
 
     def forget(self, number: int) -> None:
         """A flow is over."""
-        self._active.pop(number, None)
-
-    def __len__(self) -> int:
-        return len(self._active)
+        self._handshakes.pop(number, None)
+        self._relays.pop(number, None)
 
     def close(self) -> None:
-        """Reset every flow.  On the schedule."""
-        for flow in list(self._active.values()):
-            flow.abort()
+        """Reset every flow."""
+        now = self.host.now
+        for handshake in list(self._handshakes.values()):
+            handshake.abort(now)
+        for relay in list(self._relays.values()):
+            relay.abort(now)
 
 
 @final
-class Flow(Observer):
-    """One host socket and one kernel socket, before and while they are joined."""
+class FlowRelay(Relay):
+    """The relay of one flow."""
+
+    def __init__(self, flows: Flows, number: int, descriptor: int, kernel_socket: StreamSocket) -> None:
+        super().__init__(flows.pool, descriptor, kernel_socket)
+        self._flows = flows
+        self._number = number
+
+    def on_end(self, now: Instant) -> None:
+        """Both directions are over."""
+        self._flows.forget(self._number)
+
+
+@final
+class Handshake(Observer):
+    """A host socket that waits for the kernel's side to be established, or to fail."""
 
     def __init__(self, flows: Flows, number: int, host_socket: socket.socket, kernel_socket: StreamSocket) -> None:
         self._flows = flows
         self._number = number
-        self._host_socket: socket.socket | None = host_socket
+        self._host_socket = host_socket
         self._kernel_socket = kernel_socket
-        self._relay: Relay | None = None
+        self._over = False
         kernel_socket.hold()
         kernel_socket.queue.subscribe(self)
 
     def notify(self) -> None:
-        """The handshake may be over: start the relay, or give up."""
-        if self._relay is not None or self._host_socket is None:
+        """Something has happened to the kernel's side."""
+        if self._over:
             return
-        ready = self._kernel_socket.poll()
-        if ready & (POLLERR | POLLHUP) and self._kernel_socket.reset_by():
-            self._drop_host()
-            self.ended(self._flows.host.now)
-        elif ready & POLLOUT:
-            self._kernel_socket.queue.unsubscribe(self)
-            descriptor = self._host_socket.detach()
-            self._host_socket = None
-            self._relay = Relay(self._flows.host, descriptor, self._kernel_socket, self.ended)
-            self._relay.start()
+        now = self._flows.host.now
+        if self._kernel_socket.reset_by():
+            self.abort(now)
+        elif self._kernel_socket.poll() & POLLOUT:
+            self._let_go()
+            self._flows.shaken(self._number, self._host_socket, self._kernel_socket)
+            self._kernel_socket.release(now)
 
-    def ended(self, now: Instant) -> None:
-        """Both directions are over."""
-        self._kernel_socket.queue.unsubscribe(self)
-        self._flows.forget(self._number)
+    def abort(self, now: Instant) -> None:
+        """The host's side sees a reset, and so does the kernel's if it is still there."""
+        self._let_go()
+        reset(self._host_socket)
+        self._kernel_socket.abort(now)
         self._kernel_socket.release(now)
+        self._flows.forget(self._number)
 
-    def abort(self) -> None:
-        """Reset both sides."""
-        if self._relay is not None:
-            self._relay.abort()
-        else:
-            self._drop_host()
-            self._kernel_socket.abort(self._flows.host.now)
-            self.ended(self._flows.host.now)
-
-    def _drop_host(self) -> None:
-        if self._host_socket is not None:
-            reset(self._host_socket)
-            self._host_socket = None
+    def _let_go(self) -> None:
+        self._over = True
+        self._kernel_socket.queue.unsubscribe(self)

@@ -17,6 +17,7 @@ from ...hosts.posix.loop import Source
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.abi.errno import ECHILD, EIO
 from ...kern.kernel import RumpKernel
+from ...kern.wait import WaitQueue
 from . import libc
 from .calls_name import call_getpeername, call_getsockname
 from .calls_option import call_getsockopt, call_setsockopt
@@ -224,6 +225,11 @@ class Guest:
             if self._served:
                 self.program.kill()
         return self.wait()
+
+    @property
+    def changes(self) -> WaitQueue:
+        """Woken when the program begins or ends to listen, and when it ends."""
+        return self._context.changes
 
     def ports(self) -> frozenset[int]:
         """Where the program listens."""

@@ -1,0 +1,159 @@
+"""The programs of a config: started on a kernel, waited for together, stopped together."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..guests.linux.guest import Guest
+from ..hosts.posix.host import PosixHost
+from ..hyper.time import FOREVER, SECOND
+from ..net.wire.address import format_ipv4, parse_prefix
+from .errors import ConfigError
+from .expand import Places, expand_run
+from .spec import RunSpec
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+STOP_TIMEOUT = 5.0
+"""Seconds that programs have to end after they were asked to."""
+SETTLE_TIMEOUT = 5.0
+"""Seconds that what a program has sent has to reach its peer after the program's end."""
+RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
+
+
+def start(
+    kernel: "Kernel",
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | Path | None,
+    stdio: tuple[int | None, int | None, int | None],
+) -> Guest:
+    """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
+    host = kernel.host
+    if not isinstance(host, PosixHost):
+        raise ConfigError("programs need the posix host")
+    descriptors = [default if given is None else given for default, given in enumerate(stdio)]
+    guest = Guest.start(
+        kernel.core,
+        host,
+        command,
+        environment={**os.environ, **env},
+        directory=str(cwd) if cwd is not None else None,
+        files=_private_files(kernel),
+        hostname=kernel.spec.kernel.hostname,
+        address=_shown_address(kernel),
+        stdio=(descriptors[0], descriptors[1], descriptors[2]),
+    )
+    kernel.on_close(guest.close)
+    return guest
+
+
+def _private_files(kernel: "Kernel") -> dict[str, bytes]:
+    """What the program sees instead of the host's files: the link's name server, and its own host name."""
+    files = {HOSTS: _hosts(kernel.spec.kernel.hostname)}
+    for link in kernel.links():
+        if link.user is not None:
+            files[RESOLV_CONF] = f"nameserver {format_ipv4(link.user.plan.name_server)}\n".encode()
+    return files
+
+
+def _hosts(hostname: str) -> bytes:
+    try:
+        text = Path(HOSTS).read_bytes()
+    except OSError:
+        text = b"127.0.0.1 localhost\n"
+    return text + (b"" if text.endswith(b"\n") else b"\n") + f"127.0.1.1 {hostname}\n".encode()
+
+
+def _shown_address(kernel: "Kernel") -> bytes | None:
+    addresses = [prefix for link in kernel.links() for prefix in link.addresses]
+    return parse_prefix(addresses[0])[0] if addresses else None
+
+
+class Programs:
+    """The running programs of one kernel."""
+
+    def __init__(self, kernel: "Kernel") -> None:
+        self._kernel = kernel
+        self._guests: list[Guest] = []
+        self._main: Guest | None = None
+
+    def start_all(self, runs: Sequence[RunSpec], places: Places) -> None:
+        """Start them in order.  Raises as `Kernel.run`; what has been started ends with the kernel."""
+        for run in runs:
+            expanded = expand_run(run, places)
+            guest = self._kernel.run(expanded.command, env=expanded.env, cwd=expanded.cwd or None)
+            self._guests.append(guest)
+            if run.main:
+                self._main = guest
+
+    def running(self) -> list[Guest]:
+        """Those that have not ended."""
+        return [guest for guest in self._guests if guest.exit_code is None]
+
+    def over(self) -> bool:
+        """Whether the run is over: the main program has ended, or, where there is none, all have."""
+        if self._main is not None:
+            return self._main.exit_code is not None
+        return not self.running()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run is over; False if `timeout` seconds pass first.  May raise KeyboardInterrupt."""
+        host = self._kernel.host
+        host.enter()
+        try:
+            deadline = FOREVER if timeout is None else host.now + int(timeout * SECOND)
+            parker = host.parker()
+            while not self.over():
+                queues = [guest.changes for guest in self.running()]
+                for queue in queues:
+                    queue.add(parker)
+                try:
+                    parker.park(deadline)
+                finally:
+                    for queue in queues:
+                        queue.remove(parker)
+                if host.now >= deadline:
+                    break
+            return self.over()
+        finally:
+            host.leave()
+
+    def wait_all(self, timeout: float) -> bool:
+        """Wait until every program has ended; False if `timeout` seconds pass first."""
+        end = time.monotonic() + timeout
+        for guest in self.running():
+            try:
+                guest.wait(max(0.0, end - time.monotonic()))
+            except TimeoutError:
+                return False
+        return True
+
+    def settle(self) -> None:
+        """After the end: let what was sent reach its peers, for a while."""
+        for guest in self._guests:
+            if guest.exit_code is not None:
+                guest.settle(SETTLE_TIMEOUT)
+
+    def stop(self, number: int = signal.SIGTERM, tell: bool = True) -> None:
+        """End what still runs: signal it (unless the terminal has done so), wait, kill."""
+        for guest in self.running() if tell else ():
+            guest.send(number)
+        if not self.wait_all(STOP_TIMEOUT):
+            self.kill()
+
+    def kill(self) -> None:
+        """End what still runs at once."""
+        for guest in self.running():
+            guest.kill()
+
+    def status(self) -> int:
+        """The run's exit status: the main program's, or else the first that is not 0 (128 + N for signal N)."""
+        counted = [self._main] if self._main is not None else self._guests
+        codes = [guest.exit_code or 0 for guest in counted]
+        first = next((code for code in codes if code), 0)
+        return first if first >= 0 else 128 - first
