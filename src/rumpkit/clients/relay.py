@@ -166,6 +166,10 @@ class Relay(Source):
 
     # What others override --------------------------------------------------------------------------------
 
+    def on_host_end(self, now: Instant) -> None:
+        """The host side sends no more (`hung_up`: and reads no more, it is closed): end the kernel's direction."""
+        self.kernel_side.finish(now)
+
     def on_host_reset(self, now: Instant) -> None:
         """The host side was reset: reset the kernel's."""
         self.kernel_side.abort(now)
@@ -261,7 +265,7 @@ class Relay(Source):
     def _end_of_input(self, now: Instant) -> None:
         self._input = False
         self._input_done = True
-        self.kernel_side.finish(now)
+        self.on_host_end(now)
         if self._output_done or self.hung_up:
             self._end(now)
 

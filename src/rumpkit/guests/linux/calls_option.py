@@ -24,6 +24,7 @@ from ...kern.abi.socket import (
     SO_BROADCAST,
     SO_DOMAIN,
     SO_ERROR,
+    SO_LINGER,
     SO_PROTOCOL,
     SO_RCVBUF,
     SO_RCVTIMEO,
@@ -106,6 +107,8 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
         record.remembered[option] = value
         return 0
     context.run(record.socket.set_option, option[0], option[1], value)
+    if isinstance(record, Stream) and option == (SOL_SOCKET, SO_LINGER):
+        record.resets_on_close = len(value) >= 8 and any(value[:4]) and not any(value[4:8])
     if isinstance(record, Datagram) and option in DATAGRAM_BOTH:
         with host_socket.socket(record.family, SOCK_DGRAM, IPPROTO_UDP, context.copy(call)) as copy:
             copy.setsockopt(*option, value)

@@ -166,6 +166,12 @@ class Context:
             if record is not None:
                 guarded(record.closed)
 
+    def let_go(self, record: Record) -> None:
+        """Forget one socket, which the program has closed."""
+        del self.records[record.inode]
+        self.lifelines.forget(record.inode)
+        record.closed()
+
     def reachability_changed(self) -> None:
         """A socket begins or ends to be one that others can reach."""
         self.ports = frozenset(record.port() for record in self.records.values()) - {0}

@@ -29,6 +29,10 @@ class Lifelines:
         self._watched.add(inode)
         self._new += 1
 
+    def forget(self, inode: int) -> None:
+        """That one is closed, as we know already."""
+        self._watched.discard(inode)
+
     def due(self) -> bool:
         """Whether so many were added since the last look that another is worth it."""
         return self._new > LOOK_AFTER and self._new > len(self._watched) // 2

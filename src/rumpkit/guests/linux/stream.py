@@ -61,7 +61,14 @@ class ProgramRelay(Relay):
         with copy:
             ends.poison(copy)
 
+    def on_host_end(self, now: Instant) -> None:
+        if self.hung_up and self._stream.resets_on_close:
+            self.kernel_side.abort(now)
+        else:
+            self.kernel_side.finish(now)
+
     def on_end(self, now: Instant) -> None:
+        self._stream.relay_ended()
         context = self._stream.context
         context.relays.discard(self)
         if self.kernel_side.unacknowledged():
@@ -91,6 +98,10 @@ class Stream(Record):
         self.backlog = 0
         self.inert = False
         """A listener for real IPv6 only, which never hears of anything."""
+        self.resets_on_close = False
+        """SO_LINGER with a time of zero."""
+        self._carried = False
+        """The relay has ended."""
         self._tokens = 0
         self._end: host_socket.socket | None = None
         self._copy: host_socket.socket | None = None
@@ -156,6 +167,19 @@ class Stream(Record):
         relay = ProgramRelay(self.context.relay_pool, end, self)
         self.context.relays.add(relay)
         relay.start(self.context.host.now)
+
+    def relay_ended(self) -> None:
+        """On the schedule."""
+        self._carried = True
+        self.notify()
+
+    def _see_relay_end(self) -> None:
+        """As a rule the program has closed the socket, and the kernel's must close with it: from then on TCP answers
+        what the peer still sends with a reset.  If it was only shut down, or is elsewhere by now, a sweep will tell."""
+        context = self.context
+        self._carried = False
+        if self.inode in context.records and context.descriptors.socket_inode(*self.place) != self.inode:
+            context.let_go(self)
 
     # Listening --------------------------------------------------------------------------------------------------
 
@@ -284,6 +308,8 @@ class Stream(Record):
             self._see_connect()
         elif self.state == LISTENING:
             self._see_arrivals()
+        elif self._carried:
+            self._see_relay_end()
 
     def port(self) -> int:
         return self.socket.local_address()[1] if self.state == LISTENING and not self.inert else 0
