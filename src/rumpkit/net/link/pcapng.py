@@ -39,6 +39,10 @@ class CaptureSink(ABC):
     def write(self, data: bytes) -> None:
         """Take whole blocks, in order.  Called on the schedule: keep them, and do I/O that may block elsewhere."""
 
+    def room(self) -> int:
+        """How many bytes of frames it can keep now; frames beyond are left out."""
+        return DEFAULT_LIMIT
+
 
 def section_header(application: str) -> bytes:
     """The block that a file starts with; `application` says who wrote it."""
@@ -96,7 +100,7 @@ class Capture(FrameTap):
         """Bytes given to the sink."""
         self.frames: int = 0
         self.skipped: int = 0
-        """Frames left out since the limit was reached."""
+        """Frames left out: the limit was reached, or the sink had no room."""
         self._sink: CaptureSink = sink
         self._snaplen: int = snaplen
         self._limit: int = limit
@@ -115,7 +119,7 @@ class Capture(FrameTap):
             self._seen[number] += 1
             data = finished.linear()
             block = enhanced_packet(number, self._epoch + now, data[: self._snaplen], len(data), direction)
-            if self.written + len(block) > self._limit:
+            if self.written + len(block) > self._limit or len(block) > self._sink.room():
                 self.skipped += 1
                 self._left_out[number] += 1
             else:
