@@ -24,6 +24,7 @@ import sys
 import sysconfig
 import tempfile
 import tomllib
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,18 +136,35 @@ def extensions() -> list[Extension]:
     target.mkdir(parents=True, exist_ok=True)
     from mypyc.build import mypycify
 
-    try:
-        found = mypycify(
-            ["--config-file", str(ROOT / "pyproject.toml"), "--no-incremental", *files],
-            separate=[(unit, name) for name, unit in units(files).items()],
-            opt_level=os.environ.get("RUMPKIT_BUILD_OPT", "2"),
-            debug_level="0",
-            target_dir=str(target.relative_to(ROOT)),
-        )
-    except SystemExit as error:
-        raise BuildError("mypyc refuses the sources (its messages stand above)") from error
+    # mypyc caches its intermediate code beside mypy's types and, with units, cannot be told not to; out of a cache that
+    # an earlier build left it makes wrong code or dies. So each build begins with an empty one.
+    with tempfile.TemporaryDirectory(prefix="rumpkit-mypy-") as cache, _variable("MYPY_CACHE_DIR", cache):
+        try:
+            found = mypycify(
+                ["--config-file", str(ROOT / "pyproject.toml"), *files],
+                separate=[(unit, name) for name, unit in units(files).items()],
+                opt_level=os.environ.get("RUMPKIT_BUILD_OPT", "2"),
+                debug_level="0",
+                target_dir=str(target.relative_to(ROOT)),
+            )
+        except SystemExit as error:
+            raise BuildError("mypyc refuses the sources (its messages stand above)") from error
     extensions: list[Extension] = list(found)
     return extensions
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def units(files: list[str]) -> dict[str, list[str]]:
@@ -241,6 +259,8 @@ def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_dire
         try:
             return _build(True, wheel_directory, config_settings)
         except (Exception, SystemExit) as error:
+            if not isinstance(error, BuildError):
+                traceback.print_exc()
             if wish() == "native":
                 raise SystemExit(f"rumpkit: the native build failed: {error}") from error
             print(f"rumpkit: the native build failed ({error}); building the pure form", file=sys.stderr)
