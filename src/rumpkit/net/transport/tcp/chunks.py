@@ -120,14 +120,21 @@ class ChunkQueue:
         return found
 
     def peek(self, limit: int) -> bytes:
-        """Up to `limit` bytes from the start, copied unless they are just one chunk's whole body."""
+        """The first `limit` bytes, or all if there are fewer; copied unless they are just one chunk's whole body."""
         parts: list[bytes] = []
-        for chunk in self.front(limit):
-            if chunk.size > limit:
-                parts.append(chunk.body[chunk.start : chunk.start + limit])
-                break
-            parts.append(chunk.bytes())
-            limit -= chunk.size
+        chunks = self._chunks
+        index = self._first
+        offset: int = 0
+        if index < len(chunks):
+            offset = self.start - self._positions[index]
+        while limit > 0 and index < len(chunks):
+            chunk = chunks[index]
+            size: int = min(chunk.size - offset, limit)
+            begin = chunk.start + offset
+            parts.append(chunk.body[begin : begin + size])
+            limit -= size
+            offset = 0
+            index += 1
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _find(self, position: i64) -> int:
