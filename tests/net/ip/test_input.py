@@ -5,10 +5,12 @@ import pytest
 from rumpkit.hyper.frame import Frame
 from rumpkit.hyper.time import SECOND
 from rumpkit.net.wire.address import parse_ipv4
+from rumpkit.net.wire.checksum import pseudo_sum
 from rumpkit.net.wire.icmp import DESTINATION_UNREACHABLE, ECHO, PARAMETER_PROBLEM, IcmpMessage, parse_icmp
 from rumpkit.net.wire.ipv4 import MORE_FRAGMENTS
-from rumpkit.net.wire.udp import emit_udp_header
-from tests.net.lan import packet, pair
+from rumpkit.net.wire.offload import verify
+from rumpkit.net.wire.udp import emit_datagram, emit_udp_header
+from tests.net.lan import Hub, packet, pair
 
 ECHO_REQUEST = IcmpMessage(ECHO, 0, 0x00010001, b"data").emit()
 TO_NOBODY = emit_udp_header(1000, 99, 4) + b"data"
@@ -220,3 +222,29 @@ def test_a_header_split_between_head_and_body_is_read():
     assert a.counter("icmp.echo_requests_in") == 6
     host.run(host.now + SECOND)
     assert b.counter("icmp.echo_replies_in") == 6
+
+
+@pytest.mark.parametrize("mtu", [1500, 1000])
+def test_what_errors_quote_is_as_it_would_be_on_a_wire(mtu):
+    host, a, b = pair()
+    b.kernel.sysctl.set("net.ip.forwarding", 1)
+    small = Hub(host, mtu=mtu)
+    with b.entered():
+        b.ip.add_interface(small.port(), "vif1")
+        b.ip.add_address("vif1", "10.0.9.1/24")
+    gso = mtu == 1000
+    size = 5000 if gso else 100
+    target = parse_ipv4("10.0.9.9" if gso else "10.0.0.2")
+    with a.entered():
+        a.v4.add_route(target, 32, parse_ipv4("10.0.0.2"))
+        route = a.v4.route(target)
+        own = parse_ipv4("10.0.0.1")
+        frame = emit_datagram(1000, 99, pseudo_sum(own, target, 17, 0), bytes(size), 0, size, 1400)
+        a.v4.output(frame, route, own, target, 17, host.now)
+    message = icmp_sent(b)[0]
+    assert (message.kind, message.code) == (DESTINATION_UNREACHABLE, 4 if gso else 3)
+    data = message.data
+    length = int.from_bytes(data[2:4], "big")
+    assert length == (1428 if gso else 128)
+    whole = data + bytes(length - len(data))  # the payload is zeros
+    assert verify(Frame(whole), 0)

@@ -3,17 +3,20 @@ whom, and no more than so many a second."""
 
 from typing import Final, final
 
-from ...hyper.frame import Frame
+from ...hyper.frame import GSO_NONE, Frame
 from ...hyper.time import SECOND, Instant
 from ...kern.counters import Counters
 from ...kern.sysctl import Sysctl
-from ..wire.address import is_multicast, is_unspecified
+from ..wire.address import ANY_MAC, is_multicast, is_unspecified
+from ..wire.ethernet import ETHERTYPE_IPV4, emit_ethernet
 from ..wire.icmp import error_about
 from ..wire.ipv4 import PROTOCOL_ICMP, parse_ipv4_header
+from ..wire.offload import complete_checksum, segment
 from .contract import Network
 
 _QUERIES: Final = (0, 8, 13, 14, 15, 16, 17, 18)
 """ICMP types that are no errors, and may therefore be answered with one."""
+_LINK_HEADER: Final = emit_ethernet(ANY_MAC, ANY_MAC, ETHERTYPE_IPV4)
 _INTERNETWORK_CONTROL: Final = 0xC0
 """The precedence that errors are sent with (RFC 1812 section 4.3.2.5)."""
 
@@ -94,7 +97,7 @@ class ErrorReporter:
             return
         try:
             route = self._network.route(sender, source)
-            message = Frame(error_about(kind, code, frame, offset, rest).emit())
+            message = Frame(error_about(kind, code, _as_on_a_wire(frame, offset), offset, rest).emit())
             tos = _INTERNETWORK_CONTROL
             self._network.output(
                 message, route, source or route.source, sender, PROTOCOL_ICMP, now, tos=tos, dont_fragment=False
@@ -119,3 +122,15 @@ class ErrorReporter:
 def _is_query(frame: Frame, transport: int) -> bool:
     message = frame.linear()
     return transport < len(message) and message[transport] in _QUERIES
+
+
+def _as_on_a_wire(frame: Frame, offset: int) -> Frame:
+    """The packet with its checksum complete, or the first segment of a super-segment: what gets quoted is what the
+    sender would find in a capture."""
+    if frame.gso_type == GSO_NONE:
+        return complete_checksum(frame)
+    # Segmentation wants a link header, which packets on their way out don't have yet.
+    pieces = segment(frame if offset else frame.like(_LINK_HEADER + frame.head))
+    if not pieces:
+        return frame
+    return pieces[0] if offset else pieces[0].like(pieces[0].head[len(_LINK_HEADER) :])

@@ -37,15 +37,16 @@ class RoutingTable:
     """All routes of a kernel; those through interfaces that are down don't count."""
 
     def __init__(self) -> None:
-        self._by_length: list[dict[int, list[RouteEntry]]] = [{} for _ in range(33)]
+        self._by_length: dict[int, dict[int, list[RouteEntry]]] = {}
         self._lengths: list[int] = []
         """Prefix lengths in use, longest first."""
 
     def add(self, entry: RouteEntry) -> None:
         """Take a route in."""
         length = entry.length
-        prefixes = self._by_length[length]
-        if not prefixes:
+        prefixes = self._by_length.get(length)
+        if prefixes is None:
+            prefixes = self._by_length[length] = {}
             self._lengths.append(length)
             self._lengths.sort(reverse=True)
         entries = prefixes.setdefault(_prefix(entry.network, length), [])
@@ -57,7 +58,7 @@ class RoutingTable:
     def remove(self, entry: RouteEntry) -> None:
         """Take a route out; nothing happens if it isn't in."""
         length = entry.length
-        prefixes = self._by_length[length]
+        prefixes = self._by_length.get(length, {})
         key = _prefix(entry.network, length)
         entries = prefixes.get(key)
         if entries is None or entry not in entries:
@@ -66,6 +67,7 @@ class RoutingTable:
         if not entries:
             del prefixes[key]
             if not prefixes:
+                del self._by_length[length]
                 self._lengths.remove(length)
 
     def lookup(self, destination: bytes) -> RouteEntry | None:
