@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from .clients.local import LocalProcess as LocalProcess
     from .clients.socketlike import SocketLike as SocketLike
     from .compose.errors import ConfigError as ConfigError
+    from .compose.kernel import Kernel as Kernel
     from .hosts.sim.host import Deadlock as Deadlock
     from .kern.abi.fcntl import *  # noqa: F403
     from .kern.abi.poll import *  # noqa: F403
     from .kern.abi.socket import *  # noqa: F403
+    from .lab.switch import Switch as Switch
+    from .lab.world import simulate as simulate
 
 __version__ = "0.1.0.dev0"
 

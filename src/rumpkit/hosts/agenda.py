@@ -54,6 +54,12 @@ class Start(Event):
 
     def __init__(self, task: Task) -> None:
         self.task: Task = task
+        self.wanted: bool = True
+        """False: never mind; then the event does not even move simulated time."""
+
+    def live(self, when: Instant) -> bool:
+        """Whether it is still wanted."""
+        return self.wanted
 
 
 @final
@@ -142,7 +148,7 @@ class Agenda:
                 event.alarm.target.on_alarm(now)
         elif isinstance(event, Later):
             event.task.run(now)
-        elif isinstance(event, Start):
+        elif isinstance(event, Start) and event.wanted:
             self.ready.append(event.task)
 
     def clear(self) -> None:

@@ -171,12 +171,15 @@ class SimHost(Hypercalls):
         """Run `task` on the schedule after `delay` nanoseconds (at least one)."""
         self._agenda.add(self.now + max(delay, 1), Later(task))
 
-    def at(self, when: Instant, task: Task) -> None:
-        """Run `task` off the schedule at `when` (now, if that is past), when kernels have nothing left to do then."""
+    def at(self, when: Instant, task: Task) -> Start:
+        """Run `task` off the schedule at `when` (now, if that is past), when kernels have nothing left to do then.  Clear
+        `wanted` of what it returns to call that off."""
+        start = Start(task)
         if when <= self.now:
             self._agenda.ready.append(task)
         else:
-            self._agenda.add(when, Start(task))
+            self._agenda.add(when, start)
+        return start
 
     def add_event(self, when: Instant, event: Event) -> None:
         """Queue `event`; after all that are queued for the same instant."""

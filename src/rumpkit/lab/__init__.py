@@ -1,0 +1,1 @@
+"""Laboratories: several kernels and the links between them in simulated time, with faults."""
