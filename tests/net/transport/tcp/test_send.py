@@ -301,6 +301,10 @@ def test_karn_no_sample_from_a_retransmitted_segment():
     t.at(1500)
     t.send(1510, Ack(1, 4))
     assert t.block.rtt.smoothed == before
+    assert t.block.rtt.backoffs == 3
+    t.write(b"next")
+    t.send(1520, Ack(1, 8))
+    assert t.block.rtt.smoothed > before
     assert t.block.rtt.backoffs == 0
 
 
@@ -313,6 +317,18 @@ def test_timestamps_give_a_sample_all_the_same():
     t.at(1000)
     t.send(1450, Ack(1, 4, ts=(6, 1400)))
     assert t.block.rtt.smoothed == pytest.approx(50_000_000 / 8, rel=0.01)
+
+
+def test_an_echo_from_before_the_retransmission_says_nothing():
+    """The peer had the data, its ACK was lost, and it repeats an old echo."""
+    t = Script(timestamps=1)
+    t.open()
+    t.send(0, SynAck(ts=(5, 0)))
+    t.write(b"abc")
+    t.at(1500)
+    t.send(1510, Ack(1, 4, ts=(6, 1)))
+    assert t.block.rtt.smoothed == 1
+    assert t.block.snd_una == t.block.snd_max
 
 
 def test_timeout_goes_back_to_the_first_and_slow_starts():

@@ -8,7 +8,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from ....hyper.time import FOREVER, MILLISECOND, SECOND, Duration, Instant
+from ....hyper.time import FOREVER, MILLISECOND, SECOND, Instant
 from ....kern.abi.errno import ECONNREFUSED, ECONNRESET
 from ...wire.segment import ACK, FIN, NO_SCALE, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK, seq_gt, seq_lt
@@ -164,9 +164,9 @@ def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:
         block.rtt.sample(now - block.timed_at)
         block.timed_end = -1
     elif block.retries:
-        # RFC 5681 section 3.1: a lost SYN says that the path is in trouble.
+        # A lost SYN says that the path is slow or in trouble (RFC 6298 rule 5.7, RFC 5681 section 3.1).
+        block.rtt.distrust()
         block.congestion.window = block.congestion.mss
-    block.rtt.restore()
     block.retries = 0
     block.small_end = ack
 
@@ -310,16 +310,11 @@ def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -
         block.snd_nxt = ack
     queue = block.send_queue
     queue.drop(min(ack, queue.end) - queue.start)
-    if block.timed_end >= 0:
-        if ack >= block.timed_end:
-            block.rtt.sample(now - block.timed_at)
-            block.timed_end = -1
-        elif block.rtt.backoffs:
-            block.rtt.restore()
-    elif block.retries and block.timestamps and segment.has_timestamp and segment.ts_echo:
-        block.rtt.sample(_echo_age(block, segment, now))
-    elif block.rtt.backoffs:
-        block.rtt.restore()
+    if 0 <= block.timed_end <= ack:
+        block.rtt.sample(now - block.timed_at)
+        block.timed_end = -1
+    elif block.rtt.backoffs and block.timestamps and segment.has_timestamp:
+        _sample_echo(block, segment, now)
     block.retries = 0
     block.soft_error = 0
     block.unacked_since = now
@@ -331,10 +326,17 @@ def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -
     _grow_send_buffer(block)
 
 
-def _echo_age(block: ControlBlock, segment: Segment, now: Instant) -> Duration:
-    """The round trip by timestamps, whose unit is a millisecond (RFC 7323 section 4)."""
+def _sample_echo(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    """Measure by the echoed timestamp, whose unit is a millisecond (RFC 7323 section 4): Karn's rule leaves nothing else
+    while segments are sent again and again.
+
+    An echo from before the last retransmission belongs to another copy: a receiver that had the segment already repeats what
+    it echoed long ago.
+    """
+    if seq_lt(segment.ts_echo, block.resent_at):
+        return
     age: int = (block.clock(now) - segment.ts_echo) & SEQ_MASK
-    return age * MILLISECOND
+    block.rtt.sample(age * MILLISECOND)
 
 
 def _grow_send_buffer(block: ControlBlock) -> None:

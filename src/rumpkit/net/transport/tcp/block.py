@@ -118,6 +118,8 @@ class ControlBlock:
         self.timed_end: i64 = _NONE
         """The segment being timed ends here; -1 if none is (Karn's rule)."""
         self.timed_at: Instant = 0
+        self.resent_at: i64 = 0
+        """The timestamp clock at the last retransmission."""
         self.duplicate_acks: i64 = 0
         self.recovering: bool = False
         self.recover: i64 = iss

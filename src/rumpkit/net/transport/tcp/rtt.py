@@ -21,7 +21,8 @@ class RttEstimator:
         self.minimum: Duration = _UNKNOWN
         """The least sample so far."""
         self.timeout: Duration = settings.initial_rto * MILLISECOND
-        """RTO, doubled by each `backoff` and restored by the next `sample` or `restore`."""
+        """RTO, doubled by each `backoff`; only a new measurement makes it less again (the other half of Karn's rule: a
+        path that has become slower than the timeout would otherwise never give one)."""
         self.backoffs: int = 0
 
     def sample(self, rtt: Duration) -> None:
@@ -43,7 +44,7 @@ class RttEstimator:
         self.restore()
 
     def restore(self) -> None:
-        """Forget the backoff: new data was acknowledged."""
+        """Forget the backoff."""
         self.backoffs = 0
         settings = self._settings
         if self.smoothed == _UNKNOWN:
@@ -60,6 +61,11 @@ class RttEstimator:
         """The timer went off: double the timeout (RFC 6298 rule 5.5)."""
         self.backoffs += 1
         self.timeout = self._limited(self.timeout * 2)
+
+    def distrust(self) -> None:
+        """The SYN was lost, or took longer than the initial timeout: begin with three times that (RFC 6298 rule 5.7)."""
+        self.backoffs = 0
+        self.timeout = self._limited(3 * self._settings.initial_rto * MILLISECOND)
 
     def _limited(self, timeout: Duration) -> Duration:
         limit = self._settings.max_rto * MILLISECOND

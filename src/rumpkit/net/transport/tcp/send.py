@@ -45,7 +45,7 @@ def transmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         # A segment that goes out anyway carries one of them.
         count = block.acks_owed - (1 if len(out) > before else 0)
         while count > 0:
-            out.append(make_segment(block, block.snd_nxt, ACK, now))
+            out.append(make_segment(block, _empty_seq(block), ACK, now))
             count -= 1
         block.acks_owed = 0
 
@@ -63,6 +63,13 @@ def make_segment(
     block.last_ack = nxt
     block.ack_at = FOREVER
     return segment
+
+
+def _empty_seq(block: ControlBlock) -> i64:
+    """The number of a segment without text.  Not `snd_nxt`, which a timeout takes back: to a peer that has more than that
+    the segment would be old, and its ACK not looked at (two ends that time out at once would never get out of it).  Nor
+    beyond a window that has shrunk."""
+    return min(block.snd_max, block.snd_una + block.snd_wnd)
 
 
 def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
@@ -224,6 +231,7 @@ def _send_again(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         block.snd_nxt = nxt
     block.counters.retransmits += 1
     block.timed_end = -1
+    block.resent_at = block.clock(now)
     block.last_sent = now
     block.persisting = False
     block.retransmit_at = now + block.rtt.timeout
