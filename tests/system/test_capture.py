@@ -15,12 +15,12 @@ CHECKED = [argument for name in ("ip", "udp", "tcp") for argument in ("-o", f"{n
 WRONG = "_ws.malformed || ip.checksum.status == 0 || udp.checksum.status == 0 || icmp.checksum.status == 0"
 
 
-class FileSink(CaptureSink):
-    def __init__(self, path):
-        self.file = open(path, "wb")
+class Memory(CaptureSink):
+    def __init__(self):
+        self.data = b""
 
     def write(self, data):
-        self.file.write(data)
+        self.data += data
 
 
 def tshark(path, *arguments):
@@ -39,7 +39,7 @@ def fields(path, *names):
 def test_wireshark_reads_what_we_write(tmp_path, features):
     host, a, b = pair(features=features)
     path = tmp_path / "a.pcapng"
-    sink = FileSink(path)
+    sink = Memory()
     capture = Capture(sink, host.wall(), host.now)
     a.interface.add_tap(capture)
     a.ip.interfaces.get("lo").add_tap(capture)
@@ -51,7 +51,7 @@ def test_wireshark_reads_what_we_write(tmp_path, features):
     a.ping("127.0.0.1")
     host.run(host.now + SECOND)
     capture.close(host.now)
-    sink.file.close()
+    path.write_bytes(sink.data)
 
     assert tshark(path, "-Y", WRONG) == []
     rows = fields(path, "frame.interface_name", "frame.packet_flags_direction", "_ws.col.Protocol")
@@ -70,13 +70,13 @@ def test_wireshark_reads_what_we_write(tmp_path, features):
 def test_capinfos_finds_nanoseconds_and_every_frame(tmp_path):
     host, a, _ = pair()
     path = tmp_path / "a.pcapng"
-    sink = FileSink(path)
+    sink = Memory()
     capture = Capture(sink, host.wall(), host.now, snaplen=60)
     a.interface.add_tap(capture)
     a.ping("10.0.0.2", bytes(1000))
     host.run(host.now + SECOND)
     capture.close(host.now)
-    sink.file.close()
+    path.write_bytes(sink.data)
     done = subprocess.run(["capinfos", "-M", str(path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     info = dict(line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)
