@@ -114,6 +114,11 @@ MNT_DETACH: Final = 2
 # Routing netlink (rtnetlink(7)) -------------------------------------------------------------------------------
 
 NETLINK_ROUTE: Final = 0
+NETLINK_SOCK_DIAG: Final = 4
+SOL_NETLINK: Final = 270
+NETLINK_ADD_MEMBERSHIP: Final = 1
+SKNLGRP_INET_UDP_DESTROY: Final = 2
+SKNLGRP_INET6_UDP_DESTROY: Final = 4
 NLM_F_REQUEST: Final = 1
 NLM_F_ACK: Final = 4
 NLM_F_CREATE: Final = 0x400

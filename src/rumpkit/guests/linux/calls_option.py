@@ -181,8 +181,9 @@ def _get(context: Context, call: Notification, record: Record, option: tuple[int
 
 
 def _take_error(context: Context, call: Notification, record: Stream) -> int:
-    """The pending error: the kernel's if it has one, and then the native one is cleared with it."""
+    """The pending error.  Whether there is one, the native socket knows, for a failed read or write takes it, too; which
+    one it is, we may know better."""
     number, record.error = record.error, 0
     with ends.stream(context.copy(call)) as copy:
         native = copy.getsockopt(SOL_SOCKET, SO_ERROR)
-    return number or native
+    return number if native and number else native

@@ -10,6 +10,7 @@ from typing import Final
 
 from ...hyper.time import FOREVER, Instant
 from ...kern.abi.errno import (
+    EADDRINUSE,
     EADDRNOTAVAIL,
     EAGAIN,
     EALREADY,
@@ -106,8 +107,11 @@ def call_bind(context: Context, call: Notification) -> int | None:
         return 0
     try:
         context.run(record.socket.bind, address)
-    except OSError:
+    except OSError as problem:
+        if problem.errno != EADDRINUSE:
+            raise
         # The port may be that of a socket which the program has closed, and nobody has looked since.
+        context.carrier.catch_up()
         context.sweep()
         context.run(record.socket.bind, address)
     if isinstance(record, Datagram):
@@ -141,6 +145,7 @@ def call_connect(context: Context, call: Notification) -> int | None:
         return None
     data = _address(context, call)
     if isinstance(record, Datagram):
+        context.carrier.catch_up()
         address = None if family_of(data) == AF_UNSPEC else _destination(data, record.family)
         record.connect(context.copy(call), address)
         return 0

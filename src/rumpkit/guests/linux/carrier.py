@@ -9,6 +9,7 @@ the schedule and never block; what does not fit is dropped, as networks do.
 import os
 import select
 import socket as host_socket
+from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Final, final
 
@@ -20,7 +21,8 @@ from ...kern.abi.socket import AF_INET, AF_UNSPEC, IPPROTO_ICMP, IPPROTO_UDP, SO
 from ...kern.socket import Socket, SocketAddress
 from ...kern.wait import Blocked
 from ...net.wire.checksum import internet_checksum
-from .record import Record
+from . import abi
+from .record import Record, guarded
 
 if TYPE_CHECKING:
     from .context import Context
@@ -37,6 +39,7 @@ _IP_SIZE: Final = 20
 _UDP_SIZE: Final = 8
 _VERSION_AND_SIZE: Final = 0x45
 _TTL: Final = 64
+_DIAG: Final = abi.NLMSG_HEADER.size
 _UNREACHABLE: Final = 3
 _CODES: Final = {ENETUNREACH: 0, EHOSTUNREACH: 1, ECONNREFUSED: 3, EMSGSIZE: 4}
 """ICMP "destination unreachable" codes (RFC 792), from which Linux makes these errors again."""
@@ -132,7 +135,7 @@ def _disconnect(copy: host_socket.socket) -> None:
 class Carrier(Source):
     """The capture and the inject socket of one guest, and its UDP sockets by mark."""
 
-    def __init__(self, context: "Context", capture: int, inject: int) -> None:
+    def __init__(self, context: "Context", capture: int, inject: int, obituaries: int) -> None:
         super().__init__(capture, True)
         self.context = context
         self.dropped = 0
@@ -141,6 +144,10 @@ class Carrier(Source):
         self._inject = host_socket.socket(AF_INET, host_socket.SOCK_RAW, host_socket.IPPROTO_RAW, inject)
         self._sockets: dict[bytes, Datagram] = {}
         context.host.loop.register(self, select.EPOLLIN)
+        self._obituaries: _Obituaries | None = None
+        if obituaries >= 0:
+            self._obituaries = _Obituaries(self, obituaries)
+            context.host.loop.register(self._obituaries, select.EPOLLIN)
 
     def add(self, datagram: Datagram) -> None:
         """Carry for one more socket."""
@@ -197,8 +204,44 @@ class Carrier(Source):
         except OSError:
             self.dropped += 1
 
+    def catch_up(self) -> None:
+        """Hear which sockets the program has closed, now and not when the loop comes to it.  Off the schedule."""
+        if self._obituaries is not None:
+            self._obituaries.on_events(0, self.context.host.now)
+
+    def bury(self, mark: bytes) -> None:
+        """A UDP socket was closed for good.  Off the schedule."""
+        datagram = self._sockets.get(mark)
+        if datagram is not None and datagram.inode in self.context.records:
+            self.context.let_go(datagram)
+
     def close(self) -> None:
         """Carry nothing any more."""
+        if self._obituaries is not None:
+            self.context.host.loop.unregister(self._obituaries)
+            self._obituaries.channel.close()
         self.context.host.loop.unregister(self)
         self._capture.close()
         self._inject.close()
+
+
+@final
+class _Obituaries(Source):
+    """Linux tells of UDP sockets that were closed (`network.obituary_socket`): their ports are then free at once, and not
+    when somebody looks."""
+
+    def __init__(self, carrier: Carrier, fd: int) -> None:
+        super().__init__(fd, False)
+        self.channel = host_socket.socket(host_socket.AF_NETLINK, host_socket.SOCK_RAW, abi.NETLINK_SOCK_DIAG, fd)
+        self._carrier = carrier
+
+    def on_events(self, events: int, now: Instant) -> None:
+        for _ in range(BATCH):
+            try:
+                message = self.channel.recv(DATAGRAM_LIMIT)
+            except OSError:  # nothing more; or more than the buffer held, and then a sweep will tell
+                return
+            # struct inet_diag_msg: family, state, timer, retransmissions; ports; source address in 16 bytes
+            family = message[_DIAG]
+            address = message[_DIAG + 8 : _DIAG + 24]
+            guarded(partial(self._carrier.bury, address[:4] if family == AF_INET else address[12:]))

@@ -100,7 +100,7 @@ class Context:
         self.work = Work()
         host.loop.register(self.work, select.EPOLLIN)
         self.deadlines = Deadlines(self)
-        self.carrier = Carrier(self, program.take("capture"), program.take("inject"))
+        self.carrier = Carrier(self, program.take("capture"), program.take("inject"), program.take("obituaries"))
 
     def run(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Call a function of the kernel on the schedule."""

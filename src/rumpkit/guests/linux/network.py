@@ -117,6 +117,21 @@ def inject_socket() -> _socket.socket:
     return inject
 
 
+def obituary_socket() -> _socket.socket | None:
+    """The netlink socket that tells of each UDP socket of the namespace that is closed for good (sock_diag(7)); None
+    where this kernel was built without."""
+    channel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, abi.NETLINK_SOCK_DIAG)
+    channel.bind((0, 0))  # without a name it would count as the sender and hear nothing
+    try:
+        for group in (abi.SKNLGRP_INET_UDP_DESTROY, abi.SKNLGRP_INET6_UDP_DESTROY):
+            channel.setsockopt(abi.SOL_NETLINK, abi.NETLINK_ADD_MEMBERSHIP, group)
+    except OSError:
+        channel.close()
+        return None
+    channel.setblocking(False)
+    return channel
+
+
 class Maker:
     """Makes the sockets that are injected, so that they belong to the program's network namespace: an ioctl on one of
     them that asks for interfaces must see these and not the host's."""

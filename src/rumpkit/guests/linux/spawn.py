@@ -58,8 +58,6 @@ class Program:
         init: int,
         pidfd: int,
         listener: int,
-        capture: int,
-        inject: int,
         control: socket.socket,
         supply: socket.socket,
     ) -> None:
@@ -68,8 +66,10 @@ class Program:
         self.pidfd = pidfd
         """Of the program's first process; readable when that has ended."""
         self.listener = listener
-        self.capture = capture
-        self.inject = inject
+        self.capture = -1
+        self.inject = -1
+        self.obituaries = -1
+        """Where Linux tells of closed UDP sockets; -1 if it does not."""
         self.supply = supply
         self.own_proc = True
         """Whether /proc shows the program its own process ids."""
@@ -81,7 +81,7 @@ class Program:
         """Readable when there is something for `poll`."""
 
     def take(self, name: str) -> int:
-        """Take one of the descriptors `listener`, `capture` and `inject` over: the caller closes it."""
+        """Take one of the descriptors over: the caller closes it."""
         fd: int = getattr(self, name)
         setattr(self, name, -1)
         return fd
@@ -126,7 +126,7 @@ class Program:
         self.wait()
         self.supply.close()
         self.control.close()
-        for name in ("pidfd", "listener", "capture", "inject"):
+        for name in ("pidfd", "listener", "capture", "inject", "obituaries"):
             fd = getattr(self, name)
             if fd >= 0:
                 os.close(fd)
@@ -241,8 +241,11 @@ class _Conversation:
         except BaseException:
             self._give_up()
             raise
-        capture, inject, pidfd, listener = self._held
-        program = Program(self._init, pidfd, listener, capture, inject, self._control, supply)
+        *carriers, pidfd, listener = self._held
+        program = Program(self._init, pidfd, listener, self._control, supply)
+        program.capture, program.inject = carriers[:2]
+        if len(carriers) > 2:
+            program.obituaries = carriers[2]
         program.own_proc = own_proc
         program.uncovered = uncovered
         return program

@@ -13,7 +13,7 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers
-    ("ready", proc, uncovered)         with the capture and inject sockets
+    ("ready", proc, uncovered)         with the capture and inject sockets, and that for obituaries if there is one
     ("main", listener)                 with a pidfd of the program, which waits behind its filter for b"G"
     ("running",)                       the exec has succeeded
     ("exit", wait status)              the program has ended; everything else ends now
@@ -101,10 +101,13 @@ class Starter:
         uncovered = mounts.cover(self.plan["files"], self.plan["hidden"])
         proc = mounts.mount_proc()
         network.prepare(self.plan["address"])
-        capture, inject = network.capture_socket(), network.inject_socket()
-        self.report("ready", proc, uncovered, fds=(capture.fileno(), inject.fileno()))
-        capture.close()
-        inject.close()
+        carriers = [network.capture_socket(), network.inject_socket()]
+        obituaries = network.obituary_socket()
+        if obituaries is not None:
+            carriers.append(obituaries)
+        self.report("ready", proc, uncovered, fds=tuple(carrier.fileno() for carrier in carriers))
+        for carrier in carriers:
+            carrier.close()
         wake, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.signal(_signal.SIGCHLD, _note)
         _signal.set_wakeup_fd(woken)

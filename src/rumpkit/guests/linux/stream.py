@@ -151,6 +151,8 @@ class Stream(Record):
             self.error = 0 if self.parked else error
             self.connect_heard = bool(self.parked)
             end.close()  # with unread filling in it: the program's end shows an error and a hang-up
+            if self.connect_heard:
+                copy.getsockopt(host_socket.SOL_SOCKET, host_socket.SO_ERROR)
         else:
             self.state = CONNECTED
             self.connect_heard = bool(self.parked)
