@@ -18,11 +18,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .clients.aio import AioProcess as AioProcess
     from .clients.local import LocalProcess as LocalProcess
     from .clients.socketlike import SocketLike as SocketLike
     from .compose.errors import ConfigError as ConfigError
     from .compose.kernel import Kernel as Kernel
     from .hosts.sim.host import Deadlock as Deadlock
+    from .kern.abi.errno import *  # noqa: F403
     from .kern.abi.fcntl import *  # noqa: F403
     from .kern.abi.poll import *  # noqa: F403
     from .kern.abi.socket import *  # noqa: F403
@@ -43,23 +45,14 @@ _NAMES: dict[str, str] = {
 }
 """The public classes and functions, and where they are."""
 
-_CONSTANTS: dict[tuple[str, ...], str] = {
-    ("O_", "F_", "FD_", "SEEK_", "AT_", "S_", "R_OK", "W_OK", "X_OK", "EFD_", "CLOCK_"): "rumpkit.kern.abi.fcntl",
-    ("AF_", "SOCK_", "SO_", "SOL_", "IPPROTO_", "IP_", "IPV6_", "TCP_", "MSG_", "SHUT_", "SOMAXCONN"): (
-        "rumpkit.kern.abi.socket"
-    ),
-    ("POLL", "EPOLL"): "rumpkit.kern.abi.poll",
-    ("E",): "rumpkit.kern.abi.errno",
-}
-"""Prefixes of the constants, and where they are; the first that fits counts."""
+_CONSTANTS = ("rumpkit.kern.abi.fcntl", "rumpkit.kern.abi.socket", "rumpkit.kern.abi.poll", "rumpkit.kern.abi.errno")
+"""Where the constants are: O_*, S_*, AF_*, SO_*, POLL*, E* and so on."""
 
 
 def __getattr__(name: str) -> object:
     """Import what `name` stands for.  Raises AttributeError, with a suggestion where one is near."""
-    module = _NAMES.get(name)
-    if module is None:
-        module = _constants_of(name)
-    if module is not None:
+    modules = (_NAMES[name],) if name in _NAMES else _CONSTANTS if name.isupper() else ()
+    for module in modules:
         value: object = getattr(import_module(module), name, None)
         if value is not None:
             globals()[name] = value
@@ -73,20 +66,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_NAMES, *_constants()})
 
 
-def _constants_of(name: str) -> str | None:
-    if not name.isupper():
-        return None
-    for prefixes, module in _CONSTANTS.items():
-        if name.startswith(prefixes):
-            return module
-    return None
-
-
 def _constants() -> list[str]:
-    found = []
-    for module in _CONSTANTS.values():
-        found += [name for name in vars(import_module(module)) if _constants_of(name) == module]
-    return found
+    return [name for module in _CONSTANTS for name in vars(import_module(module)) if name.isupper() and name[0] != "_"]
 
 
 def _suggestion(name: str) -> str:

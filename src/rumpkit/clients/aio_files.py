@@ -1,4 +1,4 @@
-"""The asynchronous client's calls over paths; the rest is in `aio.py`.  Docstrings are those of `local_files.py`."""
+"""The asynchronous client's calls over paths; the rest is in `aio.py`, and the plain calls are in `local_files.py`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
@@ -33,126 +33,175 @@ class AioFiles(AioGate):
     # Opening ------------------------------------------------------------------------------------------
 
     async def open(self, path: Path, flags: int = O_RDONLY, mode: int = 0o666, dirfd: int = AT_FDCWD) -> int:
+        """Open a file, with O_CREAT create it (permissions `mode` less the mask); its number (POSIX open, openat).
+        Flags O_RDONLY, O_WRONLY, O_RDWR; O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC,
+        O_NONBLOCK, O_SYNC, O_DSYNC, O_PATH.  Raises EEXIST, EISDIR, EMFILE, ENXIO, EINVAL."""
         return cast(int, await self.run("open", self.vfs_calls.open, path, flags, mode, dirfd))
 
     async def creat(self, path: Path, mode: int = 0o666) -> int:
+        """As `open` with O_WRONLY | O_CREAT | O_TRUNC (POSIX creat)."""
         return cast(int, await self.run("creat", self.vfs_calls.creat, path, mode))
 
     async def readdir(self, fd: int, count: int = 1024) -> "list[DirectoryEntry]":
+        """Up to `count` further entries of an open directory, "." and ".." first; [] at the end (POSIX
+        posix_getdents).  `lseek` to a `d_off` goes on behind that entry, to 0 starts again.  Raises EINVAL."""
         return cast("list[DirectoryEntry]", await self.run("readdir", self.vfs_calls.readdir, fd, count))
 
     # Names --------------------------------------------------------------------------------------------
 
     async def mkdir(self, path: Path, mode: int = 0o777, dirfd: int = AT_FDCWD) -> None:
+        """Make a directory with permissions `mode` less the mask (POSIX mkdir, mkdirat).  Raises EEXIST, EMLINK."""
         await self.run("mkdir", self.vfs_calls.mkdir, path, mode, dirfd)
 
     async def mknod(self, path: Path, mode: int, device: int = 0, dirfd: int = AT_FDCWD) -> None:
+        """Make a regular file, FIFO, socket name or (root) special file, as S_IF* in `mode` says (POSIX mknod).
+        Raises EEXIST, EINVAL, EPERM."""
         await self.run("mknod", self.vfs_calls.mknod, path, mode, device, dirfd)
 
     async def mkfifo(self, path: Path, mode: int = 0o666, dirfd: int = AT_FDCWD) -> None:
+        """Make a FIFO (POSIX mkfifo).  Raises EEXIST."""
         await self.run("mkfifo", self.vfs_calls.mkfifo, path, mode, dirfd)
 
     async def symlink(self, target: Path, path: Path, dirfd: int = AT_FDCWD) -> None:
+        """Make a symbolic link to `target`, which need not exist (POSIX symlink, symlinkat).  Raises EEXIST."""
         await self.run("symlink", self.vfs_calls.symlink, target, path, dirfd)
 
     async def link(
         self, path: Path, new_path: Path, flags: int = 0, dirfd: int = AT_FDCWD, new_dirfd: int = AT_FDCWD
     ) -> None:
+        """Give a file a further name (POSIX link, linkat).  A symbolic link at the end is linked itself, unless `flags` has
+        AT_SYMLINK_FOLLOW.  Raises EEXIST, EMLINK, EPERM for directories, EXDEV."""
         await self.run("link", self.vfs_calls.link, path, new_path, flags, dirfd, new_dirfd)
 
     async def unlink(self, path: Path, flags: int = 0, dirfd: int = AT_FDCWD) -> None:
+        """Remove a file's name, or with AT_REMOVEDIR a directory; the file goes with its last name and last descriptor
+        (POSIX unlink, unlinkat).  Raises EISDIR, EPERM in a sticky directory, EBUSY."""
         await self.run("unlink", self.vfs_calls.unlink, path, flags, dirfd)
 
     async def rmdir(self, path: Path, dirfd: int = AT_FDCWD) -> None:
+        """Remove an empty directory (POSIX rmdir).  Raises ENOTEMPTY, EBUSY for a mount point, EINVAL."""
         await self.run("rmdir", self.vfs_calls.rmdir, path, dirfd)
 
     async def readlink(self, path: Path, dirfd: int = AT_FDCWD) -> str:
+        """What a symbolic link points to (POSIX readlink, readlinkat).  Raises EINVAL where it is none."""
         return cast(str, await self.run("readlink", self.vfs_calls.readlink, path, dirfd))
 
     async def rename(
         self, path: Path, new_path: Path, flags: int = 0, dirfd: int = AT_FDCWD, new_dirfd: int = AT_FDCWD
     ) -> None:
+        """Move a name, in one step over what had the new name (POSIX rename, renameat; Linux renameat2: RENAME_NOREPLACE,
+        RENAME_EXCHANGE).  Raises EISDIR, ENOTEMPTY, EEXIST, EXDEV, EBUSY, EINVAL for a directory into itself."""
         await self.run("rename", self.vfs_calls.rename, path, new_path, flags, dirfd, new_dirfd)
 
     # Attributes ---------------------------------------------------------------------------------------
 
     async def stat(self, path: Path, flags: int = 0, dirfd: int = AT_FDCWD) -> "Stat":
+        """A file's attributes (POSIX stat, fstatat): `st_mode`, `st_size` in bytes, `st_mtime_ns` and so on.  Flags
+        AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH."""
         return cast("Stat", await self.run("stat", self.vfs_calls.stat, path, flags, dirfd))
 
     async def lstat(self, path: Path, dirfd: int = AT_FDCWD) -> "Stat":
+        """As `stat`, of a symbolic link itself (POSIX lstat)."""
         return cast("Stat", await self.run("lstat", self.vfs_calls.lstat, path, dirfd))
 
     async def fstat(self, fd: int) -> "Stat":
+        """An open file's attributes (POSIX fstat).  Pipes and sockets have a kind and little else."""
         return cast("Stat", await self.run("fstat", self.vfs_calls.fstat, fd))
 
     async def access(self, path: Path, mode: int = F_OK, flags: int = 0, dirfd: int = AT_FDCWD) -> None:
+        """Raise EACCES or EROFS unless the process may do all of `mode`: R_OK, W_OK, X_OK; F_OK asks only whether the file
+        exists (POSIX access, faccessat)."""
         await self.run("access", self.vfs_calls.access, path, mode, flags, dirfd)
 
     async def statvfs(self, path: Path) -> "StatVfs":
+        """Size and use of the file system that `path` is on (POSIX statvfs)."""
         return cast("StatVfs", await self.run("statvfs", self.vfs_calls.statvfs, path))
 
     async def fstatvfs(self, fd: int) -> "StatVfs":
+        """Size and use of the file system that an open file is on (POSIX fstatvfs)."""
         return cast("StatVfs", await self.run("fstatvfs", self.vfs_calls.fstatvfs, fd))
 
     async def chmod(self, path: Path, mode: int, dirfd: int = AT_FDCWD) -> None:
+        """Set a file's permission bits (POSIX chmod, fchmodat).  Raises EPERM unless owner or root."""
         await self.run("chmod", self.vfs_calls.chmod, path, mode, dirfd)
 
     async def fchmod(self, fd: int, mode: int) -> None:
+        """As `chmod`, of an open file (POSIX fchmod)."""
         await self.run("fchmod", self.vfs_calls.fchmod, fd, mode)
 
     async def chown(self, path: Path, uid: int, gid: int, flags: int = 0, dirfd: int = AT_FDCWD) -> None:
+        """Set a file's owner and group, -1 leaves one as it is (POSIX chown, fchownat).  Others than root may only give their
+        own files to a group they are in, else EPERM."""
         await self.run("chown", self.vfs_calls.chown, path, uid, gid, flags, dirfd)
 
     async def lchown(self, path: Path, uid: int, gid: int) -> None:
+        """As `chown`, of a symbolic link itself (POSIX lchown)."""
         await self.run("lchown", self.vfs_calls.lchown, path, uid, gid)
 
     async def fchown(self, fd: int, uid: int, gid: int) -> None:
+        """As `chown`, of an open file (POSIX fchown)."""
         await self.run("fchown", self.vfs_calls.fchown, fd, uid, gid)
 
     async def utimens(
         self, path: Path, atime_ns: int = UTIME_NOW, mtime_ns: int = UTIME_NOW, flags: int = 0, dirfd: int = AT_FDCWD
     ) -> None:
+        """Set the times of access and modification, in nanoseconds since 1970, UTIME_NOW or UTIME_OMIT (POSIX utimensat).
+        Raises EPERM unless owner or root; for the present time write permission is enough."""
         await self.run("utimens", self.vfs_calls.utimens, path, atime_ns, mtime_ns, flags, dirfd)
 
     async def futimens(self, fd: int, atime_ns: int = UTIME_NOW, mtime_ns: int = UTIME_NOW) -> None:
+        """As `utimens`, of an open file (POSIX futimens)."""
         await self.run("futimens", self.vfs_calls.futimens, fd, atime_ns, mtime_ns)
 
     async def truncate(self, path: Path, size: int) -> None:
+        """Make a regular file `size` bytes long, with a hole where it grows (POSIX truncate).  Raises EISDIR, EINVAL, EFBIG."""
         await self.run("truncate", self.vfs_calls.truncate, path, size)
 
     async def ftruncate(self, fd: int, size: int) -> None:
+        """As `truncate`, of an open file (POSIX ftruncate)."""
         await self.run("ftruncate", self.vfs_calls.ftruncate, fd, size)
 
     async def fsync(self, fd: int) -> None:
+        """Return once a file's data and attributes are durable (POSIX fsync).  Raises EIO, EINVAL."""
         await self.run("fsync", self.vfs_calls.fsync, fd)
 
     async def fdatasync(self, fd: int) -> None:
+        """Return once a file's data is durable (POSIX fdatasync).  Raises EIO, EINVAL."""
         await self.run("fdatasync", self.vfs_calls.fdatasync, fd)
 
     # Where paths start, and file systems --------------------------------------------------------------
 
     async def chdir(self, path: Path) -> None:
+        """Change the working directory (POSIX chdir)."""
         await self.run("chdir", self.vfs_calls.chdir, path)
 
     async def fchdir(self, fd: int) -> None:
+        """Change the working directory to an open one (POSIX fchdir)."""
         await self.run("fchdir", self.vfs_calls.fchdir, fd)
 
     async def chroot(self, path: Path) -> None:
+        """Change what "/" means; the working directory stays (BSD chroot).  Raises EPERM unless root."""
         await self.run("chroot", self.vfs_calls.chroot, path)
 
     async def getcwd(self) -> str:
+        """The working directory's path (POSIX getcwd).  Raises ENOENT where it was removed or is out of reach."""
         return cast(str, await self.run("getcwd", self.vfs_calls.getcwd))
 
     async def umask(self, mask: int) -> int:
+        """Set the permission bits that new files don't get; the old ones (POSIX umask)."""
         return cast(int, await self.run("umask", self.vfs_calls.umask, mask))
 
     async def sync(self) -> None:
+        """Return once all file systems are durable (POSIX sync)."""
         await self.run("sync", self.vfs_calls.sync)
 
     async def mount(
         self, kind: str, path: Path, options: "Mapping[str, OptionValue] | None" = None, source: str = ""
     ) -> None:
+        """Mount a new file system of this kind on a directory (as Linux mount).
+        Raises EPERM unless root, ENODEV, EINVAL, EBUSY."""
         await self.run("mount", self.vfs_calls.mount, kind, path, options, source)
 
     async def unmount(self, path: Path) -> None:
+        """Take the file system mounted on `path` away (BSD unmount).  Raises EPERM unless root, EINVAL, EBUSY."""
         await self.run("unmount", self.vfs_calls.unmount, path)
