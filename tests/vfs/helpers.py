@@ -17,6 +17,7 @@ from rumpkit.kern.kernel import RumpKernel
 from rumpkit.kern.process import Credentials, Process
 from rumpkit.vfs.calls import VfsCalls
 from rumpkit.vfs.vfs import Vfs
+from tests.vfs.locked import LockedTmpfs
 
 COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console", "disks")
 
@@ -31,9 +32,20 @@ class Files:
         vfs, calls, base = (self.kernel.service(name) for name in ("Vfs", "VfsCalls", "KernCalls"))
         assert isinstance(vfs, Vfs) and isinstance(calls, VfsCalls) and isinstance(base, KernCalls)
         self.vfs, self.calls, self.base = vfs, calls, base
+        self.locked = LockedTmpfs()
+        vfs.types.register(self.locked)
         vfs.mount(root, "/", options)
         self.host.leave()
         self.root = self.process()
+
+    def mount(self, kind: str, path: str, source: str = "", **options: Any) -> None:
+        """Mount a file system on `path`, which is made where it is missing."""
+        self.entered(self.vfs.make_directories, path)
+        self.entered(self.vfs.mount, kind, path, options, source)
+
+    def service(self, interface: str) -> Any:
+        """What provides `interface`."""
+        return self.kernel.service(interface)
 
     def process(self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = ()) -> Client:
         """A process of its own, with its system calls."""
@@ -45,6 +57,7 @@ class Files:
         try:
             return function(*arguments, **more)
         finally:
+            self.locked.check()
             self.host.leave()
 
 

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from ..kern.abi.errno import EACCES, EINVAL, EISDIR, EPERM, EROFS, error
 from ..kern.abi.fcntl import (
     AT_EMPTY_PATH,
@@ -37,6 +39,7 @@ from .vnode import Vnode
 TIME_MAX: Final = 1 << 62
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AttributeCalls(NameCalls):
     """What files are like.
 

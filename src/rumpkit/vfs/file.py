@@ -55,7 +55,11 @@ class VnodeFile(OpenFile):
         lock = self._lock
         if lock is not None:
             self.hold()
-            lock.acquire()
+            try:
+                lock.acquire()
+            except BaseException:
+                self.release(0)
+                raise
 
     def leave(self, now: Instant) -> None:
         """End an operation."""

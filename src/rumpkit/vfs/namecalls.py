@@ -1,5 +1,7 @@
 """System calls that make, remove and move names: mkdir, mknod, symlink, link, unlink, rmdir, rename, and readlink."""
 
+from mypy_extensions import mypyc_attr
+
 from ..kern.abi.errno import (
     EBUSY,
     EEXIST,
@@ -39,6 +41,7 @@ from .vfs import decode, encode
 from .vnode import Vnode
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class NameCalls(OpenCalls):
     """Names come, go and move."""
 

@@ -66,7 +66,11 @@ class Walk:
         lock = mount.lock
         if lock is not None:
             mount.calls += 1
-            lock.acquire()
+            try:
+                lock.acquire()
+            except BaseException:
+                mount.calls -= 1
+                raise
             self._locked = mount
             self._lock = lock
 

@@ -1,5 +1,7 @@
 """System calls that open files and read directories: open, openat, creat, readdir."""
 
+from mypy_extensions import mypyc_attr
+
 from ..kern.abi.errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, error
 from ..kern.abi.fcntl import (
     AT_FDCWD,
@@ -35,6 +37,7 @@ from .vfs import encode
 from .vnode import Vnode
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class OpenCalls(CallBase):
     """Open files and read directories.  Reading, writing and closing is in kern/calls.py."""
 
