@@ -124,25 +124,28 @@ def _tap() -> str | None:
     return _in_child(attempt)
 
 
-def _netem() -> str | None:
-    """`tc netem` in a network namespace."""
-    import subprocess
+def _in_namespace(program: str, arguments: str) -> Callable[[], str | None]:
+    """A probe: whether a system program succeeds in a new network namespace."""
 
-    tc = shutil.which("tc", path=_path())
-    if tc is None:
-        return "no tc"
+    def probe() -> str | None:
+        import subprocess
 
-    def attempt() -> None:
-        try:
-            _unshare(CLONE_NEWNET)
-        except OSError:
-            _unshare(CLONE_NEWUSER | CLONE_NEWNET)
-        command = [tc, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]
-        done = subprocess.run(command, capture_output=True)
-        if done.returncode != 0:
-            raise OSError(errno.EOPNOTSUPP, "netem")
+        path = shutil.which(program, path=_path())
+        if path is None:
+            return f"no {program}"
 
-    return _in_child(attempt)
+        def attempt() -> None:
+            try:
+                _unshare(CLONE_NEWNET)
+            except OSError:
+                _unshare(CLONE_NEWUSER | CLONE_NEWNET)
+            done = subprocess.run([path, *arguments.split()], capture_output=True)
+            if done.returncode != 0:
+                raise OSError(errno.EOPNOTSUPP, arguments)
+
+        return _in_child(attempt)
+
+    return probe
 
 
 def _seccomp() -> str | None:
@@ -215,7 +218,9 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "linux": _linux,
     "userns": _userns,
     "netns": _netns,
-    "netem": _netem,
+    "netem": _in_namespace("tc", "qdisc add dev lo root netem delay 1ms"),
+    "tbf": _in_namespace("tc", "qdisc add dev lo root tbf rate 1mbit burst 10kb latency 10ms"),
+    "ifb": _in_namespace("ip", "link add ifb9 type ifb"),
     "tap": _tap,
     "seccomp": _seccomp,
     "fuse": _device("/dev/fuse"),
