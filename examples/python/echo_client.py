@@ -9,7 +9,7 @@ LINES = 1000
 
 def connect(host: str, port: int) -> socket.socket:
     """The server may still be starting: try for ten seconds."""
-    for attempt in range(100):
+    for _ in range(100):
         try:
             return socket.create_connection((host, port), timeout=10)
         except ConnectionRefusedError:

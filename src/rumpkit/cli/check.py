@@ -7,7 +7,9 @@ from typing import NamedTuple
 from . import exit as code
 from .table import show, show_json
 
-DESCRIPTION = "Show what this machine allows: unmodified programs, TAP links, the compiled form; and how to allow the rest."
+DESCRIPTION = (
+    "Show what this machine allows: unmodified programs, TAP links, the compiled form; and how to allow the rest."
+)
 EPILOG = """\
 examples:
   rump check            a table
@@ -39,7 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
         show_json([finding._asdict() for finding in findings])
     else:
         rows = [
-            (finding.what, "yes" if finding.present else "no", finding.needed_for, "" if finding.present else finding.remedy)
+            (
+                finding.what,
+                "yes" if finding.present else "no",
+                finding.needed_for,
+                "" if finding.present else finding.remedy,
+            )
             for finding in findings
         ]
         show("what this machine allows", ("what", "there", "needed", "how to allow it"), rows)

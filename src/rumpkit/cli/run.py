@@ -64,7 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not spec.run:
         from ..compose.errors import ConfigError
 
-        raise ConfigError("has no program to run", file=arguments.file or "", hint="add [[run]], or: rump run FILE -- CMD")
+        raise ConfigError(
+            "has no program to run", file=arguments.file or "", hint="add [[run]], or: rump run FILE -- CMD"
+        )
     previous = {number: signal.signal(number, _raise_stop) for number in SIGNALS}
     try:
         with Kernel(spec) as kernel:

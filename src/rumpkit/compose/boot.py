@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TypeVar, cast
 
+from ..dev import components as _dev_components
 from ..fs import components as _fs_components
 from ..hyper.calls import Hypercalls
 from ..kern.component import UnknownComponent
@@ -14,7 +16,6 @@ from ..net.ip.service import Ip
 from ..net.wire.address import parse_mac
 from ..vfs import components as _vfs_components
 from ..vfs.vfs import Vfs
-from ..dev import components as _dev_components
 from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link
 from .spec import InterfaceSpec, MountSpec, Spec
@@ -61,7 +62,7 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
 
     Raises ConfigError, and OSError where the host refuses; nothing stays open then.
     """
-    kernel = _scheduled(host, lambda: _build(host, spec))
+    kernel = _scheduled(host, lambda: build(host, spec))
     booted = Booted(host, kernel, spec)
     booted.on_close(lambda: _scheduled(host, lambda: _close_kernel(kernel)))
     try:
@@ -70,7 +71,7 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
             link = open_link(host, interface)
             booted.on_close(link.close)
             booted.links.append(link)
-            _scheduled(host, lambda name=name, interface=interface, link=link: _attach(kernel, name, interface, link))
+            _scheduled(host, partial(_attach, kernel, name, interface, link))
         _scheduled(host, lambda: _mount_all(kernel, spec.mount))
         _scheduled(host, lambda: _set_sysctls(kernel, spec.sysctl))
     except BaseException:
@@ -87,7 +88,8 @@ def _scheduled(host: Hypercalls, call: Callable[[], Result]) -> Result:
         host.leave()
 
 
-def _build(host: Hypercalls, spec: Spec) -> RumpKernel:
+def build(host: Hypercalls, spec: Spec) -> RumpKernel:
+    """The kernel with its components, and nothing opened for it yet.  On the schedule.  Raises ConfigError."""
     try:
         return RumpKernel(host, component_names(spec), spec.kernel.hostname)
     except UnknownComponent as problem:
@@ -118,7 +120,9 @@ def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:
     if service is None:
         return
     vfs = cast(Vfs, service)
-    ordered = sorted(enumerate(mounts), key=lambda pair: pair[1].path.rstrip("/").count("/") if pair[1].path != "/" else -1)
+    ordered = sorted(
+        enumerate(mounts), key=lambda pair: pair[1].path.rstrip("/").count("/") if pair[1].path != "/" else -1
+    )
     if not any(mount.path == "/" for mount in mounts):
         vfs.mount("tmpfs", "/")
     for index, mount in ordered:

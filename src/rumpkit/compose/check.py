@@ -1,6 +1,7 @@
 """A spec's values, checked as a whole before anything is opened: what `values` and the wire's parsers accept."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..net.wire.address import parse_ipv4, parse_mac, parse_prefix
@@ -38,7 +39,7 @@ def _tests(spec: Spec) -> list[Test]:
     for index, mount in enumerate(spec.mount):
         tests += _mount_tests(("mount", index), mount, paths)
     for index, run in enumerate(spec.run):
-        tests.append((("run", index, "command"), lambda run=run: _command(run)))
+        tests.append((("run", index, "command"), partial(_command, run)))
     return tests
 
 
@@ -47,7 +48,7 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
     if spec.name:
         tests.append(((*path, "name"), lambda: _unique(spec.name, names, "interface name")))
     for index, prefix in enumerate(spec.address):
-        tests.append(((*path, "address", index), lambda prefix=prefix: parse_prefix(prefix)))
+        tests.append(((*path, "address", index), partial(parse_prefix, prefix)))
     if spec.gateway:
         tests.append(((*path, "gateway"), lambda: parse_ipv4(spec.gateway)))
     if spec.mac:
@@ -57,7 +58,7 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
     if spec.forward:
         tests.append(((*path, "forward"), lambda: _forwards_need_user(spec)))
     for index, forward in enumerate(spec.forward):
-        tests.append(((*path, "forward", index), lambda forward=forward: parse_forward(forward)))
+        tests.append(((*path, "forward", index), partial(parse_forward, forward)))
     return tests
 
 

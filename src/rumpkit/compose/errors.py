@@ -1,7 +1,7 @@
 """What is wrong with a config: the file, the line, the key, and the way out."""
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class ConfigError(ValueError):

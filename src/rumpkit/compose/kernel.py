@@ -27,11 +27,13 @@ class Kernel:
 
     From a file::
 
-        with Kernel("cache.toml") as kernel: ...
+        with Kernel("cache.toml") as kernel:
+            ...
 
     or from keywords, which are the keys of the file::
 
-        with Kernel(net="user", forward=["8080 -> 80"], mounts={"/": "tmpfs"}) as kernel: ...
+        with Kernel(net="user", forward=["8080 -> 80"], mounts={"/": "tmpfs"}) as kernel:
+            ...
 
     The programs of a file's [[run]] are not started: `run` does that.
     """

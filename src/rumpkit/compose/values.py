@@ -45,7 +45,7 @@ class Link(NamedTuple):
 
 
 def parse_link(text: str) -> Link:
-    """"user", "tap:NAME", "switch:NAME".  Raises ConfigError."""
+    """ "user", "tap:NAME", "switch:NAME".  Raises ConfigError."""
     kind, colon, name = text.partition(":")
     if kind not in LINK_KINDS:
         raise ConfigError(f"there is no link {text!r}", hint=suggest(kind, LINK_KINDS))
@@ -72,7 +72,7 @@ class Forward(NamedTuple):
 
 
 def parse_forward(text: str) -> Forward:
-    """"127.0.0.1:6379 -> 6379", "8080 -> 80" (loopback), "127.0.0.1:5353 -> 53/udp".  Raises ConfigError."""
+    """ "127.0.0.1:6379 -> 6379", "8080 -> 80" (loopback), "127.0.0.1:5353 -> 53/udp".  Raises ConfigError."""
     match = _FORWARD.match(text)
     if match is None:
         raise ConfigError(f"{text!r} is not a forward", hint='write "127.0.0.1:8080 -> 80", "/udp" behind it for UDP')

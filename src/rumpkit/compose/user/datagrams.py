@@ -1,8 +1,8 @@
 """UDP between the kernel and the world: every flow gets a host socket of its own, which times out.
 
 Outward, a flow is (program's address and port, destination and port); its host socket is connected, so that only that
-destination can answer, and the host's ICMP errors come back as errors of the program.  Inward, a forwarded host port gives every client a port
-of the gateway, from which the program sees its datagrams come.
+destination can answer, and the host's ICMP errors come back as errors of the program.  Inward, a forwarded host port gives
+every client a port of the gateway, from which the program sees its datagrams come.
 """
 
 import errno

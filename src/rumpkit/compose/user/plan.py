@@ -35,7 +35,9 @@ def plan(spec: InterfaceSpec) -> Plan:
     text = spec.address[0] if spec.address else DEFAULT_ADDRESS
     address, length = parse_prefix(text)
     if len(address) != 4 or length > MAX_PREFIX_LENGTH:
-        raise ConfigError(f'{text} leaves a "user" link no room', hint=f"IPv4, prefix length {MAX_PREFIX_LENGTH} at most")
+        raise ConfigError(
+            f'{text} leaves a "user" link no room', hint=f"IPv4, prefix length {MAX_PREFIX_LENGTH} at most"
+        )
     network = int.from_bytes(address, "big") >> (32 - length) << (32 - length)
     gateway = parse_ipv4(spec.gateway) if spec.gateway else (network + GATEWAY_HOST).to_bytes(4, "big")
     name_server = (network + NAME_SERVER_HOST).to_bytes(4, "big")
@@ -50,7 +52,7 @@ def plan(spec: InterfaceSpec) -> Plan:
 
 
 def parse_server(text: str) -> tuple[str, int]:
-    """"ADDRESS" or "ADDRESS:PORT" of a name server (IPv4).  Raises ConfigError."""
+    """ "ADDRESS" or "ADDRESS:PORT" of a name server (IPv4).  Raises ConfigError."""
     address, colon, port = text.partition(":")
     try:
         parse_ipv4(address)

@@ -43,7 +43,6 @@ class World:
         """Where what goes to (address, port) on the link goes on the host; None: nowhere."""
         return self._target(address, port)
 
-
     def _target(self, address: bytes, port: int) -> tuple[str, int] | None:
         plan = self._plan
         if address == plan.name_server:

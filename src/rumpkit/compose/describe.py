@@ -1,0 +1,82 @@
+"""What a config builds, as tables: its components are built on a simulated host, its links and programs only read."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..hosts.sim.host import SimHost
+from ..kern.kernel import RumpKernel
+from .boot import build
+from .load import load_checked
+from .spec import InterfaceSpec, Spec
+from .user.plan import plan
+from .values import parse_link
+
+
+class Table(NamedTuple):
+    """Rows of text under column names."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+class Description(NamedTuple):
+    """A config and the kernel that its components make."""
+
+    spec: Spec
+    kernel: RumpKernel
+
+    def tables(self) -> list[Table]:
+        """Everything, for people."""
+        spec = self.spec
+        return [
+            Table(f"components of {spec.kernel.hostname}", ("component", "provides", "needs"), self._components()),
+            Table("interfaces", ("name", "link", "address", "gateway", "forwards"), self._interfaces()),
+            Table("mounts", ("path", "type", "source", "size", "access"), self._mounts()),
+            Table("programs", ("command", "main"), [(" ".join(r.command), "yes" if r.main else "") for r in spec.run]),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for programs: a list of objects for each table."""
+        keys = ("components", "interfaces", "mounts", "programs")
+        return {
+            key: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            for key, table in zip(keys, self.tables(), strict=True)
+        }
+
+    def _components(self) -> list[tuple[str, ...]]:
+        return [
+            (f"{built.component.faction}/{built.component.name}", built.component.provides, ", ".join(built.uses))
+            for built in self.kernel.built
+        ]
+
+    def _interfaces(self) -> list[tuple[str, ...]]:
+        return [_interface(index, interface) for index, interface in enumerate(self.spec.interface)]
+
+    def _mounts(self) -> list[tuple[str, ...]]:
+        return [
+            (mount.path, mount.type, mount.source, mount.size, "read only" if mount.read_only else "read and write")
+            for mount in self.spec.mount
+        ]
+
+
+def _interface(index: int, spec: InterfaceSpec) -> tuple[str, ...]:
+    name = spec.name or f"vif{index}"
+    if parse_link(spec.link).kind != "user":
+        return name, spec.link, ", ".join(spec.address), spec.gateway, ""
+    from ..net.wire.address import format_ipv4
+
+    made = plan(spec)
+    forwards = ", ".join(str(forward) for forward in made.forwards)
+    return name, spec.link, made.prefix(), format_ipv4(made.gateway), forwards
+
+
+def describe(path: str | Path) -> Description:
+    """Read a config and build its components.  Raises ConfigError."""
+    spec = load_checked(path)
+    host = SimHost()
+    host.enter()
+    try:
+        return Description(spec, build(host, spec))
+    finally:
+        host.leave()
