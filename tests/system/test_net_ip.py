@@ -65,7 +65,7 @@ def test_we_ping_linux(offload, size):
         message = parse_icmp(Frame(received), 0, len(received))
         assert message is not None
         assert (message.kind, message.sequence(), message.data) == (ECHO_REPLY, 7, data)
-        assert source[0] == THEIRS
+        assert source is not None and source[0] == THEIRS
 
 
 @OFFLOAD
