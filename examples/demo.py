@@ -73,12 +73,14 @@ def main() -> int:
     capture = Path(tempfile.gettempdir()) / f"rumpkit-demo-{os.getuid()}.pcapng"
     try:
         wanted = make_files(folder)
+        with Kernel(net="user", mounts={"/": "tmpfs"}) as first:
+            loading = first.boot_time
         with Kernel(net="user", forward=[f"0 -> {PORT}"], mounts={"/": "tmpfs"}) as kernel:
             recorded = kernel.capture(capture)
             server = [system_python(), "-m", "http.server", str(PORT)]
             with open(os.devnull, "w") as nowhere:
                 started = time.monotonic()
-                guest = kernel.run(server, cwd=folder, stderr=nowhere.fileno())
+                guest = kernel.run(server, cwd=folder, stdout=nowhere.fileno(), stderr=nowhere.fileno())
                 guest.wait_listening(PORT, timeout=30)
                 ready = time.monotonic() - started
                 url = "http://" + kernel.forwards()[0].split(" -> ")[0]
@@ -87,15 +89,17 @@ def main() -> int:
                 guest.stop()
             boot = kernel.boot_time
         same = got["digests"] == wanted
-        return report(same, boot, ready, got, capture)
+        return report(same, (loading, boot), ready, got, capture)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def report(same: bool, boot: float, ready: float, got: dict[str, object], capture: Path) -> int:
+def report(same: bool, boots: tuple[float, float], ready: float, got: dict[str, object], capture: Path) -> int:
     size, seconds, rate = float(str(got["size"])), float(str(got["seconds"])), float(str(got["rate"]))
     print(f"form         {form()}")
-    print(f"kernel boot  {boot * 1e3:.1f} ms")
+    print(
+        f"kernel boot  {boots[1] * 1e3:.1f} ms, with its gateway (the first one, which loads the code: {boots[0] * 1e3:.0f} ms)"
+    )
     print(f"server ready {ready * 1e3:.0f} ms after its start")
     print(f"fetched      {size / 1e6:.1f} MB in {seconds:.2f} s: {size * 8 / seconds / 1e9:.2f} Gbit/s")
     print(f"requests     {rate:.0f} /s, one connection each")
