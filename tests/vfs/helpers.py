@@ -47,9 +47,9 @@ class Files:
         """What provides `interface`."""
         return self.kernel.service(interface)
 
-    def process(self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = ()) -> Client:
+    def process(self, uid: int = 0, gid: int | None = None, groups: tuple[int, ...] = ()) -> Client:
         """A process of its own, with its system calls."""
-        return Client(self, self.entered(self.kernel.process, Credentials(uid, gid, groups)))
+        return Client(self, self.entered(self.kernel.process, Credentials(uid, uid if gid is None else gid, groups)))
 
     def entered(self, function: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         """Call `function` on the schedule."""

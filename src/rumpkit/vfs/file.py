@@ -235,7 +235,7 @@ class DirectoryFile(VnodeFile):
             self._end = vnode.end_cookie()
             self.offset = 1
             found.append(DirectoryEntry(".", vnode.number, S_IFDIR, 1))
-        if self.offset == 1 and count > 1:
+        if self.offset == 1 and len(found) < count:
             self.offset = FIRST_COOKIE
             found.append(DirectoryEntry("..", _above(vnode).number, S_IFDIR, FIRST_COOKIE))
         if self.offset >= FIRST_COOKIE and len(found) < count:
