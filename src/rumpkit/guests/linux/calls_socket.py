@@ -111,7 +111,6 @@ def call_bind(context: Context, call: Notification) -> int | None:
         if problem.errno != EADDRINUSE:
             raise
         # The port may be that of a socket which the program has closed, and nobody has looked since.
-        context.carrier.catch_up()
         context.sweep()
         context.run(record.socket.bind, address)
     if isinstance(record, Datagram):
@@ -145,7 +144,6 @@ def call_connect(context: Context, call: Notification) -> int | None:
         return None
     data = _address(context, call)
     if isinstance(record, Datagram):
-        context.carrier.catch_up()
         address = None if family_of(data) == AF_UNSPEC else _destination(data, record.family)
         record.connect(context.copy(call), address)
         return 0

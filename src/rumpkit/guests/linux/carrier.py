@@ -204,11 +204,6 @@ class Carrier(Source):
         except OSError:
             self.dropped += 1
 
-    def catch_up(self) -> None:
-        """Hear which sockets the program has closed, now and not when the loop comes to it.  Off the schedule."""
-        if self._obituaries is not None:
-            self._obituaries.on_events(0, self.context.host.now)
-
     def bury(self, mark: bytes) -> None:
         """A UDP socket was closed for good.  Off the schedule."""
         datagram = self._sockets.get(mark)
@@ -227,8 +222,8 @@ class Carrier(Source):
 
 @final
 class _Obituaries(Source):
-    """Linux tells of UDP sockets that were closed (`network.obituary_socket`): their ports are then free at once, and not
-    when somebody looks."""
+    """Linux tells of UDP sockets that were closed (`network.obituary_socket`), a moment later: so their ports become free
+    without anybody looking."""
 
     def __init__(self, carrier: Carrier, fd: int) -> None:
         super().__init__(fd, False)

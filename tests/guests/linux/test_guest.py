@@ -1,0 +1,342 @@
+"""Guests on kernels: that sockets behave as Linux's own do, and what happens between the program, the stack and its peers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.guests.linux.guest_helpers import HERE, PROGRAMS, THERE, Output, guest, python, two_kernels
+from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
+
+pytestmark = pytest.mark.needs("linux", "seccomp", "netns")
+
+ECONNREFUSED = 111
+
+
+@pytest.fixture(params=["self", pytest.param("nobody", marks=pytest.mark.needs("nobody", "userns"))])
+def as_user(request):
+    if request.param == "self":
+        return lambda function: function()
+    return lambda function: in_child(function, become_nobody)
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def until(condition, seconds: float = 5) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize(("name", "cases"), [("names", 22), ("streams", 27), ("datagrams", 11)])
+def test_sockets_behave_as_they_do_natively(as_user, name, cases):
+    """Some sixty cases, one line each: see programs."""
+    program = [PYTHON, str(PROGRAMS / f"{name}.py")]
+    native = subprocess.run(program, capture_output=True, text=True, timeout=100).stdout.splitlines()
+    assert len(native) == cases and not [line for line in native if "Error:" in line]
+
+    def check_it():
+        output = Output()
+        with two_kernels() as (here, _), guest(here, program, output) as one:
+            assert one.wait(100) == 0
+        shown = output.text().splitlines()
+        assert [line for line in shown if line not in native] == []
+        assert len(shown) == len(native)
+
+    as_user(check_it)
+
+
+class TestStreams:
+    def test_a_server(self, as_user):
+        def check_it():
+            code = (
+                "l = socket.create_server(('', 80)); c, peer = l.accept(); print(peer[0], c.getsockname())\n"
+                "d = b''\nwhile x := c.recv(65536): d += x\n"
+                "c.sendall(d[::-1]); c.shutdown(1); time.sleep(0.2)\n"
+            )
+            output = Output()
+            with two_kernels() as (here, there), python(here, code, output) as one:
+                one.wait_listening(80, 10)
+                with there.process().connect("tcp", (HERE, 80)) as client:
+                    data = os.urandom(3_000_000)
+
+                    def send() -> None:
+                        client.sendall(data)
+                        client.shutdown(1)
+
+                    threading.Thread(target=send).start()
+                    got = b""
+                    while part := client.recv(1 << 20):
+                        got += part
+                assert got == data[::-1]
+                assert one.wait(10) == 0
+                assert output.text() == f"{THERE} ('{HERE}', 80)\n"
+
+        as_user(check_it)
+
+    def test_a_client(self, as_user):
+        def check_it():
+            code = (
+                "s = socket.create_connection((THERE, 80), 5); s.sendall(b'x' * 2000000); s.shutdown(1)\n"
+                "n = 0\nwhile d := s.recv(65536): n += len(d)\n"
+                "print(n, s.getsockname()[0], s.getpeername())\n"
+            )
+            output = Output()
+            with two_kernels() as (here, there):
+                server = there.process().listen("tcp", 80)
+                with python(here, code, output) as one:
+                    connection, _ = server.accept()
+                    got = 0
+                    while part := connection.recv(1 << 20):
+                        got += len(part)
+                    connection.sendall(bytes(got))
+                    connection.close()
+                    assert one.wait(20) == 0
+                assert output.text() == f"2000000 {HERE} ('{THERE}', 80)\n"
+
+        as_user(check_it)
+
+    def test_two_guests_with_each_other(self):
+        serve = "l = socket.create_server(('', 80)); c, _ = l.accept(); c.sendall(b'from the other'); c.close()\n"
+        fetch = "s = socket.create_connection((THERE, 80), 5); print(s.recv(100)); print(s.recv(100))\n"
+        output = Output()
+        with two_kernels() as (here, there), python(there, serve) as server:
+            server.wait_listening(80, 10)
+            with python(here, fetch, output) as client:
+                assert client.wait(10) == 0
+            assert server.wait(10) == 0
+        assert output.text() == "b'from the other'\nb''\n"
+
+    def test_connecting_to_nobody(self):
+        code = (
+            "s = socket.socket(); print(s.connect_ex((THERE, 9)))\n"
+            "s = socket.socket(); s.setsockopt(1, 21, struct.pack('ll', 0, 200000)); t = time.monotonic()\n"
+            "print(s.connect_ex(('10.9.0.77', 9)), 0.1 < time.monotonic() - t < 2)\n"
+        )
+        output = Output()
+        with two_kernels() as (here, _), python(here, code, output) as one:
+            assert one.wait(20) == 0
+        assert output.text() == f"{ECONNREFUSED}\n115 True\n"
+
+    @pytest.mark.parametrize("how", ["signal", "close"])
+    def test_a_blocked_connect_ends(self, how):
+        code = (
+            "s = socket.socket(); print('go')\n"
+            "class Stop(Exception): pass\n"
+            "def stop(*a): raise Stop\n"
+            "signal.signal(signal.SIGALRM, stop)\n"
+            "if sys.argv[1:] == ['x']: pass\n"
+            "signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+            "try: s.connect(('10.9.0.77', 9))\n"
+            "except Stop: print('stopped')\n"
+        )
+        output = Output()
+        with two_kernels() as (here, _), python(here, code, output) as one:
+            if how == "signal":
+                assert one.wait(10) == 0
+                assert output.text() == "go\nstopped\n"
+            else:
+                assert until(lambda: output.text() == "go\n")
+                assert one.kill() == -signal.SIGKILL
+
+    def test_a_reset_from_the_peer(self):
+        code = (
+            "l = socket.create_server(('', 80)); c, _ = l.accept(); print(c.recv(4))\n"
+            "try: print(c.recv(4))\n"
+            "except OSError as e: print(e.errno)\n"
+            "print(c.getsockopt(1, 4))\n"
+        )
+        output = Output()
+        with two_kernels() as (here, there), python(here, code, output) as one:
+            one.wait_listening(80, 10)
+            client = there.process().connect("tcp", (HERE, 80))
+            client.sendall(b"data")
+            assert until(lambda: output.text())
+            client.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")
+            client.close()
+            assert one.wait(10) == 0
+        assert output.text() == "b'data'\n104\n0\n"
+
+    def test_a_program_killed_in_the_middle(self):
+        code = "l = socket.create_server(('', 80)); c, _ = l.accept(); c.recv(10)\nwhile True: c.send(bytes(65536))\n"
+        with two_kernels() as (here, there), python(here, code) as one:
+            one.wait_listening(80, 10)
+            with there.process().connect("tcp", (HERE, 80)) as client:
+                client.sendall(b"go")
+                assert len(client.recv(1000))
+                one.send(signal.SIGKILL)
+                assert one.wait(10) == -signal.SIGKILL
+                client.settimeout(10)
+                while client.recv(1 << 20):
+                    pass
+            assert until(lambda: not one.ports())
+
+    def test_what_was_sent_before_the_end_arrives(self):
+        code = "s = socket.create_connection((THERE, 80)); s.sendall(b'x' * 5000000)\n"
+        with two_kernels() as (here, there):
+            server = there.process().listen("tcp", 80)
+            with python(here, code) as one:
+                connection, _ = server.accept()
+                got = []
+
+                def read() -> None:
+                    time.sleep(0.3)
+                    while part := connection.recv(1 << 20):
+                        got.append(len(part))
+
+                reader = threading.Thread(target=read)
+                reader.start()
+                assert one.wait(20) == 0
+                assert one.settle(20)
+                reader.join(20)
+            assert sum(got) == 5_000_000
+
+    def test_hundreds_of_connections_leave_nothing(self):
+        code = (
+            "import socketserver\n"
+            "class Echo(socketserver.BaseRequestHandler):\n"
+            "  def handle(self):\n"
+            "    while d := self.request.recv(1000): self.request.sendall(d)\n"
+            "class Server(socketserver.ThreadingTCPServer): request_queue_size = 100\n"
+            "Server(('', 80), Echo).serve_forever()\n"
+        )
+        with two_kernels() as (here, there), python(here, code) as one:
+            one.wait_listening(80, 10)
+            process = there.process()
+
+            def ask(number: int) -> None:
+                with process.connect("tcp", (HERE, 80)) as client:
+                    client.sendall(b"%d" % number)
+                    assert client.recv(100) == b"%d" % number
+
+            ask(0)
+            until(lambda: len(one._context.records) == 1)
+            before = open_descriptors()
+            for number in range(300):
+                ask(number)
+            assert until(lambda: len(one._context.records) == 1), one._context.records
+            assert until(lambda: open_descriptors() <= before + 64)  # the stock of sockets comes in batches
+            assert not one._context.relays
+
+
+class TestDatagrams:
+    def test_a_server_and_a_client(self, as_user):
+        def check_it():
+            serve = (
+                "s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 53))\n"
+                "for _ in range(3): d, a = s.recvfrom(70000); s.sendto(d[::-1], a)\n"
+            )
+            with two_kernels() as (here, there), python(here, serve) as one:
+                one.wait_listening(53, 10)
+                with there.process().socket("udp") as client:
+                    for data in (b"question", b"", bytes(range(256)) * 200):
+                        client.sendto(data, (HERE, 53))
+                        got, source = client.recvfrom(70000)
+                        assert (got, source) == (data[::-1], (HERE, 53))
+                assert one.wait(10) == 0
+
+        as_user(check_it)
+
+    def test_errors_by_icmp(self):
+        code = (
+            "s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(5); s.connect((THERE, 9)); s.send(b'x')\n"
+            "try: s.recv(1)\n"
+            "except OSError as e: print(e.errno)\n"
+            "s.setsockopt(0, 11, 1)  # IP_RECVERR: without it, Linux tells of no unreachable hosts\n"
+            "s.connect(('10.9.0.77', 9)); s.send(b'x')\n"
+            "try: s.recv(1)\n"
+            "except OSError as e: print(e.errno)\n"
+            "s.connect(('192.0.2.1', 9)); s.send(b'x')\n"
+        )
+        output = Output()
+        with two_kernels() as (here, _), python(here, code, output) as one:
+            assert one.wait(20) in (0, 1)
+        assert output.text() == f"{ECONNREFUSED}\n113\n"
+
+    def test_a_closed_sockets_port_is_free_again(self):
+        code = (
+            "for _ in range(100):\n"
+            "  s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 53)); s.close()\n"
+            "  s = socket.socket(); s.bind(('', 53)); s.close()\n"
+        )
+        with two_kernels() as (here, _), python(here, code) as one:
+            assert one.wait(20) == 0
+
+
+class TestLife:
+    def test_exit_codes_and_signals(self):
+        with two_kernels() as (here, _):
+            for script, code in (("exit 7", 7), ("kill -TERM $$", -15)):
+                with guest(here, ["sh", "-c", script]) as one:
+                    assert one.wait(10) == code == one.exit_code
+
+    def test_stopping(self):
+        with two_kernels() as (here, _):
+            with python(
+                here, "signal.signal(signal.SIGTERM, lambda *a: os._exit(5)); print(1)\nwhile 1: time.sleep(9)"
+            ) as one:
+                time.sleep(0.3)
+                assert one.stop() == 5
+            with python(here, "signal.signal(signal.SIGTERM, lambda *a: 0); print(1)\nwhile 1: time.sleep(9)") as one:
+                time.sleep(0.3)
+                assert one.stop(0.2) == -9
+
+    def test_waiting_for_what_does_not_come(self):
+        with two_kernels() as (here, _):
+            with guest(here, ["sleep", "100"]) as one:
+                with pytest.raises(TimeoutError):
+                    one.wait_listening(80, 0.1)
+                with pytest.raises(TimeoutError):
+                    one.wait(0.1)
+            with guest(here, ["sh", "-c", "exit 3"]) as one, pytest.raises(ChildProcessError, match="ended with 3"):
+                one.wait_listening(80, 10)
+
+    def test_ports_come_and_go(self):
+        code = (
+            "a = socket.create_server(('', 80)); b = socket.create_server(('', 81)); time.sleep(0.3); a.close()\n"
+            "time.sleep(0.3); b.shutdown(2); time.sleep(100)\n"
+        )
+        with two_kernels() as (here, _), python(here, code) as one:
+            one.wait_listening(81, 10)
+            assert one.ports() == {80, 81}
+            assert until(lambda: one.ports() == {81})
+            assert until(lambda: one.ports() == set())
+
+    def test_several_guests_of_one_kernel_share_its_ports_and_loopback(self):
+        serve = "l = socket.create_server(('127.0.0.1', 80)); c, _ = l.accept(); c.sendall(b'shared')\n"
+        take = "try: socket.create_server(('127.0.0.1', 80))\nexcept OSError as e: print(e.errno)\n"
+        fetch = "print(socket.create_connection(('127.0.0.1', 80)).recv(100))\n"
+        output = Output()
+        with two_kernels() as (here, _), python(here, serve) as server:
+            server.wait_listening(80, 10)
+            for code in (take, fetch):
+                with python(here, code, output) as one:
+                    assert one.wait(10) == 0
+            assert server.wait(10) == 0
+        assert output.text() == "98\nb'shared'\n"
+
+    def test_nothing_is_left(self, as_user):
+        def check_it():
+            def once() -> None:
+                with two_kernels() as (here, _), python(here, "socket.create_server(('', 80)); time.sleep(9)") as one:
+                    one.wait_listening(80, 10)
+
+            once()
+            before = open_descriptors()
+            for _ in range(3):
+                once()
+            assert open_descriptors() == before
+            with pytest.raises(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+
+        as_user(check_it)
