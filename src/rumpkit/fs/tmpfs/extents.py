@@ -78,7 +78,11 @@ class Extents:
             changed = extent
         if start > have and extent is not None:
             changed += bytes(start - have)
-        changed[start:end] = piece
+        if start >= have:
+            # Appending grows the buffer in large steps, which assigning a slice does not.
+            changed += piece
+        else:
+            changed[start:end] = piece
         self._extents[index] = changed
 
     def read(self, offset: int, end: int) -> bytes:

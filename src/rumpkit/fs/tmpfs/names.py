@@ -30,6 +30,8 @@ class NameTable:
         self._names: dict[bytes, _Name] = {}
         self._order: list[_Name] = []
         self._dead: int = 0
+        self._start: int = 0
+        """How many dead names the list starts with: directories are often emptied from the front."""
         self._cookie: int = FIRST_COOKIE
 
     def __len__(self) -> int:
@@ -55,14 +57,21 @@ class NameTable:
         """Remove a name, which is there."""
         gone = self._names.pop(name)
         gone.vnode = None
+        self._dead += 1
         order = self._order
         if order[-1] is gone:
-            order.pop()
+            # The list's last name is never dead, so that the loop below ends.
+            while order and order[-1].vnode is None:
+                order.pop()
+                self._dead -= 1
+            self._start = min(self._start, len(order))
             return
-        self._dead += 1
+        while order[self._start].vnode is None:
+            self._start += 1
         if self._dead > _SLACK and 2 * self._dead > len(order):
             self._order = [kept for kept in order if kept.vnode is not None]
             self._dead = 0
+            self._start = 0
 
     def end(self) -> int:
         """A cookie behind all names that are there now."""
@@ -85,7 +94,7 @@ class NameTable:
     def _find(self, cookie: int) -> int:
         """The place in the list of the first name whose cookie is not below `cookie`."""
         order = self._order
-        low = 0
+        low = self._start
         high = len(order)
         while low < high:
             middle = (low + high) >> 1
