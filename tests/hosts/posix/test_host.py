@@ -438,6 +438,22 @@ def test_a_mutex_is_waited_for_off_the_schedule(host):
     assert order == ["waits", "has it"]
 
 
+def test_frames_of_a_call_that_takes_long_are_delivered_meanwhile():
+    host = PosixHost()
+    host.start_thread()
+    note = Note()
+    host.enter()
+    host.post(note, Frame(b"sent before the disk was read"))
+    host.unschedule()
+    deadline = time.monotonic() + 5
+    while not note.flushes and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert note.frames == [b"sent before the disk was read"]
+    host.schedule()
+    host.leave()
+    host.close()
+
+
 class TestCheckedSchedule:
     @pytest.fixture
     def host(self, monkeypatch):

@@ -29,7 +29,7 @@ from ...hyper.frame import Frame
 from ...hyper.link import Receiver
 from ...hyper.mutex import Mutex
 from ...hyper.time import FOREVER, Duration, Instant
-from ..agenda import Agenda, AgendaAlarm, Arrival, Later
+from ..agenda import Agenda, AgendaAlarm, Arrival, Event, Later
 from ..switch import SwitchBoard
 from ..task import Task
 from .checked import CheckedLock
@@ -164,6 +164,10 @@ class PosixHost(Hypercalls):
         self.now = monotonic_ns()
 
     def unschedule(self) -> None:
+        agenda = self._agenda
+        if agenda.busy():
+            # The driver is to deliver what the call has sent so far, as the call itself may now take long.
+            agenda.add(self.now, Event())
         self._release()
 
     def mutex(self) -> Mutex:

@@ -75,13 +75,20 @@ class Loop(Sleeper):
 
     def register(self, source: Source, events: int) -> None:
         """Watch `source` for EPOLL* bits (0: only for errors and hang-up).  Raises OSError as epoll_ctl does."""
-        self._epoll.register(source.fd, events)
         sources = self._sources
         while source.fd >= len(sources):
             sources.append(None)
+        # Entered in the table first: another thread, which drives, may hear of it before register() has returned.
+        before = sources[source.fd]
         sources[source.fd] = source
         source.watched = events
         source.born = self._round
+        try:
+            self._epoll.register(source.fd, events)
+        except OSError:
+            source.watched = -1
+            sources[source.fd] = before
+            raise
 
     def modify(self, source: Source, events: int) -> None:
         """Watch `source` for these bits from now on; costs nothing if it is watched for them already."""
