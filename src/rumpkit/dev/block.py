@@ -127,8 +127,11 @@ class BlockDevice(Device):
 
     def _begin(self) -> None:
         self._mutex.acquire()
+        # Nothing may raise from here to `_end`: callers go on with a `try` whose `finally` calls it.
         self._hyper.unschedule()
 
     def _end(self) -> None:
-        self._hyper.schedule()
-        self._mutex.release()
+        try:
+            self._hyper.schedule()
+        finally:
+            self._mutex.release()

@@ -160,8 +160,7 @@ class PosixHost(Hypercalls):
         self._written_size += len(data)
 
     def schedule(self) -> None:
-        self._acquire()
-        self.now = monotonic_ns()
+        self.reenter()
 
     def unschedule(self) -> None:
         agenda = self._agenda
