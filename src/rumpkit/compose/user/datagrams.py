@@ -16,8 +16,13 @@ from ...hyper.time import FOREVER, SECOND, Duration, Instant
 from ...kern.kernel import RumpKernel
 from ...kern.timer import Timer
 from ...net.transport.udp import StrayHandler, Udp
+from ...net.wire.checksum import pseudo_sum
+from ...net.wire.icmp import PORT_UNREACHABLE
+from ...net.wire.ipv4 import PROTOCOL_UDP, emit_ipv4_header
+from ...net.wire.udp import emit_datagram
 from ..values import Forward
 from .inbound import bound_socket
+from .outbound import UNREACHABLE
 from .plan import Plan
 from .world import DNS_PORT, World
 
@@ -25,6 +30,8 @@ IDLE: Duration = 60 * SECOND
 """A flow without datagrams for so long is forgotten (RFC 4787 asks for two minutes of NATs that are not at the edge of
 one program; a flow here comes back with its next datagram)."""
 DNS_IDLE: Duration = 10 * SECOND
+DNS_PATIENCE: Duration = 2 * SECOND
+"""A question that is asked again after so long goes to the next name server."""
 MAX_FLOWS = 1024
 MAX_DATAGRAM = 65535
 BURST = 64
@@ -45,6 +52,8 @@ class Datagrams(StrayHandler):
         self.plan = plan
         self.refused = 0
         """Datagrams dropped because there were too many flows."""
+        self.idle: Duration = IDLE
+        self.dns_idle: Duration = DNS_IDLE
         self._world = world
         self._flows: dict[FlowKey, Flow] = {}
         self._forwards: list[ForwardedPort] = []
@@ -62,25 +71,46 @@ class Datagrams(StrayHandler):
                 return True
         key = (source, sport, destination, dport)
         flow = self._flows.get(key)
+        if flow is not None and flow.overdue(now):
+            flow.close()
+            flow = None
         if flow is None:
             target = self._world.target(destination, dport)
             if target is None:
                 return False
-            flow = self._open(key, target)
-        return flow is None or flow.send(payload, now)
+            flow = self._open(key, target, now)
+        if flow is not None:
+            flow.send(payload, now)
+        return True
+
+    def unreachable(self, key: FlowKey, number: int, now: Instant) -> None:
+        """Tell the program what the host's socket was told about a datagram."""
+        code = PORT_UNREACHABLE if number == errno.ECONNREFUSED else UNREACHABLE.get(number, -1)
+        if code < 0:
+            return
+        source, sport, destination, dport = key
+        pseudo = pseudo_sum(source, destination, PROTOCOL_UDP, 0)
+        frame = emit_datagram(sport, dport, pseudo, b"", 0, 0)
+        frame.push(emit_ipv4_header(source, destination, PROTOCOL_UDP, len(frame)))
+        self.udp.network.unreachable(frame, 0, code, now)
 
     def sent(self, source: bytes, sport: int, destination: bytes, dport: int) -> bool:
         """ICMP about what we brought back is believed if the flow exists."""
         return (destination, dport, source, sport) in self._flows
 
-    def _open(self, key: FlowKey, target: tuple[str, int]) -> "Flow | None":
+    def _open(self, key: FlowKey, target: tuple[str, int], now: Instant) -> "Flow | None":
         if len(self._flows) >= MAX_FLOWS:
             self.refused += 1
             return None
-        host_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            host_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError:
+            self.refused += 1
+            return None
         code = host_socket.connect_ex(target)
         if code:
             host_socket.close()
+            self.unreachable(key, code, now)
             return None
         flow = self._flows[key] = Flow(self, key, host_socket)
         return flow
@@ -126,40 +156,53 @@ class Flow(Source):
         self._datagrams = datagrams
         self._socket = host_socket
         self._answered = False
+        self._asked_at: Instant = FOREVER
+        """When the oldest unanswered question was asked."""
         self._idle = Idle(self)
         datagrams.host.loop.register(self, EPOLLIN)
         self._touch(datagrams.host.now)
 
-    def send(self, payload: bytes, now: Instant) -> bool:
-        """Send on the host; False if the host says that nobody is there."""
+    def overdue(self, now: Instant) -> bool:
+        """Whether this is a name server's flow that should have been answered by now."""
+        return self.dns and now - self._asked_at >= DNS_PATIENCE
+
+    def send(self, payload: bytes, now: Instant) -> None:
+        """Send on the host."""
         self._touch(now)
+        self._asked_at = min(self._asked_at, now)
         try:
             self._socket.send(payload)
         except OSError as problem:
-            return problem.errno != errno.ECONNREFUSED
-        return True
+            self._failed(problem.errno or 0, now)
 
     def on_events(self, events: int, now: Instant) -> None:
-        """Answers have come."""
+        """Answers have come, or ICMP has."""
         source, sport, destination, dport = self.key
         udp = self._datagrams.udp
         for _ in range(BURST):
             try:
                 data = self._socket.recv(MAX_DATAGRAM)
-            except BlockingIOError:
-                return
-            except OSError:
-                # ICMP came back: the next datagram of the program is told.
+            except OSError as problem:
+                self._failed(problem.errno or 0, now)
                 return
             self._answered = True
+            self._asked_at = FOREVER
             self._touch(now)
             try:
                 udp.send_as(destination, dport, source, sport, data, now)
             except OSError:
                 return
 
+    def _failed(self, number: int, now: Instant) -> None:
+        if number == errno.EAGAIN:
+            return
+        self._datagrams.unreachable(self.key, number, now)
+        if self.dns:
+            self.close()
+
     def _touch(self, now: Instant) -> None:
-        self._datagrams.kernel.timers.set(self._idle, now + (DNS_IDLE if self.dns else IDLE))
+        datagrams = self._datagrams
+        datagrams.kernel.timers.set(self._idle, now + (datagrams.dns_idle if self.dns else datagrams.idle))
 
     def close(self) -> None:
         """The flow is over."""
@@ -228,7 +271,7 @@ class ForwardedPort(Source):
         return port
 
     def _forget_idle(self, now: Instant) -> None:
-        for port in [port for port, last in self._last_used.items() if now - last > IDLE]:
+        for port in [port for port, last in self._last_used.items() if now - last > self._datagrams.idle]:
             del self._last_used[port]
             del self._ports[self._clients.pop(port)]
 

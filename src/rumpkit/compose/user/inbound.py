@@ -8,7 +8,8 @@ from typing import final
 
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
-from ...hyper.time import Instant
+from ...hosts.task import Task
+from ...hyper.time import MILLISECOND, Duration, Instant
 from ...kern.abi.socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from ...kern.kernel import RumpKernel
 from ...kern.socket import StreamSocket
@@ -19,6 +20,9 @@ from .plan import Plan
 BACKLOG = 1024
 MAX_ACCEPTS = 64
 """Connections taken from the host's queue in one go."""
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PAUSE: Duration = 100 * MILLISECOND
+"""How long nothing is accepted once the host has no descriptors left."""
 
 
 def bound_socket(forward: Forward, kind: int) -> socket.socket:
@@ -59,6 +63,7 @@ class Inbound(Source):
         self._plan = plan
         self._flows = flows
         self.forward = forward._replace(host_port=self._listener.getsockname()[1])
+        self._resume = _Resume(self, host)
         host.loop.register(self, EPOLLIN)
 
     def on_events(self, events: int, now: Instant) -> None:
@@ -68,8 +73,11 @@ class Inbound(Source):
                 host_socket, _ = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError:
-                # The host is out of descriptors, or the client has gone: what waits is told at the next event.
+            except OSError as problem:
+                if problem.errno in OUT_OF_DESCRIPTORS:
+                    # What waits would be reported again and again.
+                    self._host.loop.modify(self, 0)
+                    self._host.later(self._resume, PAUSE)
                 return
             host_socket.setblocking(False)
             host_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -94,3 +102,16 @@ class Inbound(Source):
         """Stop listening."""
         self._host.loop.unregister(self)
         self._listener.close()
+
+
+@final
+class _Resume(Task):
+    """Looks at a listener again."""
+
+    def __init__(self, inbound: Inbound, host: PosixHost) -> None:
+        self._inbound = inbound
+        self._host = host
+
+    def run(self, now: Instant) -> None:
+        """The pause is over."""
+        self._host.loop.modify(self._inbound, EPOLLIN)
