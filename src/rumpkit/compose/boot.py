@@ -24,7 +24,7 @@ from .values import parse_size
 FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components)
 """Importing them registers the components that rumpkit brings along."""
 
-VFS = ("vfs", "vfs_calls", "tmpfs", "devfs")
+VFS = ("vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console")
 NET = ("ethernet", "ipv4", "loopback", "icmp", "udp", "tcp")
 
 Result = TypeVar("Result")
