@@ -70,13 +70,16 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long tests out, unless they are asked for."""
-    if config.getoption("--long") or config.getoption("markexpr"):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    """Leave the long tests out, unless they are asked for, and what the interpreted run has done already."""
+    unwanted = set()
+    if not config.getoption("--long") and not config.getoption("markexpr"):
+        unwanted.add("long")
+    if os.environ.get("RUMPKIT_EXPECT_FORM") == "native":
+        unwanted.add("once")
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(tryfirst=True)

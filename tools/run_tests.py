@@ -171,7 +171,15 @@ class Runs:
         return 1 if self.failed or failed else 0
 
     def _pytest(self, name: str, environment: dict[str, str], arguments: list[str]) -> None:
-        self._run(name, [str(PYTHON), "-m", "pytest", *arguments, *self.arguments], environment)
+        command = [
+            str(PYTHON),
+            "-m",
+            "pytest",
+            "--durations=10",
+            "--durations-min=3",
+            "--continue-on-collection-errors",
+        ]
+        self._run(name, [*command, *arguments, *self.arguments], environment)
 
     def _run(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         print(f"\n{'=' * 32} {name} {'=' * 32}", flush=True)

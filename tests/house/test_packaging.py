@@ -15,7 +15,7 @@ import pytest
 import build_native
 from tests.house.files import ROOT, tracked_files
 
-pytestmark = pytest.mark.needs("processes")
+pytestmark = pytest.mark.once
 
 BUILD = "import sys, build_native; build_native.build_{}(sys.argv[1])"
 

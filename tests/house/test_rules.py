@@ -7,6 +7,8 @@ import pytest
 from tests.house.files import package_sources, parse
 from tests.house.imports import KERNEL, MAY_IMPORT, check
 
+pytestmark = pytest.mark.once
+
 
 def test_the_package_keeps_rule_1_and_the_arrows():
     findings = [str(finding) for source in package_sources() for finding in check(source)]

@@ -10,6 +10,8 @@ import pytest
 from tests.house import tidy
 from tests.house.files import PACKAGE, ROOT, Finding, package_sources, parse, tracked_files
 
+pytestmark = pytest.mark.once
+
 
 def report(findings: Iterable[Finding]) -> str:
     return "".join(f"\n{finding}" for finding in findings)
@@ -43,7 +45,8 @@ def test_tracked_files_name_no_machine_and_no_registry():
 
 def test_tests_mirror_the_package():
     tests = ROOT / "tests"
-    folders = sorted({path.parent for path in tracked_files() if path.is_relative_to(tests)})
+    files = [path for path in tracked_files() if path.is_relative_to(tests) and path.name.startswith("test_")]
+    folders = sorted({path.parent for path in files})
     findings = tidy.check_mirror(folders, PACKAGE, tests)
     assert not findings, report(findings)
 
