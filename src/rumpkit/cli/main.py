@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from errno import ENOENT
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
@@ -116,20 +117,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def report(failure: Exception) -> int:
     """One line on stderr for an error a user can meet; its exit code.  Bugs keep their traceback."""
-    from ..compose.errors import ConfigError
+    from ..compose.errors import ConfigError, ProgramError
+    from ..guests.linux.check import Missing
 
     if isinstance(failure, ConfigError):
         print(f"rump: {failure}", file=sys.stderr)
         return code.USAGE
     if isinstance(failure, OSError):
-        print(f"rump: {_describe(failure)}", file=sys.stderr)
-        return getattr(failure, "exit_code", code.FAILED)
+        text = failure.strerror or str(failure)
+        print(f"rump: {failure.filename}: {text}" if failure.filename else f"rump: {text}", file=sys.stderr)
+        if not isinstance(failure, ProgramError):
+            return code.FAILED
+        return code.NOT_FOUND if failure.errno == ENOENT else code.NOT_EXECUTABLE
+    if isinstance(failure, Missing):
+        print(f"rump: {failure}", file=sys.stderr)
+        return code.FAILED
     raise failure
-
-
-def _describe(failure: OSError) -> str:
-    text = failure.strerror or str(failure)
-    return f"{failure.filename}: {text}" if failure.filename else text
 
 
 def version_line() -> str:

@@ -29,6 +29,10 @@ class ConfigError(ValueError):
         return f"{place}{key}{self.message}{hint}"
 
 
+class ProgramError(OSError):
+    """A program that can't be started; `errno` and `filename` say why and which."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """A hint for a word that isn't known: the nearest known one, else the whole list."""
     words = sorted(known)

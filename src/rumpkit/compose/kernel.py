@@ -109,7 +109,7 @@ class Kernel:
         """Start an unmodified Linux program on this kernel; its sockets are the kernel's, its files the host's.
 
         `env` is added to the environment; the descriptors default to ours.  Raises `rumpkit.guests.linux.check.Missing`
-        where the machine lacks something, FileNotFoundError and PermissionError for the program.
+        where the machine lacks something, `rumpkit.compose.errors.ProgramError` for the program (ENOENT, EACCES, ENOEXEC).
         """
         from .programs import start
 

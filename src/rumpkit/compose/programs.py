@@ -11,7 +11,7 @@ from ..guests.linux.guest import Guest
 from ..hosts.posix.host import PosixHost
 from ..hyper.time import FOREVER, SECOND
 from ..net.wire.address import format_ipv4, parse_prefix
-from .errors import ConfigError
+from .errors import ConfigError, ProgramError
 from .expand import Places, expand_run
 from .spec import RunSpec
 
@@ -37,17 +37,22 @@ def start(
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
     descriptors = [default if given is None else given for default, given in enumerate(stdio)]
-    guest = Guest.start(
-        kernel.core,
-        host,
-        command,
-        environment={**os.environ, **env},
-        directory=str(cwd) if cwd is not None else None,
-        files=_private_files(kernel),
-        hostname=kernel.spec.kernel.hostname,
-        address=_shown_address(kernel),
-        stdio=(descriptors[0], descriptors[1], descriptors[2]),
-    )
+    try:
+        guest = Guest.start(
+            kernel.core,
+            host,
+            command,
+            environment={**os.environ, **env},
+            directory=str(cwd) if cwd is not None else None,
+            files=_private_files(kernel),
+            hostname=kernel.spec.kernel.hostname,
+            address=_shown_address(kernel),
+            stdio=(descriptors[0], descriptors[1], descriptors[2]),
+        )
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        raise ProgramError(problem.errno, problem.strerror, problem.filename) from None
     kernel.on_close(guest.close)
     return guest
 
