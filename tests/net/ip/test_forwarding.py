@@ -6,7 +6,9 @@ from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.time import SECOND
 from rumpkit.kern.abi.errno import EHOSTUNREACH, EMSGSIZE, ENETUNREACH
 from rumpkit.net.wire.address import parse_ipv4
-from tests.net.lan import Hub, Node
+from rumpkit.net.wire.checksum import pseudo_sum
+from rumpkit.net.wire.udp import emit_datagram
+from tests.net.lan import Hub, Node, packet
 
 
 class Path:
@@ -115,8 +117,6 @@ def test_a_path_mtu_too_small_to_believe_lets_routers_cut():
 
 
 def test_options_are_carried_on_and_copied_into_fragments():
-    from tests.net.lan import packet
-
     path = Path(mtu=576)
     options = bytes([0x88, 4, 1, 2]) + bytes([7, 3, 4, 0])  # stream id is copied, record route is not
     frame = packet(
@@ -139,8 +139,6 @@ def test_options_are_carried_on_and_copied_into_fragments():
 
 
 def test_what_must_not_be_forwarded():
-    from tests.net.lan import packet
-
     path = Path()
     for source, destination in (
         ("127.0.0.1", "10.0.2.2"),
@@ -150,3 +148,27 @@ def test_what_must_not_be_forwarded():
     ):
         path.router.inject(packet(source, destination, 17, bytes(20), peer=b"\x02\0\0\0\0\2"))
     assert path.router.counter("ip.forwarded") == 0
+
+
+def test_padding_is_not_forwarded_and_super_segments_are_forwarded_whole():
+    path = Path()
+    small = packet("10.0.1.2", "10.0.2.2", 200, b"tiny", mac=b"\x02\0\0\0\0\1", peer=b"\x02\0\0\0\0\2")
+    path.router.inject(small + bytes(22))
+    path.settle()
+    assert len(path.router.ports[1].sent[-1]) == 14 + 24
+    own, target = parse_ipv4("10.0.1.2"), parse_ipv4("10.0.2.2")
+    server = path.b.udp_socket(port=7)
+    batch = emit_datagram(1000, 7, pseudo_sum(own, target, 17, 0), bytes(5000), 0, 5000, 1400)
+    with path.a.entered():
+        path.a.v4.output(batch, path.a.v4.route(target), own, target, 17, path.host.now)
+    path.settle()
+    assert [len(data) for data in path.b.drain(server)] == [1400, 1400, 1400, 800]
+    assert path.router.counter("ip.forwarded") == 3  # b found no protocol 200 and said so
+    assert path.router.ports[1].sent[-1].gso_size == 1400
+
+
+def test_an_unnumbered_interface_borrows_an_address():
+    path = Path()
+    path.a.do(path.a.ip.add_interface, Hub(path.host).port(), "vif1")
+    path.a.do(path.a.ip.add_route, "172.16.0.0/12", None, "vif1")
+    assert path.a.v4.route(parse_ipv4("172.16.1.1")).source == parse_ipv4("10.0.1.2")

@@ -4,6 +4,8 @@ import pytest
 
 from rumpkit.hyper.frame import CHECKSUM_PARTIAL, CHECKSUM_UNVERIFIED, FEATURE_CHECKSUM
 from rumpkit.hyper.time import SECOND
+from rumpkit.net.wire.address import ANY_MAC
+from rumpkit.net.wire.arp import REQUEST, ArpPacket
 from rumpkit.net.wire.ethernet import ETHERTYPE_IPV6, emit_ethernet
 from rumpkit.net.wire.icmp import ECHO, IcmpMessage
 from rumpkit.net.wire.offload import verify
@@ -99,3 +101,13 @@ def test_counters_count_both_ways():
     assert a.counter("interface.vif0.frames_out") == len(a.ports[0].sent)
     assert a.counter("interface.vif0.frames_in") == len(b.ports[0].sent) == 3  # announcement, ARP reply, echo reply
     assert a.counter("interface.vif0.bytes_in") == sum(len(frame) for frame in b.ports[0].sent)
+
+
+def test_a_question_with_a_priority_tag_is_answered():
+    _, a, _ = pair()
+    question = ArpPacket(REQUEST, b"\x02\0\0\0\0\x09", b"\x0a\0\0\x09", ANY_MAC, b"\x0a\0\0\1").emit()
+    head = b"\xff" * 6 + b"\x02\0\0\0\0\x09"
+    a.inject(head + b"\x81\0\0\0\x08\x06" + question)
+    assert a.counter("arp.replies_out") == 1
+    a.inject(head + b"\x81\0\0\0\x88\xb5" + question)
+    assert a.counter("interface.vif0.unknown_type_in") == 1

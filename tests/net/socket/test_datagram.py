@@ -19,6 +19,8 @@ from rumpkit.kern.abi.errno import (
     ENETUNREACH,
     ENOPROTOOPT,
     ENOTCONN,
+    ENOTTY,
+    EOPNOTSUPP,
     EPIPE,
 )
 from rumpkit.kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
@@ -37,8 +39,10 @@ from rumpkit.kern.abi.socket import (
     SO_RCVBUF,
     SO_REUSEADDR,
     SO_REUSEPORT,
+    SO_SNDBUF,
     SOL_SOCKET,
 )
+from rumpkit.kern.wait import Blocked
 from rumpkit.net.wire.address import parse_ipv4
 from tests.net.lan import pair
 
@@ -377,3 +381,84 @@ def test_the_dont_fragment_option_refuses_what_does_not_fit():
     a.do(client.set_option, IPPROTO_IP, IP_MTU_DISCOVER, b"\2\0\0\0")
     a.send(client, bytes(1472), "10.0.0.2", 7)
     fails(EMSGSIZE, a.send, client, bytes(1473), "10.0.0.2", 7)
+
+
+def test_sockets_are_files_too():
+    host, a, b = pair()
+    server = b.udp_socket(port=7)
+    client = a.socket()
+    a.do(client.connect, (B, 7), host.now)
+    assert a.do(client.write, b"written", host.now) == 7
+    settle(host)
+    assert b.do(server.read, 100, host.now) == b"written"
+    assert isinstance(b.do(server.read, 100, host.now), Blocked)
+    assert client.ioctl(0x5411, b"") == bytes(4)
+    fails(ENOTTY, client.ioctl, 0x1234, b"")
+    assert server.describe() == "udp 0.0.0.0:7"
+    assert client.describe() == f"udp 10.0.0.1:{client.local_address()[1]} -> 10.0.0.2:7"
+
+
+def test_a_small_send_buffer_limits_a_datagram():
+    _, a, _ = pair()
+    client = a.socket()
+    a.do(client.set_option, SOL_SOCKET, SO_SNDBUF, (3000).to_bytes(4, "little"))
+    assert int.from_bytes(client.get_option(SOL_SOCKET, SO_SNDBUF), "little") == 6000
+    a.send(client, bytes(6000), "10.0.0.2", 7)
+    fails(EMSGSIZE, a.send, client, bytes(6001), "10.0.0.2", 7)
+
+
+def test_closing_leaves_groups():
+    host, a, b = pair()
+    membership = parse_ipv4("239.1.2.3") + bytes(4)
+    one, other = b.udp_socket(port=7), b.udp_socket(port=8)
+    for socket in (one, other):
+        b.do(socket.set_option, IPPROTO_IP, 35, membership)
+    b.do(one.release, host.now)
+    a.send(a.socket(), b"x", "239.1.2.3", 8)
+    settle(host)
+    assert b.drain(other) == [b"x"]
+    b.do(other.release, host.now)
+    before = b.counter("ip.martian_destination")
+    a.send(a.socket(), b"y", "239.1.2.3", 8)
+    settle(host)
+    assert b.counter("ip.martian_destination") == before + 1
+    fails(EADDRNOTAVAIL, b.do, b.v4.leave, parse_ipv4("239.1.2.3"))
+    fails(EINVAL, b.do, b.socket().set_option, IPPROTO_IP, 35, parse_ipv4("10.0.0.1") + bytes(4))
+
+
+def test_running_out_of_ephemeral_ports():
+    _, a, _ = pair()
+    a.kernel.sysctl.set("net.port.ephemeral_first", 50000)
+    a.kernel.sysctl.set("net.port.ephemeral_last", 50001)
+    sockets = [a.socket() for _ in range(3)]
+    for socket in sockets[:2]:
+        a.send(socket, b"x", "10.0.0.2", 7)
+    fails(EAGAIN, a.send, sockets[2], b"x", "10.0.0.2", 7)
+    assert sorted(socket.local_address()[1] for socket in sockets[:2]) == [50000, 50001]
+
+
+def test_connecting_to_a_broadcast_address_wants_permission():
+    host, a, _ = pair()
+    client = a.socket()
+    fails(EACCES, a.do, client.connect, (parse_ipv4("10.0.0.255"), 7), host.now)
+    a.do(client.set_option, SOL_SOCKET, SO_BROADCAST, ON)
+    a.do(client.connect, (parse_ipv4("10.0.0.255"), 7), host.now)
+    assert client.peer_address() == (parse_ipv4("10.0.0.255"), 7)
+
+
+def test_a_socket_bound_to_the_broadcast_address_gets_broadcasts_only():
+    host, a, b = pair()
+    server = b.udp_socket("10.0.0.255", 7)
+    client = a.socket()
+    a.do(client.set_option, SOL_SOCKET, SO_BROADCAST, ON)
+    a.send(client, b"all", "10.0.0.255", 7)
+    a.send(client, b"one", "10.0.0.2", 7)
+    settle(host)
+    assert b.drain(server) == [b"all"]
+
+
+def test_out_of_band_data_does_not_exist():
+    host, a, _ = pair()
+    client = a.socket()
+    fails(EOPNOTSUPP, client.send, b"x", 0, 1, (B, 7), host.now)
+    fails(EOPNOTSUPP, client.receive, 10, 1, host.now)

@@ -8,12 +8,14 @@ from rumpkit.kern.abi.errno import (
     EACCES,
     EADDRINUSE,
     EADDRNOTAVAIL,
+    EAFNOSUPPORT,
     EDESTADDRREQ,
     EHOSTUNREACH,
     EINVAL,
     EMSGSIZE,
     ENOPROTOOPT,
     ENOTCONN,
+    EPIPE,
 )
 from rumpkit.kern.abi.socket import IPPROTO_ICMP, SO_BROADCAST, SOCK_DGRAM, SOL_SOCKET
 from rumpkit.net.wire.address import parse_ipv4
@@ -129,3 +131,22 @@ def test_options():
     fails(EINVAL, socket.set_option, 0, 2, bytes(4))
     fails(ENOPROTOOPT, socket.set_option, 0, 99, bytes(4))
     fails(ENOPROTOOPT, socket.get_option, 0, 99)
+
+
+def test_disconnecting_hears_everybody_again_and_shutting_ends_sending():
+    host, a, _ = pair()
+    socket = a.socket(SOCK_DGRAM, IPPROTO_ICMP)
+    a.do(socket.connect, (parse_ipv4("10.0.0.9"), 0), host.now)
+    assert socket.peer_address() == (parse_ipv4("10.0.0.9"), 0)
+    a.send(socket, request(), "10.0.0.2")
+    host.run(host.now + SECOND)
+    assert a.drain(socket) == []
+    a.do(socket.connect, (b"", 0), host.now)
+    a.send(socket, request(), "10.0.0.2")
+    host.run(host.now + SECOND)
+    assert len(a.drain(socket)) == 1
+    a.do(socket.connect, (B, 0), host.now)
+    a.do(socket.shutdown, 1, host.now)
+    fails(EPIPE, a.send, socket, request())
+    assert socket.describe() == f"ping {socket.local_address()[1]}"
+    fails(EAFNOSUPPORT, a.do, socket.bind, (bytes(16), 7))
