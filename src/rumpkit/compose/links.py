@@ -44,7 +44,10 @@ def _open_switch(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink
     switch = switches.named(name)
     if spec.mtu > switch.mtu:
         switch.mtu = spec.mtu
-    return OpenedLink(switch.port(), tuple(spec.address), spec.gateway, _nothing)
+    port = switch.port()
+    if not spec.offload:
+        port.features = 0
+    return OpenedLink(port, tuple(spec.address), spec.gateway, _nothing)
 
 
 def _open_tap(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:

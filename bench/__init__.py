@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench`, or `make bench`.  Every row is measured beside a peer and has a bar."""

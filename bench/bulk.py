@@ -1,0 +1,159 @@
+"""Bulk TCP: between two kernels on a switch, and between a kernel and the host over a TAP."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from rumpkit import MSG_DONTWAIT, Kernel, Switch, simulate
+from rumpkit.clients.local import LocalProcess
+from rumpkit.compose.spec import InterfaceSpec, Spec
+from rumpkit.hosts.posix.host import PosixHost
+from rumpkit.hosts.posix.netdev import set_address, set_up
+from rumpkit.kern.abi.errno import EAGAIN
+
+from .result import Result
+
+SECONDS = 2.0
+BLOCK = bytes(1 << 20)
+HOST, GUEST = "10.99.0.1", "10.99.0.2"
+PORT = 5001
+
+SINK = """
+import socket, sys
+s = socket.create_server((sys.argv[1], int(sys.argv[2]))); print(flush=True)
+c, _ = s.accept(); b = bytearray(1 << 20); n = 0
+while (got := c.recv_into(b)): n += got
+print(n, flush=True)
+"""
+SOURCE = """
+import socket, sys, time
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); b = bytes(1 << 20)
+end = time.monotonic() + float(sys.argv[3])
+while time.monotonic() < end: c.sendall(b)
+"""
+
+
+def gbits(count: int, seconds: float) -> float:
+    return count * 8 / seconds / 1e9
+
+
+def switch() -> Iterator[Result]:
+    """Two kernels of one process; one thread drives both."""
+    native = loopback()
+    bars = {(True, 0.0): 10.0, (False, 0.0): 0.8, (False, 0.001): 0.0}
+    for (offload, loss), bar in bars.items():
+        name = "offload" if offload else "MTU 1500, no offload" + (", 0.1% loss" if loss else "")
+        value = lossy_rate(loss) if loss else switch_rate(offload)
+        yield Result(f"TCP between two kernels on a switch: {name}", value, "Gbit/s", "host loopback", native, bar)
+
+
+def switch_rate(offload: bool) -> float:
+    """Gbit/s between two kernels on the posix host."""
+    host = PosixHost()
+    specs = [Spec(interface=[InterfaceSpec("switch:b", address=[f"10.0.0.{n}/24"], offload=offload)]) for n in (1, 2)]
+    with Kernel(specs[0], host=host) as a, Kernel(specs[1], host=host) as b:
+        rate = pump(a.process(), b.process(), "10.0.0.2")
+    host.close()
+    return rate
+
+
+def lossy_rate(loss: float) -> float:
+    """Gbit/s of real time between two simulated kernels on a bad wire."""
+    with simulate(seed=1) as world:
+        lan = Switch(loss=loss, offload=False)
+        a, b = world.kernel(link=lan), world.kernel(link=lan)
+        return pump(a.process(), b.process(), world.address(b))
+
+
+def pump(sender: LocalProcess, receiver: LocalProcess, address: str) -> float:
+    """Send as fast as it goes and receive in the same thread."""
+    listener = receiver.listen("tcp", PORT)
+    client = sender.connect("tcp", (address, PORT))
+    session, _ = listener.accept()
+    out, into = client.fileno(), session.fileno()
+    received = 0
+    started = time.perf_counter()
+    while (taken := time.perf_counter() - started) < SECONDS:
+        for _ in range(16):
+            try:
+                sender.send(out, BLOCK, MSG_DONTWAIT)
+            except OSError as problem:
+                if problem.errno != EAGAIN:
+                    raise
+            received += len(receiver.recv(into, 1 << 20))
+    return gbits(received, taken)
+
+
+def loopback() -> float:
+    """The host's own TCP through its loopback, from Python to Python."""
+    sink = start(SINK, "127.0.0.1", str(PORT))
+    with socket.create_connection(("127.0.0.1", PORT)) as client:
+        started = time.perf_counter()
+        while time.perf_counter() - started < SECONDS:
+            client.sendall(BLOCK)
+    assert sink.stdout is not None
+    count = int(sink.stdout.readline())
+    rate = gbits(count, time.perf_counter() - started)
+    sink.wait()
+    return rate
+
+
+def start(code: str, *words: str) -> subprocess.Popen[str]:
+    """A peer in a process of its own, which says when it is ready."""
+    peer = subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True)
+    assert peer.stdout is not None
+    if code is SINK:
+        peer.stdout.readline()
+    return peer
+
+
+def tap() -> Iterator[Result]:
+    """A kernel and the host's TCP, over a TAP in this network namespace."""
+    native = loopback()
+    for offload, bar in ((True, 5.0), (False, 0.8)):
+        name = "TSO" if offload else "MTU 1500, no offload"
+        spec = InterfaceSpec("tap:rumpbench", address=[f"{GUEST}/24"], offload=offload)
+        with Kernel(Spec(interface=[spec])) as kernel:
+            set_address("rumpbench", socket.inet_aton(HOST), 24)
+            set_up("rumpbench")
+            yield Result(f"TCP to the host over TAP: {name}", to_host(kernel), "Gbit/s", "host loopback", native, bar)
+            yield Result(
+                f"TCP from the host over TAP: {name}", from_host(kernel), "Gbit/s", "host loopback", native, bar
+            )
+
+
+def to_host(kernel: Kernel) -> float:
+    """Gbit/s from the kernel to a sink on the host."""
+    sink = start(SINK, HOST, str(PORT))
+    process = kernel.process()
+    client = process.connect("tcp", (HOST, PORT))
+    started = time.perf_counter()
+    while time.perf_counter() - started < SECONDS:
+        client.sendall(BLOCK)
+    client.close()
+    assert sink.stdout is not None
+    count = int(sink.stdout.readline())
+    rate = gbits(count, time.perf_counter() - started)
+    sink.wait()
+    process.exit()
+    return rate
+
+
+def from_host(kernel: Kernel) -> float:
+    """Gbit/s from a source on the host to the kernel."""
+    process = kernel.process()
+    listener = process.listen("tcp", PORT)
+    source = start(SOURCE, GUEST, str(PORT), str(SECONDS))
+    session, _ = listener.accept()
+    received = 0
+    started = time.perf_counter()
+    while data := session.recv(1 << 20):
+        received += len(data)
+    rate = gbits(received, time.perf_counter() - started)
+    source.wait()
+    process.exit()
+    return rate
