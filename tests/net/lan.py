@@ -72,10 +72,12 @@ class Hub:
 class Node:
     """A kernel with one or more interfaces."""
 
-    def __init__(self, host: SimHost, name: str, *links: tuple[Hub, str], loopback: bool = True) -> None:
+    def __init__(
+        self, host: SimHost, name: str, *links: tuple[Hub, str], loopback: bool = True, tcp: bool = False
+    ) -> None:
         self.host = host
         with self.entered():
-            components = ["ethernet", "ipv4", "icmp", "udp"] + ["loopback"] * loopback
+            components = ["ethernet", "ipv4", "icmp", "udp"] + ["loopback"] * loopback + ["tcp"] * tcp
             self.kernel = RumpKernel(host, (*rumpkit.kern.components.BASE, *components), name)
             self.ip: Ip = self._service("Ip", Ip)
             self.icmp: Icmp = self._service("Icmp", Icmp)

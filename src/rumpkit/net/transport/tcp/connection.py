@@ -261,8 +261,7 @@ class TcpConnection:
         soft: it names a time-out if one follows.
         """
         block = self.block
-        number = unwrap(seq, block.snd_una)
-        if block.state == CLOSED or not block.snd_una <= number < max(block.snd_max, block.snd_una + 1):
+        if not self.in_flight(seq):
             return
         if errno == EMSGSIZE:
             self.path_changed(mtu)
@@ -271,6 +270,12 @@ class TcpConnection:
             close(block, errno)
         elif errno != ECONNREFUSED:
             block.soft_error = errno
+
+    def in_flight(self, seq: i64) -> bool:
+        """Whether a segment at `seq` (32 bits) has been sent and not acknowledged."""
+        block = self.block
+        number = unwrap(seq, block.snd_una)
+        return block.state != CLOSED and block.snd_una <= number < max(block.snd_max, block.snd_una + 1)
 
     def path_changed(self, mss: i64) -> None:
         """The path takes segments of `mss` from now on.  What was sent larger is sent again at once (RFC 1191

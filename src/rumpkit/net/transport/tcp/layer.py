@@ -134,6 +134,10 @@ class Tcp(Transport, Driver, Answers):
         if deadline != channel.deadline:
             self._timers.set(channel, deadline)
 
+    def sent(self, source: bytes, destination: bytes, quoted: bytes) -> bool:
+        channel = self.channels.get(destination + source + quoted[2:4] + quoted[0:2])
+        return channel is not None and len(quoted) >= 8 and channel.connection.in_flight(read_u32(quoted, 4))
+
     def error(self, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant) -> None:
         channel = self.channels.get(destination + source + quoted[2:4] + quoted[0:2])
         if channel is None or len(quoted) < 8:
