@@ -7,6 +7,7 @@ from rumpkit.hyper.frame import FEATURES_ALL
 from rumpkit.hyper.time import SECOND
 from rumpkit.kern.abi.errno import EHOSTUNREACH, ENETUNREACH
 from rumpkit.kern.abi.socket import SOCK_STREAM
+from rumpkit.kern.socket import Socket
 from rumpkit.kern.wait import Blocked
 from rumpkit.net.wire.address import parse_ipv4
 from rumpkit.net.wire.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpMessage
@@ -41,6 +42,7 @@ class Path:
         self.a.do(client.connect, (B, 80), self.host.now)
         self.run(1)
         server = self.b.do(listener.accept, self.host.now)
+        assert isinstance(server, Socket)
         server.hold()
         return client, server
 
