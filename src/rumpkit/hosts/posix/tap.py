@@ -4,8 +4,8 @@ With offload on (IFF_VNET_HDR) each read and write carries a virtio_net_hdr of 1
 unfinished checksums and super-segments as `Frame` does (virtio 1.2 section 5.1.6); so 64 KiB go through in one system call.
 Without it (`offload=False`) frames of MTU size go through, finished.
 
-Reading: as many frames an event as there are, up to a burst that grows while the device keeps up with it and shrinks to what was
-there, so that a lone frame costs no second read that finds nothing. Writing never waits: what the device does not
+Reading: as many frames an event as there are, up to a burst that grows while bursts follow each other at once and shrinks to
+what was there, so that a lone frame costs no second read that finds nothing. Writing never waits: what the device does not
 take at once is dropped and counted, as on a wire.
 """
 
@@ -25,7 +25,7 @@ from ...hyper.frame import (
     Frame,
 )
 from ...hyper.link import LinkPort, Receiver
-from ...hyper.time import Instant
+from ...hyper.time import MICROSECOND, Instant
 from ..delivery import BATCH
 from . import netdev
 from .host import PosixHost
@@ -42,6 +42,7 @@ UDP_CHECKSUM_AT: Final = 6
 MAX_BURST: Final = 64
 """Frames read an event at most; others get their turn then."""
 MAX_BURST_BYTES: Final = 1 << 20
+BACK_AT_ONCE: Final = 50 * MICROSECOND
 READ_SIZE: Final = VNET_HEADER + 18 + 65535
 BY_REFERENCE: Final = 2048
 """Payload from this size on stays in the buffer that was read, as the frame's body, and is not copied."""
@@ -73,6 +74,8 @@ class TapPort(LinkPort):
         """Frames that the device did not take: it is down, or its queue is full."""
         self._host: PosixHost = host
         self._burst: int = MAX_BURST
+        self._full_at: Instant = 0
+        """When a burst last ended because it was long enough."""
         self._read_size: int = READ_SIZE if vnet else mtu + 64
         self._headers: dict[int, bytes] = {}
         self._source: _TapSource = _TapSource(self)
@@ -117,7 +120,10 @@ class TapPort(LinkPort):
             if taken % BATCH == 0:
                 receiver.flush(now)
         else:
-            self._burst = min(burst * 2, MAX_BURST)
+            # More may be waiting. It is if we are back at once; a round trip later there is one frame again.
+            if now - self._full_at < BACK_AT_ONCE:
+                self._burst = min(burst * 2, MAX_BURST)
+            self._full_at = now
         self.frames_in += taken
         if taken % BATCH != 0 and receiver is not None:
             receiver.flush(now)
