@@ -3,7 +3,7 @@
 Out: one lookup finds the header for a neighbour; a miss goes to ARP.  In: filter by MAC address, demultiplex by type.
 """
 
-from typing import final
+from typing import Final, final
 
 from ...hyper.frame import Frame
 from ...hyper.link import LinkPort, Receiver
@@ -15,7 +15,7 @@ from .arp import ArpCounters, ArpSettings, NeighbourTable
 from .interface import LinkInterface
 from .tap import INBOUND
 
-_VLAN_ID_MASK = 0x0FFF
+_VLAN_ID_MASK: Final = 0x0FFF
 
 
 @final

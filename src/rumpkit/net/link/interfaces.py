@@ -1,6 +1,6 @@
 """The interfaces of one kernel by name, and what they share: ARP's settings and counters, index numbers."""
 
-from typing import final
+from typing import Final, final
 
 from ...hyper.calls import Hypercalls
 from ...hyper.link import LinkPort
@@ -12,10 +12,10 @@ from .ethernet import EthernetInterface
 from .interface import Interface
 from .loopback import LoopbackInterface
 
-MIN_MTU = 68
+MIN_MTU: Final = 68
 """Every link must carry as much (RFC 791 section 3.2)."""
-MAX_MTU = 65535
-NAME_MAX = 15
+MAX_MTU: Final = 65535
+NAME_MAX: Final = 15
 
 
 @final
