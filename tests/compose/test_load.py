@@ -59,8 +59,8 @@ def test_an_empty_file_is_a_kernel_of_defaults() -> None:
             '[[interface]]\nlink = "user"\n\n[[interface]]\nlink = "user"\nmtu = "big"\n',
             "c.toml:6: interface[1].mtu: expected `int`, got `str`",
         ),
-        ('[[run]]\nenv = {}\n', "c.toml:1: run[0]: object missing required field `command`"),
-        ('[kernel]\nhostname = \n', "c.toml:2: is not valid TOML: Invalid value"),
+        ("[[run]]\nenv = {}\n", "c.toml:1: run[0]: object missing required field `command`"),
+        ("[kernel]\nhostname = \n", "c.toml:2: is not valid TOML: Invalid value"),
         ('[[run]]\ncommand = ["a", 7]\n', "c.toml:2: run[0].command[1]: expected `str`, got `int`"),
     ],
 )

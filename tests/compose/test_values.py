@@ -63,7 +63,16 @@ def test_forwards() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "80", "80 -> ", "localhost:80 -> 80", "127.0.0.1:80 -> 0", "1:70000 -> 80", "80 -> 80/sctp", "300.0.0.1:80 -> 80"],
+    [
+        "",
+        "80",
+        "80 -> ",
+        "localhost:80 -> 80",
+        "127.0.0.1:80 -> 0",
+        "1:70000 -> 80",
+        "80 -> 80/sctp",
+        "300.0.0.1:80 -> 80",
+    ],
 )
 def test_what_is_no_forward(text: str) -> None:
     with pytest.raises(ConfigError):

@@ -16,13 +16,14 @@ from ..net.ip.service import Ip
 from ..net.wire.address import parse_mac
 from ..vfs import components as _vfs_components
 from ..vfs.vfs import Vfs
+from . import plugins as _plugins
 from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link
 from .spec import InterfaceSpec, MountSpec, Spec
 from .values import parse_size
 
-FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components)
-"""Importing them registers the components that rumpkit brings along."""
+FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components, _plugins)
+"""Importing them registers the components that rumpkit brings along, and the way to those of other packages."""
 
 VFS = ("vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console")
 NET = ("ethernet", "ipv4", "loopback", "icmp", "udp", "tcp")

@@ -1,0 +1,125 @@
+"""The public Kernel: keywords and files, all or nothing, what it lets one see."""
+
+import asyncio
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rumpkit import ConfigError, Kernel
+from rumpkit.compose.hosts import SHARED
+from rumpkit.hosts.posix.host import PosixHost
+
+
+def test_keywords_and_a_file_make_the_same_kernel(tmp_path: Path) -> None:
+    config = tmp_path / "k.toml"
+    config.write_text(
+        '[kernel]\nhostname = "h"\n[[interface]]\nlink = "switch:one"\naddress = ["10.1.0.1/24"]\n'
+        '[[mount]]\npath = "/"\n[sysctl]\n"kern.max_processes" = 7\n'
+    )
+    keywords = Kernel(
+        net="switch:one", address="10.1.0.1/24", mounts={"/": "tmpfs"}, hostname="h", sysctl={"kern.max_processes": 7}
+    )
+    with keywords, Kernel(config) as from_file:
+        assert keywords.graph() == from_file.graph()
+        assert keywords.spec == from_file.spec
+        assert from_file.sysctl("kern.max_processes") == 7
+        assert "net/tcp: Tcp <- RumpKernel, Ip" in from_file.graph()
+
+
+def test_kernels_on_one_switch_talk_and_others_do_not() -> None:
+    with (
+        Kernel(net="switch:x", address="10.0.0.1/24") as a,
+        Kernel(net="switch:x", address="10.0.0.2/24") as b,
+        Kernel(net="switch:y", address="10.0.0.3/24") as c,
+    ):
+        server = b.process().listen("tcp", 7)
+        client = a.process().connect("tcp", ("10.0.0.2", 7))
+        session, _ = server.accept()
+        client.sendall(b"hello")
+        assert session.recv(10) == b"hello"
+        udp = c.process().socket("udp")
+        udp.settimeout(0.05)
+        udp.sendto(b"?", ("10.0.0.2", 7))
+        with pytest.raises(OSError):
+            udp.recv(10)
+
+
+def test_mounts_in_any_order_and_devices() -> None:
+    with Kernel(mounts={"/a/b": "tmpfs", "/a": "tmpfs", "/": "tmpfs"}) as kernel:
+        p = kernel.process()
+        assert len({p.stat(path).st_dev for path in ("/", "/a", "/a/b", "/dev")}) == 4
+        fd = p.open("/dev/zero", 0)
+        assert p.read(fd, 4) == bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"net": "usr"}, "there is no link 'usr'"),
+        ({"net": "user", "address": "10.0.2.2/24"}, "the gateway's address"),
+        ({"net": "switch:a", "forward": ["80 -> 80"]}, 'only a "user" link forwards'),
+        ({"mounts": {"data": "tmpfs"}}, "is not an absolute path"),
+        ({"mounts": {"/data": "tmpsf"}}, 'did you mean "tmpfs"'),
+        ({"components": ["tpc"]}, 'did you mean "tcp"'),
+        ({"hostname": "a b"}, "is not a host name"),
+        ({"sysctl": {"kern.max_proceses": 1}}, "kern.max_processes"),
+    ],
+)
+def test_what_cannot_be_built_leaves_nothing_behind(keywords: dict, message: str) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConfigError, match=message):
+        Kernel(**keywords)
+    assert SHARED._users == 0
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_closing_twice_and_the_shared_host() -> None:
+    first, second = Kernel(), Kernel()
+    assert first.host is second.host
+    first.close()
+    first.close()
+    second.process().mkdir("/still", 0o755)
+    second.close()
+    assert SHARED._users == 0
+    assert threading.active_count() == 1
+
+
+def test_a_host_of_ones_own() -> None:
+    host = PosixHost()
+    with Kernel(host=host) as kernel:
+        assert kernel.host is host
+    host.close()
+
+
+def test_async_with() -> None:
+    async def main() -> bytes:
+        async with Kernel(net="switch:aio", address="10.0.0.1/24") as kernel:
+            p = kernel.process().aio
+            server = await p.listen("tcp", 80)
+            client = await p.connect("tcp", ("10.0.0.1", 80))
+            session, _ = await server.accept()
+            await client.sendall(b"awaited")
+            return await session.recv(100)
+
+    assert asyncio.run(main()) == b"awaited"
+
+
+def test_a_component_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "plug.py"
+    package.write_text(
+        "from rumpkit.kern.component import component\n"
+        "class Plug: pass\n"
+        '@component("plug", faction="base")\n'
+        'def plug(kernel: "RumpKernel") -> "Plug":\n    "A plug."\n    return Plug()\n'
+    )
+    info = tmp_path / "plug-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[rumpkit.components]\nplug = plug\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Kernel(components=["plug"]) as kernel:
+        assert "base/plug: Plug <- RumpKernel" in kernel.graph()
+    assert "plug" in sys.modules
