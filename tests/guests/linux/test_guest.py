@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from rumpkit.kern.trace import TraceEvent, TraceSink
 from tests.guests.linux.guest_helpers import HERE, PROGRAMS, THERE, Output, guest, python, two_kernels
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
 
@@ -340,3 +342,35 @@ class TestLife:
                 os.waitpid(-1, os.WNOHANG)
 
         as_user(check_it)
+
+
+class TestTrace:
+    def test_calls_are_shown_with_what_came_of_them(self):
+        class Sink(TraceSink):
+            def __init__(self) -> None:
+                self.lines: list[str] = []
+
+            def event(self, event: TraceEvent) -> None:
+                result = errno.errorcode[event.result.errno] if isinstance(event.result, OSError) else event.result
+                self.lines.append(f"{event.call}{event.arguments!r} = {result}")
+
+        code = (
+            "l = socket.socket(); l.bind(('', 80)); l.listen(5)\n"
+            "threading.Timer(0.2, lambda: socket.create_connection(('127.0.0.1', 80))).start()\n"
+            "c, _ = l.accept(); socket.socket(socket.AF_UNIX).getsockname()\n"
+            "socket.socket().connect_ex(('127.0.0.1', 9))\n"
+        )
+        with two_kernels() as (here, _):
+            sink = here.core.trace.sink = Sink()
+            with python(here, code) as one:
+                assert one.wait(10) == 0
+        for line in (
+            "socket(AF_INET, 524289, 0) = 3",
+            "bind(3, 0.0.0.0:80) = 0",
+            "listen(3, 5) = 0",
+            "connect(4, 127.0.0.1:80) = 0",
+            "accept4(3,) = 5",
+        ):
+            assert line in sink.lines, sink.lines
+        assert [line for line in sink.lines if line.endswith("127.0.0.1:9) = ECONNREFUSED")]
+        assert sink.lines.index("accept4(3,) = 5") > sink.lines.index("bind(3, 0.0.0.0:80) = 0")

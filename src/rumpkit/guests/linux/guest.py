@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
@@ -26,6 +26,9 @@ from .context import Context
 from .listener import Notification
 from .record import complain, guarded
 from .spawn import Program, spawn
+
+if TYPE_CHECKING:
+    from .trace import CallTrace
 
 Handler = Callable[[Context, Notification], "int | None"]
 
@@ -58,6 +61,7 @@ class Calls(Source):
         self._handlers = {libc.number(name): handler for name, handler in HANDLERS.items()}
         self.handled = 0
         """Calls so far."""
+        self._trace: CallTrace | None = None
 
     def on_events(self, events: int, now: Instant) -> None:
         listener = self._context.listener
@@ -68,6 +72,8 @@ class Calls(Source):
         if call is None:
             return
         self.handled += 1
+        if self._context.kernel.trace.sink is not None:
+            self._follow(call)
         try:
             value = self._handlers[call.number](self._context, call)
         except OSError as problem:
@@ -79,6 +85,14 @@ class Calls(Source):
             return
         if value is not None:
             listener.answer(call.id, value)
+
+    def _follow(self, call: Notification) -> None:
+        if self._trace is None:
+            from .trace import CallTrace
+
+            self._trace = CallTrace(self._context, {libc.number(name): name for name in HANDLERS})
+            self._context.listener.watcher = self._trace
+        self._trace.begin(call)
 
 
 @final

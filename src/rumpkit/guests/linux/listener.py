@@ -6,7 +6,7 @@ Between `abi` and `supervisor`.  One listener serves a program and everything it
 import fcntl
 import os
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import NamedTuple, Protocol, final
 
 from ...kern.abi.errno import EINTR, EINVAL, ENOENT
 from ...kern.abi.fcntl import O_CLOEXEC
@@ -26,6 +26,16 @@ class Notification(NamedTuple):
     """Six unsigned 64-bit words."""
 
 
+class Watcher(Protocol):
+    """Somebody who wants to know what becomes of calls."""
+
+    def end(self, id: int, result: int, number: int) -> None:
+        """A call has returned, or failed with an errno."""
+
+    def drop(self, id: int) -> None:
+        """A call goes on natively."""
+
+
 @final
 class Listener:
     """Takes notifications and answers them.  `guard` is told before each ioctl that may block or fault
@@ -35,6 +45,7 @@ class Listener:
         self.fd = fd
         self._guard = guard
         self._notification = bytearray(_EMPTY)
+        self.watcher: Watcher | None = None
         self.synchronous = self._wake_synchronously()
         """Whether a notification moves the CPU straight to us and back (Linux 6.6), which saves a few microseconds."""
 
@@ -72,15 +83,21 @@ class Listener:
 
     def answer(self, id: int, value: int = 0) -> bool:
         """Let the call return `value`.  False if it does not wait any more: undo what was done for it."""
+        if self.watcher is not None:
+            self.watcher.end(id, value, 0)
         return self._send(id, value, 0, 0)
 
     def fail(self, id: int, error: int) -> bool:
         """Let the call fail with an errno.  False if it does not wait any more."""
+        if self.watcher is not None:
+            self.watcher.end(id, 0, error)
         return self._send(id, 0, -error, 0)
 
     def proceed(self, id: int) -> bool:
         """Let the host's kernel run the call after all.  Only right where the decision rests on register values and
         on the kind of a descriptor, never on memory, which the program can change meanwhile."""
+        if self.watcher is not None:
+            self.watcher.drop(id)
         return self._send(id, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
 
     def _send(self, id: int, value: int, error: int, flags: int) -> bool:
@@ -101,11 +118,14 @@ class Listener:
         # Only for a buffer that it may change does fcntl.ioctl return the number and not the buffer.
         request = bytearray(abi.ADDFD.pack(id, abi.SECCOMP_ADDFD_FLAG_SEND, fd, 0, O_CLOEXEC if close_on_exec else 0))
         try:
-            return int(fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, request, True))
+            number = int(fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, request, True))
         except OSError as problem:
             if problem.errno != ENOENT:
                 self.fail(id, problem.errno or EINVAL)
             return -1
+        if self.watcher is not None:
+            self.watcher.end(id, number, 0)
+        return number
 
     def close(self) -> None:
         """Stop listening; calls that wait, and later ones, fail with ENOSYS."""
