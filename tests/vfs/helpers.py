@@ -26,7 +26,7 @@ class Files:
     """A kernel with a tmpfs root (unless told otherwise) and one process of the superuser."""
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: str = "tmpfs", host: Hypercalls | None = None):
-        self.host = SimHost() if host is None else host
+        self.host: Any = SimHost() if host is None else host
         self.host.enter()
         self.kernel = RumpKernel(self.host, COMPONENTS)
         vfs, calls, base = (self.kernel.service(name) for name in ("Vfs", "VfsCalls", "KernCalls"))
@@ -73,7 +73,7 @@ class Client:
         call = getattr(calls, name)
         return lambda *arguments, **more: self.files.entered(call, self.process, *arguments, **more)
 
-    def put(self, path: str, data: bytes = b"", mode: int = 0o644) -> None:
+    def put(self, path: str | bytes, data: bytes = b"", mode: int = 0o644) -> None:
         """Write a whole file."""
         fd = self.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode)
         assert self.write(fd, data) == len(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -142,15 +141,16 @@ class TmpfsMachine(RuleBasedStateMachine):
     def both(self, ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[Any, Any]:
         try:
             expected = theirs()
-        except ModelError as problem:
-            expected = str(problem)
+        except ModelError as refusal:
+            expected = refusal
         try:
             found = ours()
         except OSError as problem:
-            found = errno.errorcode[problem.errno or 0]
-            assert found == expected
+            assert isinstance(expected, ModelError), (problem, expected)
+            assert problem.errno == getattr(abi, str(expected)), (problem, expected)
+            found = problem
         else:
-            assert not isinstance(expected, str), (found, expected)
+            assert not isinstance(expected, ModelError), (found, expected)
         return found, expected
 
     @rule(path=PATHS)
