@@ -46,7 +46,18 @@ _CODES: Final = {ENETUNREACH: 0, EHOSTUNREACH: 1, ECONNREFUSED: 3, EMSGSIZE: 4}
 
 
 @final
-class Datagram(Record, Task):
+class _Delivery(Task):
+    """Runs a socket's `deliver` before the host leaves the kernel (compiled, a class has one base)."""
+
+    def __init__(self, datagram: "Datagram") -> None:
+        self._datagram = datagram
+
+    def run(self, now: Instant) -> None:
+        self._datagram.deliver(now)
+
+
+@final
+class Datagram(Record):
     """A UDP socket of the program."""
 
     def __init__(self, carrier: "Carrier", fd: int, family: int, socket: Socket) -> None:
@@ -58,6 +69,7 @@ class Datagram(Record, Task):
         self.mark_port: int = name[1]
         self.peer: SocketAddress | None = None
         self.deferred = False
+        self._delivery = _Delivery(self)
         socket.queue.subscribe(self)
         carrier.add(self)
 
@@ -66,9 +78,9 @@ class Datagram(Record, Task):
     def notify(self) -> None:
         if not self.deferred:
             self.deferred = True
-            self.context.host.defer(self)
+            self.context.host.defer(self._delivery)
 
-    def run(self, now: Instant) -> None:
+    def deliver(self, now: Instant) -> None:
         """Give the program what has come.  On the schedule."""
         self.deferred = False
         socket = self.socket
