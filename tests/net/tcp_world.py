@@ -114,6 +114,7 @@ class World:
         got = []
         done = received = 0
         while received < len(data):
+            taken = None
             if done < len(data):
                 taken = self.attempt(source.send, data[done : done + chunk], 0, 0, None, self.now)
                 done += taken or 0

@@ -67,6 +67,7 @@ class Script:
         # Plain numbers, unless a test is about the options that change them.
         self.environment.settings.timestamps = 0
         self.environment.settings.window_scaling = 0
+        self.environment.settings.quick_acks = 0
         for name, value in settings.items():
             assert hasattr(self.environment.settings, name), name
             setattr(self.environment.settings, name, value)

@@ -124,7 +124,7 @@ def test_damaged_fields_never_raise(seed, damage):
             st.integers(0, 255),
             st.integers(0, 65535),
             st.integers(0, 3000),
-        ),  # fmt: skip
+        ),
         max_size=30,
     )
 )

@@ -41,6 +41,27 @@ def test_every_second_full_segment_is_acknowledged():
     t.at(100).silent()
 
 
+def test_a_full_segment_and_a_bit_are_acknowledged():
+    """Else a sender with a rest to send, which Nagle's rule holds back, and we would wait for each other."""
+    t = established()
+    t.send(10, Data(1, bytes(MSS)), Data(1 + MSS, b"x"))
+    t.expect(Ack(1, 2 + MSS))
+
+
+def test_the_first_acks_wait_a_moment_only():
+    t = established(quick_acks=2, quick_ack=1)
+    t.send(10, Data(1, b"a"))
+    t.silent()
+    t.at(11).expect(Ack(1, 2))
+    t.send(20, Data(2, b"b"))
+    t.at(21).expect(Ack(1, 3))
+    t.send(30, Data(3, b"c"))
+    t.at(69).silent()
+    t.at(70).expect(Ack(1, 4))
+    t.send(2000, Data(4, b"d"))
+    t.at(2001).expect(Ack(1, 5))
+
+
 def test_a_batch_costs_one_ack():
     t = established()
     t.send(10, *[Data(1 + index * MSS, bytes(MSS)) for index in range(16)])

@@ -152,6 +152,10 @@ class ControlBlock:
         """What was acknowledged last (Last.ACK.sent of RFC 7323)."""
         self.acks_owed: i64 = 0
         """Acknowledgements to send without delay."""
+        self.quick_acks: i64 = settings.quick_acks
+        """How many more acknowledgements are delayed by a moment only."""
+        self.text_at: Instant = 0
+        """When data came last."""
         self.last_received: Instant = 0
         self.last_challenge: Instant = -FOREVER
 

@@ -126,17 +126,30 @@ def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i
 
 
 def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> None:
-    """In-order data was taken: acknowledge every second full-sized segment, others after a delay (RFC 9293 3.8.6.3)."""
+    """In-order data was taken: acknowledge what makes more than a full-sized segment at once, and less after a delay (RFC
+    9293 3.8.6.3 wants every second segment acknowledged).
+
+    The first few segments, at the start and after a pause, wait only a moment: the peer may hold more back until it hears of
+    them (Nagle's rule, or a small window), and an answer of our user's comes within that moment or not soon.
+    """
     unit = segment.size
     if segment.segments > 1:
         unit = segment.gso_size
     if unit > block.rcv_mss:
         # More than we asked for is several segments that somebody below has joined.
         block.rcv_mss = min(unit, block.path_mss)
-    if block.rcv_nxt - block.last_ack >= 2 * block.rcv_mss or block.options.quickack:
+    if block.rcv_nxt - block.last_ack > block.rcv_mss or block.options.quickack:
         block.acks_owed = max(block.acks_owed, 1)
     elif block.ack_at == FOREVER:
-        block.ack_at = now + block.settings.delayed_ack * MILLISECOND
+        settings = block.settings
+        delay = settings.delayed_ack
+        if now - block.text_at > block.rtt.timeout:
+            block.quick_acks = settings.quick_acks
+        if block.quick_acks > 0:
+            block.quick_acks -= 1
+            delay = settings.quick_ack
+        block.ack_at = now + delay * MILLISECOND
+    block.text_at = now
 
 
 def consume(block: ControlBlock, size: i64, now: Instant) -> None:

@@ -26,6 +26,8 @@ class TcpSettings:
         self.min_rto: int = 200
         self.max_rto: int = 120_000
         self.delayed_ack: int = 40
+        self.quick_ack: int = 1
+        self.quick_acks: int = 16
         self.syn_retries: int = 6
         self.synack_retries: int = 5
         self.retries: int = 15
@@ -60,6 +62,8 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("min_rto", 1, 60_000, "least retransmission timeout, ms"),
     Sysctl("max_rto", 1000, 3_600_000, "greatest retransmission timeout, ms"),
     Sysctl("delayed_ack", 1, 500, "how long an acknowledgement may wait, ms (RFC 1122 4.2.3.2)"),
+    Sysctl("quick_ack", 0, 500, "the same for the first segments of a connection, and after a pause, ms"),
+    Sysctl("quick_acks", 0, 1 << 20, "how many acknowledgements that is for"),
     Sysctl("syn_retries", 0, 127, "retransmissions of a SYN"),
     Sysctl("synack_retries", 0, 127, "retransmissions of a SYN-ACK"),
     Sysctl("retries", 1, 127, "retransmissions before a connection is given up (R2 of RFC 9293 3.8.3)"),
