@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -201,16 +202,18 @@ def test_many_parked_threads_are_woken_in_any_order(host):
 
 
 def test_timeouts_of_many_threads_while_one_drives(host):
-    ended: list[int] = []
+    late: dict[int, int] = {}
     started = time.monotonic_ns()
 
     def sleeper(number: int) -> None:
-        assert park(host, host.parker(), started + (number + 1) * 30 * MILLISECOND) is False
-        ended.append(number)
+        deadline = started + (number + 1) * 30 * MILLISECOND
+        assert park(host, host.parker(), deadline) is False
+        late[number] = time.monotonic_ns() - deadline
 
     for thread in [start(sleeper, number) for number in (4, 1, 3, 0, 2)]:
-        thread.join()
-    assert ended == [0, 1, 2, 3, 4]
+        thread.join(10)
+    assert sorted(late) == [0, 1, 2, 3, 4]
+    assert all(0 <= delay < SECOND for delay in late.values())
 
 
 def test_a_stress_of_wakes_loses_none(host):
@@ -321,6 +324,49 @@ def test_the_thread_can_take_the_seat_from_a_parked_caller_and_give_it_back():
         assert not host.claimed()
         assert sys.getswitchinterval() == interval
     source.close()
+    host.close()
+
+
+def test_no_wake_is_lost_while_the_seat_changes_hands():
+    """Rings of threads pass tokens on by waking each other, while a loop thread comes and goes and alarms ring."""
+    host = PosixHost()
+    size, rounds = 6, 60
+    parkers = [host.parker() for _ in range(size)]
+    tokens = [0] * size
+    passed = [0] * size
+    alarm = host.alarm(Ringer())
+
+    def member(number: int) -> None:
+        dice = random.Random(number)
+        next_one = (number + 1) % size
+        while passed[number] < rounds:
+            host.enter()
+            while not tokens[number]:
+                if dice.random() < 0.3:
+                    parkers[number].park(host.now + dice.randrange(3) * MILLISECOND)
+                elif not parkers[number].park(host.now + 20 * SECOND):
+                    host.leave()
+                    return
+            tokens[number] -= 1
+            tokens[next_one] += 1
+            passed[number] += 1
+            alarm.set(host.now + dice.randrange(2 * MILLISECOND))
+            parkers[next_one].wake()
+            host.leave()
+
+    threads = [start(member, number) for number in range(size)]
+    host.enter()
+    for number in (0, 3):
+        tokens[number] += 1
+        parkers[number].wake()
+    host.leave()
+    dice = random.Random(0)
+    while any(thread.is_alive() for thread in threads):
+        host.start_thread()
+        time.sleep(dice.random() / 300)
+        host.stop()
+        time.sleep(dice.random() / 300)
+    assert passed == [rounds] * size
     host.close()
 
 
