@@ -89,7 +89,22 @@ def both(address: str, size: str, seed: str) -> None:
         say(size=received, digest=total)
 
 
-ROLES: dict[str, Callable[..., None]] = {"source": source, "sink": sink, "both": both}
+def echo(address: str) -> None:
+    """Send every datagram back, until standard input ends."""
+    import select
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        here.bind((address, 0))
+        say(port=here.getsockname()[1])
+        while True:
+            readable, _, _ = select.select([here, sys.stdin], [], [])
+            if sys.stdin in readable:
+                return
+            data, peer = here.recvfrom(65536)
+            here.sendto(data, peer)
+
+
+ROLES: dict[str, Callable[..., None]] = {"source": source, "sink": sink, "both": both, "echo": echo}
 
 if __name__ == "__main__":
     ROLES[sys.argv[1]](*sys.argv[2:])

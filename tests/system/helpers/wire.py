@@ -22,9 +22,10 @@ from rumpkit.hosts.posix.tap import TapPort, open_tap
 from rumpkit.net.ip.service import Ip
 from rumpkit.net.link.impairment import ImpairedPort, Impairment, ImpairmentConfig
 from tests.hosts.posix.netns import ip, network_namespace
+from tests.system.helpers.user import wait_for
 
 TAP = "rump0"
-OURS, THEIRS = "10.9.0.2", "10.9.0.1"
+OURS, THEIRS, FAR = "10.9.0.2", "10.9.0.1", "10.8.0.2"
 PEER = Path(__file__).with_name("peer.py")
 
 
@@ -41,9 +42,11 @@ class Wire:
         """One of the kernel's counters."""
         return self.kernel.counters()[name]
 
-    def linux(self, role: str, *arguments: object) -> subprocess.Popen[str]:
-        """Start `peer.py ROLE ARGUMENTS` on the machine's side."""
+    def linux(self, role: str, *arguments: object, inside: Beyond | None = None) -> subprocess.Popen[str]:
+        """Start `peer.py ROLE ARGUMENTS` on the machine's side, or beyond it."""
         command = [sys.executable, str(PEER), role, *map(str, arguments)]
+        if inside is not None:
+            command = [*inside.enter, *command]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._children.append(child)
         return child
@@ -70,6 +73,8 @@ def wired(
     inbound: ImpairmentConfig | None = None,
     thread: bool = True,
     sysctl: dict[str, int] | None = None,
+    gateway: str = THEIRS,
+    more: list[InterfaceSpec] | None = None,
 ) -> Iterator[Wire]:
     """Both kernels, up and with addresses; `outbound` and `inbound` make the wire bad, as seen from our kernel."""
     with network_namespace():
@@ -79,13 +84,16 @@ def wired(
         bad = outbound is not None or inbound is not None
         spec = Spec(kernel=KernelSpec("ours", list(NET) if bad else []), sysctl=sysctl or {})
         if not bad:
-            spec.interface.append(InterfaceSpec(f"tap:{TAP}", address=[f"{OURS}/24"], gateway=THEIRS, offload=offload))
+            spec.interface.append(InterfaceSpec(f"tap:{TAP}", address=[f"{OURS}/24"], gateway=gateway, offload=offload))
+        spec.interface += more or []
         with Kernel(spec) as kernel:
             host = kernel.host
             assert isinstance(host, PosixHost)
             impaired = None
             if bad:
                 impaired = _impair(kernel, host, open_tap(host, TAP, offload=offload), outbound, inbound)
+            # Until Linux has noticed that somebody has attached, it drops what it would send.
+            wait_for(lambda: "state UP" in ip(f"link show {TAP}"), "the TAP is up")
             if thread:
                 host.start_thread()
             wire = Wire(kernel, impaired)
@@ -93,6 +101,36 @@ def wired(
                 yield wire
             finally:
                 wire.close()
+
+
+class Beyond:
+    """Another namespace, reached through the one with the TAP, which routes."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.enter = ["nsenter", "-t", str(process.pid), "-n"]
+
+    def run(self, command: str) -> None:
+        """Run a command in there."""
+        subprocess.run([*self.enter, *command.split()], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def beyond(mtu: int) -> Iterator[Beyond]:
+    """A host FAR behind the Linux end of a wire, over a link of `mtu` bytes."""
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; exec sleep 1000"], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline()
+            there = Beyond(process)
+            subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+            ip(f"link add near0 type veth peer name far0 netns {process.pid}")
+            ip(f"link set near0 mtu {mtu} up")
+            ip("addr add 10.8.0.1/24 dev near0")
+            there.run(f"ip link set far0 mtu {mtu} up")
+            there.run(f"ip addr add {FAR}/24 dev far0")
+            there.run("ip route add default via 10.8.0.1")
+            yield there
+        finally:
+            process.kill()
 
 
 def configure_address() -> None:
