@@ -1,7 +1,6 @@
 """What is wrong with a config: the file, the line, the key, and the way out."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
@@ -35,6 +34,8 @@ class ProgramError(OSError):
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """A hint for a word that isn't known: the nearest known one, else the whole list."""
+    from difflib import get_close_matches
+
     words = sorted(known)
     close = get_close_matches(word, words, n=1, cutoff=0.6)
     if close:

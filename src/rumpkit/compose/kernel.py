@@ -1,12 +1,12 @@
 """`rumpkit.Kernel`: the public face of one kernel, from a config file or from keywords."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clients.local import LocalProcess
-from ..clients.suspend import running_loop
 from ..hyper.calls import Hypercalls
 from ..kern.kernel import RumpKernel
 from ..kern.process import Credentials
@@ -16,6 +16,8 @@ from .hosts import SHARED
 from .spec import InterfaceSpec, KernelSpec, MountSpec, Spec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..clients.drive import Drive
     from ..guests.linux.guest import Guest
     from .capture import Capture
@@ -105,7 +107,7 @@ class Kernel:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-    ) -> "Guest":
+    ) -> Guest:
         """Start an unmodified Linux program on this kernel; its sockets are the kernel's, its files the host's.
 
         `env` is added to the environment; the descriptors default to ours.  Raises `rumpkit.guests.linux.check.Missing`
@@ -117,7 +119,7 @@ class Kernel:
 
     # Looking in ------------------------------------------------------------------------------------------
 
-    def capture(self, path: str | Path, interface: str = "") -> "Capture":
+    def capture(self, path: str | Path, interface: str = "") -> Capture:
         """Record every frame of an interface (default: all of them) in a pcapng file until `close`."""
         from .capture import Capture
 
@@ -151,7 +153,7 @@ class Kernel:
             lines.append(f"{built.component.faction}/{built.component.name}: {built.component.provides}{uses}")
         return "\n".join(lines)
 
-    def links(self) -> list["OpenedLink"]:
+    def links(self) -> list[OpenedLink]:
         """The links that the interfaces are on, in the order of the config."""
         return list(self._booted.links)
 
@@ -177,13 +179,15 @@ class Kernel:
             if self._shared:
                 SHARED.release()
 
-    def __enter__(self) -> "Kernel":
+    def __enter__(self) -> Kernel:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    async def __aenter__(self) -> "Kernel":
+    async def __aenter__(self) -> Kernel:
+        from ..clients.suspend import running_loop
+
         loop = running_loop()
         if loop is not None:
             from ..clients.drive import drive
