@@ -1,7 +1,7 @@
 """The system calls of the vfs faction: one class, in a chain of files by topic.
 
 A call is a plain method `(process, ...)`, entered on the schedule, that returns its result or raises OSError with
-the errno that POSIX names; none of them returns `Blocked`.  Reading, writing, seeking and closing by descriptor
+the errno that POSIX names; only open returns `Blocked` (for FIFOs).  Reading, writing, seeking and closing by descriptor
 is in kern/calls.py.  This file has the working directory, the mask, and mounts; the others come in by inheritance:
 attributecalls.py, namecalls.py, opencalls.py.
 """

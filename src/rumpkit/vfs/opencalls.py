@@ -2,7 +2,7 @@
 
 from mypy_extensions import mypyc_attr
 
-from ..kern.abi.errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, error
+from ..kern.abi.errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, error
 from ..kern.abi.fcntl import (
     AT_FDCWD,
     O_ACCMODE,
@@ -27,8 +27,10 @@ from ..kern.abi.fcntl import (
 )
 from ..kern.file import OpenFile
 from ..kern.process import Credentials, Process
+from ..kern.wait import Blocked
 from .access import check_access
 from .callbase import CallBase, Path
+from .fifo import FifoFile, FifoWait
 from .file import DirectoryFile, PathFile, VnodeFile, truncate
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .special import SpecialFile
@@ -41,13 +43,16 @@ from .vnode import Vnode
 class OpenCalls(CallBase):
     """Open files and read directories.  Reading, writing and closing is in kern/calls.py."""
 
-    def open(self, process: Process, path: Path, flags: int, mode: int = 0o666, dirfd: int = AT_FDCWD) -> int:
+    def open(self, process: Process, path: Path, flags: int, mode: int = 0o666, dirfd: int = AT_FDCWD) -> int | Blocked:
         """Open a file, with O_CREAT create it, and return its descriptor (POSIX open, openat).
 
         Flags: O_RDONLY, O_WRONLY, O_RDWR; O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC,
-        O_NONBLOCK, O_SYNC, O_DSYNC, O_PATH.  Raises EEXIST, EISDIR, ELOOP, EMFILE, ENOSPC, ENXIO, EINVAL.
+        O_NONBLOCK, O_SYNC, O_DSYNC, O_PATH.  Blocks on a FIFO until its other end is open.  Raises EEXIST, EISDIR,
+        ELOOP, EMFILE, ENOSPC, ENXIO, EINVAL.
         """
         name = encode(path)
+        if flags & O_PATH:
+            flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
         if flags & O_CREAT and flags & O_DIRECTORY:
             raise error(EINVAL)
         files = process.files
@@ -61,11 +66,13 @@ class OpenCalls(CallBase):
         # The file is held over `install`, so that it is closed again if the number that was free no longer is.
         file.hold()
         try:
+            if isinstance(file, FifoFile) and file.waits():
+                return FifoWait(self.hyper, process, file, flags & O_CLOEXEC != 0)
             return files.install(file, flags & O_CLOEXEC != 0)
         finally:
             file.release(self.hyper.now)
 
-    def creat(self, process: Process, path: Path, mode: int = 0o666) -> int:
+    def creat(self, process: Process, path: Path, mode: int = 0o666) -> int | Blocked:
         """As open with O_WRONLY | O_CREAT | O_TRUNC (POSIX creat)."""
         return self.open(process, path, O_WRONLY | O_CREAT | O_TRUNC, mode)
 
@@ -118,7 +125,7 @@ class OpenCalls(CallBase):
             device = self.vfs.devices.find(kind, vnode.device).open(flags)
             return SpecialFile(vnode, _kept(flags), credentials, device)
         if kind == S_IFIFO:
-            raise error(EOPNOTSUPP)
+            return FifoFile(vnode, _kept(flags), credentials, self.vfs.kernel.settings.pipe_size)
         assert kind == S_IFSOCK
         raise error(ENXIO)
 

@@ -64,6 +64,8 @@ class Vnode:
         """Open files, working directories and mounts that hold this vnode."""
         self.mounted_here: Mount | None = None
         """What is mounted on this directory."""
+        self.pipe: object | None = None
+        """What an open FIFO's ends share; vfs keeps it (vfs/fifo.py)."""
 
     # Life ----------------------------------------------------------------------------------------------
 
