@@ -104,6 +104,21 @@ def test_a_udp_checksum_of_zero_is_sent_as_ones() -> None:
     assert verify(done, 14)
 
 
+@pytest.mark.parametrize("gso_size", [0, 2])
+def test_a_tcp_checksum_of_zero_is_sent_as_zero(gso_size: int) -> None:
+    """Of the two zeros of one's complement TCP has only one (RFC 1624 section 3); readers like tshark insist."""
+
+    def packet(payload: bytes) -> Packet:
+        made = Segment(5, 77, ACK, 1000, payload, 0, len(payload))
+        made.gso_size = gso_size
+        return Packet(finish(tcp_frame(made), 0)[0].linear())
+
+    complement = packet(bytes(4)).checksum.to_bytes(2, "big")
+    first = packet(complement + bytes(2))
+    assert first.checksum == 0
+    assert first.checksum_right()
+
+
 def test_a_checksum_outside_the_head_is_left_alone() -> None:
     frame = Frame(bytes(40))
     frame.checksum, frame.checksum_start, frame.checksum_offset = CHECKSUM_PARTIAL, 34, 16

@@ -29,6 +29,7 @@ from .ipv4 import PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, parse_ipv4_header
 from .segment import CWR, FIN, PSH
 
 _IPV6_HEADER_SIZE: Final = 40
+_UDP_CHECKSUM_AT: Final = 6
 _FEATURE_OF: Final = {GSO_TCPV4: FEATURE_TSO4, GSO_TCPV6: FEATURE_TSO6, GSO_UDP_L4: FEATURE_USO}
 """The feature of a link that takes super-segments of each type."""
 
@@ -64,7 +65,10 @@ def complete_checksum(frame: Frame) -> Frame:
     if 0 <= start <= field and field + 2 <= len(head):
         # The field holds the pseudo-header's sum, so that it is summed with the rest.
         copy = edit(head)
-        put_u16(copy, field, (_sum_range(frame, start, len(frame), 0) ^ 0xFFFF) or 0xFFFF)
+        checksum = _sum_range(frame, start, len(frame), 0) ^ 0xFFFF
+        if checksum == 0 and frame.checksum_offset == _UDP_CHECKSUM_AT:
+            checksum = 0xFFFF  # 0 in UDP says that there is none
+        put_u16(copy, field, checksum)
         head = edited(copy)
     done = frame.like(head)
     done.checksum = CHECKSUM_UNVERIFIED
@@ -219,8 +223,8 @@ class _SuperSegment:
             checksum = fold(self.addresses + length)
         else:
             checksum = fold(total + sum_bytes(self.body, start, start + size)) ^ 0xFFFF
-            if checksum == 0:
-                checksum = 0xFFFF  # 0 in UDP says that there is none; for TCP the two are the same
+            if checksum == 0 and not self.is_tcp:
+                checksum = 0xFFFF
         put_u16(head, transport + checksum_offset, checksum)
         frame = Frame(edited(head), self.body, start, size)
         if partial:
