@@ -18,7 +18,7 @@ import rumpkit.kern.components
 import rumpkit.net.components
 from rumpkit.clients.relay import Relay, RelayPool
 from rumpkit.hosts.posix.host import PosixHost
-from rumpkit.kern.abi.socket import AF_INET, SOCK_STREAM
+from rumpkit.kern.abi.socket import AF_INET, SO_SNDBUF, SOCK_STREAM, SOL_SOCKET
 from rumpkit.kern.kernel import RumpKernel
 from rumpkit.kern.socket import StreamSocket
 from rumpkit.kern.wait import Blocked
@@ -313,17 +313,76 @@ def test_a_kernel_that_resets_ends_both(world):
 def test_a_reset_while_the_host_side_is_stuck(world):
     """The reader reads nothing, the pipe is full, and the sender's side is reset: that must not wait for the reader."""
     left, right, a, b = world.joint()
-    a.setblocking(False)
-    quiet = time.monotonic() + 0.2
-    while time.monotonic() < quiet:
-        try:
-            a.send(bytes(65536))
-            quiet = time.monotonic() + 0.2
-        except BlockingIOError:
-            time.sleep(0.005)
+    fill(a)
     world.do(lambda: left.kernel_side.abort(world.host.now))
     assert right.over.wait(5)
     assert right.notes == ["kernel reset ECONNRESET", "end"]
+    a.close()
+    b.close()
+
+
+def fill(user: socket.socket) -> None:
+    """Send until nothing moves any more."""
+    user.setblocking(False)
+    quiet = time.monotonic() + 0.2
+    while time.monotonic() < quiet:
+        try:
+            user.send(bytes(65536))
+            quiet = time.monotonic() + 0.2
+        except BlockingIOError:
+            time.sleep(0.005)
+
+
+def test_a_reset_of_a_sender_whose_data_is_stuck():
+    """The kernel takes no more, so the host socket is not read; its reset is heard all the same."""
+    world = World("tcp")
+    left, right, a, b = world.joint()
+    fill(a)
+    reset(a)
+    assert left.over.wait(5) and right.over.wait(5)
+    assert left.notes == ["host reset", "end"]
+    assert right.notes == ["kernel reset ECONNRESET", "end"]
+    b.close()
+    world.close()
+
+
+def test_a_small_send_buffer_still_lets_everything_through(world):
+    """Less room than a relay likes to see is all the room there ever is."""
+    client, server = world.connect()
+    world.do(client.set_option, SOL_SOCKET, SO_SNDBUF, (2048).to_bytes(4, "little"))
+    _, a = world.relay(client)
+    _, b = world.relay(server)
+    payload = os.urandom(200_000)
+    thread = threading.Thread(target=lambda: (a.sendall(payload), a.shutdown(socket.SHUT_WR)))
+    thread.start()
+    assert receive_all(b) == payload
+    thread.join()
+    a.close()
+    b.close()
+
+
+def test_a_program_that_refuses_bytes_is_a_reset_unless_its_guest_says_otherwise():
+    world = World("unix")
+    left, right, a, b = world.joint(keeps_open=False)
+    a.shutdown(socket.SHUT_RD)
+    b.sendall(b"for nobody")
+    assert left.over.wait(5) and right.over.wait(5)
+    assert left.notes == ["refused", "host reset", "end"]
+    assert right.notes == ["kernel reset ECONNRESET", "end"]
+    a.close()
+    b.close()
+    world.close()
+
+
+def test_the_pool_counts(world):
+    _, _, a, b = world.joint()
+    a.sendall(b"12345")
+    receive(b, 5)
+    counters = {name: getattr(world.pool.counters, name) for name in world.pool.counters.names()}
+    assert counters == {
+        "started": 2, "ended": 0, "bytes_to_kernel": 5, "bytes_to_host": 5, "discarded": 0, "host_resets": 0,
+        "kernel_resets": 0,
+    }  # fmt: skip
     a.close()
     b.close()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -185,6 +188,38 @@ def test_nobody_answers_is_a_deadlock_not_a_hang():
         world.spawn(forever)
         with pytest.raises(Deadlock, match=r"so do forever"), a.process().listen("tcp", PORT) as listener:
             listener.accept()
+
+
+def test_a_deadlock_that_another_caller_runs_into():
+    with simulate() as world:
+        a = world.kernel(link=Switch())
+
+        def forever() -> None:
+            world.sleep(1)
+            a.process().listen("tcp", 81).accept()
+
+        task = world.spawn(forever)
+        with pytest.raises(Deadlock, match=r"1000000000 ns; so do forever"):
+            task.join()
+
+
+def test_an_interrupt_while_another_caller_runs_ends_both():
+    cleaned: list[str] = []
+
+    def interrupted() -> None:
+        try:
+            world.sleep(1)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)  # until the other thread has heard of it, in its own time
+            world.sleep(1)
+            cleaned.append("went on")
+        finally:
+            cleaned.append("ended")
+
+    with pytest.raises(KeyboardInterrupt), simulate() as world:
+        world.spawn(interrupted)
+        world.sleep(5)
+    assert cleaned == ["ended"]
 
 
 def test_callers_wait_their_turn_in_time():

@@ -10,6 +10,8 @@ import sys
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rumpkit.hosts.posix import netdev
 from rumpkit.hosts.posix.host import PosixHost
@@ -18,6 +20,7 @@ from rumpkit.hyper.calls import Parker
 from rumpkit.hyper.frame import (
     CHECKSUM_PARTIAL,
     CHECKSUM_UNVERIFIED,
+    CHECKSUM_VERIFIED,
     FEATURE_CHECKSUM,
     FEATURE_TSO4,
     FEATURE_TSO6,
@@ -299,6 +302,69 @@ def test_a_tap_that_is_deleted_does_not_make_the_loop_spin(wire):
     wire.host.leave()
     assert time.process_time() - started < 0.1
     assert wire.host.loop.sources() == []
+
+
+@pytest.fixture
+def fake():
+    """A port whose device is one end of a socket pair, and the other end: what the device would see, byte by byte."""
+    host = PosixHost()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    port = TapPort(host, ours.detach(), "fake", 1500, FEATURE_CHECKSUM, True)
+    os.set_blocking(port.fd, False)
+    inbox = Everything()
+    port.attach(inbox)
+    yield port, inbox, theirs
+    port.close()
+    theirs.close()
+    host.close()
+
+
+class Everything(Receiver):
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+    def receive(self, frame: Frame, now: int) -> None:
+        self.frames.append(frame)
+
+
+@pytest.mark.needs("linux")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(header=st.binary(min_size=10, max_size=10), data=st.binary(max_size=100), size=st.sampled_from([0, 3000]))
+def test_no_virtio_header_is_trusted(fake, header, data, size):
+    port, inbox, device = fake
+    inbox.frames.clear()
+    short = port.short_in
+    data += bytes(size)
+    device.send(header + data)
+    port.read_burst(0)
+    assert len(inbox.frames) + port.short_in - short == 1
+    for frame in inbox.frames:
+        assert frame.linear() == data
+        if frame.checksum == CHECKSUM_PARTIAL:
+            assert frame.checksum_start + frame.checksum_offset + 2 <= len(frame.head)
+
+
+@pytest.mark.needs("linux")
+def test_virtio_headers_that_are_written(fake):
+    port, _, device = fake
+    frame = Frame(bytes(54), b"x" * 3000, 0, 3000)
+    frame.checksum, frame.checksum_start, frame.checksum_offset = CHECKSUM_PARTIAL, 34, 16
+    frame.gso_type, frame.gso_size = GSO_TCPV4, 1448
+    for _ in range(2):
+        port.transmit(frame)
+        assert device.recv(4000)[:10] == bytes.fromhex("01 01 3600 a805 2200 1000".replace(" ", ""))
+    linear = Frame(bytes(46) + b"\x80" + bytes(3000))
+    linear.checksum, linear.checksum_start, linear.checksum_offset = CHECKSUM_PARTIAL, 34, 16
+    linear.gso_type, linear.gso_size = GSO_TCPV4, 1448
+    port.transmit(linear)
+    assert device.recv(4000)[:10] == bytes.fromhex("01 01 4200 a805 2200 1000".replace(" ", ""))
+    valid = Frame(bytes(60))
+    valid.checksum = CHECKSUM_VERIFIED
+    port.transmit(valid)
+    port.transmit(Frame(bytes(60)))
+    assert [device.recv(100)[:10] for _ in range(2)] == [b"\2" + bytes(9), bytes(10)]
+    device.send(b"\2" + bytes(9) + bytes(60))
+    port.read_burst(0)
 
 
 @needs_tap
