@@ -1,7 +1,7 @@
 """A rump kernel: the components that a config selected, around one set of timers, counters and processes."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 from ..hyper.calls import Hypercalls
 from . import components as _components
@@ -44,7 +44,7 @@ class Built(NamedTuple):
     """A component of a kernel: what was built, and from which interfaces."""
 
     component: Component
-    instance: object
+    instance: Any  # mypyc does not find `object` here
     uses: tuple[str, ...]
 
 

@@ -1,6 +1,6 @@
 """The system-call trace of a kernel: who called what, and what came of it, as events for whoever listens."""
 
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from mypy_extensions import mypyc_attr
 
@@ -13,8 +13,8 @@ class TraceEvent(NamedTuple):
     when: Instant
     pid: int
     call: str
-    arguments: tuple[object, ...]
-    result: object
+    arguments: tuple[Any, ...]
+    result: Any  # mypyc does not find `object` here
     """The call's value, an OSError, or Blocked."""
 
 
