@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,19 @@ def test_a_component_of_another_package(tmp_path: Path, monkeypatch: pytest.Monk
     with Kernel(components=["plug"]) as kernel:
         assert "base/plug: Plug <- RumpKernel" in kernel.graph()
     assert "plug" in sys.modules
+
+
+def test_a_link_to_the_outside_is_answered_while_nobody_calls() -> None:
+    with Kernel(net="user", forward=["0 -> 80"]) as kernel:
+        listener = kernel.process().listen("tcp", 80)
+        port = int(kernel.forwards()[0].split(" ")[0].split(":")[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"hello")
+            deadline = time.monotonic() + 20
+            while kernel.counters()["tcp.passive_opens"] == 0 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            session, _ = listener.accept()
+            assert session.recv(5) == b"hello"
+    assert threading.active_count() == 1
+    with Kernel(net="user", thread=False):
+        assert threading.active_count() == 1

@@ -53,9 +53,12 @@ class Kernel:
         components: Sequence[str] = (),
         sysctl: Mapping[str, int] | None = None,
         host: Hypercalls | None = None,
+        thread: bool = True,
     ) -> None:
         """`net` is a link ("user", "tap:NAME", "switch:NAME"); `mounts` maps paths to file system types.
 
+        Where a link leads out of the process, a thread answers for the kernel while your code does other things (under
+        asyncio its loop does); `thread=False` leaves that to your blocked calls, which is faster for one busy caller.
         Raises ConfigError for a config that can't be used, OSError where the host refuses (a port in use, no TAP).
         """
         started = time.monotonic_ns()
@@ -178,6 +181,13 @@ class Kernel:
         finally:
             if self._shared:
                 SHARED.release()
+
+    def _start_thread(self) -> None:
+        from ..clients.suspend import running_loop
+        from ..hosts.posix.host import PosixHost
+
+        if isinstance(self.host, PosixHost) and running_loop() is None:
+            self.host.start_thread()
 
     def __enter__(self) -> Kernel:
         return self

@@ -23,6 +23,8 @@ class OpenedLink(NamedTuple):
     gateway: str
     close: Callable[[], None]
     """Takes down what stands behind the port.  Called off the schedule, after the kernel has closed."""
+    external: bool = False
+    """Whether frames come from outside this process."""
     user: "UserLink | None" = None
     """The gateway behind a `user` link."""
 
@@ -57,7 +59,7 @@ def _open_tap(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     if not isinstance(host, PosixHost):
         raise ConfigError(f"{spec.link!r} needs the posix host")
     port = open_tap(host, name, mtu=spec.mtu, offload=spec.offload)
-    return OpenedLink(port, tuple(spec.address), spec.gateway, port.close)
+    return OpenedLink(port, tuple(spec.address), spec.gateway, port.close, True)
 
 
 def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
@@ -68,7 +70,7 @@ def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     if not isinstance(host, PosixHost):
         raise ConfigError(f"{spec.link!r} needs the posix host")
     user = UserLink(host, spec)
-    return OpenedLink(user.port, (user.plan.prefix(),), format_ipv4(user.plan.gateway), user.close, user)
+    return OpenedLink(user.port, (user.plan.prefix(),), format_ipv4(user.plan.gateway), user.close, True, user)
 
 
 OPENERS: dict[str, Callable[[Hypercalls, InterfaceSpec, str], OpenedLink]] = {
