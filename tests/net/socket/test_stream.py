@@ -18,7 +18,8 @@ from rumpkit.kern.abi.errno import (
     ETIMEDOUT,
 )
 from rumpkit.kern.abi.fcntl import O_NONBLOCK
-from rumpkit.kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from rumpkit.kern.abi.ioctl import FIONREAD, SIOCOUTQ
+from rumpkit.kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP
 from rumpkit.kern.abi.socket import MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
 from rumpkit.kern.wait import Observer
 from tests.net.tcp_world import World
@@ -258,7 +259,7 @@ def test_peek_truncate_and_low_water():
     assert polled(server) == POLLIN | POLLOUT
 
 
-def test_more_and_out_of_band():
+def test_more():
     world = World(delay=1_000_000)
     client, server = world.pair()
     world.call(client.send, b"head", 0, MSG_MORE, None, world.now)
@@ -267,11 +268,44 @@ def test_more_and_out_of_band():
     world.call(client.send, b"body", 0, 0, None, world.now)
     world.run(0.1)
     assert server.readable() == 8
-    with pytest.raises(OSError):
-        world.call(client.send, b"!", 0, MSG_OOB, None, world.now)
+
+
+def test_out_of_band():
+    """tcp(7): the urgent byte is set apart, reads stop at its place, and POLLPRI tells."""
+    world = World(delay=1_000_000)
+    client, server = world.pair()
     with pytest.raises(OSError) as caught:
         world.call(server.receive, 1, MSG_OOB, world.now)
     assert caught.value.errno == EINVAL
+    world.send_all(client, b"before")
+    world.call(client.send, b"ab!", 0, MSG_OOB, None, world.now)
+    world.send_all(client, b"after")
+    world.run(0.1)
+    assert server.poll() & POLLPRI
+    assert world.call(server.receive, 1, MSG_OOB, world.now).data == b"!"
+    assert world.call(server.receive, 100, 0, world.now).data == b"beforeab"
+    assert server.ioctl(0x8905, b"") == b"\1\0\0\0"
+    assert world.call(server.receive, 100, 0, world.now).data == b"after"
+    assert world.call(server.receive, 1, MSG_OOB, world.now).data == b"!"
+    assert not server.poll() & POLLPRI
+    server.options.oob_inline = True
+    world.call(client.send, b"xy", 0, MSG_OOB, None, world.now)
+    world.run(0.1)
+    assert world.call(server.receive, 100, 0, world.now).data == b"x"
+    assert world.call(server.receive, 100, 0, world.now).data == b"y"
+    assert not server.poll() & POLLPRI
+
+
+def test_ioctls():
+    world = World(delay=1_000_000)
+    client, server = world.pair()
+    world.send_all(client, b"12345")
+    assert client.ioctl(SIOCOUTQ, b"") == b"\5\0\0\0"
+    world.run(0.1)
+    assert client.ioctl(SIOCOUTQ, b"") == bytes(4)
+    assert server.ioctl(FIONREAD, b"") == b"\5\0\0\0"
+    with pytest.raises(OSError):
+        server.ioctl(0x1234, b"")
 
 
 def test_sending_too_much_blocks_until_a_third_is_free():

@@ -10,15 +10,16 @@ from ...hyper.time import Instant
 from ...kern.abi.errno import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
+    EAGAIN,
     EALREADY,
     ECONNABORTED,
     EINVAL,
     EISCONN,
     ENOTCONN,
-    EOPNOTSUPP,
     EPIPE,
     error,
 )
+from ...kern.abi.ioctl import FIONREAD, SIOCOUTQ
 from ...kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from ...kern.abi.socket import (
     MSG_DONTWAIT,
@@ -40,6 +41,7 @@ from ..transport.tcp.states import CLOSED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from .stream_options import get_stream_option, set_stream_option
 
 _ANY: Final = bytes(4)
+SIOCATMARK: Final = 0x8905
 _LOOPBACK: Final = b"\x7f\0\0\1"
 
 
@@ -62,6 +64,8 @@ class TcpSocket(StreamSocket):
         self._error_taken: bool = False
         self._receive_shut: bool = False
         self._finished: bool = False
+        self._urgent: bytes = b""
+        """The urgent byte, taken out of the stream and not received yet."""
 
     # Opening -----------------------------------------------------------------------------------------------------------
 
@@ -159,8 +163,6 @@ class TcpSocket(StreamSocket):
             raise error(number)
         if channel is None or self._finished:
             raise error(EPIPE)
-        if flags & MSG_OOB:
-            raise error(EOPNOTSUPP)
         connection = channel.connection
         if connection.block.state == CLOSED:
             raise error(EPIPE)
@@ -169,6 +171,8 @@ class TcpSocket(StreamSocket):
         taken = int(connection.write(data, start, flags & MSG_MORE != 0))
         if taken == 0:
             return Blocked(self.queue)
+        if flags & MSG_OOB and start + taken == len(data):
+            connection.mark_urgent()
         if connection.block.state not in (SYN_SENT, SYN_RECEIVED):
             self.tcp.settle(channel, now)
         return taken
@@ -179,8 +183,10 @@ class TcpSocket(StreamSocket):
             number = self.take_error()
             raise error(number or ENOTCONN)
         if flags & MSG_OOB:
-            raise error(EINVAL)
+            return self._receive_urgent(channel, flags, now)
         connection = channel.connection
+        if connection.until_urgent() >= 0 and not self.options.oob_inline:
+            self._pass_urgent(channel, now)
         there = int(connection.readable())
         if there == 0:
             number = self.take_error()
@@ -196,10 +202,41 @@ class TcpSocket(StreamSocket):
             if not connection.finished_receiving() and not self._receive_shut:
                 return Blocked(self.queue)
         size = min(size, there)
+        before_urgent = int(connection.until_urgent())
+        if 0 < before_urgent < size:
+            # A read ends at the urgent mark (tcp(7)).
+            size = before_urgent
         data = b"" if flags & MSG_TRUNC else connection.peek(size)
         if not flags & MSG_PEEK:
             self.consume(size, now)
         return Received(data, None, 0, size)
+
+    def _receive_urgent(self, channel: Channel, flags: int, now: Instant) -> Received:
+        """The byte that the urgent pointer names (MSG_OOB).  Raises EINVAL where there is none, or it comes in line, and
+        EAGAIN while only its announcement is here."""
+        connection = channel.connection
+        if self.options.oob_inline:
+            raise error(EINVAL)
+        if connection.until_urgent() == 0:
+            self._pass_urgent(channel, now)
+        if not self._urgent:
+            ahead = int(connection.until_urgent())
+            if ahead < 0:
+                raise error(EINVAL)
+            if ahead >= connection.readable():
+                raise error(EAGAIN)
+            return Received(connection.peek(ahead + 1)[ahead:], None, MSG_OOB, 1)
+        data = self._urgent
+        if not flags & MSG_PEEK:
+            self._urgent = b""
+        return Received(data, None, MSG_OOB, 1)
+
+    def _pass_urgent(self, channel: Channel, now: Instant) -> None:
+        """Take the urgent byte out of the stream once it is at its front."""
+        connection = channel.connection
+        if connection.until_urgent() == 0 and connection.readable() > 0:
+            self._urgent = connection.peek(1)
+            self.consume(1, now)
 
     def shutdown(self, how: int, now: Instant) -> None:
         if self.listener is not None:
@@ -310,7 +347,7 @@ class TcpSocket(StreamSocket):
                 mask |= POLLIN | POLLRDNORM
             if send_shut or connection.writable():
                 mask |= POLLOUT | POLLWRNORM
-            if block.rcv_urgent >= 0:
+            if block.rcv_urgent >= 0 or self._urgent:
                 mask |= POLLPRI
         if (block.error and not self._error_taken) or self.error:
             mask |= POLLERR
@@ -357,6 +394,20 @@ class TcpSocket(StreamSocket):
             self.tcp.unlisten(listener, now)
             self.tcp.ports.unlisten(listener.binding)
             self.queue.wake_all()
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        """FIONREAD: bytes to read; SIOCOUTQ: bytes not acknowledged; SIOCATMARK: whether the urgent byte is next."""
+        if self.listener is not None:
+            raise error(EINVAL)
+        channel = self.channel
+        if request == FIONREAD:
+            return self.readable().to_bytes(4, "little")
+        if request == SIOCOUTQ:
+            return self.unacknowledged().to_bytes(4, "little")
+        if request == SIOCATMARK:
+            at_mark = channel is not None and channel.connection.until_urgent() == 0
+            return (1 if at_mark else 0).to_bytes(4, "little")
+        return super().ioctl(request, argument)
 
     def describe(self) -> str:
         address, port = self.local_address()

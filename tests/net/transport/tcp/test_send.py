@@ -476,6 +476,26 @@ def test_a_smaller_path_mtu_sends_again_at_once():
     t.silent()
 
 
+def test_a_wider_path_makes_later_segments_larger():
+    t = fast()
+    t.connection.path_changed(500)
+    t.connection.path_changed(2000)
+    t.write(bytes(5000))
+    t.expect(Data(1, bytes(5000), gso_size=MSS))
+
+
+def test_urgent_data_is_pointed_to_until_it_is_acknowledged():
+    t = fast()
+    t.connection.write(b"urgent", 0)
+    t.connection.mark_urgent()
+    t.write(b"more")
+    assert t.out[0].urgent == 6
+    t.expect(Data(1, b"urgentmore", flags="AU"))
+    t.send(10, Ack(1, 11))
+    t.write(b"x")
+    t.expect(Data(11, b"x", flags="A"))
+
+
 def test_icmp_about_what_is_not_in_flight_is_not_believed():
     """RFC 5927 section 4.1."""
     t = fast()

@@ -315,6 +315,8 @@ def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -
         block.timed_end = -1
     elif block.rtt.backoffs and block.timestamps and segment.has_timestamp:
         _sample_echo(block, segment, now)
+    if ack >= block.snd_urgent:
+        block.snd_urgent = -1
     block.retries = 0
     block.soft_error = 0
     block.unacked_since = now

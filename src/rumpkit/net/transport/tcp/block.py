@@ -100,6 +100,8 @@ class ControlBlock:
         """The user found too little room, and wants to hear of more."""
         self.more: bool = False
         """The last send said MSG_MORE."""
+        self.snd_urgent: i64 = _NONE
+        """Where urgent data ends that is not acknowledged yet (SND.UP); -1 if there is none."""
         self.small_end: i64 = iss
         """End of the last segment sent that was less than full-sized (Minshall's variant of Nagle's rule)."""
         self.last_sent: Instant = 0
@@ -141,7 +143,7 @@ class ControlBlock:
         self.rcv_fin: i64 = _NONE
         """The number of the peer's FIN, once seen."""
         self.rcv_urgent: i64 = _NONE
-        """The byte that the urgent pointer names, not yet read."""
+        """The byte that the urgent pointer names, until the user has read it or read past it; -1 if there is none."""
         self.receive_queue: ChunkQueue = ChunkQueue(0)
         self.reassembly: Reassembly = Reassembly()
         self.receive_buffer: i64 = options.receive_buffer or settings.receive_buffer

@@ -168,6 +168,15 @@ class TcpConnection:
         block.send_queue.append(data, start, size, block.snd_max)
         return size
 
+    def mark_urgent(self) -> None:
+        """What was written last ends in urgent data (MSG_OOB; RFC 6093 says what that is worth)."""
+        self.block.snd_urgent = self.block.send_queue.end
+
+    def until_urgent(self) -> i64:
+        """How many unread bytes there are before the urgent one, which may not be here yet; -1 if there is none."""
+        block = self.block
+        return block.rcv_urgent - block.receive_queue.start if block.rcv_urgent >= 0 else -1
+
     def space(self) -> i64:
         """Bytes that `write` would take; notes that the user wants to hear of more if there are none."""
         block = self.block
@@ -264,7 +273,8 @@ class TcpConnection:
         if not self.in_flight(seq):
             return
         if errno == EMSGSIZE:
-            self.path_changed(mtu)
+            if mtu < block.path_mss:
+                self.path_changed(mtu)
         elif block.state == SYN_SENT or (block.state == SYN_RECEIVED and not block.passive):
             block.counters.failed_attempts += 1
             close(block, errno)
@@ -281,11 +291,12 @@ class TcpConnection:
         """The path takes segments of `mss` from now on.  What was sent larger is sent again at once (RFC 1191
         section 6.4); that is no sign of congestion."""
         block = self.block
-        if mss >= block.path_mss or mss < 8:
+        before = block.path_mss
+        if mss == before or mss < 8:
             return
         block.path_mss = mss
         block.set_mss()
-        if block.state not in (SYN_SENT, SYN_RECEIVED) and block.snd_max > block.snd_una:
+        if mss < before and block.state not in (SYN_SENT, SYN_RECEIVED) and block.snd_max > block.snd_una:
             block.snd_nxt = block.snd_una
             block.resend = True
             block.timed_end = -1

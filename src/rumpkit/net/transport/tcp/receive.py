@@ -156,6 +156,8 @@ def consume(block: ControlBlock, size: i64, now: Instant) -> None:
     """The user has read `size` bytes: grow the buffer if that was fast, and offer the room that became free."""
     queue = block.receive_queue
     queue.drop(size)
+    if queue.start > block.rcv_urgent:
+        block.rcv_urgent = -1
     block.consumed += size
     if now - block.measured_at >= block.rtt.smoothed:
         _grow_buffer(block, now)

@@ -9,7 +9,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from ....hyper.time import FOREVER, Instant
-from ...wire.segment import ACK, FIN, PSH, RST, SYN, Segment
+from ...wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK
 from .block import ControlBlock
 from .receive import MAX_SCALE, choose_scale, first_window, offer_window
@@ -60,6 +60,9 @@ def make_segment(
         segment.has_timestamp = True
         segment.ts_value = block.clock(now)
         segment.ts_echo = block.ts_recent
+    if block.snd_urgent > seq:
+        segment.flags |= URG
+        segment.urgent = min(block.snd_urgent - seq, 65535)
     block.last_ack = nxt
     block.ack_at = FOREVER
     return segment
