@@ -49,13 +49,20 @@ def well_formed(path: Path, frames: int) -> None:
 @WAYS
 @OFFLOAD
 def test_a_clean_transfer(way, offload, tmp_path):
-    path = tmp_path / "clean.pcapng"
-    with wired(offload=offload) as wire, wire.kernel.capture(path) as capture:
-        way(wire, 3 * MB)
-    assert capture.skipped == 0
-    well_formed(path, capture.frames)
-    assert len(tshark(path, "tcp.len > 0")) >= 2050, "super-segments are recorded as their segments"
-    assert tshark(path, TROUBLE) == []
+    for _ in range(3):
+        path = tmp_path / "clean.pcapng"
+        with wired(offload=offload) as wire, wire.kernel.capture(path) as capture:
+            way(wire, 3 * MB)
+        assert capture.skipped == 0
+        well_formed(path, capture.frames)
+        assert len(tshark(path, "tcp.len > 0")) >= 2050, "super-segments are recorded as their segments"
+        assert tshark(path, UNSEEN) == []
+        trouble = tshark(path, TROUBLE)
+        if not trouble:
+            break
+        # A machine that stalls for as long as a retransmission timeout makes a clean transfer impossible: once more.
+    else:
+        raise AssertionError(trouble)
 
 
 @needs_tap
