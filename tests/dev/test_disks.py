@@ -225,3 +225,15 @@ def test_ram_disk_like_a_bytearray(writes):
         model[offset : offset + len(data)] = data
         assert disk.read(offset // 2, len(data)) == model[offset // 2 : offset // 2 + len(data)]
     assert disk.read(0, 4 * CHUNK) == model
+
+
+def test_the_device_itself_checks_what_it_is_asked():
+    files, backend = with_disk(100)
+    disk = files.service("Disks").disks()[0]
+    for call in (lambda: disk.read(-1, 5), lambda: disk.read(0, -1), lambda: disk.write(-1, b"x")):
+        fails(EINVAL, call)
+    fails(ENOSPC, disk.write, 100, b"x")
+    assert disk.read(100, 1) == b"" and backend.log == []
+    assert files.entered(disk.write, 98, b"abc") == 2
+    backend.read_only = True
+    fails(EROFS, disk.write, 0, b"x")

@@ -87,7 +87,7 @@ def test_a_flush_delays_no_ping(flush_time: float) -> None:
         flusher = threading.Thread(target=owner.fsync, args=(fd,))
         flusher.start()
         assert disk.flushing.wait(30)
-        times = []
+        times: list[float] = []
         try:
             while len(times) < PINGS and disk.flushing.is_set():
                 times.append(pings(neighbour, len(times) + 1))

@@ -108,3 +108,20 @@ def test_exit_lets_go_of_directories(files: Files):
     fails(EBUSY, files.root.unmount, "/m")
     files.entered(files.kernel.exit, user.process)
     files.root.unmount("/m")
+
+
+def test_the_parent_of_a_root_that_is_out_of_reach(files: Files):
+    root = files.root
+    root.mkdir("/jail")
+    root.chroot("/jail")
+    # The working directory is still the real root, whose parent is itself.
+    assert root.stat("..").st_ino == root.stat(".").st_ino != root.stat("/").st_ino
+    fails(ENOENT, root.getcwd)
+
+
+def test_a_process_that_is_older_than_the_root():
+    files = Files()
+    process = files.root.process
+    process.paths = None
+    fails(ENOENT, files.root.stat, "/")
+    fails(ENOENT, files.root.getcwd)

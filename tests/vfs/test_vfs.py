@@ -180,8 +180,10 @@ def test_close_ends_it_all(files: Files):
     files.mount("locked", "/m")
     files.mount("devfs", "/dev")
     files.entered(files.kernel.close)
+    mounts = files.vfs.mounts()
     files.entered(files.vfs.close)
     assert files.vfs.mounts() == []
+    assert all(mount.references == 0 for mount in mounts)
 
 
 def test_sync(files: Files):

@@ -31,6 +31,8 @@ from .access import without_suid
 from .stat import DirectoryEntry
 from .vnode import FIRST_COOKIE, NO_END, Vnode, let_go
 
+LARGEST_READ: Final = 0x7FFFF000
+"""Bytes that one read returns at most, as on Linux: a hole may be larger than any memory."""
 OFFSET_MAX: Final = (1 << 63) - 1
 READY: Final = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
 DAY: Final = 86400 * SECOND
@@ -120,7 +122,7 @@ class VnodeFile(OpenFile):
             raise error(EISDIR)
         if size == 0:
             return b""
-        data = vnode.read(offset, size)
+        data = vnode.read(offset, min(size, LARGEST_READ))
         if vnode.mount.access_times:
             touch(vnode)
         return data

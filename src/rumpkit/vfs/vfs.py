@@ -17,7 +17,7 @@ from ..kern.sysctl import Sysctl
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .paths import VfsPaths
 from .types import OptionValue, TypeRegistry, check_options
-from .vnode import Mount, Vnode
+from .vnode import Mount, Vnode, let_go
 
 DEFAULT_MASK: Final = 0o022
 
@@ -108,10 +108,7 @@ class Vfs:
             raise error(EINVAL)
         if covers is None or mount.references > 1 or mount.calls:
             raise error(EBUSY)
-        covers.mounted_here = None
-        self._mounts.remove(mount)
-        self._let_go(mount)
-        covers.release()
+        self._detach(mount)
 
     def make_directories(self, path: str | bytes, mode: int = 0o755) -> None:
         """Make the directory `path` and those it lies in, where they are missing, as the superuser does."""
@@ -146,9 +143,12 @@ class Vfs:
 
     def close(self) -> None:
         """Unmount everything, last first: the kernel goes away, and with it all processes."""
+        paths = self.kernel.paths
+        if paths is not None:
+            paths.close()
+            self.kernel.paths = None
         for mount in reversed(self.mounts()):
-            self._mounts.remove(mount)
-            self._let_go(mount)
+            self._detach(mount)
 
     def _attach(self, mount: Mount, path: bytes, paths: VfsPaths | None) -> None:
         if not self._mounts:
@@ -174,14 +174,23 @@ class Vfs:
         mount.root.hold()
         self._mounts.append(mount)
 
-    def _let_go(self, mount: Mount) -> None:
+    def _detach(self, mount: Mount) -> None:
+        """Take `mount` out of the tree first, so that nobody finds it any more while it writes back."""
+        covers = mount.covers
+        self._mounts.remove(mount)
+        if covers is not None:
+            covers.mounted_here = None
         lock = mount.lock
         if lock is not None:
             lock.acquire()
-        mount.root.release()
-        mount.unmount()
-        if lock is not None:
-            lock.release()
+        try:
+            mount.root.release()
+            mount.unmount()
+        finally:
+            if lock is not None:
+                lock.release()
+        if covers is not None:
+            let_go(covers)
 
     def _locked_sync(self, mount: Mount) -> None:
         lock = mount.lock
