@@ -265,6 +265,32 @@ class TestDatagrams:
             assert one.wait(20) in (0, 1)
         assert output.text() == f"{ECONNREFUSED}\n113\n"
 
+    def test_ping(self, as_user):
+        def check_it():
+            code = (
+                "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP); s.settimeout(5)\n"
+                "for there in (THERE, HERE, '127.0.0.1'):\n"
+                "  s.sendto(bytes((8, 0, 0, 0, 0, 0, 0, 7)) + b'payload', (there, 0))\n"
+                "  d, a = s.recvfrom(100); print(d[0], d[6:], a[0])\n"
+                "s.connect((THERE, 0)); s.send(bytes((8, 0, 0, 0, 0, 0, 0, 8))); print(s.recv(100)[6:], s.getpeername())\n"
+                "try: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)\n"
+                "except OSError as e: print(e.errno)\n"
+            )
+            output = Output()
+            with two_kernels() as (here, _), python(here, code, output) as one:
+                assert one.wait(10) == 0
+            answers = "".join(f"0 {bytes((0, 7)) + b'payload'!r} {host}\n" for host in (THERE, HERE, "127.0.0.1"))
+            assert output.text() == answers + f"b'\\x00\\x08' ('{THERE}', 0)\n1\n"
+
+        as_user(check_it)
+
+    @pytest.mark.needs("ping")
+    def test_the_ping_program(self):
+        output = Output()
+        with two_kernels() as (here, _), guest(here, ["ping", "-c", "2", "-i", "0.2", THERE], output) as one:
+            assert one.wait(20) == 0
+        assert "2 packets transmitted, 2 received" in output.text()
+
     def test_a_closed_sockets_port_is_free_again(self):
         code = (
             "for _ in range(100):\n"
@@ -282,16 +308,13 @@ class TestLife:
                 with guest(here, ["sh", "-c", script]) as one:
                     assert one.wait(10) == code == one.exit_code
 
-    def test_stopping(self):
-        with two_kernels() as (here, _):
-            with python(
-                here, "signal.signal(signal.SIGTERM, lambda *a: os._exit(5)); print(1)\nwhile 1: time.sleep(9)"
-            ) as one:
-                time.sleep(0.3)
-                assert one.stop() == 5
-            with python(here, "signal.signal(signal.SIGTERM, lambda *a: 0); print(1)\nwhile 1: time.sleep(9)") as one:
-                time.sleep(0.3)
-                assert one.stop(0.2) == -9
+    @pytest.mark.parametrize(("handler", "timeout", "code"), [("os._exit(5)", 30, 5), ("0", 0.2, -9)])
+    def test_stopping(self, handler, timeout, code):
+        program = f"signal.signal(signal.SIGTERM, lambda *a: {handler}); print(1)\nwhile 1: time.sleep(9)"
+        output = Output()
+        with two_kernels() as (here, _), python(here, program, output) as one:
+            assert until(output.text, 20)
+            assert one.stop(timeout) == code
 
     def test_waiting_for_what_does_not_come(self):
         with two_kernels() as (here, _):
@@ -330,7 +353,10 @@ class TestLife:
     def test_nothing_is_left(self, as_user):
         def check_it():
             def once() -> None:
-                with two_kernels() as (here, _), python(here, "socket.create_server(('', 80)); time.sleep(9)") as one:
+                with (
+                    two_kernels() as (here, _),
+                    python(here, "s = socket.create_server(('', 80)); time.sleep(9)") as one,
+                ):
                     one.wait_listening(80, 10)
 
             once()
@@ -351,7 +377,7 @@ class TestTrace:
                 self.lines: list[str] = []
 
             def event(self, event: TraceEvent) -> None:
-                result = errno.errorcode[event.result.errno] if isinstance(event.result, OSError) else event.result
+                result = errno.errorcode[event.result.errno or 0] if isinstance(event.result, OSError) else event.result
                 self.lines.append(f"{event.call}{event.arguments!r} = {result}")
 
         code = (

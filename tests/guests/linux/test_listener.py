@@ -325,8 +325,9 @@ class TestDescriptors:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         assert len(os.listdir("/proc/self/fd")) <= before + CACHED_PIDFDS
-        with pytest.raises(ProcessLookupError):
+        with pytest.raises(OSError) as caught:
             descriptors.copy(child, 0)
+        assert caught.value.errno == errno.EBADF
         descriptors.close()
         assert len(os.listdir("/proc/self/fd")) == before
 

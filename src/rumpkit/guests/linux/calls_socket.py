@@ -21,11 +21,13 @@ from ...kern.abi.errno import (
     ENETUNREACH,
     EOPNOTSUPP,
     EPERM,
+    EPROTONOSUPPORT,
     error,
 )
 from ...kern.abi.socket import (
     AF_INET,
     AF_UNSPEC,
+    IPPROTO_ICMP,
     IPPROTO_TCP,
     IPPROTO_UDP,
     SO_RCVTIMEO,
@@ -41,7 +43,7 @@ from . import ends
 from .carrier import Datagram
 from .context import SOCKADDR_LIMIT, Context
 from .listener import Notification
-from .network import DATAGRAM, DATAGRAM6, STREAM
+from .network import DATAGRAM, DATAGRAM6, PING, STREAM
 from .record import Record
 from .sockaddr import ANY, decode, family_of, is_loopback6
 from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, Stream
@@ -49,6 +51,8 @@ from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, Stream
 _INT: Final = 0xFFFFFFFF
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
 _PROTOCOLS: Final = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
+_NATIVE: Final = frozenset(_PROTOCOLS.items()) | {(SOCK_DGRAM, IPPROTO_ICMP)}
+"""Kinds and protocols that a native socket can stand for."""
 
 
 def _make(context: Context, kind: int, protocol: int) -> Socket:
@@ -66,17 +70,18 @@ def call_socket(context: Context, call: Notification) -> int | None:
     if kind == SOCK_RAW:
         raise error(EPERM)
     made = context.run(_make, context, kind, protocol)
-    if made.protocol not in (0, _PROTOCOLS.get(kind)):
+    if (kind, made.protocol or _PROTOCOLS.get(kind)) not in _NATIVE:
         context.run(made.release, context.host.now)
-        raise error(EPERM)  # ping sockets: the carrier knows UDP alone
+        raise error(EPROTONOSUPPORT)  # the kernel has it, but there is nothing that could stand for it in the program
     record: Record
     try:
         if kind == SOCK_STREAM:
             fd = context.factory.take(STREAM)
             record = Stream(context, os.fstat(fd).st_ino, family, made)
         else:
-            fd = context.factory.take(DATAGRAM if family == AF_INET else DATAGRAM6)
-            record = Datagram(context.carrier, fd, family, made)
+            ping = protocol == IPPROTO_ICMP
+            fd = context.factory.take(PING if ping else DATAGRAM if family == AF_INET else DATAGRAM6)
+            record = Datagram(context.carrier, fd, family, made, IPPROTO_ICMP if ping else IPPROTO_UDP)
     except OSError:
         context.run(made.release, context.host.now)
         raise

@@ -1,4 +1,4 @@
-"""UDP: the program's sockets are UDP sockets of its private network namespace, and this carries their datagrams.
+"""UDP and ping: such sockets of the program are native ones of its private network namespace; this carries their datagrams.
 
 Above `network`, which explains how the namespace is made for that, and `record`; below `context`, beside `stream`.  What the
 program sends, however it does, is read from the capture socket with the mark of its socket as source, and sent on the kernel's
@@ -23,6 +23,7 @@ from ...kern.wait import Blocked
 from ...net.wire.checksum import internet_checksum
 from . import abi
 from .record import Record, guarded
+from .spawn import Program
 
 if TYPE_CHECKING:
     from .context import Context
@@ -40,6 +41,7 @@ _UDP_SIZE: Final = 8
 _VERSION_AND_SIZE: Final = 0x45
 _TTL: Final = 64
 _DIAG: Final = abi.NLMSG_HEADER.size
+_ECHO: Final = 8
 _UNREACHABLE: Final = 3
 _CODES: Final = {ENETUNREACH: 0, EHOSTUNREACH: 1, ECONNREFUSED: 3, EMSGSIZE: 4}
 """ICMP "destination unreachable" codes (RFC 792), from which Linux makes these errors again."""
@@ -58,15 +60,17 @@ class _Delivery(Task):
 
 @final
 class Datagram(Record):
-    """A UDP socket of the program."""
+    """A UDP or ping socket of the program."""
 
-    def __init__(self, carrier: "Carrier", fd: int, family: int, socket: Socket) -> None:
+    def __init__(self, carrier: "Carrier", fd: int, family: int, socket: Socket, protocol: int) -> None:
         super().__init__(carrier.context, os.fstat(fd).st_ino, family, socket)
         self.carrier = carrier
-        with host_socket.socket(family, SOCK_DGRAM, IPPROTO_UDP, os.dup(fd)) as native:
+        self.protocol = protocol
+        with host_socket.socket(family, SOCK_DGRAM, protocol, os.dup(fd)) as native:
             name = native.getsockname()
         self.mark = host_socket.inet_aton(name[0].removeprefix("::ffff:"))
         self.mark_port: int = name[1]
+        """Its port; a ping socket's identifier."""
         self.peer: SocketAddress | None = None
         self.deferred = False
         self._delivery = _Delivery(self)
@@ -111,7 +115,7 @@ class Datagram(Record):
     def connect(self, native: int, address: SocketAddress | None) -> None:
         """Set the peer, or none, in the kernel and for the native socket, of which `native` is a copy that this closes.
         Raises ENETUNREACH and what else the kernel says."""
-        with host_socket.socket(self.family, SOCK_DGRAM, IPPROTO_UDP, native) as copy:
+        with host_socket.socket(self.family, SOCK_DGRAM, self.protocol, native) as copy:
             self.context.run(self.socket.connect, address or (b"", 0), self.context.host.now)
             self.peer = self.socket.peer_address() if address else None
             if self.peer is None:
@@ -121,7 +125,7 @@ class Datagram(Record):
                 copy.connect((host if self.family == AF_INET else f"::ffff:{host}", self.peer[1]))
 
     def port(self) -> int:
-        return 0 if self.peer else self.socket.local_address()[1]
+        return 0 if self.peer or self.protocol != IPPROTO_UDP else self.socket.local_address()[1]
 
     def expire(self, now: Instant) -> Instant:
         return FOREVER
@@ -131,6 +135,11 @@ class Datagram(Record):
         self.carrier.remove(self)
         self.socket.queue.unsubscribe(self)
         super().closed()
+
+
+def _with_checksum(message: bytes) -> bytes:
+    """An ICMP message whose checksum is zero, with its checksum."""
+    return message[:2] + int(internet_checksum(message, 0, len(message))).to_bytes(2, "big") + message[4:]
 
 
 def _disconnect(copy: host_socket.socket) -> None:
@@ -144,34 +153,20 @@ def _disconnect(copy: host_socket.socket) -> None:
 
 
 @final
-class Carrier(Source):
-    """The capture and the inject socket of one guest, and its UDP sockets by mark."""
+class _Capture(Source):
+    """What the program sends over one protocol."""
 
-    def __init__(self, context: "Context", capture: int, inject: int, obituaries: int) -> None:
-        super().__init__(capture, True)
-        self.context = context
-        self.dropped = 0
-        """Datagrams that fitted nowhere, or whose socket is gone."""
-        self._capture = host_socket.socket(AF_INET, host_socket.SOCK_RAW, IPPROTO_UDP, capture)
-        self._inject = host_socket.socket(AF_INET, host_socket.SOCK_RAW, host_socket.IPPROTO_RAW, inject)
-        self._sockets: dict[bytes, Datagram] = {}
-        context.host.loop.register(self, select.EPOLLIN)
-        self._obituaries: _Obituaries | None = None
-        if obituaries >= 0:
-            self._obituaries = _Obituaries(self, obituaries)
-            context.host.loop.register(self._obituaries, select.EPOLLIN)
-
-    def add(self, datagram: Datagram) -> None:
-        """Carry for one more socket."""
-        self._sockets[datagram.mark] = datagram
-
-    def remove(self, datagram: Datagram) -> None:
-        """Carry for it no more."""
-        self._sockets.pop(datagram.mark, None)
+    def __init__(self, carrier: "Carrier", fd: int, protocol: int) -> None:
+        super().__init__(fd, True)
+        self.socket = host_socket.socket(AF_INET, host_socket.SOCK_RAW, protocol, fd)
+        self._carrier = carrier
+        self._skip = _UDP_SIZE if protocol == IPPROTO_UDP else 0
+        """Of the transport's header, which a ping socket's user gives himself."""
 
     def on_events(self, events: int, now: Instant) -> None:
-        receive = self._capture.recv
-        sockets = self._sockets
+        receive = self.socket.recv
+        sockets = self._carrier.sockets
+        skip = self._skip
         for _ in range(BATCH):
             try:
                 packet = receive(DATAGRAM_LIMIT)
@@ -181,31 +176,71 @@ class Carrier(Source):
                 continue  # an ICMP error that Linux attributes to the raw socket
             datagram = sockets.get(packet[12:16])
             if datagram is None:
-                self.dropped += 1
+                self._carrier.dropped += 1
                 continue
-            udp = (packet[0] & 15) * 4
-            _, port = _PORTS.unpack_from(packet, udp)
-            datagram.send(packet[udp + _UDP_SIZE :], (packet[16:20], port), now)
+            body = (packet[0] & 15) * 4
+            port = _PORTS.unpack_from(packet, body)[1] if skip else 0
+            datagram.send(packet[body + skip :], (packet[16:20], port), now)
+
+
+@final
+class Carrier:
+    """What carries for one guest: two capture sockets, the inject socket, and the program's sockets by mark."""
+
+    def __init__(self, context: "Context", program: Program) -> None:
+        self.context = context
+        self.sockets: dict[bytes, Datagram] = {}
+        self.dropped = 0
+        """Datagrams that fitted nowhere, or whose socket is gone."""
+        self._inject = host_socket.socket(
+            AF_INET, host_socket.SOCK_RAW, host_socket.IPPROTO_RAW, program.take("inject")
+        )
+        self._captures = (
+            _Capture(self, program.take("capture"), IPPROTO_UDP),
+            _Capture(self, program.take("capture_icmp"), IPPROTO_ICMP),
+        )
+        for capture in self._captures:
+            context.host.loop.register(capture, select.EPOLLIN)
+        self._obituaries: _Obituaries | None = None
+        obituaries = program.take("obituaries")
+        if obituaries >= 0:
+            self._obituaries = _Obituaries(self, obituaries)
+            context.host.loop.register(self._obituaries, select.EPOLLIN)
+
+    def add(self, datagram: Datagram) -> None:
+        """Carry for one more socket."""
+        self.sockets[datagram.mark] = datagram
+
+    def remove(self, datagram: Datagram) -> None:
+        """Carry for it no more."""
+        self.sockets.pop(datagram.mark, None)
 
     def drain(self) -> None:
         """Send all that the program has sent up to now.  Off the schedule."""
-        self.context.run(self.on_events, 0, self.context.host.now)
+        for capture in self._captures:
+            self.context.run(capture.on_events, 0, self.context.host.now)
 
     def inject(self, datagram: Datagram, source: SocketAddress, data: bytes) -> None:
         """Let the program's socket receive a datagram."""
-        size = _UDP_SIZE + len(data)
-        head = _UDP.pack(source[1], datagram.mark_port, size, 0)
-        self._put(datagram, IPPROTO_UDP, source[0], head + data)
+        if datagram.protocol == IPPROTO_UDP:
+            body = _UDP.pack(source[1], datagram.mark_port, _UDP_SIZE + len(data), 0) + data
+        else:
+            body = _with_checksum(data[:2] + bytes(2) + datagram.mark_port.to_bytes(2, "big") + data[6:])
+        self._put(datagram, datagram.protocol, source[0], body)
 
     def inject_error(self, datagram: Datagram, peer: SocketAddress, error: int) -> None:
         """Let the program's socket hear that its datagram to `peer` came to nothing."""
         code = _CODES.get(error)
         if code is None:
             return
-        udp = _UDP.pack(datagram.mark_port, peer[1], _UDP_SIZE, 0)
-        ip = _IP.pack(_VERSION_AND_SIZE, 0, _IP_SIZE + _UDP_SIZE, 0, 0, _TTL, IPPROTO_UDP, 0, datagram.mark, peer[0])
-        message = _ICMP.pack(_UNREACHABLE, code, 0, 0, 0) + ip + udp
-        message = message[:2] + int(internet_checksum(message, 0, len(message))).to_bytes(2, "big") + message[4:]
+        if datagram.protocol == IPPROTO_UDP:
+            sent = _UDP.pack(datagram.mark_port, peer[1], _UDP_SIZE, 0)
+        else:
+            sent = _ICMP.pack(_ECHO, 0, 0, datagram.mark_port, 0)
+        ip = _IP.pack(
+            _VERSION_AND_SIZE, 0, _IP_SIZE + len(sent), 0, 0, _TTL, datagram.protocol, 0, datagram.mark, peer[0]
+        )
+        message = _with_checksum(_ICMP.pack(_UNREACHABLE, code, 0, 0, 0) + ip + sent)
         self._put(datagram, IPPROTO_ICMP, peer[0], message)
 
     def _put(self, datagram: Datagram, protocol: int, source: bytes, body: bytes) -> None:
@@ -218,7 +253,7 @@ class Carrier(Source):
 
     def bury(self, mark: bytes) -> None:
         """A UDP socket was closed for good.  Off the schedule."""
-        datagram = self._sockets.get(mark)
+        datagram = self.sockets.get(mark)
         if datagram is not None and datagram.inode in self.context.records:
             self.context.let_go(datagram)
 
@@ -227,8 +262,9 @@ class Carrier(Source):
         if self._obituaries is not None:
             self.context.host.loop.unregister(self._obituaries)
             self._obituaries.channel.close()
-        self.context.host.loop.unregister(self)
-        self._capture.close()
+        for capture in self._captures:
+            self.context.host.loop.unregister(capture)
+            capture.socket.close()
         self._inject.close()
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple, final
 
-from ...kern.abi.errno import EBADF, EFAULT, EINVAL, ENOSPC, EPERM, ESRCH
+from ...kern.abi.errno import EACCES, EBADF, EFAULT, EINVAL, ENOSPC, EPERM, ESRCH
 from . import abi, libc
 
 
@@ -194,8 +194,12 @@ def require() -> None:
             raise Missing(requirement, reason)
 
 
+SANDBOX_STAGES: Final = ("namespaces", "user ids", "host name", "mounts", "network")
+"""Steps of the starter at which a refusal means that the machine forbids the sandbox."""
+
+
 def explain(stage: str, code: int, text: str) -> Missing | OSError:
     """The error for a start that failed at `stage`: where it means that something is forbidden, say what."""
-    if stage in ("namespaces", "sandbox") and code in (EPERM, ENOSPC, EINVAL):
-        return Missing(NAMESPACES, text)
-    return OSError(code, text)
+    if stage in SANDBOX_STAGES and code in (EPERM, EACCES, ENOSPC, EINVAL):
+        return Missing(NAMESPACES, f"{stage}: {text}")
+    return OSError(code, f"{text} (while starting a program: {stage})")

@@ -86,7 +86,7 @@ class Context:
         self.memory = Memory(guard)
         self.descriptors = Descriptors()
         self.factory = Factory(program.supply, guard)
-        self.meeting = MeetingPlace(self.factory.take(STREAM))
+        self._meeting: MeetingPlace | None = None
         self.lifelines = Lifelines()
         self.records: dict[int, Record] = {}
         self.relays: set[Relay] = set()
@@ -100,7 +100,7 @@ class Context:
         self.work = Work()
         host.loop.register(self.work, select.EPOLLIN)
         self.deadlines = Deadlines(self)
-        self.carrier = Carrier(self, program.take("capture"), program.take("inject"), program.take("obituaries"))
+        self.carrier = Carrier(self, program)
 
     def run(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Call a function of the kernel on the schedule."""
@@ -109,6 +109,13 @@ class Context:
             return function(*arguments, **keywords)
         finally:
             self.host.leave()
+
+    def meeting(self) -> MeetingPlace:
+        """Where the program's stream sockets are connected.  Made when it is first needed: a program may have ended before
+        it is served at all."""
+        if self._meeting is None:
+            self._meeting = MeetingPlace(self.factory.take(STREAM))
+        return self._meeting
 
     # The program's descriptors ----------------------------------------------------------------------------------
 
@@ -192,7 +199,8 @@ class Context:
         self.carrier.close()
         self.host.loop.unregister(self.work)
         os.close(self.work.fd)
-        self.meeting.close()
+        if self._meeting is not None:
+            self._meeting.close()
         self.factory.close()
         self.descriptors.close()
         self.lifelines.close()

@@ -51,7 +51,10 @@ class Descriptors:
                 raise
         # The thread that had this number is gone, and another has it now.
         self._forget(thread)
-        return libc.pidfd_getfd(self._pidfd(thread), fd)
+        try:
+            return libc.pidfd_getfd(self._pidfd(thread), fd)
+        except ProcessLookupError:
+            raise error(EBADF) from None
 
     def _pidfd(self, thread: int) -> int:
         pidfd = self._pidfds.get(thread)

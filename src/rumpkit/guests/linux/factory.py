@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final, final
 
 from ...kern.abi.errno import EPIPE, error
-from .network import DATAGRAM, DATAGRAM6, PAIR, STREAM
+from .network import DATAGRAM, DATAGRAM6, PAIR, PING, STREAM
 
-BATCH: Final = {STREAM: 16, PAIR: 32, DATAGRAM: 8, DATAGRAM6: 8}
+BATCH: Final = {STREAM: 16, PAIR: 32, DATAGRAM: 8, DATAGRAM6: 8, PING: 1}
 """How many are ordered at a time."""
 _MOST_DESCRIPTORS: Final = 2 * max(BATCH.values())
 
@@ -52,7 +52,10 @@ class Factory:
 
     def _receive(self) -> None:
         self._guard("sockets from the namespace")
-        note, fds, _, _ = socket.recv_fds(self._supply, 2, _MOST_DESCRIPTORS)
+        try:
+            note, fds, _, _ = socket.recv_fds(self._supply, 2, _MOST_DESCRIPTORS)
+        except ConnectionResetError:
+            note = b""
         if not note:
             raise error(EPIPE)
         self._ordered.discard(note[0])

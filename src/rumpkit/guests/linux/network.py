@@ -7,6 +7,7 @@ What stands behind the filter is a namespace with `lo` alone, and on it only wha
   the mark as its source, and then dropped: Linux answers no broadcast with ICMP, so connected sockets see no false
   ECONNREFUSED.  SO_BROADCAST on the sockets makes Linux accept such destinations.
 - A datagram for a socket is written to the raw inject socket, addressed to its mark, with its true source.
+- Ping sockets (ICMP echo) go the same way; Linux does not answer pings to a broadcast address itself.
 - There is no IPv6 route, so real IPv6 destinations fail with ENETUNREACH.
 
 The kernel's own address is shown on lo without being routed there: getaddrinfo's AI_ADDRCONFIG looks for one.
@@ -15,6 +16,7 @@ The kernel's own address is shown on lo without being routed there: getaddrinfo'
 from __future__ import annotations
 
 import _socket
+import os
 from struct import Struct
 
 from . import abi
@@ -35,6 +37,13 @@ DATAGRAM: Final = 3
 """An AF_INET UDP socket, bound to its mark."""
 DATAGRAM6: Final = 4
 """The same for AF_INET6, bound to the v4-mapped mark."""
+PING: Final = 5
+"""A socket for ICMP echo (icmp(7)), bound to its mark."""
+_KINDS: Final = {
+    DATAGRAM: (_socket.AF_INET, _socket.IPPROTO_UDP, ""),
+    DATAGRAM6: (_socket.AF_INET6, _socket.IPPROTO_UDP, "::ffff:"),
+    PING: (_socket.AF_INET, _socket.IPPROTO_ICMP, ""),
+}
 
 _EADDRINUSE: Final = 98
 _ATTRIBUTE: Final = Struct("<HH")
@@ -94,11 +103,25 @@ def prepare(shown: bytes | None) -> None:
         channel.close()
 
 
-def capture_socket() -> _socket.socket:
-    """The raw socket that gets a copy of every UDP datagram the program sends, IPv4 header first."""
+def allow_ping(group: int) -> None:
+    """Let the makers of sockets, which run as `group`, make ping sockets.  Where it is not to be had, nobody can ping."""
+    try:
+        fd = os.open("/proc/sys/net/ipv4/ping_group_range", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(fd, b"%d %d" % (group, group))
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def capture_socket(protocol: int) -> _socket.socket:
+    """The raw socket that gets a copy of everything the program sends over UDP or ICMP, IPv4 header first."""
     import ctypes
 
-    capture = _socket.socket(_socket.AF_INET, _socket.SOCK_RAW, _socket.IPPROTO_UDP)
+    capture = _socket.socket(_socket.AF_INET, _socket.SOCK_RAW, protocol)
     instructions = Struct("<HBBI")
     code = ctypes.create_string_buffer(b"".join(instructions.pack(*i) for i in _FROM_A_MARK))
     program = bytearray(16)
@@ -145,10 +168,9 @@ class Maker:
             return list(_socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM))
         if kind == STREAM:
             return [_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)]
-        family = _socket.AF_INET if kind == DATAGRAM else _socket.AF_INET6
-        made = _socket.socket(family, _socket.SOCK_DGRAM)
+        family, protocol, prefix = _KINDS[kind]
+        made = _socket.socket(family, _socket.SOCK_DGRAM, protocol)
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
-        prefix = "" if kind == DATAGRAM else "::ffff:"
         while True:
             self._last_mark = self._last_mark % ((1 << MARK_BITS) - 2) + 1
             try:

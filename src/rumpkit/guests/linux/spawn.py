@@ -66,8 +66,9 @@ class Program:
         self.pidfd = pidfd
         """Of the program's first process; readable when that has ended."""
         self.listener = listener
-        self.capture = -1
         self.inject = -1
+        self.capture = -1
+        self.capture_icmp = -1
         self.obituaries = -1
         """Where Linux tells of closed UDP sockets; -1 if it does not."""
         self.supply = supply
@@ -126,7 +127,7 @@ class Program:
         self.wait()
         self.supply.close()
         self.control.close()
-        for name in ("pidfd", "listener", "capture", "inject", "obituaries"):
+        for name in ("pidfd", "listener", "inject", "capture", "capture_icmp", "obituaries"):
             fd = getattr(self, name)
             if fd >= 0:
                 os.close(fd)
@@ -243,9 +244,9 @@ class _Conversation:
             raise
         *carriers, pidfd, listener = self._held
         program = Program(self._init, pidfd, listener, self._control, supply)
-        program.capture, program.inject = carriers[:2]
-        if len(carriers) > 2:
-            program.obituaries = carriers[2]
+        program.inject, program.capture, program.capture_icmp = carriers[:3]
+        if len(carriers) > 3:
+            program.obituaries = carriers[3]
         program.own_proc = own_proc
         program.uncovered = uncovered
         return program

@@ -13,7 +13,8 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers
-    ("ready", proc, uncovered)         with the capture and inject sockets, and that for obituaries if there is one
+    ("ready", proc, uncovered)         with the inject socket, two capture sockets (UDP, ICMP), and if there is one that
+                                       for obituaries
     ("main", listener)                 with a pidfd of the program, which waits behind its filter for b"G"
     ("running",)                       the exec has succeeded
     ("exit", wait status)              the program has ended; everything else ends now
@@ -56,6 +57,8 @@ class Starter:
         self.plan: dict[str, Any] = marshal.loads(os.pread(PLAN, size, 0))
         os.close(PLAN)
         os.closerange(_FIRST_UNUSED, 1 << 20)
+        self.stage = "namespaces"
+        """What is being done, for reports of failure."""
         self.control = _socket.socket(fileno=CONTROL)
         self.supply = _socket.socket(fileno=SUPPLY)
         for fd in (CONTROL, SUPPLY):
@@ -80,7 +83,7 @@ class Starter:
         try:
             child = libc.syscall("clone", self.plan["namespaces"] | abi.CLONE_PARENT | _signal.SIGCHLD, 0, 0, 0, 0)
         except OSError as problem:
-            self.report("failed", "namespaces", problem.errno, str(problem))
+            self.report("failed", self.stage, problem.errno, str(problem))
             os._exit(1)
         if child:
             self.report("init", child)
@@ -88,26 +91,33 @@ class Starter:
         try:
             self.be_init(supervisor)
         except OSError as problem:
-            self.report("failed", "sandbox", problem.errno, str(problem))
+            self.report("failed", self.stage, problem.errno, str(problem))
         os._exit(1)
 
     def be_init(self, supervisor: int) -> None:
         """In process 1 of the new namespaces, where all signals are blocked from birth on.  Raises OSError."""
+        self.stage = "user ids"
         if self.plan["namespaces"] & abi.CLONE_NEWUSER:
             self.map_own_ids()
         if self.plan["hostname"]:
+            self.stage = "host name"
             _socket.sethostname(self.plan["hostname"])
+        self.stage = "mounts"
         mounts.isolate()
         uncovered = mounts.cover(self.plan["files"], self.plan["hidden"])
         proc = mounts.mount_proc()
+        self.stage = "network"
         network.prepare(self.plan["address"])
-        carriers = [network.capture_socket(), network.inject_socket()]
+        network.allow_ping(os.getegid())
+        carriers = [network.inject_socket()]
+        carriers += [network.capture_socket(protocol) for protocol in (_socket.IPPROTO_UDP, _socket.IPPROTO_ICMP)]
         obituaries = network.obituary_socket()
         if obituaries is not None:
             carriers.append(obituaries)
         self.report("ready", proc, uncovered, fds=tuple(carrier.fileno() for carrier in carriers))
         for carrier in carriers:
             carrier.close()
+        self.stage = "program"
         wake, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.signal(_signal.SIGCHLD, _note)
         _signal.set_wakeup_fd(woken)

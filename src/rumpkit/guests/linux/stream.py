@@ -115,12 +115,13 @@ class Stream(Record):
         """Begin to connect; takes `copy` over.  Raises what the kernel says at once: then nothing has changed."""
         context = self.context
         try:
+            meeting = context.meeting()
             self._connecting = context.run(self._start_connect, address)
         except OSError:
             copy.close()
             raise
         self._copy = copy
-        self._end = context.meeting.connect(copy)
+        self._end = meeting.connect(copy)
         self._filled = ends.fill(copy)
         self.state = CONNECTING
         self.attend()
@@ -194,7 +195,7 @@ class Stream(Record):
             self.backlog = max(backlog, 1)
             if self.state == LISTENING:
                 return
-            end = context.meeting.connect(copy)
+            end = context.meeting().connect(copy)
             ends.fill(copy)
         self.state = LISTENING
         self._end = end

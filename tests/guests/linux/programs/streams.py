@@ -244,7 +244,7 @@ def back_pressure():
             stalled = 0
         except BlockingIOError:
             stalled += 1
-            time.sleep(0.02)
+            time.sleep(0.05)
     full = events(client, select.EPOLLOUT, 0.05)
     left = size
     while left:
