@@ -95,6 +95,19 @@ def test_loopback():
     assert client.peer_address() == (b"\x7f\0\0\1", 80)
 
 
+def test_a_socket_can_connect_to_itself():
+    """A simultaneous open with oneself, as POSIX systems have it."""
+    world = World()
+    both = world.a.socket()
+    world.call(both.bind, (world.a.address, 7000))
+    world.call(both.connect, (world.a.address, 7000), world.now)
+    world.send_all(both, b"echo")
+    assert world.receive_all(both, 4) == b"echo"
+    world.call(both.release, world.now)
+    world.run()
+    assert not world.a.tcp.channels
+
+
 def test_connecting_to_nowhere_in_particular_is_loopback():
     world = World()
     listener = listening(world, node=world.a)
@@ -176,6 +189,7 @@ def test_errors_of_connect():
         world.attempt(client.connect, (world.b.address, 80), world.now)
     assert caught.value.errno == EALREADY
     assert polled(client) == 0
+    assert world.attempt(client.send, b"x", 0, 0, None, world.now) is None
     world.run(1)
     assert polled(client) == POLLOUT
     # The call that asks how it went succeeds once; the next one is too many (as on Linux).

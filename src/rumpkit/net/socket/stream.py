@@ -168,13 +168,14 @@ class TcpSocket(StreamSocket):
             raise error(EPIPE)
         if start >= len(data):
             return 0
+        if self._connecting and connection.block.state in (SYN_SENT, SYN_RECEIVED):
+            return Blocked(self.queue)
         taken = int(connection.write(data, start, flags & MSG_MORE != 0))
         if taken == 0:
             return Blocked(self.queue)
         if flags & MSG_OOB and start + taken == len(data):
             connection.mark_urgent()
-        if connection.block.state not in (SYN_SENT, SYN_RECEIVED):
-            self.tcp.settle(channel, now)
+        self.tcp.settle(channel, now)
         return taken
 
     def receive(self, size: int, flags: int, now: Instant) -> Received | Blocked:
