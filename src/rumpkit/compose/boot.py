@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..dev import components as _dev_components
 from ..fs import components as _fs_components
@@ -21,6 +21,9 @@ from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link
 from .spec import InterfaceSpec, MountSpec, Spec
 from .values import parse_size
+
+if TYPE_CHECKING:
+    from ..dev.disks import Disks
 
 FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components, _plugins)
 """Importing them registers the components that rumpkit brings along, and the way to those of other packages."""
@@ -104,6 +107,9 @@ def _close_kernel(kernel: RumpKernel) -> None:
     vfs = kernel.service("Vfs")
     if vfs is not None:
         cast(Vfs, vfs).close()
+    disks = kernel.service("Disks")
+    if disks is not None:
+        cast("Disks", disks).close()
 
 
 def _attach(kernel: RumpKernel, name: str, spec: InterfaceSpec, link: OpenedLink) -> None:

@@ -62,11 +62,12 @@ def user_link(
     host_loopback: bool = True,
     sysctl: dict[str, int] | None = None,
     allowed: int = 0,
+    components: tuple[str, ...] = (),
 ) -> Iterator[User]:
     """A kernel with a loop thread; at the end no descriptor (but the `allowed` ones of the test) and no thread may be left."""
     before = descriptors(), threading.active_count()
     interface = InterfaceSpec("user", forward=list(forward), dns=list(dns), host_loopback=host_loopback)
-    spec = Spec(kernel=KernelSpec("ours"), interface=[interface], sysctl=sysctl or {})
+    spec = Spec(kernel=KernelSpec("ours", list(components)), interface=[interface], sysctl=sysctl or {})
     host = PosixHost()
     try:
         with Kernel(spec, host=host) as kernel:

@@ -75,6 +75,7 @@ def wired(
     sysctl: dict[str, int] | None = None,
     gateway: str = THEIRS,
     more: list[InterfaceSpec] | None = None,
+    components: tuple[str, ...] = (),
 ) -> Iterator[Wire]:
     """Both kernels, up and with addresses; `outbound` and `inbound` make the wire bad, as seen from our kernel."""
     with network_namespace():
@@ -82,7 +83,7 @@ def wired(
         ip(f"link set {TAP} mtu {mtu}")
         configure_address()
         bad = outbound is not None or inbound is not None
-        spec = Spec(kernel=KernelSpec("ours", list(NET) if bad else []), sysctl=sysctl or {})
+        spec = Spec(kernel=KernelSpec("ours", [*(NET if bad else ()), *components]), sysctl=sysctl or {})
         if not bad:
             spec.interface.append(InterfaceSpec(f"tap:{TAP}", address=[f"{OURS}/24"], gateway=gateway, offload=offload))
         spec.interface += more or []
