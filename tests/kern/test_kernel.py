@@ -52,6 +52,44 @@ def test_exit_closes_descriptors_once(kernel):
     assert file.closes == 1
 
 
+def test_exit_of_what_has_ended_does_not_end_who_got_its_number(kernel):
+    kernel.sysctl.set("kern.max_processes", 1)
+    first = kernel.process()
+    kernel.exit(first)
+    second = kernel.process()
+    assert second.pid == first.pid
+    kernel.exit(first)
+    assert kernel.processes == {1: second}
+
+
+def test_orphans_have_no_parent(kernel):
+    parent = kernel.process()
+    child = kernel.process(parent=parent)
+    kernel.exit(parent)
+    assert child.parent == 0
+
+
+def test_files_that_close_each_other_at_exit(kernel):
+    process = kernel.process()
+
+    class Closing(Switchable):
+        def close(self, now: Instant) -> None:
+            super().close(now)
+            others = process.files.numbers()
+            if others:
+                process.files.close(others[-1], now)
+
+    files = [Closing() for _ in range(3)]
+    for file in files:
+        process.files.install(file, True)
+    process.files.close_for_exec(0)
+    assert [file.closes for file in files] == [1, 1, 1]
+    for file in files:
+        process.files.install(file)
+    kernel.exit(process)
+    assert [file.closes for file in files] == [2, 2, 2]
+
+
 def test_a_child_has_its_parents_files_and_credentials_unless_told_otherwise(kernel):
     parent = kernel.process(Credentials(5, 6, (7,)))
     file = Switchable()

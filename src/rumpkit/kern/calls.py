@@ -178,7 +178,7 @@ class KernCalls:
 
     def getppid(self, process: Process) -> int:
         """The parent's number; 0 for those that a client made, and once the parent has gone (POSIX getppid)."""
-        return process.parent if process.parent in self.kernel.processes else 0
+        return process.parent
 
     def fork(self, process: Process) -> Process:
         """A child that shares the open files and starts with a copy of everything else (POSIX fork, less memory and

@@ -68,14 +68,16 @@ class DescriptorTable:
         file.release(now)
 
     def close_all(self, now: Instant) -> None:
-        """Free every number (process exit)."""
+        """Free every number (process exit).  A close that sleeps lets others close meanwhile."""
         for fd in self.numbers():
-            self.close(fd, now)
+            if self.lookup(fd) is not None:
+                self.close(fd, now)
 
     def close_for_exec(self, now: Instant) -> None:
         """Free the numbers that are marked close-on-exec."""
         for fd in sorted(self._close_on_exec):
-            self.close(fd, now)
+            if fd in self._close_on_exec:
+                self.close(fd, now)
 
     def close_on_exec(self, fd: int) -> bool:
         """FD_CLOEXEC of `fd`.  Raises EBADF."""

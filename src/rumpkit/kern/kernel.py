@@ -102,8 +102,13 @@ class RumpKernel:
         return process
 
     def exit(self, process: Process) -> None:
-        """End a process: its descriptors close and its number becomes free."""
-        if self.processes.pop(process.pid, None) is not None:
+        """End a process: its descriptors close, its number becomes free, its children have no parent any more.  Nothing
+        happens if it has ended."""
+        if self.processes.get(process.pid) is process:
+            del self.processes[process.pid]
+            for child in self.processes.values():
+                if child.parent == process.pid:
+                    child.parent = 0
             process.exit(self.hyper.now)
 
     def close(self) -> None:

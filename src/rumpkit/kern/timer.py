@@ -12,7 +12,6 @@ from mypy_extensions import mypyc_attr
 from ..hyper.calls import Alarm, AlarmTarget, Hypercalls
 from ..hyper.time import FOREVER, Instant
 
-
 STALE_LIMIT: Final = 64
 """Entries of timers that moved earlier since, beyond which the heap is rid of them once they are more than half of it."""
 
