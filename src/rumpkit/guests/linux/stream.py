@@ -93,8 +93,8 @@ class Stream(Record):
         self.connect_heard = False
         """Whether a connect call has told of the success."""
         self.parked = Parked(context.listener)
-        self.waiting: deque[StreamSocket] = deque()
-        """Connections that came in and were not accepted yet."""
+        self.waiting: deque[tuple[StreamSocket, SocketAddress]] = deque()
+        """Connections that came in and were not accepted yet, and from whom."""
         self.backlog = 0
         self.inert = False
         """A listener for real IPv6 only, which never hears of anything."""
@@ -220,7 +220,7 @@ class Stream(Record):
                 accepted.cancel()
                 return
             accepted.hold()
-            self.waiting.append(cast(StreamSocket, accepted))
+            self.waiting.append((cast(StreamSocket, accepted), _peer_of(accepted)))
 
     def _see_arrivals(self) -> None:
         self.pull()
@@ -246,33 +246,34 @@ class Stream(Record):
             with ends.stream(self.context.copy(call)) as copy:
                 if ends.take_token(copy):
                     self._tokens -= 1
-        self.give(Waiting(call, flags, FOREVER))
-        if not self.inert:
+        full = len(self.waiting) >= self.backlog
+        self._give(Waiting(call, flags, FOREVER))
+        if full:
             self.pull()
         self._show_tokens()
         return True
 
     def give(self, parked: Waiting) -> bool:
-        """Give the first waiting connection to a call; False if that was too late, and the connection still waits."""
+        """Give the first waiting connection to a call that has waited; False if that was too late, and the connection
+        still waits."""
+        return self.context.listener.valid(parked.call.id) and self._give(parked)
+
+    def _give(self, parked: Waiting) -> bool:
         context = self.context
         call = parked.call
-        if not context.listener.valid(call.id):
-            return False
-        socket = self.waiting.popleft()
+        arrival = socket, peer = self.waiting.popleft()
         try:
             if call.arguments[1]:
-                name = encode(context.run(_peer_of, socket), self.family)
-                context.write_name(call, name)
+                context.write_name(call, encode(peer, self.family))
             ours, theirs = context.factory.take_pair()
         except OSError as problem:
-            self.waiting.appendleft(socket)
+            self.waiting.appendleft(arrival)
             return context.listener.fail(call.id, problem.errno or EINVAL)
         record = Stream(context, os.fstat(theirs).st_ino, self.family, socket, CONNECTED)
         record.connect_heard = True
-        os.set_blocking(ours, False)
         if not context.hand_over(call, theirs, record, parked.flags & ACCEPT_FLAGS):
             os.close(ours)
-            self.waiting.appendleft(socket)
+            self.waiting.appendleft(arrival)
             return False
         record.relay(ours)
         return True
@@ -298,7 +299,7 @@ class Stream(Record):
         now = self.context.host.now
         self.socket.queue.unsubscribe(self)
         while self.waiting:
-            connection = self.waiting.popleft()
+            connection, _ = self.waiting.popleft()
             connection.abort(now)
             connection.release(now)
         if not self.inert:
@@ -336,7 +337,7 @@ class Stream(Record):
         super().closed()
 
 
-def _peer_of(socket: StreamSocket) -> SocketAddress:
+def _peer_of(socket: "Socket") -> SocketAddress:
     try:
         return socket.peer_address()
     except OSError:  # reset before it was accepted; Linux still knows who it was
