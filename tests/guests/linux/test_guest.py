@@ -183,6 +183,17 @@ class TestStreams:
                     pass
             assert until(lambda: not one.ports())
 
+    def test_a_program_that_ends_with_connections_open(self):
+        """Their relays end after it; nothing of that may reach what is gone (an exception there is an error of the test)."""
+        code = "l = socket.create_server(('', 80)); kept = [l.accept()[0] for _ in range(20)]\n"
+        with two_kernels() as (here, there), python(here, code) as one:
+            one.wait_listening(80, 10)
+            process = there.process()
+            clients = [process.connect("tcp", (HERE, 80)) for _ in range(20)]
+            assert one.wait(10) == 0
+            assert [client.recv(1) for client in clients] == [b""] * 20
+            assert until(lambda: not one._context.relays)
+
     def test_what_was_sent_before_the_end_arrives(self):
         code = "s = socket.create_connection((THERE, 80)); s.sendall(b'x' * 5000000)\n"
         with two_kernels() as (here, there):

@@ -198,7 +198,7 @@ class Context:
         self.deadlines.close()
         self.carrier.close()
         self.host.loop.unregister(self.work)
-        os.close(self.work.fd)
+        self.run(self.work.close)
         if self._meeting is not None:
             self._meeting.close()
         self.factory.close()

@@ -73,9 +73,15 @@ class Work(Source):
         self._notes: deque[Attended] = deque()
 
     def add(self, one: Attended) -> None:
-        """Have `one.attend` called soon."""
-        self._notes.append(one)
-        os.eventfd_write(self.fd, 1)
+        """Have `one.attend` called soon, unless the guest has ended."""
+        if self.fd >= 0:
+            self._notes.append(one)
+            os.eventfd_write(self.fd, 1)
+
+    def close(self) -> None:
+        """Take no more notes.  On the schedule."""
+        os.close(self.fd)
+        self.fd = -1
 
     def on_events(self, events: int, now: Instant) -> None:
         os.eventfd_read(self.fd)
