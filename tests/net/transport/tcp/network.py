@@ -93,7 +93,7 @@ class Network:
         return self.b if end is self.a else self.a
 
     def transmit(self, end):
-        out = []
+        out: list[Segment] = []
         end.connection.transmit(out, self.now)
         for segment in out:
             for part in self.split(segment):

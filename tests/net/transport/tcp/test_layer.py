@@ -84,7 +84,7 @@ def test_damaged_headers_never_raise_and_never_touch_another_connection(damage, 
 def test_a_bad_checksum_is_counted_and_mended_by_a_retransmission():
     world = World(features=0, delay=1_000_000)
     client, server = world.pair()
-    broken = []
+    broken: list[Frame] = []
 
     def change(frame):
         if not broken and len(frame) > 500:

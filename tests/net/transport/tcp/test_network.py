@@ -90,7 +90,7 @@ def test_aborts_and_leavings_end_both_sides(seed, size, loss):
 def test_damaged_fields_never_raise(seed, damage):
     """A network that changes header fields may end connections, but nothing raises and every invariant holds."""
     net = Network(seed, size_a=20_000, size_b=20_000, retries=5, orphan_retries=3, jitter=MILLISECOND)
-    changes = {}
+    changes: dict[int, list[tuple[str, int]]] = {}
     for index, field, value in damage:
         changes.setdefault(index, []).append((field, value))
     carried = 0
@@ -106,7 +106,7 @@ def test_damaged_fields_never_raise(seed, damage):
         carried += 1
         carry(end, segment)
 
-    net.carry = damaged
+    net.carry = damaged  # type: ignore[method-assign]
     for _ in range(3000):
         net.users()
         if not net.step():

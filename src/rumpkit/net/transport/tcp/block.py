@@ -54,127 +54,152 @@ class Environment:
 
 @final
 class ControlBlock:
-    """One connection's state.  `mss` is what the path's MTU leaves for payload and TCP options (MTU less 40)."""
+    """One connection's state.
+
+    `mss` is what the path's MTU leaves for payload and TCP options (MTU less 40), `clock` where its timestamp clock starts.
+    """
+
+    # The connection as a whole
+    environment: Environment
+    settings: TcpSettings
+    counters: TcpCounters
+    options: TcpOptions
+    state: i64 = CLOSED
+    events: i64 = 0
+    """READABLE, WRITABLE, ...: what the user has not been told yet."""
+    error: int = 0
+    """The errno that ended the connection."""
+    soft_error: int = 0
+    """The last ICMP error: what a time-out is put down to (RFC 9293 3.9.2.2)."""
+    passive: bool = False
+    """Opened by a listener."""
+    orphan: bool = False
+    """No user is left: nobody will read."""
+
+    # Send sequence space
+    iss: i64
+    snd_una: i64
+    snd_nxt: i64
+    snd_max: i64
+    """The highest number sent; a retransmission timeout takes `snd_nxt` back, never this."""
+    snd_wnd: i64 = 0
+    snd_wl1: i64 = 0
+    snd_wl2: i64 = 0
+    snd_max_wnd: i64 = 0
+    """The largest window that the peer ever offered."""
+    peer_scales: bool = False
+    """The peer's SYN had the window scale option, and ours has it too."""
+    snd_scale: i64 = 0
+    path_mss: i64
+    peer_mss: i64 = DEFAULT_MSS
+    snd_mss: i64
+    """Payload of a full-sized segment: what peer, path, user and options leave (RFC 6691)."""
+    send_queue: ChunkQueue
+    fin_queued: bool = False
+    """The FIN comes behind the last byte of the queue."""
+    send_buffer: i64
+    send_short: bool = False
+    """The user found too little room, and wants to hear of more."""
+    more: bool = False
+    """The last send said MSG_MORE."""
+    snd_urgent: i64 = _NONE
+    """Where urgent data ends that is not acknowledged yet (SND.UP); -1 if there is none."""
+    small_end: i64
+    """End of the last segment sent that was less than full-sized (Minshall's variant of Nagle's rule)."""
+    last_sent: Instant = 0
+    resend: bool = False
+    """Send the first unacknowledged segment again, whatever the windows say."""
+    probe: bool = False
+    """Send a segment that the peer has to answer."""
+    replies: list[Segment]
+    """Segments to send as they are, such as resets."""
+
+    # Congestion control and recovery
+    congestion: CongestionControl
+    rtt: RttEstimator
+    timed_end: i64 = _NONE
+    """The segment being timed ends here; -1 if none is (Karn's rule)."""
+    timed_at: Instant = 0
+    resent_at: i64 = 0
+    """The timestamp clock at the last retransmission."""
+    duplicate_acks: i64 = 0
+    recovering: bool = False
+    recover: i64
+    """snd_max when the last loss was noticed (RFC 6582)."""
+    retries: i64 = 0
+    """Retransmissions of the first unacknowledged segment by the timer."""
+    probes: i64 = 0
+    """Window or keepalive probes that the peer has not answered."""
+    unacked_since: Instant = 0
+
+    # Receive sequence space
+    irs: i64 = 0
+    rcv_nxt: i64 = 0
+    rcv_edge: i64 = 0
+    """Where the window that the peer knows of ends; never moves back."""
+    rcv_scale: i64 = 0
+    rcv_mss: i64 = DEFAULT_MSS
+    """The peer's full-sized segment, judged by what it sends."""
+    rcv_fin: i64 = _NONE
+    """The number of the peer's FIN, once seen."""
+    rcv_urgent: i64 = _NONE
+    """The byte that the urgent pointer names, until the user has read it or read past it; -1 if there is none."""
+    receive_queue: ChunkQueue
+    reassembly: Reassembly
+    receive_buffer: i64
+    consumed: i64 = 0
+    """Bytes that the user read since `measured_at`, for the growth of the buffer."""
+    measured_at: Instant = 0
+    last_ack: i64 = 0
+    """What was acknowledged last (Last.ACK.sent of RFC 7323)."""
+    acks_owed: i64 = 0
+    """Acknowledgements to send without delay."""
+    quick_acks: i64
+    """How many more acknowledgements are delayed by a moment only."""
+    text_at: Instant = 0
+    """When data came last."""
+    last_received: Instant = 0
+    last_challenge: Instant = -FOREVER
+
+    # Timestamps (RFC 7323)
+    timestamps: bool = False
+    ts_offset: i64
+    ts_recent: i64 = 0
+    ts_recent_at: Instant = 0
+
+    # Deadlines
+    retransmit_at: Instant = FOREVER
+    persisting: bool = False
+    """`retransmit_at` is the persist timer's: nothing is in flight, and something can't be sent."""
+    ack_at: Instant = FOREVER
+    keepalive_at: Instant = FOREVER
+    linger_at: Instant = FOREVER
+    """End of TIME-WAIT, or of an orphan's FIN-WAIT-2."""
 
     def __init__(self, environment: Environment, options: TcpOptions, iss: i64, mss: i64, clock: i64) -> None:
         settings = environment.settings
-        self.environment: Environment = environment
-        self.settings: TcpSettings = settings
-        self.counters: TcpCounters = environment.counters
-        self.options: TcpOptions = options
-        self.state: i64 = CLOSED
-        self.events: i64 = 0
-        """READABLE, WRITABLE, ...: what the user has not been told yet."""
-        self.error: int = 0
-        """The errno that ended the connection."""
-        self.soft_error: int = 0
-        """The last ICMP error: what a time-out is put down to (RFC 9293 3.9.2.2)."""
-        self.passive: bool = False
-        """Opened by a listener."""
-        self.orphan: bool = False
-        """No user is left: nobody will read."""
-
-        # Send sequence space
-        self.iss: i64 = iss
-        self.snd_una: i64 = iss
-        self.snd_nxt: i64 = iss
-        self.snd_max: i64 = iss
-        """The highest number sent; a retransmission timeout takes `snd_nxt` back, never this."""
-        self.snd_wnd: i64 = 0
-        self.snd_wl1: i64 = 0
-        self.snd_wl2: i64 = 0
-        self.snd_max_wnd: i64 = 0
-        """The largest window that the peer ever offered."""
-        self.peer_scales: bool = False
-        """The peer's SYN had the window scale option, and ours has it too."""
-        self.snd_scale: i64 = 0
-        self.path_mss: i64 = mss
-        self.peer_mss: i64 = DEFAULT_MSS
-        self.snd_mss: i64 = min(mss, DEFAULT_MSS)
-        """Payload of a full-sized segment: what peer, path, user and options leave (RFC 6691)."""
-        self.send_queue: ChunkQueue = ChunkQueue(iss + 1)
-        self.fin_queued: bool = False
-        """The FIN comes behind the last byte of the queue."""
-        self.send_buffer: i64 = options.send_buffer or settings.send_buffer
-        self.send_short: bool = False
-        """The user found too little room, and wants to hear of more."""
-        self.more: bool = False
-        """The last send said MSG_MORE."""
-        self.snd_urgent: i64 = _NONE
-        """Where urgent data ends that is not acknowledged yet (SND.UP); -1 if there is none."""
-        self.small_end: i64 = iss
-        """End of the last segment sent that was less than full-sized (Minshall's variant of Nagle's rule)."""
-        self.last_sent: Instant = 0
-        self.resend: bool = False
-        """Send the first unacknowledged segment again, whatever the windows say."""
-        self.probe: bool = False
-        """Send a segment that the peer has to answer."""
-        self.replies: list[Segment] = []
-        """Segments to send as they are, such as resets."""
-
-        # Congestion control and recovery
-        self.congestion: CongestionControl = make(
-            options.congestion_name(settings), self.snd_mss, settings.initial_window
-        )
-        self.rtt: RttEstimator = RttEstimator(settings)
-        self.timed_end: i64 = _NONE
-        """The segment being timed ends here; -1 if none is (Karn's rule)."""
-        self.timed_at: Instant = 0
-        self.resent_at: i64 = 0
-        """The timestamp clock at the last retransmission."""
-        self.duplicate_acks: i64 = 0
-        self.recovering: bool = False
-        self.recover: i64 = iss
-        """snd_max when the last loss was noticed (RFC 6582)."""
-        self.retries: i64 = 0
-        """Retransmissions of the first unacknowledged segment by the timer."""
-        self.probes: i64 = 0
-        """Window or keepalive probes that the peer has not answered."""
-        self.unacked_since: Instant = 0
-
-        # Receive sequence space
-        self.irs: i64 = 0
-        self.rcv_nxt: i64 = 0
-        self.rcv_edge: i64 = 0
-        """Where the window that the peer knows of ends; never moves back."""
-        self.rcv_scale: i64 = 0
-        self.rcv_mss: i64 = DEFAULT_MSS
-        """The peer's full-sized segment, judged by what it sends."""
-        self.rcv_fin: i64 = _NONE
-        """The number of the peer's FIN, once seen."""
-        self.rcv_urgent: i64 = _NONE
-        """The byte that the urgent pointer names, until the user has read it or read past it; -1 if there is none."""
-        self.receive_queue: ChunkQueue = ChunkQueue(0)
-        self.reassembly: Reassembly = Reassembly()
-        self.receive_buffer: i64 = options.receive_buffer or settings.receive_buffer
-        self.consumed: i64 = 0
-        """Bytes that the user read since `measured_at`, for the growth of the buffer."""
-        self.measured_at: Instant = 0
-        self.last_ack: i64 = 0
-        """What was acknowledged last (Last.ACK.sent of RFC 7323)."""
-        self.acks_owed: i64 = 0
-        """Acknowledgements to send without delay."""
-        self.quick_acks: i64 = settings.quick_acks
-        """How many more acknowledgements are delayed by a moment only."""
-        self.text_at: Instant = 0
-        """When data came last."""
-        self.last_received: Instant = 0
-        self.last_challenge: Instant = -FOREVER
-
-        # Timestamps (RFC 7323)
-        self.timestamps: bool = False
-        self.ts_offset: i64 = clock
-        self.ts_recent: i64 = 0
-        self.ts_recent_at: Instant = 0
-
-        # Deadlines
-        self.retransmit_at: Instant = FOREVER
-        self.persisting: bool = False
-        """`retransmit_at` is the persist timer's: nothing is in flight, and something can't be sent."""
-        self.ack_at: Instant = FOREVER
-        self.keepalive_at: Instant = FOREVER
-        self.linger_at: Instant = FOREVER
-        """End of TIME-WAIT, or of an orphan's FIN-WAIT-2."""
+        self.environment = environment
+        self.settings = settings
+        self.counters = environment.counters
+        self.options = options
+        self.iss = iss
+        self.snd_una = iss
+        self.snd_nxt = iss
+        self.snd_max = iss
+        self.path_mss = mss
+        self.snd_mss = min(mss, DEFAULT_MSS)
+        self.send_queue = ChunkQueue(iss + 1)
+        self.send_buffer = options.send_buffer or settings.send_buffer
+        self.small_end = iss
+        self.replies = []
+        self.congestion = make(options.congestion_name(settings), self.snd_mss, settings.initial_window)
+        self.rtt = RttEstimator(settings)
+        self.recover = iss
+        self.receive_queue = ChunkQueue(0)
+        self.reassembly = Reassembly()
+        self.receive_buffer = options.receive_buffer or settings.receive_buffer
+        self.quick_acks = settings.quick_acks
+        self.ts_offset = clock
 
     def enter(self, event: int) -> None:
         """Follow the arrow that `event` has out of the present state."""

@@ -12,7 +12,7 @@ from typing import final
 
 from mypy_extensions import i64
 
-from ....hyper.time import FOREVER, MILLISECOND, Instant
+from ....hyper.time import FOREVER, Instant
 from ....kern.abi.errno import ECONNREFUSED, ECONNRESET, EMSGSIZE
 from ....kern.socket import Chunk
 from ...wire.segment import ACK, FIN, RST, SYN, URG, Segment
@@ -312,8 +312,3 @@ class TcpConnection:
             start_keepalive(block, now)
         if block.options.quickack and block.rcv_nxt != block.last_ack:
             block.acks_owed = max(block.acks_owed, 1)
-
-
-def idle_milliseconds(connection: TcpConnection, now: Instant) -> int:
-    """How long the peer has been silent, for TCP_INFO."""
-    return (now - connection.block.last_received) // MILLISECOND

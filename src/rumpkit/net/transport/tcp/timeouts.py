@@ -10,7 +10,7 @@ from .arrival import close
 from .block import ControlBlock
 from .recovery import timed_out
 from .send import abort_segment, force_tail
-from .states import CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from .states import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 
 
 def next_deadline(block: ControlBlock) -> Instant:
@@ -117,8 +117,3 @@ def _keep_alive(block: ControlBlock, now: Instant) -> None:
     block.counters.keepalive_probes += 1
     block.probe = True
     block.keepalive_at = now + interval
-
-
-def ended(block: ControlBlock) -> bool:
-    """Whether nothing will ever happen again."""
-    return block.state == CLOSED
