@@ -59,20 +59,6 @@ class _Delivery(Task):
 
 
 @final
-class _Delivery(Task):
-    """What has come for a datagram socket is given to the program before the host leaves the kernel.  An object of its
-    own: compiled, no class can be both a record and a task."""
-
-    def __init__(self, datagram: "Datagram") -> None:
-        self._datagram = datagram
-        self.deferred = False
-
-    def run(self, now: Instant) -> None:
-        self.deferred = False
-        self._datagram.deliver(now)
-
-
-@final
 class Datagram(Record):
     """A UDP or ping socket of the program."""
 
