@@ -45,6 +45,7 @@ class World:
     """A host, a switch, and the nodes a (10.0.0.1) and b (10.0.0.2)."""
 
     def __init__(self, seed=0, mtu=1500, features=FEATURES_ALL, delay=0):
+        self.seed = seed
         self.host = SimHost(seed)
         self.switch = Switch(self.host, mtu, features, delay)
         self.a = Node(self, "a", "10.0.0.1")
