@@ -1,6 +1,7 @@
 """The mutex of hosts with one thread."""
 
 import pytest
+
 from rumpkit.hyper.mutex import SingleThreadMutex
 
 
