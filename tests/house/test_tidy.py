@@ -117,7 +117,7 @@ def test_a_machine_path_is_found(path):
     assert (found.path, found.line) == ("docs/x.md", 2)
 
 
-@pytest.mark.parametrize("text", ["example.com/home/x", "net/work/x", "$PREFIX/home/x"])
+@pytest.mark.parametrize("text", ["example.com/home/x", "in /home/alice/notes", "net/work/x", "$PREFIX/home/x"])
 def test_other_paths_are_fine(text):
     assert not tidy.check_text("docs/x.md", text)
 

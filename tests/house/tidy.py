@@ -21,7 +21,8 @@ FACES = ("rumpkit.hyper",)
 """Packages that others implement or call as a whole: every public name in them has a docstring."""
 
 LEFT_OVER = re.compile(r"\b(TODO|FIXME|XXX)\b")
-MACHINE_PATH = re.compile(r"(?<![\w.$}\])-])/(?:work|home)/\w")
+MACHINE_PATH = re.compile(r"(?<![\w.$}\])-])/(?:work/\w|home/(?!(?:u|user|alice|bob)\b)\w)")
+"""Paths of the machine that somebody works on; the homes of people who live in examples only are nobody's."""
 REGISTRY = re.compile(r"\b(?:pypi[.]org|pythonhosted[.]org|npmjs[.](?:org|com)|deb[.]debian[.]org)\b")
 
 OUTSIDE_OF_THE_MIRROR = ("system", "house")
