@@ -13,7 +13,7 @@ TEXT = bytes(range(200))
 def test_against_a_model(pieces, ready):
     """Pieces of one text in any order; some are new, most overlap.  `ready` bytes are in the queue already."""
     reassembly = Reassembly()
-    known = set()
+    known: set[int] = set()
     for position, size in pieces:
         fresh = set(range(position, position + size)) - known
         assert reassembly.insert(position, b"##" + TEXT[position : position + size], 2, size) == bool(fresh)
