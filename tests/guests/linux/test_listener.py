@@ -209,10 +209,12 @@ class TestMemory:
                 memory.write(call.thread, call.arguments[1], seen[-1][::-1])
                 word = memory.read_word(call.thread, call.arguments[1])
                 memory.write_word(call.thread, call.arguments[1] + 4, word)
+                memory.write_sized(call.thread, call.arguments[1], b"HG", call.arguments[1] + 4, word)
+                memory.write_sized(call.thread, 0, b"", call.arguments[1] + 4, word)
                 listener.answer(call.id, 5)
 
             body = "b = ctypes.create_string_buffer(b'abcdefgh'); print(call(ctypes.addressof(b), 8), b.raw)"
-            assert self.probe(bind, body) == (0, "(5, 0) b'hgfehgfe\\x00'\n")
+            assert self.probe(bind, body) == (0, "(5, 0) b'HGfehgfe\\x00'\n")
             assert seen == [b"abcdefgh"]
 
         as_user(check_it)
@@ -222,7 +224,9 @@ class TestMemory:
 
         def bind(listener, call):
             try:
-                if call.arguments[2] == 3:
+                if call.arguments[2] == 5:
+                    memory.write_sized(call.thread, call.arguments[1], b"abc", 0, 3)
+                elif call.arguments[2] == 3:
                     memory.write(call.thread, call.arguments[1], b"abc")
                 else:
                     memory.read(call.thread, call.arguments[1], call.arguments[2])
@@ -235,7 +239,7 @@ class TestMemory:
             "c.munmap.argtypes = c.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int]\n"
             "c.munmap(p + 4096, 4096, 0)\n"
             "print(call(0, 16), call(p + 4090, 6), call(p + 4090, 16), call(2**64 - 4096, 16), call(p, 3))\n"
-            "c.mprotect(p, 4096, 1); print(call(p, 3), call(p, 4), flush=True); os._exit(0)\n"
+            "c.mprotect(p, 4096, 1); print(call(p, 3), call(p, 4), call(p, 5), flush=True); os._exit(0)\n"
         )
         bad = f"(-1, {errno.EFAULT})"
         code, out = self.probe(bind, body)
@@ -243,7 +247,7 @@ class TestMemory:
         assert code == 0
         assert out.splitlines() == [
             f"{bad} (0, {errno.EFAULT}) {bad} {bad} (0, {errno.EFAULT})",
-            f"{bad} (0, {errno.EFAULT})",
+            f"{bad} (0, {errno.EFAULT}) {bad}",
         ]
 
     def test_sizes_are_bounded(self):

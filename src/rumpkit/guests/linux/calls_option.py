@@ -155,8 +155,7 @@ def call_getsockopt(context: Context, call: Notification) -> int | None:
     if room >= 1 << 31:
         raise error(EINVAL)
     value = _get(context, call, record, option)[: min(room, _VALUE_LIMIT)]
-    context.memory.write(call.thread, where, value)
-    context.memory.write_word(call.thread, length, len(value))
+    context.memory.write_sized(call.thread, where, value, length, len(value))
     return 0
 
 

@@ -161,8 +161,7 @@ class Context:
         room = self.memory.read_word(call.thread, length)
         if room >= 1 << 31:
             raise error(EINVAL)
-        self.memory.write(call.thread, where, name[:room])
-        self.memory.write_word(call.thread, length, len(name))
+        self.memory.write_sized(call.thread, where, name[:room], length, len(name))
 
     # Records ----------------------------------------------------------------------------------------------------
 

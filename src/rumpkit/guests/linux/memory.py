@@ -14,7 +14,7 @@ from . import libc
 LIMIT = 4096
 """The most that is read or written at once; socket calls need far less."""
 
-_VECTORS = Struct("<4Q")  # struct iovec: local address and size, remote address and size
+_VECTORS = Struct("<6Q")  # struct iovec: local address and size, twice remote address and size
 _WORD = Struct("<I")
 
 
@@ -48,10 +48,11 @@ class Memory:
         )
         return prototype((name, libc.library()))
 
-    def _transfer(self, function: Any, thread: int, address: int, size: int) -> None:
-        _VECTORS.pack_into(self._vectors, 0, self._local, size, address, size)
-        done = function(thread, self._vector, 1, self._vector + 16, 1, 0)
-        if done == size:
+    def _transfer(self, function: Any, thread: int, address: int, size: int, then: int = 0, then_size: int = 0) -> None:
+        total = size + then_size
+        _VECTORS.pack_into(self._vectors, 0, self._local, total, address, size, then, then_size)
+        done = function(thread, self._vector, 1, self._vector + 16, 2 if then_size else 1, 0)
+        if done == total:
             return
         if done < 0:
             problem = libc.failed("guest memory")
@@ -76,6 +77,17 @@ class Memory:
         self._guard("guest memory")
         self._buffer[: len(data)] = data
         self._transfer(self._writev, thread, address, len(data))
+
+    def write_sized(self, thread: int, address: int, data: bytes, length: int, size: int) -> None:
+        """Write `data`, and at `length` the number `size` (a socklen_t): what most calls that return data do."""
+        if not data:
+            self.write_word(thread, length, size)
+            return
+        self._guard("guest memory")
+        end = len(data)
+        self._buffer[:end] = data
+        _WORD.pack_into(self._buffer, end, size)
+        self._transfer(self._writev, thread, address, end, length, _WORD.size)
 
     def read_word(self, thread: int, address: int) -> int:
         """An unsigned 32-bit integer, such as a socklen_t."""
