@@ -54,14 +54,14 @@ def test_an_empty_file_is_a_kernel_of_defaults() -> None:
             'c.toml:3: interface[0].adress: unknown key (did you mean "address"?)',
         ),
         ('[kernel]\nhostname = "x"\n\n[kernl]\n', 'c.toml:4: kernl: unknown key (did you mean "kernel"?)'),
-        ("[kernel]\nhostname = 7\n", "c.toml:2: kernel.hostname: expected `str`, got `int`"),
+        ("[kernel]\nhostname = 7\n", "c.toml:2: kernel.hostname: expected a string, got an integer"),
         (
             '[[interface]]\nlink = "user"\n\n[[interface]]\nlink = "user"\nmtu = "big"\n',
-            "c.toml:6: interface[1].mtu: expected `int`, got `str`",
+            "c.toml:6: interface[1].mtu: expected an integer, got a string",
         ),
-        ("[[run]]\nenv = {}\n", "c.toml:1: run[0]: object missing required field `command`"),
+        ("[[run]]\nenv = {}\n", "c.toml:1: run[0]: lacks the key `command`"),
         ("[kernel]\nhostname = \n", "c.toml:2: is not valid TOML: Invalid value"),
-        ('[[run]]\ncommand = ["a", 7]\n', "c.toml:2: run[0].command[1]: expected `str`, got `int`"),
+        ('[[run]]\ncommand = ["a", 7]\n', "c.toml:2: run[0].command[1]: expected a string, got an integer"),
     ],
 )
 def test_a_mistake_names_file_line_key_and_remedy(text: str, message: str) -> None:

@@ -94,17 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: sys.argv); returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((verb for verb in VERBS if words and words[0] == verb.name), None)
-    top = parser(chosen.name if chosen else "")
-    before, behind = split_command(words)
-    options = top.parse_args(before)
-    options.command = behind
-    if options.version:
-        print(version_line())
-        return code.OK
-    if chosen is None:
-        top.print_help()
-        return code.USAGE if not words else code.OK
     try:
+        options = _parse(words, chosen)
+        if options.version:
+            print(version_line())
+            return code.OK
+        if chosen is None:
+            parser("").print_help()
+            return code.USAGE if not words else code.OK
         return _module(chosen).run(options)
     except KeyboardInterrupt:
         return code.SIGNALLED + 2
@@ -113,6 +110,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code.SIGNALLED + 13
     except Exception as failure:
         return report(failure)
+
+
+def _parse(words: list[str], chosen: Verb | None) -> argparse.Namespace:
+    top = parser(chosen.name if chosen else "")
+    before, behind = split_command(words)
+    options, unknown = top.parse_known_args(before)
+    options.command = behind
+    if not unknown and (not behind or (chosen is not None and chosen.name == "run")):
+        return options
+    verb = f"rump {chosen.name}" if chosen else "rump"
+    if not unknown:
+        top.error(f"{verb} takes no command")
+    hint = "; a program and its arguments stand behind --" if verb == "rump run" else ""
+    top.error(f"{verb} does not know {' '.join(unknown)}{hint} (see {verb} --help)")
 
 
 def report(failure: Exception) -> int:

@@ -1,24 +1,33 @@
 """`rump run [FILE] [-- CMD...]`: boot a kernel and run programs on it until they end."""
 
 import argparse
+import os
+import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
+from ..compose.capture import Capture
+from ..compose.errors import ConfigError
 from ..compose.expand import Places
+from ..compose.interruption import Interruption
 from ..compose.kernel import Kernel
 from ..compose.programs import Programs
 from ..compose.spec import InterfaceSpec, RunSpec, Spec
+from ..hosts.posix.host import PosixHost
 from . import exit as code
 from .status import StatusLine
+from .terminal import in_foreground, reads_keys
 from .traffic import Traffic
 
 DESCRIPTION = """\
 Boot the kernel of a config and run its programs on it; without FILE, a default kernel with a "user" link.
-CMD replaces the programs of the config.  Ctrl-C stops them; a second one kills them."""
+CMD replaces the programs of the config.  Ctrl-C stops them; what does not end within five seconds,
+or at a second one, is killed."""
 EPILOG = """\
 examples:
   rump run -- curl http://10.0.2.2:8000/           10.0.2.2 is this machine's loopback
@@ -31,15 +40,55 @@ examples:
 The exit status is the program's (128+N if signal N ended it).
 """
 STATUS_INTERVAL = 1.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+SIGNALS = (*FROM_TERMINAL, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop(KeyboardInterrupt):
-    """Somebody wants the run to end."""
+    """Somebody wants the run to end before it has begun, or at once."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+
+class Stopper:
+    """The handler of the signals that end a run: passes them to the kernel's `Interruption` where there is one."""
+
+    def __init__(self) -> None:
+        self.interruption: Interruption | None = None
+        self._early = 0
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """A signal has come.  A second one that finds the first still pending, so that something hangs, raises Stop."""
+        interruption = self.interruption
+        pending = self._early if interruption is None else interruption.pending
+        if pending:
+            raise Stop(number)
+        if interruption is None:
+            self._early = number
+        else:
+            interruption.set(number)
+
+    @contextmanager
+    def over(self, kernel: Kernel) -> Iterator[Interruption]:
+        """Where there is a kernel.  Raises Stop if a signal has come before."""
+        host = kernel.host
+        assert isinstance(host, PosixHost)
+        interruption = Interruption(host)
+        self.interruption = interruption
+        try:
+            self.check()
+            yield interruption
+        finally:
+            self.interruption = None
+            self._early = interruption.pending
+            interruption.close()
+
+    def check(self) -> None:
+        """Raises Stop if a signal has come while there was no kernel."""
+        if self._early:
+            raise Stop(self._early)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,25 +111,36 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it; the exit status is the run's."""
     spec, places = _spec(arguments)
     if not spec.run:
-        from ..compose.errors import ConfigError
-
         raise ConfigError(
             "has no program to run", file=arguments.file or "", hint="add [[run]], or: rump run FILE -- CMD"
         )
-    previous = {number: signal.signal(number, _raise_stop) for number in SIGNALS}
+    stopper = Stopper()
+    previous = {number: signal.signal(number, stopper.handle) for number in SIGNALS}
     try:
-        with Kernel(spec) as kernel:
-            return _run_on(kernel, spec, places, arguments)
+        with _boot(spec, arguments) as kernel, stopper.over(kernel) as interruption:
+            return _run_on(kernel, spec, places, arguments, interruption)
     except Stop as stop:
         return code.SIGNALLED + stop.number
     finally:
+        places.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
-        places.close()
+
+
+def _boot(spec: Spec, arguments: argparse.Namespace) -> Kernel:
+    try:
+        return Kernel(spec)
+    except ConfigError as problem:
+        if not arguments.file or problem.file:
+            raise
+        from ..compose.load import located
+
+        raise located(problem, arguments.file) from None
 
 
 def _spec(arguments: argparse.Namespace) -> tuple[Spec, Places]:
     if arguments.file:
+        _refuse_program(arguments)
         from ..compose.load import load_checked
 
         spec = load_checked(arguments.file)
@@ -95,8 +155,14 @@ def _spec(arguments: argparse.Namespace) -> tuple[Spec, Places]:
     return spec, places
 
 
+def _refuse_program(arguments: argparse.Namespace) -> None:
+    """`rump run curl` without the dashes."""
+    file = arguments.file
+    if shutil.which(file) and (os.access(file, os.X_OK) or not os.path.exists(file)):
+        raise ConfigError("is a program, not a config", file=file, hint=f"write: rump run -- {file}")
+
+
 def _add_forward(spec: Spec, forward: str) -> None:
-    from ..compose.errors import ConfigError
     from ..compose.values import parse_forward
 
     try:
@@ -110,50 +176,56 @@ def _add_forward(spec: Spec, forward: str) -> None:
     raise ConfigError('needs an interface with link = "user"', key="--forward")
 
 
-def _raise_stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stop(number)
-
-
-def _run_on(kernel: Kernel, spec: Spec, places: Places, arguments: argparse.Namespace) -> int:
+def _run_on(
+    kernel: Kernel, spec: Spec, places: Places, arguments: argparse.Namespace, interruption: Interruption
+) -> int:
     quiet = arguments.quiet
     if arguments.trace:
         from .trace import attach
 
         attach(kernel)
-    if arguments.capture:
-        kernel.capture(arguments.capture)
+    capture = kernel.capture(arguments.capture) if arguments.capture else None
     if not quiet:
         for forward in kernel.forwards():
             print(f"rump: forwarding {forward}", file=sys.stderr)
-    programs = Programs(kernel)
+    programs = Programs(kernel, interruption)
     status = StatusLine()
     status.enabled = status.enabled and not quiet
     try:
         programs.start_all(spec.run, places)
-        _watch(kernel, programs, status)
-    except Stop as stop:
-        status.close()
-        _stop(programs, stop)
+        number = _watch(kernel, programs, status, interruption)
     finally:
         status.close()
+    if number:
+        # A terminal's Ctrl-C has reached the programs, too; any other signal is passed on.  Another one kills.
+        programs.stop(number, tell=number not in FROM_TERMINAL or not in_foreground())
     programs.stop()
     programs.settle()
-    return programs.status()
+    if capture is not None:
+        capture.close()
+        _report_capture(capture)
+    drops = kernel.host.console_drops if isinstance(kernel.host, PosixHost) else 0
+    if drops and not quiet:
+        print(f"rump: {drops} bytes of trace and console output were left out", file=sys.stderr)
+    return programs.status() if programs.started() else code.SIGNALLED + number
 
 
-def _watch(kernel: Kernel, programs: Programs, status: StatusLine) -> None:
-    if not status.enabled:
-        programs.wait()
-        return
+def _watch(kernel: Kernel, programs: Programs, status: StatusLine, interruption: Interruption) -> int:
+    """Wait until the run is over, or until a signal is to end it; its number, or 0."""
     traffic = Traffic(kernel)
-    while not programs.wait(STATUS_INTERVAL):
-        status.show(traffic.line(time.monotonic()))
+    while True:
+        number = interruption.take()
+        # As in a shell: to a program that reads keys Ctrl-C is a key like others.
+        if number and not (number == signal.SIGINT and reads_keys() and in_foreground()):
+            return number
+        if programs.wait(STATUS_INTERVAL if status.enabled else None):
+            return 0
+        if not programs.interrupted():
+            status.show(traffic.line(time.monotonic()))
 
 
-def _stop(programs: Programs, stop: Stop) -> None:
-    """A terminal's Ctrl-C has reached the programs too; any other signal is passed on.  A second one kills."""
-    told = stop.number == signal.SIGINT and sys.stdin.isatty()
-    try:
-        programs.stop(stop.number, tell=not told)
-    except Stop:
-        programs.kill()
+def _report_capture(capture: Capture) -> None:
+    if capture.error:
+        print(f"rump: {capture.path}: {os.strerror(capture.error)}: the capture is incomplete", file=sys.stderr)
+    elif capture.skipped:
+        print(f"rump: {capture.path}: {capture.skipped} frames were left out", file=sys.stderr)

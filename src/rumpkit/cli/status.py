@@ -1,15 +1,20 @@
 """The live status line of `rump run`: one line at the bottom of the terminal that programs can't scroll over.
 
 The terminal's scrolling region (DECSTBM) is set to all lines but the last, as package managers do for their progress
-bars, so what programs print above it scrolls as ever.  Nothing is drawn unless stderr is a terminal.
+bars, so what programs print above it scrolls as ever.  Nothing is drawn unless stderr is a terminal, nor while a program reads it key by
+key.
 """
 
 import os
 import sys
 from typing import TextIO
 
+from .terminal import reads_keys
+
 MIN_ROWS = 4
 SAVE, RESTORE = "\x1b7", "\x1b8"
+INDEX = "\x1bD"
+"""One line down, scrolling at the bottom; unlike a line feed it stays in the column."""
 
 
 class StatusLine:
@@ -23,6 +28,9 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Replace the line."""
         if not self.enabled:
+            return
+        if reads_keys():  # an editor, a prompt: it draws the screen itself
+            self.close()
             return
         try:
             columns, rows = os.get_terminal_size(self._stream.fileno())
@@ -39,7 +47,7 @@ class StatusLine:
 
     def _reserve(self, rows: int) -> str:
         """Scroll one line up, so that nothing is hidden, then keep the last line out of the scrolling region."""
-        return f"\n{SAVE}\x1b[1;{rows - 1}r{RESTORE}\x1b[1A"
+        return f"{INDEX}{SAVE}\x1b[1;{rows - 1}r{RESTORE}\x1b[1A"
 
     def close(self) -> None:
         """Give the last line back to the terminal."""

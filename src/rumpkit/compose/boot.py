@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from ..dev import components as _dev_components
 from ..fs import components as _fs_components
 from ..hyper.calls import Hypercalls
+from ..kern.abi.errno import EINVAL
 from ..kern.component import UnknownComponent
 from ..kern.kernel import RumpKernel
 from ..kern.resolver import Unresolvable
@@ -72,12 +73,15 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
     try:
         for index, interface in enumerate(spec.interface):
             name = interface.name or f"vif{index}"
-            link = open_link(host, interface)
+            try:
+                link = open_link(host, interface)
+            except ConfigError as problem:
+                raise problem.under(f"interface[{index}]") from None
             booted.on_close(link.close)
             booted.links.append(link)
             _scheduled(host, partial(_attach, kernel, name, interface, link))
         _scheduled(host, lambda: _mount_all(kernel, spec.mount))
-        _scheduled(host, lambda: _set_sysctls(kernel, spec.sysctl))
+        _scheduled(host, lambda: set_sysctls(kernel, spec.sysctl))
     except BaseException:
         booted.close()
         raise
@@ -134,8 +138,9 @@ def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:
         vfs.mount("tmpfs", "/")
     for index, mount in ordered:
         _mount(vfs, index, mount)
-    vfs.make_directories("/dev")
-    vfs.mount("devfs", "/dev")
+    if not any(mount.path.rstrip("/") == "/dev" for mount in mounts):
+        vfs.make_directories("/dev")
+        vfs.mount("devfs", "/dev")
 
 
 def _mount(vfs: Vfs, index: int, spec: MountSpec) -> None:
@@ -149,12 +154,19 @@ def _mount(vfs: Vfs, index: int, spec: MountSpec) -> None:
             vfs.make_directories(spec.path)
         vfs.mount(spec.type, spec.path, options, spec.source)
     except OSError as problem:
-        known = suggest(spec.type, vfs.types.names()) if spec.type not in vfs.types.names() else ""
         text = f"{spec.type} cannot be mounted on {spec.path}: {problem.strerror}"
-        raise ConfigError(text, key=f"mount[{index}]", hint=known) from None
+        raise ConfigError(text, key=f"mount[{index}]", hint=_mount_hint(vfs, spec, problem.errno)) from None
 
 
-def _set_sysctls(kernel: RumpKernel, values: dict[str, int]) -> None:
+def _mount_hint(vfs: Vfs, spec: MountSpec, code: int | None) -> str:
+    names = vfs.types.names()
+    if spec.type not in names:
+        return suggest(spec.type, names)
+    return f"does {spec.type} take a source, this size?" if code == EINVAL and (spec.source or spec.size) else ""
+
+
+def set_sysctls(kernel: RumpKernel, values: dict[str, int]) -> None:
+    """Set a config's sysctls.  On the schedule.  Raises ConfigError."""
     for name, value in values.items():
         try:
             kernel.sysctl.set(name, value)

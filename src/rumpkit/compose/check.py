@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..net.wire.address import parse_ipv4, parse_mac, parse_prefix
+from ..net.wire.address import in_network, parse_ipv4, parse_mac, parse_prefix
 from .errors import ConfigError
 from .locate import KeyPath, dotted, line_of
 from .spec import InterfaceSpec, MountSpec, RunSpec, Spec
@@ -32,7 +32,7 @@ Test = tuple[KeyPath, Callable[[], Any]]
 
 def _tests(spec: Spec) -> list[Test]:
     tests: list[Test] = [(("kernel", "hostname"), lambda: _hostname(spec.kernel.hostname))]
-    names: set[str] = set()
+    names = {"lo"}
     for index, interface in enumerate(spec.interface):
         tests += _interface_tests(("interface", index), interface, names)
     paths: set[str] = set()
@@ -45,12 +45,14 @@ def _tests(spec: Spec) -> list[Test]:
 
 def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> list[Test]:
     tests: list[Test] = [((*path, "link"), lambda: parse_link(spec.link))]
-    if spec.name:
-        tests.append(((*path, "name"), lambda: _unique(spec.name, names, "interface name")))
+    name = spec.name or f"vif{path[1]}"
+    tests.append(((*path, "name") if spec.name else path, lambda: _unique(name, names, "interface name")))
     for index, prefix in enumerate(spec.address):
         tests.append(((*path, "address", index), partial(parse_prefix, prefix)))
     if spec.gateway:
-        tests.append(((*path, "gateway"), lambda: parse_ipv4(spec.gateway)))
+        tests.append(((*path, "gateway"), lambda: _reachable(spec)))
+    if len(spec.address) > 1:
+        tests.append(((*path, "address"), lambda: _many_addresses(spec)))
     if spec.mac:
         tests.append(((*path, "mac"), lambda: _unicast_mac(spec.mac)))
     if spec.mtu:
@@ -76,7 +78,7 @@ def _hostname(name: str) -> None:
 
 def _unique(name: str, seen: set[str], what: str) -> None:
     if name in seen:
-        raise ConfigError(f"{what} {name!r} is taken twice")
+        raise ConfigError(f"{what} {name!r} is taken already")
     seen.add(name)
 
 
@@ -88,6 +90,23 @@ def _unicast_mac(text: str) -> None:
 def _within(value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise ConfigError(f"{value} is outside {low} to {high}")
+
+
+def _reachable(spec: InterfaceSpec) -> None:
+    """A `user` link without an address has its own default, which it looks at itself."""
+    gateway = parse_ipv4(spec.gateway)
+    if not spec.address and spec.link == "user":
+        return
+    if any(in_network(gateway, *parse_prefix(prefix)) for prefix in spec.address):
+        return
+    raise ConfigError(
+        f"{spec.gateway} is in no network of this interface", hint=f"address = [{', '.join(map(repr, spec.address))}]"
+    )
+
+
+def _many_addresses(spec: InterfaceSpec) -> None:
+    if spec.link == "user":
+        raise ConfigError('a "user" link has one address', hint="its gateway and name server are in that network")
 
 
 def _forwards_need_user(spec: InterfaceSpec) -> None:

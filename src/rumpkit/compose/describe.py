@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from ..hosts.sim.host import SimHost
 from ..kern.kernel import RumpKernel
-from .boot import build
-from .load import load_checked
+from .boot import build, set_sysctls
+from .errors import ConfigError
+from .load import load_checked, located
 from .spec import InterfaceSpec, Spec
 from .user.plan import plan
 from .values import parse_link
@@ -71,12 +72,26 @@ def _interface(index: int, spec: InterfaceSpec) -> tuple[str, ...]:
     return name, spec.link, made.prefix(), format_ipv4(made.gateway), forwards
 
 
+def _check_plan(index: int, spec: InterfaceSpec) -> None:
+    if parse_link(spec.link).kind == "user":
+        try:
+            plan(spec)
+        except ConfigError as problem:
+            raise problem.under(f"interface[{index}]") from None
+
+
 def describe(path: str | Path) -> Description:
     """Read a config and build its components.  Raises ConfigError."""
     spec = load_checked(path)
     host = SimHost()
     host.enter()
     try:
-        return Description(spec, build(host, spec))
+        kernel = build(host, spec)
+        set_sysctls(kernel, spec.sysctl)
+        for index, interface in enumerate(spec.interface):
+            _check_plan(index, interface)
+        return Description(spec, kernel)
+    except ConfigError as problem:
+        raise located(problem, path) from None
     finally:
         host.leave()

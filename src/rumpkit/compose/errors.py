@@ -21,6 +21,10 @@ class ConfigError(ValueError):
         """The same error with its place in a file."""
         return ConfigError(self.message, key=self.key, hint=self.hint, file=file, line=line)
 
+    def under(self, key: str) -> "ConfigError":
+        """The same error, found in what stands at `key`; one that names a key keeps it."""
+        return self if self.key else ConfigError(self.message, key=key, hint=self.hint, file=self.file, line=self.line)
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
         key = f"{self.key}: " if self.key else ""

@@ -12,6 +12,7 @@ from ..kern.kernel import RumpKernel
 from ..kern.process import Credentials
 from .boot import Booted, boot
 from .check import check
+from .errors import ConfigError
 from .hosts import SHARED
 from .spec import InterfaceSpec, KernelSpec, MountSpec, Spec
 
@@ -72,9 +73,13 @@ class Kernel:
         """What drives the kernel; kernels that share one can share a switch."""
         try:
             self._booted: Booted = boot(self.host, spec)
-        except BaseException:
+        except BaseException as problem:
             if self._shared:
                 SHARED.release()
+            if isinstance(problem, ConfigError) and config is not None and not isinstance(config, Spec):
+                from .load import located
+
+                raise located(problem, config) from None
             raise
         self.core: RumpKernel = self._booted.kernel
         """The kernel itself, for code that extends it.  Its methods want the schedule (`host.enter`)."""

@@ -94,7 +94,35 @@ def _convert(data: dict[str, Any]) -> Spec:
         return msgspec.convert(data, Spec)
     except msgspec.ValidationError as failure:
         text, _, place = str(failure).partition(" - at `")
-        raise _Misplaced(_path_of(place), text[:1].lower() + text[1:]) from None
+        path = _path_of(place)
+        if path == ("sysctl",):
+            path += tuple(name for name, value in data["sysctl"].items() if type(value) is not int)[:1]
+        hint = ""
+        if text == "Expected `array`, got `object`" and len(path) == 1:
+            hint = f"write [[{path[0]}]]"
+        elif text == "Expected `int`, got `object`" and path[0] == "sysctl":
+            hint = "a sysctl's name has dots: put it in quotes"
+        raise _Misplaced(path, _in_words_of_toml(text), hint) from None
+
+
+_WORDS = {"str": "a string", "int": "an integer", "bool": "true or false", "float": "a number", "array": "an array"}
+
+
+def _in_words_of_toml(text: str) -> str:
+    """msgspec's message, which speaks of Python's types and JSON's objects."""
+    text = text.replace("Object missing required field", "lacks the key").replace("`object`", "a table")
+    text = re.sub(r"`(str|int|bool|float|array)`", lambda match: _WORDS[match[1]], text)
+    return text[:1].lower() + text[1:]
+
+
+def located(problem: ConfigError, file: str | Path) -> ConfigError:
+    """A mistake that was only found while booting the config in `file`, with its place there."""
+    if problem.file or not problem.key:
+        return problem if problem.file else problem.at(str(file), 0)
+    path = _path_of(f".{problem.key}")
+    if path[0] == "sysctl":  # whose names have dots
+        path = ("sysctl", problem.key.partition(".")[2])
+    return problem.at(str(file), line_of(_read(file), path))
 
 
 def _path_of(place: str) -> KeyPath:

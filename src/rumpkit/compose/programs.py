@@ -3,25 +3,29 @@
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..guests.linux.guest import Guest
 from ..hosts.posix.host import PosixHost
 from ..hyper.time import FOREVER, SECOND
+from ..kern.abi.errno import ENOENT
 from ..net.wire.address import format_ipv4, parse_prefix
 from .errors import ConfigError, ProgramError
 from .expand import Places, expand_run
 from .spec import RunSpec
 
 if TYPE_CHECKING:
+    from .interruption import Interruption
     from .kernel import Kernel
 
 STOP_TIMEOUT = 5.0
 """Seconds that programs have to end after they were asked to."""
 SETTLE_TIMEOUT = 5.0
-"""Seconds that what a program has sent has to reach its peer after the program's end."""
+"""Seconds that what programs have sent has to reach their peers after the programs' end."""
+SETTLE_INTERVAL = 0.1
+"""Seconds until an interruption is seen meanwhile."""
 RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 
 
@@ -50,9 +54,12 @@ def start(
             stdio=(descriptors[0], descriptors[1], descriptors[2]),
         )
     except OSError as problem:
-        if problem.filename is None:
+        if problem.filename != command[0]:
             raise
-        raise ProgramError(problem.errno, problem.strerror, problem.filename) from None
+        text = problem.strerror or ""
+        if problem.errno == ENOENT and os.path.isfile(command[0]):
+            text += " (not the program: the interpreter that it names)"
+        raise ProgramError(problem.errno, text, problem.filename) from None
     kernel.on_close(guest.close)
     return guest
 
@@ -82,19 +89,31 @@ def _shown_address(kernel: "Kernel") -> bytes | None:
 class Programs:
     """The running programs of one kernel."""
 
-    def __init__(self, kernel: "Kernel") -> None:
+    def __init__(self, kernel: "Kernel", interruption: "Interruption | None" = None) -> None:
+        """Every wait ends early once `interruption` is pending."""
         self._kernel = kernel
+        self._interruption = interruption
         self._guests: list[Guest] = []
         self._main: Guest | None = None
 
     def start_all(self, runs: Sequence[RunSpec], places: Places) -> None:
-        """Start them in order.  Raises as `Kernel.run`; what has been started ends with the kernel."""
+        """Start them in order, up to an interruption.  Raises as `Kernel.run`; what has been started ends with the kernel."""
         for run in runs:
+            if self.interrupted():
+                return
             expanded = expand_run(run, places)
             guest = self._kernel.run(expanded.command, env=expanded.env, cwd=expanded.cwd or None)
             self._guests.append(guest)
             if run.main:
                 self._main = guest
+
+    def started(self) -> bool:
+        """Whether any has been started."""
+        return bool(self._guests)
+
+    def interrupted(self) -> bool:
+        """Whether an interruption is pending."""
+        return self._interruption is not None and self._interruption.pending != 0
 
     def running(self) -> list[Guest]:
         """Those that have not ended."""
@@ -107,14 +126,19 @@ class Programs:
         return not self.running()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run is over; False if `timeout` seconds pass first.  May raise KeyboardInterrupt."""
+        """Wait until the run is over; False if `timeout` seconds or an interruption come first."""
+        return self._wait(self.over, timeout)
+
+    def _wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         host = self._kernel.host
         host.enter()
         try:
             deadline = FOREVER if timeout is None else host.now + int(timeout * SECOND)
             parker = host.parker()
-            while not self.over():
+            while not condition() and not self.interrupted():
                 queues = [guest.changes for guest in self.running()]
+                if self._interruption is not None:
+                    queues.append(self._interruption.queue)
                 for queue in queues:
                     queue.add(parker)
                 try:
@@ -124,31 +148,23 @@ class Programs:
                         queue.remove(parker)
                 if host.now >= deadline:
                     break
-            return self.over()
+            return condition()
         finally:
             host.leave()
 
-    def wait_all(self, timeout: float) -> bool:
-        """Wait until every program has ended; False if `timeout` seconds pass first."""
-        end = time.monotonic() + timeout
-        for guest in self.running():
-            try:
-                guest.wait(max(0.0, end - time.monotonic()))
-            except TimeoutError:
-                return False
-        return True
-
     def settle(self) -> None:
         """After the end: let what was sent reach its peers, for a while."""
+        end = time.monotonic() + SETTLE_TIMEOUT
         for guest in self._guests:
-            if guest.exit_code is not None:
-                guest.settle(SETTLE_TIMEOUT)
+            while guest.exit_code is not None and not guest.settle(SETTLE_INTERVAL):
+                if self.interrupted() or time.monotonic() > end:
+                    return
 
     def stop(self, number: int = signal.SIGTERM, tell: bool = True) -> None:
-        """End what still runs: signal it (unless the terminal has done so), wait, kill."""
+        """End what still runs: signal it (unless the terminal has done so), wait, kill.  An interruption ends the wait."""
         for guest in self.running() if tell else ():
             guest.send(number)
-        if not self.wait_all(STOP_TIMEOUT):
+        if not self._wait(lambda: not self.running(), STOP_TIMEOUT):
             self.kill()
 
     def kill(self) -> None:
