@@ -13,19 +13,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 PYTHON = VENV / "bin" / "python"
 
-BUILD_FILES = ["pyproject.toml", "setup.py", "build_native.py", "hot_modules.txt", "README.md", "LICENSE"]
+BUILD_FILES = ["setup.py", "build_native.py", "hot_modules.txt", "README.md", "LICENSE"]
 BUILD_VARIABLES = ["RUMPKIT_BUILD", "RUMPKIT_BUILD_OPT", "CC", "CFLAGS"]
 
 NO_VENV = """\
@@ -74,7 +76,9 @@ def _lock() -> Iterator[None]:
 
 def ensure_venv() -> None:
     """Make `.venv` anew if there is none, or if pyproject.toml or the Python beneath has changed."""
-    digest = _digest([ROOT / "pyproject.toml"], sys.version, os.path.realpath(sys.executable))
+    digest = _digest(
+        [], _project("project", "build-system", "tool.rumpkit"), sys.version, os.path.realpath(sys.executable)
+    )
     if _is_current("venv", digest) and PYTHON.exists():
         return
     ensurepip = importlib.util.find_spec("ensurepip") is not None
@@ -89,12 +93,10 @@ def ensure_venv() -> None:
 
 def ensure_dev() -> None:
     """Install the tools of the `dev` extra."""
-    digest = _digest([ROOT / "pyproject.toml"])
+    digest = _digest([], _project("project", "build-system", "tool.rumpkit"))
     if _is_current("dev", digest):
         return
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    project = _read_project()
     tools = project["project"]["optional-dependencies"]["dev"] + project["build-system"]["requires"]
     runtime = project["tool"]["rumpkit"]["dependencies"]  # mypy reads what the sources import
     _say("installing the tools of the dev extra")
@@ -105,7 +107,8 @@ def ensure_dev() -> None:
 def ensure_installed() -> None:
     """Build the wheel, native if that can be, and install it with what it needs."""
     sources = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".toml", ".typed"))
-    digest = _digest([*sources, *(ROOT / name for name in BUILD_FILES)], *_build_variables())
+    settings = _project("project", "build-system", "tool.rumpkit", "tool.setuptools", "tool.mypy")
+    digest = _digest([*sources, *(ROOT / name for name in BUILD_FILES)], settings, *_build_variables())
     if _is_current("installed", digest):
         return
     _say("building and installing rumpkit (the native form takes a while)")
@@ -124,6 +127,23 @@ def ensure_installed() -> None:
                 _say(line.partition("rumpkit: ")[2])
                 break
     _stamp("installed", digest)
+
+
+def _read_project() -> dict[str, Any]:
+    import tomllib  # here, because this file may meet a Python that has none
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def _project(*tables: str) -> str:
+    """Return what the tables of pyproject.toml say: the settings of a checker are no reason to build anew."""
+    texts = []
+    for name in tables:
+        table = _read_project()
+        for part in name.split("."):
+            table = table.get(part, {})
+        texts.append(f"{name}={json.dumps(table, sort_keys=True)}")
+    return "\n".join(texts)
 
 
 def _build_variables() -> Iterator[str]:
