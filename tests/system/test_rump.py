@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.helpers.rump import Rump, descendants, eventually, rump
+from tests.system.helpers.terminal import OnTerminal
 
 guest = pytest.mark.needs("seccomp", "userns")
 PYTHON = sys.executable
@@ -44,6 +45,24 @@ def test_no_verb_is_a_usage_error_that_helps() -> None:
         ('[[run]]\ncommand=["true"]\n[sysctl]\n"vfs.max_mounts" = 0\n', "must be from 1 to 1048576, not 0"),
         ("[kernel]\n", "has no program to run"),
         ('[[run]]\ncommand=["${tpm}/x"]\n', 'did you mean "tmp"?'),
+        (
+            '[[interface]]\nlink="user"\nname="lo"\n[[run]]\ncommand=["true"]\n',
+            "c.toml:3: interface[0].name: interface name 'lo'",
+        ),
+        (
+            '[[interface]]\nlink="user"\naddress=["10.0.2.15/31"]\n[[run]]\ncommand=["true"]\n',
+            "c.toml:1: interface[0]: ",
+        ),
+        (
+            '[[interface]]\nlink="switch:a"\naddress=["10.0.0.1/24"]\ngateway="10.0.1.1"\n[[run]]\ncommand=["true"]\n',
+            "c.toml:4: interface[0].gateway: 10.0.1.1 is in no network of this interface",
+        ),
+        (
+            '[[mount]]\npath="/a"\nsource="x"\n[[run]]\ncommand=["true"]\n',
+            "c.toml:1: mount[0]: tmpfs cannot be mounted",
+        ),
+        ('[run]\ncommand=["true"]\n', "c.toml:1: run: expected an array, got a table (write [[run]])"),
+        ('[[run]]\ncommand=["true"]\n[sysctl]\nvfs.max_mounts=3\n', "put it in quotes"),
     ],
 )
 def test_a_bad_config_says_what_and_where(text: str, message: str, tmp_path: Path) -> None:
@@ -123,6 +142,63 @@ def test_a_signal_ends_the_run_and_everything_in_it(number: int) -> None:
 
 
 @guest
+def test_a_signal_at_any_time_leaves_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[[interface]]\nlink="user"\n[[run]]\ncommand=["sh", "-c", "echo > ${tmp}/x; exec sleep 1000"]\n')
+    private = tmp_path / "private"
+    private.mkdir()
+    for delay in range(100, 700, 60):
+        with Rump("run", "--capture", os.devnull, str(config), env={"TMPDIR": str(private)}) as running:
+            time.sleep(delay / 1000)
+            assert running.stop(signal.SIGTERM, 20) in (128 + signal.SIGTERM, -signal.SIGTERM), running.errors
+        assert "Traceback" not in running.errors
+        assert list(private.iterdir()) == []
+
+
+@guest
+def test_ctrl_c_on_a_terminal_ends_the_run_and_clears_the_status_line() -> None:
+    script = "import signal,sys,time\nsignal.signal(2, lambda *a: (print('told'), sys.exit(5)))\nprint('ready')\ntime.sleep(1000)"
+    with OnTerminal("run", "--", PYTHON, "-u", "-c", script) as running:
+        running.expect("ready")
+        running.expect("Ctrl-C stops")
+        running.type("\x03")
+        assert running.end() == 5
+    assert running.text.count("told") == 1
+    assert "\x1b[r\x1b[24;1H\x1b[2K\x1b8" in running.text.partition("^C")[2]
+
+
+@guest
+def test_a_second_ctrl_c_kills() -> None:
+    script = "import signal,time\nsignal.signal(2, signal.SIG_IGN)\nprint('ready')\ntime.sleep(1000)"
+    with OnTerminal("run", "--quiet", "--", PYTHON, "-u", "-c", script) as running:
+        running.expect("ready")
+        started = time.monotonic()
+        running.type("\x03")
+        running.expect("^C")
+        time.sleep(0.5)
+        running.type("\x03")
+        assert running.end() == 128 + signal.SIGKILL
+        assert time.monotonic() - started < 4.5
+
+
+@guest
+def test_a_program_that_reads_keys_has_the_terminal_to_itself() -> None:
+    script = (
+        "import os,sys,termios,tty\nold = termios.tcgetattr(0)\ntty.setcbreak(0)\nprint('ready')\n"
+        "while True:\n try:\n  if os.read(0, 1) == b'q': break\n except KeyboardInterrupt: print('interrupted')\n"
+        "termios.tcsetattr(0, termios.TCSANOW, old)\n"
+    )
+    with OnTerminal("run", "--", PYTHON, "-u", "-c", script) as running:
+        running.expect("ready")
+        running.type("\x03")
+        running.expect("interrupted")
+        time.sleep(1.5)  # more than a status line's interval
+        assert "Ctrl-C" not in running.text
+        running.type("q")
+        assert running.end() == 0
+
+
+@guest
 def test_a_program_that_ignores_signals_is_killed() -> None:
     script = (
         "import signal,time\nfor n in (2,15): signal.signal(n, signal.SIG_IGN)\nprint(flush=True)\ntime.sleep(1000)"
@@ -192,6 +268,27 @@ def test_capture_and_trace(tmp_path: Path) -> None:
     assert "connect(" in errors
     assert capture.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
     assert capture.stat().st_mode & 0o077 == 0
+
+
+@guest
+def test_a_capture_that_cannot_be_written_says_so() -> None:
+    code, _, errors = rump("run", "--capture", "/dev/full", "--", "sh", "-c", "exit 4")
+    assert (code, errors) == (4, "rump: /dev/full: No space left on device: the capture is incomplete\n")
+    code, _, errors = rump("run", "--capture", "/nowhere/x.pcapng", "--", "true")
+    assert (code, errors) == (125, "rump: /nowhere/x.pcapng: No such file or directory\n")
+
+
+@guest
+def test_a_folder_and_an_interpreter_that_are_not_there(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[[run]]\ncommand=["true"]\ncwd="/nowhere"\n')
+    code, _, errors = rump("run", str(config))
+    assert (code, errors) == (125, "rump: /nowhere: No such file or directory\n")
+    script = tmp_path / "script"
+    script.write_text("#!/nowhere/interpreter\n")
+    script.chmod(0o755)
+    code, _, errors = rump("run", "--", str(script))
+    assert code == 127 and "the interpreter that it names" in errors
 
 
 def test_describe_as_json() -> None:

@@ -22,7 +22,8 @@ class Traffic:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._started = self._last = time.monotonic()
-        self._bytes_in = self._bytes_out = 0
+        counters = kernel.counters()
+        self._bytes_in, self._bytes_out = _total(counters, "bytes_in"), _total(counters, "bytes_out")
 
     def line(self, now: float) -> str:
         """The status at `now` (seconds, monotonic)."""

@@ -1,0 +1,58 @@
+"""A signal ends a wait and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from rumpkit.compose.interruption import Interruption
+from rumpkit.hosts.posix.host import PosixHost
+from rumpkit.hyper.time import SECOND
+
+
+@pytest.fixture(params=["a thread drives", "the caller drives"])
+def host(request: pytest.FixtureRequest) -> Iterator[PosixHost]:
+    made = PosixHost()
+    if request.param == "a thread drives":
+        made.start_thread()
+    yield made
+    made.close()
+
+
+def test_a_signal_wakes_who_waits(host: PosixHost) -> None:
+    interruption = Interruption(host)
+    ran: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        ran.append(number)
+        interruption.set(number)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        host.enter()
+        parker = host.parker()
+        interruption.queue.add(parker)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        started = time.monotonic()
+        woken = parker.park(host.now + 20 * SECOND)
+        host.leave()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert woken and time.monotonic() - started < 10
+    assert ran == [signal.SIGALRM]
+    assert (interruption.take(), interruption.take()) == (signal.SIGALRM, 0)
+    interruption.close()
+
+
+def test_closing_lets_go_of_everything(host: PosixHost) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    interruption = Interruption(host)
+    interruption.set(2)
+    interruption.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert interruption not in host.loop.sources()
