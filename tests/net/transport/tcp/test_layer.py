@@ -125,6 +125,18 @@ def test_segments_in_frames_without_a_body():
     world.transfer(client, server, world.host.random(100_000))
 
 
+def test_syn_and_fin_together_open_nothing():
+    world = World()
+    listener = world.b.socket()
+    world.call(listener.bind, (bytes(4), 80))
+    world.call(listener.listen, 5)
+    Damager(port_of(world, 1), lambda frame: [edited(frame, [(47, 3)])] if len(frame.head) > 60 else [frame])
+    world.attempt(world.a.socket().connect, (world.b.address, 80), world.now)
+    world.run(0.5)
+    assert world.b.counter("segments_in") == 1
+    assert world.b.counter("segments_out") == 0
+
+
 def test_malformed_segments_are_counted():
     world = World()
     client, server = world.pair()

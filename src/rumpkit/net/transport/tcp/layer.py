@@ -20,7 +20,7 @@ from ...wire.checksum import fold, pseudo_sum
 from ...wire.field import read_u16, read_u32
 from ...wire.ipv4 import PROTOCOL_TCP
 from ...wire.offload import transport_checksum_valid
-from ...wire.segment import ACK, RST, SYN, Segment
+from ...wire.segment import ACK, FIN, RST, SYN, Segment
 from ...wire.tcp import emit_segment, parse_segment
 from ..ports import PortAllocator, PortBinding
 from .block import ENDED, Environment
@@ -334,7 +334,8 @@ class Tcp(Transport, Driver, Answers):
             return
         elif segment.flags & ACK:
             self._refuse(key, segment, now)
-        elif segment.flags & SYN:
+        elif segment.flags & (SYN | FIN) == SYN:
+            # SYN and FIN together open nothing for anybody (as on Linux).
             self._syn(listener, key, segment, now, None)
 
     def _syn(self, listener: Listener, key: bytes, segment: Segment, now: Instant, old: Channel | None) -> None:
