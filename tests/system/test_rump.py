@@ -184,8 +184,8 @@ def test_a_second_ctrl_c_kills() -> None:
 @guest
 def test_a_program_that_reads_keys_has_the_terminal_to_itself() -> None:
     script = (
-        "import os,sys,termios,tty\nold = termios.tcgetattr(0)\ntty.setcbreak(0)\nprint('ready')\n"
-        "while True:\n try:\n  if os.read(0, 1) == b'q': break\n except KeyboardInterrupt: print('interrupted')\n"
+        "import os,signal,termios,tty\nsignal.signal(2, lambda *a: print('interrupted'))\n"
+        "old = termios.tcgetattr(0)\ntty.setcbreak(0)\nprint('ready')\nwhile os.read(0, 1) != b'q': pass\n"
         "termios.tcsetattr(0, termios.TCSANOW, old)\n"
     )
     with OnTerminal("run", "--", PYTHON, "-u", "-c", script) as running:
