@@ -68,7 +68,7 @@ def test_a_clean_transfer(way, offload, tmp_path):
 @needs_tap
 @WAYS
 @OFFLOAD
-@pytest.mark.parametrize("name", ["loss", "all"])
+@pytest.mark.parametrize("name", [pytest.param("loss", marks=pytest.mark.long), "all"])
 def test_a_transfer_over_a_bad_link(way, offload, name, tmp_path):
     trouble = {"loss": 0.01}
     if name == "all":

@@ -42,7 +42,7 @@ RESET = struct.pack("<ii", 1, 0)
 WAYS = pytest.mark.parametrize("way", ["out", "in"])
 
 
-@pytest.fixture(params=[True, False], ids=["offload", "plain"])
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.long)], ids=["offload", "plain"])
 def wire(request):
     with wired(offload=request.param) as wire:
         yield wire

@@ -136,9 +136,8 @@ def check_trouble(wire: Wire, name: str, way: Way) -> None:
 
 
 @WAYS
-@OFFLOAD
-@pytest.mark.parametrize("name", TROUBLE)
-def test_ten_megabytes_over_a_bad_link(way, offload, name):
+@pytest.mark.parametrize(("name", "offload"), [(name, True) for name in TROUBLE] + [("all", False)])
+def test_ten_megabytes_over_a_bad_link(way, name, offload):
     with bad(name, offload) as wire:
         way(wire, 10 * MB)
         check_trouble(wire, name, way)

@@ -107,7 +107,7 @@ def test_the_loopback_can_be_closed_off():
             ours.connect((LOOPBACK, listener.getsockname()[1]))
         for other in ("127.0.0.1", "10.0.2.77", "0.0.0.0", "224.0.0.1", "255.255.255.255"):
             with user.process.socket("tcp") as ours, pytest.raises(OSError):
-                ours.settimeout(2)
+                ours.settimeout(0.5)
                 ours.connect((other, listener.getsockname()[1]))
         listener.settimeout(0.1)
         with pytest.raises(TimeoutError):
@@ -295,6 +295,30 @@ def test_two_hundred_flows_at_once(user, way):
         theirs.close()
     wait_for(lambda: len(user.link.flows) == 0, "the flows are over")
     wait_for(lambda: descriptors() == before, "all descriptors are given back")
+
+
+def test_more_flows_than_allowed_are_turned_away_and_the_others_go_on(user):
+    user.link.flows.limit = 3
+    pairs = [joined(user, "out") for _ in range(3)]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        user.process.socket("tcp") as ours,
+        raises(errno.EHOSTUNREACH),
+    ):
+        ours.connect((LOOPBACK, listener.getsockname()[1]))
+    user.listen()
+    with socket.create_connection(user.forward()) as theirs, pytest.raises(ConnectionResetError):
+        theirs.recv(1)
+    assert user.link.flows.refused == 2
+    for ours, theirs in pairs:
+        ours.sendall(b"still here")
+        assert theirs.recv(100) == b"still here"
+        ours.close()
+        theirs.close()
+    wait_for(lambda: len(user.link.flows) == 0, "the flows are over")
+    ours, theirs = joined(user, "in")
+    ours.close()
+    theirs.close()
 
 
 def test_connections_that_come_and_go(user):
