@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.net.transport.tcp.script import Ack, Data, Fin, Rst, Script, Seg, Syn, SynAck, established
+from tests.net.transport.tcp.script import MSS, Ack, Data, Fin, Rst, Script, Seg, Syn, SynAck, established
 
 WINDOW = 65535
 
@@ -26,16 +26,45 @@ def edge(t):
     ],
 )
 def test_the_window(seq, data, acceptable):
-    """RFC 9293 section 3.4, table 6.  An unacceptable segment is answered, and has no effect."""
+    """RFC 9293 section 3.4, table 6.  An unacceptable segment is answered, and its text is not taken; what it
+    acknowledges counts if it is old, but not if it is of the future."""
     t = established()
     t.write(b"x")
     t.out.clear()
     assert edge(t) == 1 + WINDOW
     t.send(10, Data(seq, data, ack=2))
-    assert (t.block.snd_una == t.block.snd_max) == acceptable
+    assert (t.block.snd_una == t.block.snd_max) == (acceptable or seq <= 1)
     if not acceptable:
         t.expect(Ack(2, 1))
     t.state("ESTABLISHED")
+
+
+def test_what_very_old_segments_acknowledge_does_not_count():
+    t = established()
+    t.write(b"x")
+    t.send(10, Data(-WINDOW, b"old", ack=2))
+    assert t.block.snd_una < t.block.snd_max
+    t.send(20, Data(1 - WINDOW, b"old", ack=2))
+    assert t.block.snd_una == t.block.snd_max
+
+
+def test_two_ends_that_time_out_at_once_catch_up():
+    """Each has all that the other sent, and no acknowledgement arrived: what they send again is old to the other."""
+    ends = [established(), established()]
+    for t in ends:
+        t.block.congestion.window = 100_000
+        t.write(bytes(5 * MSS))
+        t.out.clear()
+        t.send(0, Data(1, bytes(5 * MSS)))
+        t.at(100)
+        t.out.clear()
+    for time in range(110, 1000, 10):
+        for one, other in (ends, ends[::-1]):
+            sent = [one._relative(segment) for segment in one.out]
+            one.out.clear()
+            other.send(time, *[Seg(s.flags, s.seq, s.ack, s.data) for s in sent])
+    for t in ends:
+        assert t.block.snd_una == t.block.snd_max
 
 
 def test_a_closed_window_lets_acks_and_resets_in():
@@ -62,11 +91,29 @@ def test_old_empty_segments_are_answered_rarely():
     t.expect(Ack(1, 1))
 
 
-def test_keepalive_probes_are_always_answered():
+def test_keepalive_probes_are_answered():
     t = established()
-    for time in (1000, 1001, 1002):
+    for time in (1000, 1500, 2000):
         t.send(time, Ack(0, 1))
         t.expect(Ack(1, 1))
+
+
+def test_two_ends_that_disagree_do_not_storm():
+    """Somebody has put a byte into each stream: now each end acknowledges what the other never sent."""
+    ours, theirs = established(), established()
+    for t in (ours, theirs):
+        t.send(0, Data(1, b"x"))
+        t.at(100)
+        t.out.clear()
+    ours.write(b"hello")
+    count = 0
+    for time in range(200, 10_000, 10):
+        for one, other in ((ours, theirs), (theirs, ours)):
+            sent = [one._relative(segment) for segment in one.out]
+            one.out.clear()
+            count += len(sent)
+            other.send(time, *[Seg(s.flags, s.seq, s.ack, s.data) for s in sent])
+    assert count < 60
 
 
 @pytest.mark.parametrize(("seq", "answer"), [(0, False), (2, True), (WINDOW, True), (WINDOW + 2, False)])
@@ -93,12 +140,16 @@ def test_syns_are_challenged(segment):
 def test_challenges_are_limited():
     """RFC 5961 section 7."""
     t = established(challenge_acks=2)
-    t.send(10, Rst(2))
-    t.send(11, Syn(1))
-    t.expect(Ack(1, 1), Ack(1, 1))
-    t.send(12, Rst(2))
-    t.silent()
+    others = [established(environment=t.environment) for _ in range(2)]
+    t.send(10, Rst(2), Syn(1))
+    t.expect(Ack(1, 1))
+    others[0].send(11, Syn(1))
+    others[0].expect(Ack(1, 1))
+    others[1].send(12, Rst(2))
+    others[1].silent()
     assert t.environment.counters.challenge_acks == 2
+    t.send(100, Rst(2))
+    t.silent()
     t.send(1000, Rst(2))
     t.expect(Ack(1, 1))
 

@@ -63,6 +63,15 @@ def test_simultaneous_open():
     t.events("connected", "writable")
 
 
+def test_the_window_of_a_syn_ack_is_not_scaled():
+    t = Script(window_scaling=1)
+    t.open()
+    t.send(5, Syn(scale=7, window=4096))
+    assert t.block.snd_wnd == 4096
+    t.send(6, SynAck(0, 1, scale=7, window=4096))
+    assert t.block.snd_wnd == 4096
+
+
 def test_simultaneous_open_ends_with_a_plain_ack_too():
     t = Script()
     t.open()

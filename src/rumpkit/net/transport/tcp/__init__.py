@@ -11,8 +11,8 @@ How to read it, from the bottom up:
   3.10.7, `timeouts` does what is due.
 - `connection` is the face of one connection. It is sans-I/O: segments, calls and the time go in; segments, events and the
   next deadline come out. Nothing up to here knows of frames, sockets or a kernel.
-- `listen` has the two queues of a listener, `layer` finds the connection that a packet is for and makes packets of
-  segments, and `intercept` lets a gateway answer for hosts that are elsewhere.
+- `channel` gives a connection its place in a kernel and has the two queues of a listener, `layer` finds the connection that a
+  packet is for and makes packets of segments, and `intercept` lets a gateway answer for hosts that are elsewhere.
 
 **Sequence numbers don't wrap here.**  A connection counts in plain integers whose low 32 bits are what the wire says: a
 number that arrives is unwrapped against one that is known to be near (`block.unwrap`), and from then on `<` means before.

@@ -1,7 +1,7 @@
 """A segment arrives: the steps of RFC 9293 section 3.10.7, in its order, with RFC 5961 and RFC 7323 in their places.
 
 Functions over a ControlBlock, between `connection` (whose fast paths take most segments) and `send`, `receive` and
-`recovery`.  LISTEN has no connection yet and is `listen`'s; a segment for no connection is `layer`'s.
+`recovery`.  LISTEN has no connection yet; that state, and segments for no connection, are `layer`'s.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ from ...wire.sequence import SEQ_MASK, seq_gt, seq_lt
 from . import states
 from .block import DEFAULT_MSS, READABLE, URGENT, WRITABLE, ControlBlock, unwrap
 from .chunks import ChunkQueue
-from .receive import MAX_SCALE, take_text
+from .receive import MAX_FIELD, MAX_SCALE, take_text
 from .recovery import advanced, duplicate
 from .send import abort_segment, offered_scale, reset_for
 from .states import (
@@ -32,8 +32,9 @@ from .states import (
 
 _OLD_TIMESTAMP: Final = 24 * 24 * 3600 * SECOND
 """After this long without a segment TS.Recent means nothing (RFC 7323 section 5.5)."""
-_OUT_OF_WINDOW_INTERVAL: Final = 500 * MILLISECOND
-"""Empty segments outside the window are answered this often, so that two confused ends can't keep each other busy."""
+_ANSWER_INTERVAL: Final = 500 * MILLISECOND
+"""How often a connection answers what it doesn't accept, data aside, so that two confused ends can't keep each other
+busy (as Linux's tcp_invalid_ratelimit)."""
 _MIN_MSS: Final = 64
 """A peer that asks for smaller segments gets these (as Linux's tcp_min_snd_mss, against amplification)."""
 
@@ -48,11 +49,19 @@ def segment_arrives(block: ControlBlock, segment: Segment, now: Instant) -> None
         return
     seq = unwrap(segment.seq, block.rcv_nxt)
     if state == SYN_RECEIVED and segment.flags & (SYN | ACK) == SYN | ACK and seq == block.irs:
-        # Simultaneous open: this is the SYN that we have, and the ACK that we wait for (RFC 9293 figure 8).
+        # Simultaneous open: this is the SYN that we have, and the ACK that we wait for (RFC 9293 figure 8).  The window of
+        # a SYN is not scaled; from here on it is taken for one that is.
         segment.flags &= ~SYN
         segment.seq = (segment.seq + 1) & SEQ_MASK
+        segment.window >>= block.snd_scale
         seq += 1
-    if not _check_timestamp(block, segment, seq, now) or not _check_sequence(block, segment, seq, now):
+    if not _check_timestamp(block, segment, now):
+        return
+    if not _check_sequence(block, segment, seq, now):
+        if segment.flags & (SYN | RST | ACK) == ACK and state != SYN_RECEIVED and _is_recent(block, seq):
+            # Old text, but what it acknowledges may be news, and the only way for two ends that have lost track of each
+            # other to catch up (BSD does so too).
+            _process_ack(block, segment, seq, now)
         return
     if segment.flags & RST:
         _check_reset(block, seq, now)
@@ -174,7 +183,7 @@ def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:
 # Checks -----------------------------------------------------------------------------------------------------------
 
 
-def _check_timestamp(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> bool:
+def _check_timestamp(block: ControlBlock, segment: Segment, now: Instant) -> bool:
     """PAWS (RFC 7323 section 5.3): an old timestamp means an old duplicate.  False if the segment was dropped."""
     if not block.timestamps or not segment.has_timestamp or segment.flags & RST:
         return True
@@ -212,13 +221,23 @@ def _check_sequence(block: ControlBlock, segment: Segment, seq: i64, now: Instan
     return False
 
 
+def _is_recent(block: ControlBlock, seq: i64) -> bool:
+    """Whether a number lies behind the window, and not farther than a window can be wide."""
+    return block.rcv_nxt - (MAX_FIELD << block.rcv_scale) <= seq < block.rcv_nxt
+
+
 def _answer_unacceptable(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    """Say where we are: the peer may have lost our acknowledgement, or probes (keepalive, a closed window)."""
     block.counters.duplicates += 1
-    if segment.span() == 0 and segment.seq != (block.rcv_nxt - 1) & SEQ_MASK:
-        if now - block.last_challenge < _OUT_OF_WINDOW_INTERVAL:
-            return
-        block.last_challenge = now
-    block.acks_owed = max(block.acks_owed, 1)
+    if segment.size > 0 or _may_answer(block, now):
+        block.acknowledge_now()
+
+
+def _may_answer(block: ControlBlock, now: Instant) -> bool:
+    if now - block.answered_at < _ANSWER_INTERVAL:
+        return False
+    block.answered_at = now
+    return True
 
 
 def _check_reset(block: ControlBlock, seq: i64, now: Instant) -> None:
@@ -236,10 +255,10 @@ def _check_reset(block: ControlBlock, seq: i64, now: Instant) -> None:
 
 
 def challenge(block: ControlBlock, now: Instant) -> None:
-    """Answer with an ACK that tells a real peer where we are, and an attacker nothing; so many a second."""
-    if block.environment.challenges.allow(block.settings.challenge_acks, now):
+    """Answer with an ACK that tells a real peer where we are, and an attacker nothing (RFC 5961); so many a second."""
+    if _may_answer(block, now) and block.environment.challenges.allow(block.settings.challenge_acks, now):
         block.counters.challenge_acks += 1
-        block.acks_owed = max(block.acks_owed, 1)
+        block.acknowledge_now()
 
 
 def _remember_timestamp(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> None:
@@ -409,11 +428,11 @@ def _process_fin(block: ControlBlock, now: Instant) -> None:
     if state not in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
         return
     if block.rcv_nxt != block.rcv_fin:
-        block.acks_owed = max(block.acks_owed, 1)
+        block.acknowledge_now()
         return
     block.rcv_nxt += 1
     block.rcv_edge = max(block.rcv_edge, block.rcv_nxt)
-    block.acks_owed = max(block.acks_owed, 1)
+    block.acknowledge_now()
     block.events |= READABLE
     block.enter(states.FIN)
     if state == FIN_WAIT_2:
@@ -441,6 +460,8 @@ def start_keepalive(block: ControlBlock, now: Instant) -> None:
 def close(block: ControlBlock, error: int) -> None:
     """The connection is over: enter CLOSED by the arrow that fits, and let go of all but what can still be read."""
     block.error = error
+    if block.state in (SYN_SENT, SYN_RECEIVED):
+        block.counters.failed_attempts += 1
     if block.state == LAST_ACK and error == 0 and block.snd_una == block.send_queue.end + 1:
         block.enter(states.ACK_OF_FIN)
     elif block.state in (TIME_WAIT, FIN_WAIT_2) and error == 0:

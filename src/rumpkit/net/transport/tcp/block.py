@@ -159,7 +159,8 @@ class ControlBlock:
     text_at: Instant = 0
     """When data came last."""
     last_received: Instant = 0
-    last_challenge: Instant = -FOREVER
+    answered_at: Instant = -FOREVER
+    """When something unacceptable was answered last."""
 
     # Timestamps (RFC 7323)
     timestamps: bool = False
@@ -208,6 +209,11 @@ class ControlBlock:
             self.events |= CONNECTED | WRITABLE
         elif self.state == CLOSED:
             self.events |= ENDED
+
+    def acknowledge_now(self) -> None:
+        """The next `transmit` sends an acknowledgement, if only by what it sends anyway."""
+        if self.acks_owed == 0:
+            self.acks_owed = 1
 
     def clock(self, now: Instant) -> i64:
         """The timestamp clock: milliseconds, from a start of this connection's own."""

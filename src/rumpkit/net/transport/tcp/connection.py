@@ -8,7 +8,7 @@ batch of segments if it likes, but at once where `answer_now` says so.
 next data or an acknowledgement, and neither needs the fifty questions of `arrival`.
 """
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import i64
 
@@ -34,18 +34,16 @@ from .send import abort_segment, may_queue, transmit
 from .states import (
     CLOSE_WAIT,
     CLOSED,
-    CLOSING,
     ESTABLISHED,
     FIN_WAIT_1,
     FIN_WAIT_2,
-    LAST_ACK,
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
 )
 from .timeouts import next_deadline, on_deadline
 
-_EXPECTED_FLAGS = SYN | FIN | RST | URG | ACK
+_EXPECTED_FLAGS: Final = SYN | FIN | RST | URG | ACK
 
 
 @final
@@ -257,7 +255,7 @@ class TcpConnection:
         state = block.state
         if state == CLOSED:
             return
-        if state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, SYN_RECEIVED):
+        if state not in (SYN_SENT, TIME_WAIT):
             block.replies.append(abort_segment(block, now))
         close(block, error)
 
@@ -276,7 +274,6 @@ class TcpConnection:
             if mtu < block.path_mss:
                 self.path_changed(mtu)
         elif block.state == SYN_SENT or (block.state == SYN_RECEIVED and not block.passive):
-            block.counters.failed_attempts += 1
             close(block, errno)
         elif errno != ECONNREFUSED:
             block.soft_error = errno
@@ -311,4 +308,4 @@ class TcpConnection:
         if block.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
             start_keepalive(block, now)
         if block.options.quickack and block.rcv_nxt != block.last_ack:
-            block.acks_owed = max(block.acks_owed, 1)
+            block.acknowledge_now()

@@ -12,13 +12,14 @@ from ...wire.segment import Segment
 from .block import READABLE, ControlBlock
 
 MAX_SCALE: Final = 14
-_MAX_FIELD: Final = 65535
+MAX_FIELD: Final = 65535
+"""The largest window that a header can say, before it is scaled."""
 
 
 def choose_scale(largest: int) -> int:
     """The window scale with which a buffer of `largest` bytes can be offered in full (RFC 7323 section 2.3)."""
     scale = 0
-    while scale < MAX_SCALE and _MAX_FIELD << scale < largest:
+    while scale < MAX_SCALE and MAX_FIELD << scale < largest:
         scale += 1
     return scale
 
@@ -27,7 +28,7 @@ def free_space(block: ControlBlock) -> i64:
     """Bytes that the receive buffer has room for, within the user's window clamp and what a window field can say."""
     queue = block.receive_queue
     space = block.receive_buffer - (queue.end - queue.start)
-    largest: i64 = _MAX_FIELD << block.rcv_scale
+    largest: i64 = MAX_FIELD << block.rcv_scale
     if space > largest:
         space = largest
     clamp: i64 = block.options.window_clamp
@@ -48,15 +49,15 @@ def offer_window(block: ControlBlock) -> i64:
     step = min(block.receive_buffer >> 1, block.rcv_mss)
     if right - edge >= step:
         field = (right - nxt) >> scale
-        if field > _MAX_FIELD:
-            field = _MAX_FIELD
+        if field > MAX_FIELD:
+            field = MAX_FIELD
         if nxt + (field << scale) > edge:
             block.rcv_edge = nxt + (field << scale)
             return field
     # The peer must not see the edge move back by what the scale cuts off, so the old one is rounded up.
     field = (edge - nxt + (1 << scale) - 1) >> scale
-    if field > _MAX_FIELD:
-        field = _MAX_FIELD
+    if field > MAX_FIELD:
+        field = MAX_FIELD
     if nxt + (field << scale) > edge:
         block.rcv_edge = nxt + (field << scale)
     return field
@@ -65,8 +66,8 @@ def offer_window(block: ControlBlock) -> i64:
 def first_window(block: ControlBlock) -> i64:
     """The window field of a SYN or SYN-ACK, which is never scaled (RFC 7323 section 2.2)."""
     field = free_space(block)
-    if field > _MAX_FIELD:
-        field = _MAX_FIELD
+    if field > MAX_FIELD:
+        field = MAX_FIELD
     if block.rcv_nxt + field > block.rcv_edge:
         block.rcv_edge = block.rcv_nxt + field
     return field
@@ -83,7 +84,7 @@ def take_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> 
         seq = nxt
     if seq + size > block.rcv_edge:
         size = block.rcv_edge - seq
-        block.acks_owed = max(block.acks_owed, 1)
+        block.acknowledge_now()
     if block.rcv_fin >= 0 and seq + size > block.rcv_fin:
         size = block.rcv_fin - seq
     if size <= 0:
@@ -139,7 +140,7 @@ def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> No
         # More than we asked for is several segments that somebody below has joined.
         block.rcv_mss = min(unit, block.path_mss)
     if block.rcv_nxt - block.last_ack > block.rcv_mss or block.options.quickack:
-        block.acks_owed = max(block.acks_owed, 1)
+        block.acknowledge_now()
     elif block.ack_at == FOREVER:
         settings = block.settings
         delay = settings.delayed_ack
@@ -164,7 +165,7 @@ def consume(block: ControlBlock, size: i64, now: Instant) -> None:
     known = block.rcv_edge - block.rcv_nxt
     space = free_space(block)
     if space >= 2 * known and space - known >= min(block.receive_buffer >> 1, block.rcv_mss):
-        block.acks_owed = max(block.acks_owed, 1)
+        block.acknowledge_now()
 
 
 def _grow_buffer(block: ControlBlock, now: Instant) -> None:

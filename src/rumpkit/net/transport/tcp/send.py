@@ -45,7 +45,8 @@ def transmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         # A segment that goes out anyway carries one of them.
         count = block.acks_owed - (1 if len(out) > before else 0)
         while count > 0:
-            out.append(make_segment(block, _empty_seq(block), ACK, now))
+            # Not at `snd_nxt`, which a timeout takes back: to a peer that has more than that the segment would be old.
+            out.append(make_segment(block, block.snd_max, ACK, now))
             count -= 1
         block.acks_owed = 0
 
@@ -66,13 +67,6 @@ def make_segment(
     block.last_ack = nxt
     block.ack_at = FOREVER
     return segment
-
-
-def _empty_seq(block: ControlBlock) -> i64:
-    """The number of a segment without text.  Not `snd_nxt`, which a timeout takes back: to a peer that has more than that
-    the segment would be old, and its ACK not looked at (two ends that time out at once would never get out of it).  Nor
-    beyond a window that has shrunk."""
-    return min(block.snd_max, block.snd_una + block.snd_wnd)
 
 
 def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:

@@ -15,14 +15,14 @@ from .states import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 
 def next_deadline(block: ControlBlock) -> Instant:
     """When `on_deadline` is wanted next."""
-    return min(block.retransmit_at, block.ack_at, block.keepalive_at, block.linger_at)
+    return min(min(block.retransmit_at, block.ack_at), min(block.keepalive_at, block.linger_at))
 
 
 def on_deadline(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     """Do what is due at `now`.  `send.transmit` sends what comes of it, but for a forced tail, which goes to `out`."""
     if block.ack_at <= now:
         block.ack_at = FOREVER
-        block.acks_owed = max(block.acks_owed, 1)
+        block.acknowledge_now()
         block.counters.delayed_acks += 1
     if block.retransmit_at <= now:
         if block.persisting:
@@ -99,10 +99,12 @@ def _keep_alive(block: ControlBlock, now: Instant) -> None:
     idle = now - block.last_received
     wait = (options.keepalive_time or settings.keepalive_time) * MILLISECOND
     interval = (options.keepalive_interval or settings.keepalive_interval) * MILLISECOND
-    if idle < wait or block.snd_una != block.snd_max:
-        # Segments came, or the retransmission timer watches over the peer.
-        block.probes = 0 if idle < wait else block.probes
-        block.keepalive_at = max(block.last_received + wait, now + MILLISECOND) if idle < wait else now + wait
+    if idle < wait:
+        block.keepalive_at = block.last_received + wait
+        return
+    if block.snd_una != block.snd_max:
+        # The retransmission timer watches over the peer.
+        block.keepalive_at = now + wait
         return
     if options.user_timeout:
         exhausted = idle >= options.user_timeout * MILLISECOND and block.probes > 0
