@@ -6,6 +6,7 @@ calls.md       the system calls of a process, from the local client
 components.md  components and what they need
 sysctl.md      limits and defaults, with their bounds
 counters.md    what a kernel counts
+tcp.md         the states of a connection
 """
 
 from __future__ import annotations
@@ -162,6 +163,19 @@ def counters() -> str:
     return "# Counters\n\n`kernel.counters()` gives all of these by name.\n\n" + table(("name",), rows)
 
 
+def tcp() -> str:
+    """The TCP state machine, from its table."""
+    from rumpkit.net.transport.tcp import states
+
+    rows = [
+        (states.STATE_NAMES[state], states.EVENT_NAMES[event], states.STATE_NAMES[following])
+        for state, event, following in states.TRANSITIONS
+    ]
+    text = "# The states of a TCP connection\n\nRFC 9293 figure 5, from the table that the code follows. A reset (RST, abort, "
+    text += "time-out, hard error) leads from every state with a peer to CLOSED.\n\n"
+    return text + f"```mermaid\n{states.diagram()}```\n\n" + table(("state", "event", "next state"), rows)
+
+
 def full_kernel() -> RumpKernel:
     """A kernel with all components, on a simulated host."""
     from rumpkit.compose.boot import NET, VFS
@@ -180,6 +194,7 @@ PAGES: dict[str, tuple[Callable[[], str], str]] = {
     "components.md": (components, "components and what they need"),
     "sysctl.md": (sysctl, "limits and defaults"),
     "counters.md": (counters, "what a kernel counts"),
+    "tcp.md": (tcp, "the states of a connection"),
 }
 
 

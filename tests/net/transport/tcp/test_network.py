@@ -23,7 +23,7 @@ def quiet(net):
         assert end.sent <= 20 + 4 * data + 2 * end.received + 2 * end.deadlines, end
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(
     seed=st.integers(0, 2**32),
     size_a=st.integers(0, 120_000),
@@ -75,7 +75,7 @@ def test_aborts_and_leavings_end_both_sides(seed, size, loss):
     assert net.b.block.state == CLOSED or net.listening or not net.b.written, net.b
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(
     seed=st.integers(0, 2**32),
     damage=st.lists(

@@ -50,7 +50,8 @@ def test_an_arrow_that_is_not_there_is_an_error():
 
 
 def test_the_diagram_has_every_arrow():
-    assert diagram().count("->") == sum(event != states.RESET for _, event, _ in TRANSITIONS)
+    assert "  SYN_SENT --> ESTABLISHED: rcv SYN,ACK\n" in diagram()
+    assert diagram().count("-->") == sum(event != states.RESET for _, event, _ in TRANSITIONS)
 
 
 # The ways to close (RFC 9293 section 3.6) ----------------------------------------------------------------------------------

@@ -106,10 +106,14 @@ def has_transition(state: int, event: int) -> bool:
 
 
 def diagram() -> str:
-    """The table as a Graphviz digraph, for the docs."""
+    """The table as a Mermaid state diagram, for the docs; the arrows of RESET, which all end in CLOSED, are left out."""
     lines = [
-        f'  "{STATE_NAMES[state]}" -> "{STATE_NAMES[following]}" [label="{EVENT_NAMES[event]}"];'
+        f"  {_identifier(state)} --> {_identifier(following)}: {EVENT_NAMES[event]}"
         for state, event, following in TRANSITIONS
         if event != RESET
     ]
-    return "\n".join(["digraph tcp {", *lines, "}"])
+    return "\n".join(["stateDiagram-v2", *lines]) + "\n"
+
+
+def _identifier(state: int) -> str:
+    return STATE_NAMES[state].replace("-", "_")
