@@ -35,6 +35,7 @@ from .states import CLOSED, SYN_RECEIVED, TIME_WAIT
 
 _HEADERS: Final = 40
 """IP and TCP headers without options: what the MTU has beside the MSS (RFC 6691)."""
+_KEY_SIZE: Final = 12
 _WILDCARD: Final = bytes(4)
 _REUSE_AGE: Final = SECOND
 """How old the last timestamp of a connection in TIME-WAIT must be for connect() to reuse its port."""
@@ -79,7 +80,7 @@ class Tcp(Transport, Driver, Answers):
         else:
             key = head[network + 12 : network + 20] + head[transport : transport + 4]
         segment = parse_segment(frame, transport, end)
-        if segment is None:
+        if segment is None or len(key) != _KEY_SIZE:
             counters.malformed += 1
             return
         channel = self.channels.get(key)
