@@ -40,7 +40,7 @@ def until(condition, seconds: float = 5) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("name", "cases"), [("names", 22), ("streams", 27), ("datagrams", 11)])
+@pytest.mark.parametrize(("name", "cases"), [("names", 22), ("streams", 28), ("datagrams", 11)])
 def test_sockets_behave_as_they_do_natively(as_user, name, cases):
     """Some sixty cases, one line each: see programs."""
     program = [PYTHON, str(PROGRAMS / f"{name}.py")]

@@ -175,16 +175,12 @@ def _connect_fresh(context: Context, call: Notification, record: Stream, address
     blocking = os.get_blocking(copy.fileno())
     deadline = _deadline(context, copy, SO_SNDTIMEO) if blocking else FOREVER
     record.place = (call.thread, call.arguments[0] & _INT)
-    if blocking:
-        # Before the connection can end: then whoever waits is told.
-        record.parked.add(call, 0, deadline)
-    try:
-        record.connect(copy, address)
-    except OSError:
-        record.parked.next()
-        raise
+    done = record.connect(copy, address, blocking)
     if not blocking:
         raise error(EINPROGRESS)  # even if it is there already, which Java's NIO insists on
+    if done:
+        return 0
+    record.parked.add(call, 0, deadline)
     context.deadlines.add(deadline)
     return None
 

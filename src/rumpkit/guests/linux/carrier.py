@@ -254,8 +254,8 @@ class Carrier:
     def bury(self, mark: bytes) -> None:
         """A UDP socket was closed for good.  Off the schedule."""
         datagram = self.sockets.get(mark)
-        if datagram is not None and datagram.inode in self.context.records:
-            self.context.let_go(datagram)
+        if datagram is not None and self.context.let_go(datagram):
+            datagram.closed()
 
     def close(self) -> None:
         """Carry nothing any more."""

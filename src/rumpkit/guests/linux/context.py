@@ -66,7 +66,7 @@ class Deadlines(Attended):
     def attend(self) -> None:
         now = self._context.host.now
         self._next = FOREVER
-        self.add(min((record.expire(now) for record in self._context.records.values()), default=FOREVER))
+        self.add(min((record.expire(now) for record in list(self._context.records.values())), default=FOREVER))
 
     def close(self) -> None:
         """Look no more."""
@@ -172,15 +172,15 @@ class Context:
             if record is not None:
                 guarded(record.closed)
 
-    def let_go(self, record: Record) -> None:
-        """Forget one socket, which the program has closed."""
-        del self.records[record.inode]
+    def let_go(self, record: Record) -> bool:
+        """Forget one socket, which the program has closed.  If it was known still, the rest of its end is the caller's.
+        In any thread."""
         self.lifelines.forget(record.inode)
-        record.closed()
+        return self.records.pop(record.inode, None) is not None
 
     def reachability_changed(self) -> None:
         """A socket begins or ends to be one that others can reach."""
-        self.ports = frozenset(record.port() for record in self.records.values()) - {0}
+        self.ports = frozenset(record.port() for record in list(self.records.values())) - {0}
         self.run(self.changes.wake_all)
 
     def settled(self) -> bool:

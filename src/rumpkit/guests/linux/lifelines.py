@@ -30,7 +30,7 @@ class Lifelines:
         self._new += 1
 
     def forget(self, inode: int) -> None:
-        """That one is closed, as we know already."""
+        """That one is closed, as we know already.  In any thread."""
         self._watched.discard(inode)
 
     def due(self) -> bool:
@@ -45,8 +45,8 @@ class Lifelines:
             for line in info:
                 if line.startswith(b"tfd:"):
                     left.add(int(line[line.index(b"ino:") + 4 :].split(b" ", 1)[0], 16))
-        gone = [inode for inode in self._watched if inode not in left]
-        self._watched &= left
+        gone = [inode for inode in list(self._watched) if inode not in left]
+        self._watched.difference_update(gone)
         return gone
 
     def __len__(self) -> int:

@@ -68,7 +68,7 @@ class ProgramRelay(Relay):
             self.kernel_side.finish(now)
 
     def on_end(self, now: Instant) -> None:
-        self._stream.relay_ended()
+        self._stream.relay_ended(now)
         context = self._stream.context
         context.relays.discard(self)
         if self.kernel_side.unacknowledged():
@@ -100,8 +100,6 @@ class Stream(Record):
         """A listener for real IPv6 only, which never hears of anything."""
         self.resets_on_close = False
         """SO_LINGER with a time of zero."""
-        self._carried = False
-        """The relay has ended."""
         self._tokens = 0
         self._end: host_socket.socket | None = None
         self._copy: host_socket.socket | None = None
@@ -111,55 +109,76 @@ class Stream(Record):
 
     # Connecting -------------------------------------------------------------------------------------------------
 
-    def connect(self, copy: host_socket.socket, address: SocketAddress) -> None:
-        """Begin to connect; takes `copy` over.  Raises what the kernel says at once: then nothing has changed."""
+    def connect(self, copy: host_socket.socket, address: SocketAddress, blocking: bool) -> bool:
+        """Begin to connect; takes `copy` over.  True if it is done, False if that will show.
+
+        Raises what the kernel says at once, and for a blocking call also what comes of it at once: then nothing has
+        changed, and the program may try again."""
         context = self.context
         try:
             meeting = context.meeting()
             self._connecting = context.run(self._start_connect, address)
+            # Peers on the same host have answered by now.
+            error = context.run(self._outcome)
+            if error and blocking:
+                raise OSError(error, os.strerror(error))
         except OSError:
             copy.close()
             raise
         self._copy = copy
         self._end = meeting.connect(copy)
-        self._filled = ends.fill(copy)
         self.state = CONNECTING
-        self.attend()
+        if error != 0:
+            self._filled = ends.fill(copy)
+        if error is not None:
+            self.connect_heard = blocking
+            self._end_connect(error)
+        return error is not None
 
     def _start_connect(self, address: SocketAddress) -> Blocked | None:
         blocked = self.socket.connect(address, self.context.host.now)
         self.socket.queue.subscribe(self)
         return blocked
 
-    def _see_connect(self) -> None:
+    def _outcome(self) -> int | None:
+        """The errno that ended the attempt, 0 for success, None while there is no outcome.  On the schedule."""
         error = 0
         if self._connecting is not None:
             try:
-                result = self.context.run(self._connecting.retry)
+                result = self._connecting.retry()
             except OSError as problem:
                 error = problem.errno or EINVAL
             else:
                 if isinstance(result, Blocked):
                     self._connecting = result
-                    return
+                    return None
         self._connecting = None
-        self.context.run(self.socket.queue.unsubscribe, self)
+        self.socket.queue.unsubscribe(self)
+        return error
+
+    def _see_connect(self) -> None:
+        error = self.context.run(self._outcome)
+        if error is not None:
+            self.connect_heard = bool(self.parked)
+            self._end_connect(error)
+
+    def _end_connect(self, error: int) -> None:
         copy, end = self._copy, self._end
         self._copy = self._end = None
         assert copy is not None and end is not None
-        if error:
-            self.state = FAILED
-            self.error = 0 if self.parked else error
-            self.connect_heard = bool(self.parked)
-            end.close()  # with unread filling in it: the program's end shows an error and a hang-up
-            if self.connect_heard:
-                copy.getsockopt(host_socket.SOL_SOCKET, host_socket.SO_ERROR)
-        else:
-            self.state = CONNECTED
-            self.connect_heard = bool(self.parked)
-            ends.drain(copy, end, self._filled)
-            self.relay(end.detach())
-        copy.close()
+        with copy:
+            if error:
+                self.state = FAILED
+                end.close()  # with unread filling in it: the program's end shows an error and a hang-up
+                if self.connect_heard:
+                    copy.getsockopt(host_socket.SOL_SOCKET, host_socket.SO_ERROR)
+                else:
+                    self.error = error
+            else:
+                self.state = CONNECTED
+                if self._filled:
+                    ends.drain(copy, end, self._filled)
+                self.relay(end.detach())
         self.parked.fail_all(error)
 
     def relay(self, end: int) -> None:
@@ -171,18 +190,13 @@ class Stream(Record):
         self.context.relays.add(relay)
         relay.start(self.context.host.now)
 
-    def relay_ended(self) -> None:
-        """On the schedule."""
-        self._carried = True
-        self.notify()
-
-    def _see_relay_end(self) -> None:
-        """As a rule the program has closed the socket, and the kernel's must close with it: from then on TCP answers
-        what the peer still sends with a reset.  If it was only shut down, or is elsewhere by now, a sweep will tell."""
+    def relay_ended(self, now: Instant) -> None:
+        """On the schedule, in any thread.  As a rule the program has closed the socket, and the kernel's must close with
+        it: from then on TCP answers what the peer still sends with a reset.  If it was only shut down, or is elsewhere by
+        now, a sweep will tell."""
         context = self.context
-        self._carried = False
-        if self.inode in context.records and context.descriptors.socket_inode(*self.place) != self.inode:
-            context.let_go(self)
+        if context.descriptors.socket_inode(*self.place) != self.inode and context.let_go(self):
+            self.socket.release(now)
 
     # Listening --------------------------------------------------------------------------------------------------
 
@@ -312,8 +326,6 @@ class Stream(Record):
             self._see_connect()
         elif self.state == LISTENING:
             self._see_arrivals()
-        elif self._carried:
-            self._see_relay_end()
 
     def port(self) -> int:
         return self.socket.local_address()[1] if self.state == LISTENING and not self.inert else 0

@@ -28,6 +28,18 @@ def refused():
 
 
 @case
+def connecting_again_after_a_refusal():
+    with socket.socket() as free:
+        free.bind((HERE, 0))
+        name = free.getsockname()
+    one = socket.socket()
+    refused = attempt(lambda: one.connect(name))
+    with listening() as listener:
+        one.connect(listener.getsockname())
+        return refused, listener.accept()[1] == one.getsockname()
+
+
+@case
 def refused_without_blocking():
     with socket.socket() as free:
         free.bind((HERE, 0))
