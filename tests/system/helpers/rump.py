@@ -40,7 +40,9 @@ def interpreter(user: int) -> str:
 
 def search_path() -> str:
     """Where that Python finds what ours finds: the form under test first."""
-    return os.pathsep.join(os.path.abspath(path) for path in sys.path if "site-packages" in path or path.endswith("src"))
+    return os.pathsep.join(
+        os.path.abspath(path) for path in sys.path if "site-packages" in path or path.endswith("src")
+    )
 
 
 class Rump:

@@ -269,7 +269,8 @@ class PosixHost(Hypercalls):
         loop = self.loop
         agenda.sleep_until = FOREVER
         when = min(agenda.next, deadline)
-        if (parker is not None and parker.woken) or self._stopping:
+        # Only the thread ends with `stop`: a caller that has the seat before `stop` returns must sleep, not spin.
+        if parker.woken if parker is not None else self._stopping:
             agenda.sleep_until = 0
             return
         timeout = FOREVER
