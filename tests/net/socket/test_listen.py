@@ -2,7 +2,7 @@
 
 import pytest
 
-from rumpkit.kern.abi.errno import EADDRINUSE, EAGAIN, ECONNREFUSED, ECONNRESET, EINVAL
+from rumpkit.kern.abi.errno import EADDRINUSE, EAGAIN, ECONNREFUSED, ECONNRESET, EINVAL, ENOTCONN
 from rumpkit.kern.abi.poll import POLLIN, POLLOUT
 from rumpkit.net.transport.tcp.states import SYN_RECEIVED, SYN_SENT
 from tests.net.tcp_world import World
@@ -111,9 +111,13 @@ def test_a_connection_reset_before_accept_is_accepted_all_the_same():
     world.call(client.abort, world.now)
     world.run(1)
     server = world.call(listener.accept, world.now)
+    assert server.peer_address() == client.local_address()
     with pytest.raises(OSError) as caught:
         world.call(server.receive, 1, 0, world.now)
     assert caught.value.errno == ECONNRESET
+    with pytest.raises(OSError) as caught:
+        server.peer_address()
+    assert caught.value.errno == ENOTCONN
 
 
 def test_defer_accept_waits_for_data():

@@ -360,7 +360,11 @@ class TcpSocket(StreamSocket):
 
     def peer_address(self) -> SocketAddress:
         channel = self.channel
-        if channel is None or channel.connection.block.state in (CLOSED, SYN_SENT):
+        if channel is None:
+            raise error(ENOTCONN)
+        block = channel.connection.block
+        if block.state == SYN_SENT or (block.state == CLOSED and (self._error_taken or not block.error)):
+            # A connection that was reset keeps its peer's name until that is known: accept has to give it.
             raise error(ENOTCONN)
         return channel.remote
 
