@@ -7,8 +7,8 @@ How to read it, from the bottom up:
 - `rtt` estimates the round trip (RFC 6298), `congestion` keeps the congestion window (RFC 5681), and `recovery` decides
   what is sent again before the timer does (RFC 6582).
 - `block` is one connection's variables under the names of RFC 9293 section 3.3.1. What works on them are functions: `send`
-  makes segments, `receive` takes data and offers a window, `arrival` handles a segment in the order of RFC 9293 section
-  3.10.7, `timeouts` does what is due.
+  makes segments, `receive` takes data and offers a window, `acknowledgement` makes use of what the peer says it has,
+  `arrival` handles a segment in the order of RFC 9293 section 3.10.7, `timeouts` does what is due.
 - `connection` is the face of one connection. It is sans-I/O: segments, calls and the time go in; segments, events and the
   next deadline come out. Nothing up to here knows of frames, sockets or a kernel.
 - `channel` gives a connection its place in a kernel and has the two queues of a listener, `layer` finds the connection that a

@@ -18,8 +18,8 @@ from ....kern.socket import Chunk
 from ...wire.segment import ACK, FIN, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK, seq_lt
 from . import states
+from .acknowledgement import acknowledge
 from .arrival import (
-    acknowledge,
     close,
     newer_incarnation,
     segment_arrives,
