@@ -425,6 +425,29 @@ def test_a_source_that_raises_in_the_thread_is_reported_and_the_rest_goes_on(mon
     bad.close()
 
 
+def test_a_source_that_raises_is_nothing_to_the_parked_caller_that_drives(monkeypatch):
+    class Broken(Source):
+        def on_events(self, events: int, now: int) -> None:
+            raise ValueError("a bug")
+
+    reports: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda what: reports.append(str(what.exc_value)))
+    reader, writer = os.pipe()
+    host = PosixHost()
+    try:
+        host.loop.register(Broken(reader), EPOLLIN)
+        os.write(writer, b"x")
+        host.enter()
+        assert not host.parker().park(host.now + SOON)
+        host.leave()
+        assert reports == ["a bug"]
+        assert host.loop.sources() == []
+    finally:
+        host.close()
+        os.close(reader)
+        os.close(writer)
+
+
 def test_random_is_fresh_and_of_the_size_asked_for(host):
     drawn = [host.random(size) for size in [4] * 3000 + [1000] * 20 + [5000, 0, 1]]
     assert [len(data) for data in drawn] == [4] * 3000 + [1000] * 20 + [5000, 0, 1]

@@ -84,7 +84,12 @@ class Outbound(Interceptor):
             return
         host_socket = connecting.take()
         host_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._flows.join(host_socket, pending.accept())
+        try:
+            accepted = pending.accept()
+        except OSError:  # there is no way back to whom the request says it is from
+            host_socket.close()
+            return
+        self._flows.join(host_socket, accepted)
 
     def _refuse(self, pending: PendingConnection, code: int) -> None:
         if code in UNREACHABLE:

@@ -251,7 +251,10 @@ class PosixHost(Hypercalls):
         parker.mode = _DRIVING
         try:
             while not parker.woken and not self._claimed and monotonic_ns() < deadline:
-                self._turn(parker, deadline)
+                try:
+                    self._turn(parker, deadline)
+                except Exception as error:  # somebody else's: this caller only lends its thread
+                    self._failed(error)
         finally:
             self._seat.release()
 
@@ -374,7 +377,8 @@ class PosixHost(Hypercalls):
         source = self.loop.current
         if source is not None:
             self.loop.unregister(source)
-        what = threading.ExceptHookArgs((type(error), error, error.__traceback__, self._loop_thread))
+            self.loop.current = None
+        what = threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
         threading.excepthook(what)
 
     def stop(self) -> None:
