@@ -134,7 +134,8 @@ def test_a_link_to_the_outside_is_answered_while_nobody_calls() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
             client.sendall(b"hello")
             deadline = time.monotonic() + 20
-            while kernel.counters()["tcp.passive_opens"] == 0 and time.monotonic() < deadline:
+            while kernel.counters()["tcp.passive_opens"] == 0:
+                assert time.monotonic() < deadline
                 time.sleep(0.01)
             session, _ = listener.accept()
             assert session.recv(5) == b"hello"

@@ -88,6 +88,8 @@ class Kernel:
         """Seconds that the constructor took to boot, config file included."""
         self._closed = False
         self._drive: Drive | None = None
+        if thread and any(link.external for link in self._booted.links):
+            self._start_thread()
 
     # Processes and programs ------------------------------------------------------------------------------
 

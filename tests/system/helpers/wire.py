@@ -87,7 +87,7 @@ def wired(
         if not bad:
             spec.interface.append(InterfaceSpec(f"tap:{TAP}", address=[f"{OURS}/24"], gateway=gateway, offload=offload))
         spec.interface += more or []
-        with Kernel(spec) as kernel:
+        with Kernel(spec, thread=thread) as kernel:
             host = kernel.host
             assert isinstance(host, PosixHost)
             impaired = None
