@@ -72,10 +72,9 @@ def test_a_clean_transfer(way, offload, tmp_path):
 @OFFLOAD
 @pytest.mark.parametrize("name", [pytest.param("loss", marks=pytest.mark.long), "all"])
 def test_a_transfer_over_a_bad_link(way, offload, name, tmp_path):
-    trouble = {"loss": 0.01}
+    config = ImpairmentConfig(loss=0.01)
     if name == "all":
-        trouble |= {"reorder": 0.05, "duplicate": 0.02, "delay": MILLISECOND}
-    config = ImpairmentConfig(**trouble)
+        config = ImpairmentConfig(loss=0.01, reorder=0.05, duplicate=0.02, delay=MILLISECOND)
     path = tmp_path / "bad.pcapng"
     with wired(offload=offload, outbound=config, inbound=config) as wire, wire.kernel.capture(path) as capture:
         way(wire, 3 * MB)

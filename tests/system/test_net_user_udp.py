@@ -192,10 +192,6 @@ class NameServer(threading.Thread):
         self.answers = answers
         self.start()
 
-    @property
-    def name(self) -> str:
-        return "name server"
-
     def where(self) -> str:
         return f"127.0.0.1:{self.socket.getsockname()[1]}"
 
