@@ -19,7 +19,8 @@ class Result(NamedTuple):
     unit: str
     peer: str
     peer_value: float
-    bar: float
+    bar: float | None
+    """None: the row is shown beside another one and has no bar of its own."""
     at_most: bool = False
     of_peer: bool = False
 
@@ -31,11 +32,15 @@ class Result(NamedTuple):
     @property
     def ok(self) -> bool:
         """Whether the bar is met."""
+        if self.bar is None:
+            return True
         judged = self.ratio if self.of_peer else self.value
         return judged <= self.bar if self.at_most else judged >= self.bar
 
     def bar_text(self) -> str:
         """The bar for people."""
+        if self.bar is None:
+            return "none"
         sign = "≤" if self.at_most else "≥"
         return f"{sign} {self.bar:g}" + (" of peer" if self.of_peer else f" {self.unit}")
 

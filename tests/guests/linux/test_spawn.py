@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpkit.guests.linux import check
+from rumpkit.guests.linux import capabilities, check
 from rumpkit.guests.linux.spawn import spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, alive, answered, become_nobody, exit_code, in_child, run
 
@@ -126,6 +126,21 @@ class TestInheritance:
         assert run(["id", "-u"], user=(65534, 65534, [])) == (0, "65534\n")
         code = "import os; os.setgroups([33]); os.setgid(33); os.setuid(33); print(os.getresuid(), os.getgroups())"
         assert run([PYTHON, "-c", code])[1] == "(33, 33, 33) [33]\n"
+
+    @pytest.mark.needs("root")
+    def test_root_has_no_power_past_files_and_processes(self):
+        code, out = run(["sh", "-c", "grep -E 'Cap(Eff|Bnd)' /proc/self/status; mount -t tmpfs none /mnt; echo $?"])
+        lines = out.split()
+        allowed = sum(1 << number for number in capabilities.KEPT.values())
+        assert code == 0
+        assert int(lines[1], 16) & ~allowed == 0 == int(lines[3], 16) & ~allowed
+        assert lines[-1] != "0"
+        attach = (
+            "import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.ptrace(16, 1, 0, 0), ctypes.get_errno())"
+        )
+        assert run([PYTHON, "-c", attach]) == (0, "-1 1\n"), (
+            "EPERM: stopping init would stop whoever waits for its sockets"
+        )
 
     @pytest.mark.needs("nobody", "userns")
     def test_an_ordinary_user_stays_who_he_is_and_gains_nothing(self):

@@ -34,7 +34,7 @@ import os
 import select
 import sys
 
-from . import abi, libc, mounts, network
+from . import abi, capabilities, libc, mounts, network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,6 +180,8 @@ class Starter:
                         pass
             if self.plan["namespaces"] & abi.CLONE_NEWUSER:
                 libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+            else:
+                capabilities.give_up()
             listener = libc.install_filter(self.plan["filter"])
             os.write(say, b"%d" % listener)
             if os.read(go, 1) != b"G":
