@@ -425,7 +425,21 @@ def test_a_source_that_raises_in_the_thread_is_reported_and_the_rest_goes_on(mon
     bad.close()
 
 
-def test_a_source_that_raises_is_nothing_to_the_parked_caller_that_drives(monkeypatch):
+def drive_as_a_caller(host: PosixHost) -> None:
+    host.enter()
+    assert not host.parker().park(host.now + SOON)
+    host.leave()
+
+
+def drive_as_another_loop(host: PosixHost) -> None:
+    host.claim()
+    host.poll_once()
+    host.run_once(SOON)
+    host.unclaim()
+
+
+@pytest.mark.parametrize("drive", [drive_as_a_caller, drive_as_another_loop])
+def test_a_source_that_raises_is_nothing_to_whoever_drives(monkeypatch, drive):
     class Broken(Source):
         def on_events(self, events: int, now: int) -> None:
             raise ValueError("a bug")
@@ -437,9 +451,7 @@ def test_a_source_that_raises_is_nothing_to_the_parked_caller_that_drives(monkey
     try:
         host.loop.register(Broken(reader), EPOLLIN)
         os.write(writer, b"x")
-        host.enter()
-        assert not host.parker().park(host.now + SOON)
-        host.leave()
+        drive(host)
         assert reports == ["a bug"]
         assert host.loop.sources() == []
     finally:

@@ -251,10 +251,7 @@ class PosixHost(Hypercalls):
         parker.mode = _DRIVING
         try:
             while not parker.woken and not self._claimed and monotonic_ns() < deadline:
-                try:
-                    self._turn(parker, deadline)
-                except Exception as error:  # somebody else's: this caller only lends its thread
-                    self._failed(error)
+                self._turn(parker, deadline)
         finally:
             self._seat.release()
 
@@ -286,11 +283,15 @@ class PosixHost(Hypercalls):
         self._serve(happened)
 
     def _serve(self, happened: list[tuple[int, int]]) -> None:
-        if happened:
-            self.loop.dispatch(happened, self)
-        if self._agenda.next <= monotonic_ns():
-            self.enter()
-            self.leave()
+        """Call the sources, and run what is due.  What raises there is no error of the driver, which only lends its thread."""
+        try:
+            if happened:
+                self.loop.dispatch(happened, self)
+            if self._agenda.next <= monotonic_ns():
+                self.enter()
+                self.leave()
+        except Exception as error:
+            self._failed(error)
 
     def interrupt_sleep(self) -> None:
         """End the driver's sleep, if it sleeps.  Called from any thread."""
@@ -365,10 +366,7 @@ class PosixHost(Hypercalls):
         self._take_seat()
         try:
             while not self._stopping:
-                try:
-                    self._turn(None, FOREVER)
-                except Exception as error:
-                    self._failed(error)
+                self._turn(None, FOREVER)
         finally:
             self.unclaim()
 
