@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ BLOCK = re.compile(r"^```(\w+)( notest)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 
 
-def blocks(language: str) -> list[pytest.param]:
+def blocks(language: str) -> list[Any]:
     """(page, text) of each block in that language, but for those that say `notest`."""
     found = []
     for page in PAGES:

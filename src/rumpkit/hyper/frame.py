@@ -38,7 +38,15 @@ class Frame:
     """One frame, or one super-segment that stands for several (`gso_size` is then the payload size of each)."""
 
     __slots__ = (
-        "body", "checksum", "checksum_offset", "checksum_start", "gso_size", "gso_type", "head", "size", "start",
+        "body",
+        "checksum",
+        "checksum_offset",
+        "checksum_start",
+        "gso_size",
+        "gso_type",
+        "head",
+        "size",
+        "start",
     )
 
     def __init__(self, head: bytes, body: bytes = b"", start: int = 0, size: int = 0) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ class Rump:
 
     def __init__(self, *words: str, user: int = 0, env: dict[str, str] | None = None) -> None:
         """`user` other than 0 becomes that user first, which takes root."""
-        ids = {"user": user, "group": user, "extra_groups": []} if user else {}
+        ids: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
         self.process = subprocess.Popen(
             [interpreter(user), "-m", "rumpkit.cli.main", *words],
             stdin=subprocess.DEVNULL,
@@ -59,7 +60,7 @@ class Rump:
             text=True,
             env={**os.environ, "PYTHONPATH": search_path(), **(env or {})},
             cwd="/",
-            **ids,  # type: ignore[arg-type]
+            **ids,
         )
         self.errors = ""
 
