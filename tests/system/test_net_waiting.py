@@ -106,23 +106,30 @@ class Flusher(threading.Thread):
 
 
 def judge(kernel: Kernel, disk: SlowDisk, ping: Callable[[], list[float]]) -> None:
-    """Pings while the disk flushes stay under the limit, in the best of some tries: the machine is shared."""
+    """Every ping stays under the limit while the disk flushes, in the best of some tries.
+
+    On a machine too busy for that even without a disk (which is then tried as well) most have to: a disk that held
+    the schedule would delay nearly all, by a quarter of a second.
+    """
     flusher = Flusher(kernel, disk)
+    best: list[float] = []
     try:
-        seen = []
         for _ in range(TRIES):
             wait_for(lambda: disk.flushing, "a flush has begun")
             flushes = len(flusher.took)
             times = sorted(ping())
             assert len(flusher.took) > flushes, "the disk has flushed meanwhile"
-            seen.append(f"median {times[len(times) // 2]:.6f} s, longest {times[-1]:.6f} s of {len(times)}")
-            if times[-1] < LIMIT:
+            if not best or times[-1] < best[-1]:
+                best = times
+            if best[-1] < LIMIT:
                 break
-        else:
-            raise AssertionError(f"pings take too long beside a slow disk: {seen}")
     finally:
         flusher.end()
     assert min(flusher.took) >= FLUSH
+    if best[-1] >= LIMIT:
+        without = max(ping())
+        seen = f"median {best[len(best) // 2]:.6f} s, longest {best[-1]:.6f} s; without the disk {without:.6f} s"
+        assert without >= LIMIT and best[len(best) // 2] < LIMIT, seen
 
 
 @needs_tap
