@@ -14,12 +14,23 @@ from pathlib import Path
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.compose.spec import InterfaceSpec, Spec
 from rumpkit.hyper.frame import CHECKSUM_VERIFIED, Frame
 from rumpkit.net.wire.checksum import internet_checksum
 
 FRAMES = 4000
 HEADERS = (14, 74)
 """Bytes of a frame that are damaged: IP, TCP with options.  Whoever lies in Ethernet's or ARP's cuts himself off, as on any link."""
+
+DESTINATIONS = [
+    bytes(one) for one in ((10, 0, 2, 2), (10, 0, 2, 3), (10, 0, 2, 77), (127, 0, 0, 1), (0, 0, 0, 0), (224, 0, 0, 1))
+]
+"""The host's loopback, its name server (a test's own), and what leads nowhere."""
+
+
+def user_kernel(echo: int) -> Kernel:
+    """A kernel on a `user` link whose name server is on the host's loopback."""
+    return Kernel(Spec(interface=[InterfaceSpec("user", forward=["0 -> 80"], dns=[f"127.0.0.1:{echo}"])]))
 
 
 @pytest.fixture
@@ -96,6 +107,8 @@ def damaged(frame: bytes, dice: random.Random) -> bytes:
     out = bytearray(frame)
     for _ in range(dice.randint(1, 4)):
         out[dice.randrange(HEADERS[0], min(HEADERS[1], len(out)))] = dice.randrange(256)
+    # The destination is damaged too, but never into a stranger's address: what the gateway takes, it connects to.
+    out[30:34] = dice.choice(DESTINATIONS)
     if dice.random() < 0.2:
         del out[dice.randrange(14, len(out)) :]
     return with_true_ip_checksum(out) if dice.random() < 0.8 else bytes(out)
@@ -127,7 +140,7 @@ def test_damaged_frames_raise_nothing_and_cut_nobody_off(
     bugs: list[BaseException | None], echo: int, tmp_path: Path
 ) -> None:
     dice = random.Random(5)
-    with Kernel(net="user", forward=["0 -> 80"]) as kernel:
+    with user_kernel(echo) as kernel:
         frames = conversation(kernel, tmp_path / "c.pcapng", echo)
         assert len(frames) > 8
         steady = kernel.process().connect("tcp", ("10.0.2.2", echo))
@@ -145,7 +158,7 @@ def test_requests_in_a_stranger_s_name_leave_nothing_behind(
     bugs: list[BaseException | None], echo: int, tmp_path: Path
 ) -> None:
     """The host's connect succeeds, and then there is no way to tell who asked."""
-    with Kernel(net="user", forward=["0 -> 80"]) as kernel:
+    with user_kernel(echo) as kernel:
         frames = conversation(kernel, tmp_path / "c.pcapng", echo)
         request = next(one for one in frames if one[23] == 6 and one[47] == 2)
         before = len(os.listdir("/proc/self/fd"))
