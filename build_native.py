@@ -36,6 +36,7 @@ WISHES = ("auto", "pure", "native")
 ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT / "src"
 HOT_LIST = ROOT / "hot_modules.txt"
+HEADER = ROOT / "build_native.h"
 BUILD = ROOT / "build"
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -151,6 +152,11 @@ def extensions() -> list[Extension]:
         except SystemExit as error:
             raise BuildError("mypyc refuses the sources (its messages stand above)") from error
     extensions: list[Extension] = list(found)
+    if os.name == "posix":
+        for extension in (unit for unit in extensions if unit.name.endswith("__mypyc")):
+            # Not +=: mypycify gives all extensions the same list.
+            extension.extra_compile_args = [*extension.extra_compile_args, "-include", str(HEADER)]
+            extension.depends = [*extension.depends, str(HEADER)]
     return extensions
 
 

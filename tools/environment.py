@@ -27,7 +27,7 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 PYTHON = VENV / "bin" / "python"
 
-BUILD_FILES = ["setup.py", "build_native.py", "hot_modules.txt", "README.md", "LICENSE"]
+BUILD_FILES = ["setup.py", "build_native.py", "build_native.h", "hot_modules.txt", "README.md", "LICENSE"]
 BUILD_VARIABLES = ["RUMPKIT_BUILD", "RUMPKIT_BUILD_OPT", "CC", "CFLAGS"]
 
 NO_VENV = """\

@@ -125,6 +125,51 @@ def test_the_native_wheel_has_both_and_runs(tree, tmp_path):
     assert shown.stdout == "True native\n", shown.stderr
 
 
+SPIN = """\
+'''Multiply until the time is up.'''
+
+
+def spin(times: int, left: int, right: int) -> int:
+    product = 0
+    for _ in range(times):
+        product = left * right
+    return product
+"""
+
+INTERRUPT = """\
+import signal
+import sys
+from rumpkit.spin import spin
+
+assert not spin.__class__.__name__ == "function"
+left, right = map(int, sys.argv[1:])
+assert spin(1, left, right) == left * right
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.01)
+try:
+    while True:
+        assert spin(100_000, left, right) == left * right
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.needs("compiler")
+def test_a_signal_does_not_abort_compiled_arithmetic(tree, tmp_path):
+    (tree / "src" / "rumpkit" / "spin.py").write_text(SPIN)
+    only_the_form_is_hot(tree, "rumpkit.spin")
+    done = build(tree, RUMPKIT_BUILD="native")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(the_wheel(tree)) as archive:
+        archive.extractall(tmp_path / "installed")
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path / "installed"))
+    for left, right in [(3_000_000_000, 2), (2, 3_000_000_000), (-5, 7), (2**61, -2), (2**61, 2), (2**80, -(2**90))]:
+        for _ in range(5):
+            command = [sys.executable, "-c", INTERRUPT, str(left), str(right)]
+            shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+            assert shown.stdout == "interrupted\n", (left, right, shown.stderr)
+
+
 @pytest.mark.needs("compiler")
 def test_a_type_error_in_a_hot_module_gives_the_pure_form_or_fails(tree):
     (tree / "src" / "rumpkit" / "wrong.py").write_text('"""x"""\n\nanswer: int = "x"\n')
