@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -41,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"the {wanted} form should be tested, but rumpkit is {resources.form()}: {_where()}")
     if wanted == "native" and "site-packages" not in Path(_where()).parts:
         raise pytest.UsageError(f"the native form should come from an installed wheel, not from {_where()}")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # As a shell leaves it for `make test &`: the tests of Ctrl-C, and the programs they start, would never end.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _configure_hypothesis(config.getoption("--long"))
 
 
