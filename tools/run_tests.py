@@ -1,6 +1,6 @@
 """Run the tests in every form, and say in the last line how they went. `make test` and `make test-all` call this.
 
-1. As root with apt-get: install the Debian packages of tools/debian-packages.txt that are missing.
+1. As root with apt-get: install the Debian packages of tools/debian-packages.txt that are missing (with --long all of them).
 2. Interpreted, from src, with coverage and the lock checker (RUMPKIT_DEBUG=lock).
 3. The installed wheel, native where there is a C compiler.
 4. The kernel's tests under Pyodide, where node and npm are.
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     forms = forms or ["pure", "native", "pyodide"]
     rest = [argument for argument in arguments if not argument.startswith("--only=")]
     started = time.monotonic()
-    install_packages()
+    install_packages(long="--long" in rest)
     runs = Runs(rest)
     subprocess.run([sys.executable, ROOT / "tools" / "environment.py", "test"], check=True)
     if "pure" in forms:
@@ -46,11 +46,16 @@ def main(arguments: list[str]) -> int:
     return runs.close(time.monotonic() - started)
 
 
-def install_packages() -> None:
-    """Install the missing Debian packages, where that is allowed; say which are missing otherwise."""
+def wanted_packages(long: bool) -> list[str]:
+    """The names in tools/debian-packages.txt; those marked `# long` only for the long tests."""
     lines = (ROOT / "tools" / "debian-packages.txt").read_text("utf-8").splitlines()
-    wanted = [line.partition("#")[0].strip() for line in lines]
-    wanted = [name for name in wanted if name]
+    parts = [line.partition("#") for line in lines]
+    return [name.strip() for name, _, mark in parts if name.strip() and (long or mark.strip() != "long")]
+
+
+def install_packages(long: bool) -> None:
+    """Install the missing Debian packages, where that is allowed; say which are missing otherwise."""
+    wanted = wanted_packages(long)
     if shutil.which("dpkg-query") is None:
         return
     command = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted]
