@@ -1,7 +1,49 @@
-"""A connection and a scripted peer: tests say what arrives when, and what must come out.
+"""Packet scripts: one connection, a scripted peer, and virtual time.
 
-Sequence and acknowledgement numbers are relative: 0 is the SYN, 1 the first byte, on either side.  Both real initial numbers lie
-close below 2**32, so that every test crosses the wrap.  Times are milliseconds.
+A test reads as a script: what the peer sends when, what the user does, and what must come out by when.
+
+    def test_an_ack_is_delayed():
+        t = established()                          # the handshake is over, nothing is under way, the time is 0
+        t.send(10, Data(1, bytes(MSS)))            # at 10 ms a full segment arrives
+        t.quiet(49)                                # nothing is sent before, and including, 49 ms
+        t.by(50, Ack(1, MSS + 1, at=50))           # by 50 ms this, and nothing else, was sent; and it was sent at 50
+
+**Numbers.** Sequence and acknowledgement numbers are relative: 0 is the SYN, 1 the first byte, on either side. Both real initial
+numbers lie close below 2**32, so that every script crosses the wrap. Times are milliseconds and never go back.
+
+**Segments.** `Syn()`, `SynAck()`, `Ack(seq, ack)`, `Data(seq, data, ack)`, `Fin(seq, ack)`, `Rst(seq, ack)`, and `Seg(flags, seq,
+ack, data)` for anything else; flags are letters of FSRPAUEC (E is ECE, C is CWR). Keywords, in both directions:
+
+    window=    the 16-bit field as on the wire            mss=       the option; 0 is none
+    scale=     window scale option; NO_SCALE is none      ts=        (value, echo) of the timestamp option; None is none
+    urgent=    the pointer; means something with U        sack=      [(first, end), ...], relative; [] is none
+    sack_ok=   SACK permitted                             gso_size=, segments=   of a super-segment
+
+In an expectation a keyword that isn't given isn't compared, nor is `None` as number or data; flags are, but for P, which counts only where
+it is given. `at=` (expectations only) is the millisecond at which the segment must have been sent.
+
+**The peer and time.**
+
+    t.send(time, *segments)    let time pass until `time`; then these arrive, in one batch
+    t.at(time)                 let time pass: every deadline on the way is met
+    t.icmp(seq, errno, mss)    an ICMP error about our segment at `seq` arrives now
+
+**The user.** `t.open()`, `t.listen(syn)`, `t.write(data)`, `t.read(size)`, `t.close()` (end our direction), `t.leave()` (close the socket),
+`t.abort()`. All happen now. `t.flush()` sends what may go after a test has changed an option or a variable.
+
+**What must be.**
+
+    t.expect(*segments)        exactly these were sent since the last look, in this order
+    t.silent()                 nothing was sent since the last look
+    t.by(time, *segments)      the same as t.at(time).expect(*segments)
+    t.quiet(time)              the same as t.at(time).silent()
+    t.sent()                   what was sent since the last look, as `Seg`s, for what can't be said with `expect`
+    t.state(name)              the state, as RFC 9293 writes it
+    t.events(*names)           what the user has not been told yet: readable writable connected ended
+
+`t.block` has all variables, `t.environment.settings` the sysctls (keywords of `Script` set them), `t.environment.counters` what is
+counted. Timestamps, window scaling and the like are off unless a script turns them on, so that the numbers stay plain. What
+is sent may be a super-segment; `Script(split=True)` cuts it into the segments that a wire would see.
 """
 
 from rumpkit.hyper.time import FOREVER, MILLISECOND
@@ -9,13 +51,15 @@ from rumpkit.net.transport.tcp.block import CONNECTED, ENDED, READABLE, WRITABLE
 from rumpkit.net.transport.tcp.connection import TcpConnection
 from rumpkit.net.transport.tcp.options import TcpOptions
 from rumpkit.net.transport.tcp.states import STATE_NAMES
-from rumpkit.net.wire.segment import ACK, FIN, NO_SCALE, PSH, RST, SYN, URG, Segment
+from rumpkit.net.wire.segment import ACK, CWR, ECE, FIN, NO_SCALE, PSH, RST, SYN, URG, Segment
 from rumpkit.net.wire.sequence import SEQ_MASK
 
 OUR_ISS = 0xFFFFFFF0
 PEER_ISS = 0xFFFFFFA0
 MSS = 1000
-_LETTERS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG}
+_LETTERS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "C": CWR}
+PLAIN = {"timestamps": 0, "window_scaling": 0, "quick_acks": 0}
+"""Settings that keep a script's numbers plain, unless it is about what they change."""
 
 
 class Seg:
@@ -60,15 +104,12 @@ def Rst(seq=None, ack=None, **fields):
 
 
 class Script:
-    """Drives one connection."""
+    """Drives one connection.  `settings` are those of `TcpSettings`."""
 
-    def __init__(self, options=None, environment=None, mss=MSS, **settings):
+    def __init__(self, options=None, environment=None, mss=MSS, split=False, **settings):
         self.environment = environment or Environment()
-        # Plain numbers, unless a test is about the options that change them.
-        self.environment.settings.timestamps = 0
-        self.environment.settings.window_scaling = 0
-        self.environment.settings.quick_acks = 0
-        for name, value in settings.items():
+        self.split = split
+        for name, value in {**PLAIN, **settings}.items():
             assert hasattr(self.environment.settings, name), name
             setattr(self.environment.settings, name, value)
         self.options = options or TcpOptions()
@@ -76,6 +117,8 @@ class Script:
         self.block = self.connection.block
         self.now = 0
         self.out = []
+        self.times = []
+        """When each segment of `out` was sent, ms."""
 
     # What happens
 
@@ -131,6 +174,10 @@ class Script:
         self.connection.leave(self.now)
         self._transmit()
 
+    def flush(self):
+        """Send what may go now: an option has changed, or a test has set a variable."""
+        self._transmit()
+
     def abort(self):
         self.connection.abort(self.now)
         self._transmit()
@@ -141,10 +188,26 @@ class Script:
 
     # What must be
 
-    def expect(self, *expected):
-        """Exactly these segments were sent since the last time, in this order."""
-        got = [self._relative(segment) for segment in self.out]
+    def sent(self):
+        """What was sent since the last look."""
+        if len(self.times) != len(self.out):
+            self.times = [None] * len(self.out)
+        got = [self._relative(segment, time) for segment, time in zip(self.out, self.times, strict=True)]
         self.out.clear()
+        self.times.clear()
+        return got
+
+    def by(self, time, *expected):
+        """Exactly these segments are sent by `time`."""
+        return self.at(time).expect(*expected)
+
+    def quiet(self, time):
+        """Nothing is sent until and at `time`."""
+        return self.at(time).silent()
+
+    def expect(self, *expected):
+        """Exactly these segments were sent since the last look, in this order."""
+        got = self.sent()
         assert len(got) == len(expected), f"sent {got}, expected {list(expected)}"
         for sent, wanted in zip(got, expected, strict=True):
             for name in ("flags", "seq", "ack", "data", "window"):
@@ -156,7 +219,7 @@ class Script:
                 elif value is not None:
                     assert getattr(sent, name) == value, f"{name}: sent {got}, expected {list(expected)}"
             for name, value in wanted.fields.items():
-                assert sent.fields[name] == value, f"{name}: {sent.fields[name]} sent, {value} expected"
+                assert sent.fields[name] == value, f"{name}: sent {got}, expected {list(expected)}"
         return self
 
     def silent(self):
@@ -175,7 +238,14 @@ class Script:
     # Inside
 
     def _transmit(self):
-        self.connection.transmit(self.out, self.now)
+        if len(self.times) != len(self.out):
+            # A test took segments out by itself.
+            self.times = [None] * len(self.out)
+        made = []
+        self.connection.transmit(made, self.now)
+        for segment in made:
+            self.out.extend(wire_segments(segment) if self.split else [segment])
+        self.times.extend([self.now // MILLISECOND] * (len(self.out) - len(self.times)))
 
     def _real(self, wanted):
         fields = dict(wanted.fields)
@@ -188,16 +258,21 @@ class Script:
         segment = Segment(seq, ack, flags, window, padded, 1, len(data))
         segment.mss = fields.pop("mss", MSS if flags & SYN else 0)
         segment.window_scale = fields.pop("scale", NO_SCALE)
-        if "ts" in fields:
+        if fields.get("ts") is not None:
             segment.has_timestamp = True
             segment.ts_value, segment.ts_echo = fields.pop("ts")
+        fields.pop("ts", None)
         segment.urgent = fields.pop("urgent", 0)
+        segment.sack_permitted = fields.pop("sack_ok", False)
+        segment.sack_blocks = tuple(
+            ((OUR_ISS + first) & SEQ_MASK, (OUR_ISS + end) & SEQ_MASK) for first, end in fields.pop("sack", ())
+        )
         segment.segments = fields.pop("segments", 1)
         segment.gso_size = fields.pop("gso_size", 0)
         assert not fields, fields
         return segment
 
-    def _relative(self, segment):
+    def _relative(self, segment, time=None):
         flags = "".join(letter for letter, bit in _LETTERS.items() if segment.flags & bit)
         return Seg(
             flags,
@@ -209,7 +284,33 @@ class Script:
             scale=segment.window_scale,
             ts=(segment.ts_value, segment.ts_echo) if segment.has_timestamp else None,
             gso_size=segment.gso_size,
+            segments=segment.segments,
+            urgent=segment.urgent,
+            sack_ok=segment.sack_permitted,
+            sack=[((a - PEER_ISS) & SEQ_MASK, (b - PEER_ISS) & SEQ_MASK) for a, b in segment.sack_blocks],
+            at=time,
         )
+
+
+def wire_segments(segment):
+    """The segments that an egress makes of a super-segment."""
+    unit = segment.gso_size
+    if not unit or segment.size <= unit:
+        return [segment]
+    parts = []
+    for offset in range(0, segment.size, unit):
+        size = min(unit, segment.size - offset)
+        flags = segment.flags if offset + size == segment.size else segment.flags & ~(PSH | FIN)
+        if offset:
+            flags &= ~CWR
+        part = Segment((segment.seq + offset) & SEQ_MASK, segment.ack, flags, segment.window, segment.body,
+                       segment.start + offset, size)  # fmt: skip
+        for name in ("has_timestamp", "ts_value", "ts_echo", "sack_blocks"):
+            setattr(part, name, getattr(segment, name))
+        part.urgent = max(segment.urgent - offset, 0)
+        part.gso_size = unit
+        parts.append(part)
+    return parts
 
 
 def established(**arguments):
