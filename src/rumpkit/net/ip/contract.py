@@ -1,6 +1,6 @@
 """What the network layer and the transports promise each other: routes, packets in, packets out, errors.
 
-Transports (`net/transport`) register with a `Network` (IPv4 now, IPv6 beside it later) and see packets as offsets
+Transports (`net/transport`) register with a `Network` (IPv4, and IPv6 where a kernel has it) and see packets as offsets
 into a frame's head, so that nothing is copied on the way up.
 """
 
@@ -30,6 +30,10 @@ class Route:
         self.fragmentable: bool = False
         """The path's MTU is smaller than we care to use: routers may fragment what goes this way, whatever the sender
         asked for.  The network sees to it."""
+        self.hop_limit: int = 64
+        """The time to live, or hop limit, for senders that have not chosen one."""
+        self.flow: int = 0
+        """IPv6: what flow labels on this way are made from; the network's own."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -1,4 +1,5 @@
-"""Reassembly of IPv4 datagrams (RFC 791 section 3.2, RFC 815, RFC 1122 section 3.3.2), below `ip.input`.
+"""Reassembly of datagrams (RFC 791 section 3.2, RFC 815, RFC 1122 section 3.3.2; RFC 8200 section 4.5), below `ip.input`
+and `ip6.input`, which share the store of fragments and its limits, though each version has a store of its own.
 
 A datagram that somebody tampers with is given up whole: fragments that overlap (but for exact duplicates), a second
 last fragment that ends elsewhere, data behind the end (the advice of RFC 5722 and RFC 8900).  What is left of a
@@ -14,7 +15,7 @@ from ...hyper.frame import Frame
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.timer import Timer, TimerQueue
 from ..wire.ipv4 import HEADER_SIZE, Ipv4Header, emit_ipv4_header
-from .settings import Ipv4Counters, Ipv4Settings
+from .settings import IpCounters, IpSettings
 
 _MAX_PAYLOAD: Final = 0xFFFF - HEADER_SIZE
 _OVERHEAD: Final = 128
@@ -34,9 +35,9 @@ class LateDatagram:
 class Assembly(Timer):
     """The fragments of one datagram."""
 
-    def __init__(self, owner: "Reassembly", key: bytes) -> None:
+    def __init__(self, owner: "FragmentStore", key: bytes) -> None:
         super().__init__()
-        self.owner: Reassembly = owner
+        self.owner: FragmentStore = owner
         self.key: bytes = key
         self.starts: list[int] = []
         """Where the parts begin, ascending."""
@@ -82,29 +83,28 @@ class Assembly(Timer):
 
 
 @final
-class Reassembly:
-    """All datagrams of one kernel that are not whole yet."""
+class FragmentStore:
+    """All datagrams of one version of IP in one kernel that are not whole yet."""
 
-    def __init__(self, timers: TimerQueue, settings: Ipv4Settings, counters: Ipv4Counters, late: LateDatagram) -> None:
+    def __init__(
+        self, timers: TimerQueue, settings: IpSettings, counters: IpCounters, late: LateDatagram, address_size: int
+    ) -> None:
         self.memory: int = 0
         self._timers: TimerQueue = timers
-        self._settings: Ipv4Settings = settings
-        self._counters: Ipv4Counters = counters
+        self._settings: IpSettings = settings
+        self._counters: IpCounters = counters
         self._late: LateDatagram = late
+        self._address_size: int = address_size
+        """Keys start with the sender's address, this long."""
         self._assemblies: dict[bytes, Assembly] = {}
         self._per_peer: dict[bytes, int] = {}
 
-    def add(self, frame: Frame, header: Ipv4Header, now: Instant) -> Frame | None:
-        """Take a fragment.  The frame of the whole datagram once it is complete: link header, IP header without
-        options, payload, all in its head."""
-        self._counters.fragments_in += 1
-        start = int(header.fragment_offset())
-        part = frame.linear()[header.transport : header.end]
-        last = not header.more_fragments()
-        if not part or start + len(part) > _MAX_PAYLOAD or (not last and len(part) & 7):
-            self._counters.reassembly_failed += 1
-            return None
-        assembly = self._find(header, now)
+    def add(
+        self, key: bytes, start: int, part: bytes, last: bool, frame: Frame, network: int, now: Instant
+    ) -> Assembly | None:
+        """Take the part of a datagram that starts at `start` of its payload; `key` tells datagrams apart, `frame` and
+        `network` are kept of the first part.  The assembly once it is complete, forgotten here by then."""
+        assembly = self._find(key, now)
         if assembly is None or assembly.dead:
             return None
         if not assembly.add(start, part, last):
@@ -114,9 +114,10 @@ class Reassembly:
             return None
         if start == 0:
             assembly.first = frame
-            assembly.first_network = header.offset
+            assembly.first_network = network
         if assembly.have == assembly.size:
-            return self._finish(assembly, header)
+            self._forget(assembly)
+            return assembly
         self._account(assembly, assembly.have + _OVERHEAD * len(assembly.parts) - assembly.memory)
         while self.memory > self._settings.fragment_memory and self._assemblies:
             self._drop_oldest(b"")
@@ -135,16 +136,13 @@ class Reassembly:
         """How many datagrams are being reassembled or swallowed."""
         return len(self._assemblies)
 
-    def _find(self, header: Ipv4Header, now: Instant) -> Assembly | None:
-        """The assembly that a fragment belongs to, a new one if need be (RFC 791: source, destination, protocol and
-        identification tell datagrams apart)."""
-        tail = header.identification << 8 | header.protocol
-        key = header.source + header.destination + int(tail).to_bytes(3, "big")
+    def _find(self, key: bytes, now: Instant) -> Assembly | None:
+        """The assembly that a fragment belongs to, a new one if need be."""
         assembly = self._assemblies.get(key)
         if assembly is not None:
             return assembly
         settings = self._settings
-        peer = header.source
+        peer = key[: self._address_size]
         if min(settings.fragment_datagrams, settings.fragment_datagrams_per_peer) == 0:
             return None
         if self._per_peer.get(peer, 0) >= settings.fragment_datagrams_per_peer:
@@ -157,9 +155,65 @@ class Reassembly:
         self._timers.set(assembly, now + settings.fragment_timeout_seconds * SECOND)
         return assembly
 
+    def _drop_oldest(self, peer: bytes) -> None:
+        """Make room: give up the oldest datagram (of one peer, unless `peer` is b"")."""
+        for assembly in self._assemblies.values():
+            if not peer or assembly.key.startswith(peer):
+                self._forget(assembly)
+                self._counters.reassembly_failed += 1
+                return
+
+    def _forget(self, assembly: Assembly) -> None:
+        self._account(assembly, -assembly.memory)
+        del self._assemblies[assembly.key]
+        peer = assembly.key[: self._address_size]
+        count = self._per_peer.get(peer, 0) - 1
+        if count > 0:
+            self._per_peer[peer] = count
+        else:
+            self._per_peer.pop(peer, 0)
+        self._timers.set(assembly, FOREVER)
+
+    def _account(self, assembly: Assembly, change: int) -> None:
+        assembly.memory += change
+        self.memory += change
+
+
+@final
+class Reassembly:
+    """Reassembly of IPv4 datagrams."""
+
+    def __init__(self, timers: TimerQueue, settings: IpSettings, counters: IpCounters, late: LateDatagram) -> None:
+        self._counters: IpCounters = counters
+        self._store: FragmentStore = FragmentStore(timers, settings, counters, late, 4)
+
+    def add(self, frame: Frame, header: Ipv4Header, now: Instant) -> Frame | None:
+        """Take a fragment.  The frame of the whole datagram once it is complete: link header, IP header without
+        options, payload, all in its head."""
+        self._counters.fragments_in += 1
+        start = int(header.fragment_offset())
+        part = frame.linear()[header.transport : header.end]
+        last = not header.more_fragments()
+        if not part or start + len(part) > _MAX_PAYLOAD or (not last and len(part) & 7):
+            self._counters.reassembly_failed += 1
+            return None
+        # RFC 791: source, destination, protocol and identification tell datagrams apart.
+        tail = header.identification << 8 | header.protocol
+        key = header.source + header.destination + int(tail).to_bytes(3, "big")
+        assembly = self._store.add(key, start, part, last, frame, int(header.offset), now)
+        return None if assembly is None else self._finish(assembly, header)
+
+    def waiting(self) -> int:
+        """How many datagrams are being reassembled or swallowed."""
+        return self._store.waiting()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that wait."""
+        return self._store.memory
+
     def _finish(self, assembly: Assembly, header: Ipv4Header) -> Frame | None:
         """Lay the parts end to end behind the headers of the first."""
-        self._forget(assembly)
         first = assembly.first
         if first is None or assembly.size > _MAX_PAYLOAD:
             return None
@@ -177,26 +231,3 @@ class Reassembly:
             tos,
         )
         return Frame(first.head[:network] + new_header + b"".join(assembly.parts))
-
-    def _drop_oldest(self, peer: bytes) -> None:
-        """Make room: give up the oldest datagram (of one peer, unless `peer` is b"")."""
-        for assembly in self._assemblies.values():
-            if not peer or assembly.key.startswith(peer):
-                self._forget(assembly)
-                self._counters.reassembly_failed += 1
-                return
-
-    def _forget(self, assembly: Assembly) -> None:
-        self._account(assembly, -assembly.memory)
-        del self._assemblies[assembly.key]
-        peer = assembly.key[:4]
-        count = self._per_peer.get(peer, 0) - 1
-        if count > 0:
-            self._per_peer[peer] = count
-        else:
-            self._per_peer.pop(peer, 0)
-        self._timers.set(assembly, FOREVER)
-
-    def _account(self, assembly: Assembly, change: int) -> None:
-        assembly.memory += change
-        self.memory += change

@@ -1,6 +1,6 @@
-"""Path MTU discovery (RFC 1191): what ICMP has said about the way to a destination, for a while.
+"""Path MTU discovery (RFC 1191, RFC 8201): what ICMP has said about the way to a destination, for a while.
 
-Below `ip.ipv4`, which puts the answer into routes.  Estimates only ever shrink (RFC 1191 section 3) and are forgotten
+Below `ip.ipv4` and `ip6.ipv6`, which put the answer into routes.  Estimates only ever shrink (RFC 1191 section 3) and are forgotten
 after ten minutes, after which larger packets try again.  An MTU below `min_path_mtu` is not believed, lest
 somebody make us send crumbs: packets of that minimum then go out fragmentable, as on Linux.
 """
@@ -10,7 +10,7 @@ from typing import Final, final
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.timer import Timer, TimerQueue
 from .contract import Network
-from .settings import Ipv4Settings
+from .settings import IpSettings
 
 PLATEAUS: Final = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)
 """What links usually carry (RFC 1191 section 7.1), for routers that don't say what theirs does."""
@@ -31,11 +31,11 @@ class PathMtu:
 class PathMtus(Timer):
     """Path MTUs that are below the interface's; its timer forgets the oldest."""
 
-    def __init__(self, network: Network, timers: TimerQueue, settings: Ipv4Settings) -> None:
+    def __init__(self, network: Network, timers: TimerQueue, settings: IpSettings) -> None:
         super().__init__()
         self._network: Network = network
         self._timers: TimerQueue = timers
-        self._settings: Ipv4Settings = settings
+        self._settings: IpSettings = settings
         self._known: dict[bytes, PathMtu] = {}
 
     def get(self, destination: bytes) -> PathMtu | None:

@@ -4,7 +4,7 @@ whom, and no more than so many a second."""
 from typing import Final, final
 
 from ...hyper.frame import GSO_NONE, Frame
-from ...hyper.time import SECOND, Instant
+from ...hyper.time import Instant
 from ...kern.counters import Counters
 from ...kern.sysctl import Sysctl
 from ..wire.address import ANY_MAC, is_multicast, is_unspecified
@@ -12,6 +12,7 @@ from ..wire.ethernet import ETHERTYPE_IPV4, emit_ethernet
 from ..wire.icmp import error_about
 from ..wire.ipv4 import PROTOCOL_ICMP, parse_ipv4_header
 from ..wire.offload import complete_checksum, segment
+from .bucket import TokenBucket
 from .contract import Network
 
 _QUERIES: Final = (0, 8, 13, 14, 15, 16, 17, 18)
@@ -75,8 +76,7 @@ class ErrorReporter:
         self._network: Network = network
         self._settings: IcmpSettings = settings
         self._counters: IcmpCounters = counters
-        self._tokens: int = settings.error_burst
-        self._filled: Instant = 0
+        self._bucket: TokenBucket = TokenBucket(settings.error_burst)
 
     def report(
         self, kind: int, code: int, rest: int, frame: Frame, offset: int, source: bytes | None, now: Instant
@@ -92,7 +92,8 @@ class ErrorReporter:
             return
         if header.protocol == PROTOCOL_ICMP and not _is_query(frame, int(header.transport)):
             return
-        if not self._take_token(now):
+        settings = self._settings
+        if not self._bucket.take(settings.errors_per_second, settings.error_burst, now):
             self._counters.errors_limited += 1
             return
         try:
@@ -105,18 +106,6 @@ class ErrorReporter:
         except OSError:
             return  # no way back to the sender
         self._counters.errors_out += 1
-
-    def _take_token(self, now: Instant) -> bool:
-        rate = self._settings.errors_per_second
-        if rate > 0:
-            earned = (now - self._filled) * rate // SECOND
-            if earned > 0:
-                self._tokens = min(self._tokens + earned, self._settings.error_burst)
-                self._filled = now
-        if self._tokens <= 0:
-            return False
-        self._tokens -= 1
-        return True
 
 
 def _is_query(frame: Frame, transport: int) -> bool:

@@ -1,6 +1,6 @@
-"""The routing table of IPv4: longest prefix first, then the lowest metric, then whoever came first (RFC 1812 5.2.4.3).
+"""The routing table of either version of IP: longest prefix first, then the lowest metric, then whoever came first (RFC 1812 5.2.4.3).
 
-Below `ip.ipv4`, which keeps the answers in a cache of its own, so that a lookup here need not be the fastest.
+Below `ip.ipv4` and `ip6.ipv6`, which keep the answers in caches of their own, so that a lookup here need not be the fastest.
 """
 
 from typing import Final, final
@@ -21,7 +21,7 @@ class RouteEntry:
         self.network: bytes = network
         """Host bits are zero."""
         self.length: int = length
-        """Of the prefix, in bits: 0 is the default route, 32 a host route."""
+        """Of the prefix, in bits: 0 is the default route, 32 (or 128) a host route."""
         self.interface: Interface = interface
         self.gateway: bytes = gateway
         """b"" where the network is on the link."""
@@ -36,7 +36,9 @@ class RouteEntry:
 class RoutingTable:
     """All routes of a kernel; those through interfaces that are down don't count."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int = 32) -> None:
+        self._bits: int = bits
+        """Of an address: 32 or 128."""
         self._by_length: dict[int, dict[int, list[RouteEntry]]] = {}
         self._lengths: list[int] = []
         """Prefix lengths in use, longest first."""
@@ -49,7 +51,7 @@ class RoutingTable:
             prefixes = self._by_length[length] = {}
             self._lengths.append(length)
             self._lengths.sort(reverse=True)
-        entries = prefixes.setdefault(_prefix(entry.network, length), [])
+        entries = prefixes.setdefault(self._prefix(entry.network, length), [])
         at = len(entries)
         while at > 0 and entries[at - 1].metric > entry.metric:
             at -= 1
@@ -59,7 +61,7 @@ class RoutingTable:
         """Take a route out; nothing happens if it isn't in."""
         length = entry.length
         prefixes = self._by_length.get(length, {})
-        key = _prefix(entry.network, length)
+        key = self._prefix(entry.network, length)
         entries = prefixes.get(key)
         if entries is None or entry not in entries:
             return
@@ -71,10 +73,11 @@ class RoutingTable:
                 self._lengths.remove(length)
 
     def lookup(self, destination: bytes) -> RouteEntry | None:
-        """The best route to a 4-byte address."""
+        """The best route to an address."""
         number = int.from_bytes(destination, "big")
+        bits = self._bits
         for length in self._lengths:
-            entries = self._by_length[length].get(number >> (32 - length))
+            entries = self._by_length[length].get(number >> (bits - length))
             if entries is not None:
                 for entry in entries:
                     if entry.interface.up:
@@ -85,6 +88,5 @@ class RoutingTable:
         """All routes, longest prefix first."""
         return [entry for length in self._lengths for some in self._by_length[length].values() for entry in some]
 
-
-def _prefix(network: bytes, length: int) -> int:
-    return int.from_bytes(network, "big") >> (32 - length)
+    def _prefix(self, network: bytes, length: int) -> int:
+        return int.from_bytes(network, "big") >> (self._bits - length)

@@ -1,19 +1,19 @@
-"""Settings, sysctls and counters of IPv4."""
+"""Settings, sysctls and counters of IPv4, and what those of IPv6 (`ip6.settings`) have in common with them."""
 
 from typing import Final, final
+
+from mypy_extensions import mypyc_attr
 
 from ...kern.counters import Counters
 from ...kern.sysctl import Sysctl
 
 
-@final
-class Ipv4Settings:
-    """Limits and switches of one kernel's IPv4."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class IpSettings:
+    """Limits and switches that both versions of IP have."""
 
     def __init__(self) -> None:
-        self.ttl: int = 64
         self.forwarding: int = 0
-        self.accept_any_destination: int = 0
         self.route_cache_entries: int = 4096
         self.fragment_memory: int = 4 << 20
         self.fragment_datagrams: int = 256
@@ -22,6 +22,16 @@ class Ipv4Settings:
         self.min_path_mtu: int = 552
         self.path_mtu_seconds: int = 600
         self.path_mtu_entries: int = 1024
+
+
+@final
+class Ipv4Settings(IpSettings):
+    """Limits and switches of one kernel's IPv4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ttl: int = 64
+        self.accept_any_destination: int = 0
 
 
 IPV4_SYSCTLS: Final[tuple[Sysctl, ...]] = (
@@ -39,9 +49,9 @@ IPV4_SYSCTLS: Final[tuple[Sysctl, ...]] = (
 )
 
 
-@final
-class Ipv4Counters(Counters):
-    """What IPv4 did with packets."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class IpCounters(Counters):
+    """What either version of IP did with packets."""
 
     def __init__(self) -> None:
         self.packets_in: int = 0
@@ -63,6 +73,11 @@ class Ipv4Counters(Counters):
         self.too_big: int = 0
         self.no_route: int = 0
         self.unresolved: int = 0
+
+
+@final
+class Ipv4Counters(IpCounters):
+    """What IPv4 did with packets."""
 
     def names(self) -> tuple[str, ...]:
         return _COUNTERS

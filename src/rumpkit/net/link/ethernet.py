@@ -1,6 +1,7 @@
 """Ethernet interfaces: between a host's port and the network layer.
 
-Out: one lookup finds the header for a neighbour; a miss goes to ARP.  In: filter by MAC address, demultiplex by type.
+Out: one lookup finds the header for a neighbour; a miss goes to ARP, or to IPv6's neighbour discovery, which keeps its
+headers in the same table (addresses differ in length).  In: filter by MAC address, demultiplex by type.
 """
 
 from typing import Final, final
@@ -9,7 +10,15 @@ from ...hyper.frame import Frame
 from ...hyper.link import LinkPort, Receiver
 from ...hyper.time import Instant
 from ...kern.timer import TimerQueue
-from ..wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_VLAN, HEADER_SIZE, TAG_SIZE, ethertype
+from ..wire.ethernet import (
+    ETHERTYPE_ARP,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_VLAN,
+    HEADER_SIZE,
+    TAG_SIZE,
+    ethertype,
+)
 from ..wire.field import read_u16
 from .arp import ArpCounters, ArpSettings, NeighbourTable
 from .interface import LinkInterface
@@ -35,20 +44,26 @@ class EthernetInterface(LinkInterface):
     ) -> None:
         super().__init__(name, index, mac, mtu, port)
         self.neighbours: NeighbourTable = NeighbourTable(self, timers, settings, counters)
-        self._headers: dict[bytes, bytes] = self.neighbours.headers
+        self.headers: dict[bytes, bytes] = self.neighbours.headers
+        """The Ethernet header for each neighbour that packets can go to at once."""
         self._ingress: EthernetIngress = EthernetIngress(self)
 
     def output(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
-        header = self._headers.get(next_hop)
+        header = self.headers.get(next_hop)
         if header is None:
-            if self.up:
-                self.neighbours.miss(frame, next_hop, now)
-            else:
-                self.counters.down_out += 1
+            self._miss(frame, next_hop, now)
             return
         frame.head = header + frame.head
         frame.checksum_start += HEADER_SIZE
         self.transmit(frame, now)
+
+    def _miss(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
+        if not self.up:
+            self.counters.down_out += 1
+        elif len(next_hop) == 4:
+            self.neighbours.miss(frame, next_hop, now)
+        elif self.resolver is not None:
+            self.resolver.miss(frame, next_hop, now)
 
     def set_up(self, up: bool, now: Instant) -> None:
         if up == self.up:
@@ -78,6 +93,8 @@ class EthernetIngress(Receiver):
 
     def __init__(self, interface: EthernetInterface) -> None:
         self.interface: EthernetInterface = interface
+        self._got_ipv6: bool = False
+        """Whether this batch has brought IPv6 packets."""
 
     def receive(self, frame: Frame, now: Instant) -> None:
         interface = self.interface
@@ -99,6 +116,8 @@ class EthernetIngress(Receiver):
             network = interface.ipv4
             if network is not None:
                 network.input(frame, HEADER_SIZE, interface, now)
+        elif kind == ETHERTYPE_IPV6:
+            self._input6(frame, now)
         elif kind == ETHERTYPE_ARP:
             interface.neighbours.input(frame.linear(), HEADER_SIZE, now)
         elif kind == ETHERTYPE_VLAN:
@@ -110,6 +129,19 @@ class EthernetIngress(Receiver):
         network = self.interface.ipv4
         if network is not None:
             network.flush(now)
+        if self._got_ipv6:
+            self._got_ipv6 = False
+            network = self.interface.ipv6
+            if network is not None:
+                network.flush(now)
+
+    def _input6(self, frame: Frame, now: Instant) -> None:
+        network = self.interface.ipv6
+        if network is None:
+            self.interface.counters.unknown_type_in += 1
+            return
+        self._got_ipv6 = True
+        network.input(frame, HEADER_SIZE, self.interface, now)
 
     def _tagged(self, frame: Frame, now: Instant) -> None:
         """VLAN 0 says only how urgent the frame is (IEEE 802.1Q section 6.9); frames of other VLANs are not ours."""
@@ -123,6 +155,8 @@ class EthernetIngress(Receiver):
         network = self.interface.ipv4
         if kind == ETHERTYPE_IPV4 and network is not None:
             network.input(untagged, HEADER_SIZE, self.interface, now)
+        elif kind == ETHERTYPE_IPV6:
+            self._input6(untagged, now)
         elif kind == ETHERTYPE_ARP:
             self.interface.neighbours.input(untagged.linear(), HEADER_SIZE, now)
         else:

@@ -11,7 +11,7 @@ from ...hyper.calls import Hypercalls
 from ...hyper.frame import CHECKSUM_UNVERIFIED, Frame
 from ...hyper.link import LinkPort, Receiver
 from ...hyper.time import MILLISECOND, SECOND, Duration, Instant
-from ..wire.ethernet import ETHERTYPE_IPV4, HEADER_SIZE, ethertype
+from ..wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_SIZE, ethertype
 from ..wire.offload import finish
 
 _CERTAIN: Final = 1 << 32
@@ -149,7 +149,7 @@ class Impairment:
         """A copy with one bit of the IP packet flipped.  None for frames that only Ethernet's check sequence protects:
         that catches the damage, and the frame is lost."""
         data = frame.linear()
-        if ethertype(data) != ETHERTYPE_IPV4 or len(data) == HEADER_SIZE:
+        if ethertype(data) not in (ETHERTYPE_IPV4, ETHERTYPE_IPV6) or len(data) == HEADER_SIZE:
             return None
         bit = self._below((len(data) - HEADER_SIZE) * 8)
         at = HEADER_SIZE + (bit >> 3)

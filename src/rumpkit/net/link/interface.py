@@ -72,6 +72,16 @@ class PacketInput(ABC):
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class Resolver(ABC):
+    """A protocol that finds the link addresses of IPv6 neighbours, as interfaces with neighbours see it.  (IPv4's, ARP, is
+    the interface's own.)"""
+
+    @abstractmethod
+    def miss(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
+        """Send, queue or drop a packet for a neighbour whose link header isn't known."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Interface(OutputInterface):
     """The way out, and the state that the two ways share."""
 
@@ -87,6 +97,8 @@ class Interface(OutputInterface):
         self.loopback: bool = False
         self.counters: InterfaceCounters = InterfaceCounters()
         self.ipv4: PacketInput | None = None
+        self.ipv6: PacketInput | None = None
+        self.resolver: Resolver | None = None
         self.tapped: bool = False
         self._taps: list[FrameTap] = []
 

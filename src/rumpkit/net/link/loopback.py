@@ -9,7 +9,7 @@ from ...hyper.frame import FEATURES_ALL, Frame
 from ...hyper.link import Receiver
 from ...hyper.time import Instant
 from ..wire.address import ANY_MAC
-from ..wire.ethernet import ETHERTYPE_IPV4, HEADER_SIZE, emit_ethernet, ethertype
+from ..wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_SIZE, emit_ethernet, ethertype
 from .interface import Interface
 from .tap import OUTBOUND
 
@@ -25,6 +25,7 @@ class LoopbackInterface(Interface):
         self.loopback = True
         self._hyper: Hypercalls = hyper
         self._header: bytes = emit_ethernet(ANY_MAC, ANY_MAC, ETHERTYPE_IPV4)
+        self._header6: bytes = emit_ethernet(ANY_MAC, ANY_MAC, ETHERTYPE_IPV6)
         self._ingress: LoopbackIngress = LoopbackIngress(self)
 
     def output(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
@@ -32,7 +33,7 @@ class LoopbackInterface(Interface):
         if not self.up:
             counters.down_out += 1
             return
-        frame.head = self._header + frame.head
+        frame.head = (self._header if len(next_hop) == 4 else self._header6) + frame.head
         frame.checksum_start += HEADER_SIZE
         counters.frames_out += 1
         counters.bytes_out += len(frame.head) + frame.size
@@ -68,13 +69,15 @@ class LoopbackIngress(Receiver):
             return
         counters.frames_in += 1
         counters.bytes_in += len(frame.head) + frame.size
-        network = interface.ipv4
-        if ethertype(frame.head) != ETHERTYPE_IPV4:
+        kind = ethertype(frame.head)
+        network = interface.ipv4 if kind == ETHERTYPE_IPV4 else interface.ipv6 if kind == ETHERTYPE_IPV6 else None
+        if network is None:
             counters.unknown_type_in += 1
-        elif network is not None:
+        else:
             network.input(frame, HEADER_SIZE, interface, now)
 
     def flush(self, now: Instant) -> None:
-        network = self.interface.ipv4
-        if network is not None:
-            network.flush(now)
+        interface = self.interface
+        for network in (interface.ipv4, interface.ipv6):
+            if network is not None:
+                network.flush(now)
