@@ -31,6 +31,7 @@ BENCHES = (
     Bench("loading", "local", help="import and first kernel"),
     Bench("boot", "local", help="boot time and memory of further kernels"),
     Bench("calls", "local", help="getpid and small files"),
+    Bench("connections", "connections", help="TCP connections over one kernel's loopback: a second, and memory"),
     Bench("switch", "bulk", help="TCP between two kernels"),
     Bench("tap", "bulk", ("tap",), "TCP between a kernel and the host"),
     Bench("redis", "redis", ("tap", "redis-server", "redis-benchmark"), "redis GET on a kernel and natively"),

@@ -57,6 +57,7 @@ def test_a_full_accept_queue_makes_peers_wait():
 def test_half_open_connections_have_a_limit():
     world = World(delay=1_000_000)
     world.b.kernel.sysctl.set("net.tcp.max_syn_backlog", 3)
+    world.b.kernel.sysctl.set("net.tcp.syncookies", 0)
     listener = listening(world, backlog=100)
     clients = [start(world) for _ in range(5)]
     world.run(0.0035)

@@ -32,9 +32,6 @@ from .states import (
 
 _OLD_TIMESTAMP: Final = 24 * 24 * 3600 * SECOND
 """After this long without a segment TS.Recent means nothing (RFC 7323 section 5.5)."""
-_ANSWER_INTERVAL: Final = 500 * MILLISECOND
-"""How often a connection answers what it doesn't accept, data aside, so that two confused ends can't keep each other
-busy (as Linux's tcp_invalid_ratelimit)."""
 _MIN_MSS: Final = 64
 """A peer that asks for smaller segments gets these (as Linux's tcp_min_snd_mss, against amplification)."""
 
@@ -146,7 +143,7 @@ def synchronize(block: ControlBlock, segment: Segment, now: Instant) -> None:
     if segment.window_scale != NO_SCALE and settings.window_scaling:
         block.peer_scales = True
         block.snd_scale = min(segment.window_scale, MAX_SCALE)
-        block.rcv_scale = offered_scale(block)
+        block.rcv_scale = offered_scale(block.options, settings)
     if segment.has_timestamp and settings.timestamps:
         block.timestamps = True
         block.ts_recent = segment.ts_value
@@ -215,6 +212,10 @@ def _check_sequence(block: ControlBlock, segment: Segment, seq: i64, now: Instan
         return False
     if segment.flags & RST:
         return False
+    if segment.flags & SYN:
+        # Wherever it points (RFC 5961 section 4.2).
+        challenge(block, now)
+        return False
     if block.state == TIME_WAIT and segment.flags & FIN:
         _wait_again(block, now)
     _answer_unacceptable(block, segment, now)
@@ -234,7 +235,8 @@ def _answer_unacceptable(block: ControlBlock, segment: Segment, now: Instant) ->
 
 
 def _may_answer(block: ControlBlock, now: Instant) -> bool:
-    if now - block.answered_at < _ANSWER_INTERVAL:
+    """So often a connection answers what it doesn't accept, data aside, lest two confused ends keep each other busy."""
+    if now - block.answered_at < block.settings.answer_interval * MILLISECOND:
         return False
     block.answered_at = now
     return True

@@ -42,6 +42,12 @@ def unwrap(number: i64, near: i64) -> i64:
     return near + ((number - near + _HALF) & SEQ_MASK) - _HALF
 
 
+def timestamp_clock(offset: i64, now: Instant) -> i64:
+    """The timestamp clock that starts at `offset`: milliseconds, so that 32 bits last for 24 days (RFC 7323 5.4)."""
+    value: i64 = now // MILLISECOND
+    return (value + offset) & SEQ_MASK
+
+
 @final
 class Environment:
     """What the connections of one kernel share."""
@@ -217,8 +223,7 @@ class ControlBlock:
 
     def clock(self, now: Instant) -> i64:
         """The timestamp clock: milliseconds, from a start of this connection's own."""
-        value: i64 = now // MILLISECOND
-        return (value + self.ts_offset) & SEQ_MASK
+        return timestamp_clock(self.ts_offset, now)
 
     def flight(self) -> i64:
         """FlightSize: what was sent and not acknowledged."""

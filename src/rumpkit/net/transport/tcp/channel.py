@@ -91,10 +91,10 @@ class Listener:
         again (as on Linux, which also lets one more in than the backlog says)."""
         return len(self.ready) > self.backlog
 
-    def takes_syn(self, settings: TcpSettings) -> bool:
-        """Whether a new half-open connection is welcome.  SYN cookies would go here."""
+    def crowded(self, settings: TcpSettings) -> bool:
+        """Whether there is no room for one more half-open connection."""
         limit = max(min(self.backlog, settings.max_backlog), 8)
-        return not self.full() and len(self.half_open) < min(limit, settings.max_syn_backlog)
+        return len(self.half_open) >= min(limit, settings.max_syn_backlog)
 
     def defers(self, channel: Channel, segment: Segment, now: Instant) -> bool:
         """TCP_DEFER_ACCEPT: whether a bare ACK does not complete the handshake yet."""

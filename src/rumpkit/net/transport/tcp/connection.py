@@ -29,7 +29,7 @@ from .arrival import (
 )
 from .block import ControlBlock, Environment, unwrap
 from .options import TcpOptions
-from .receive import accept_in_order, acknowledge_later, consume
+from .receive import accept_in_order, acknowledge_later, consume, first_window
 from .send import abort_segment, may_queue, transmit
 from .states import (
     CLOSE_WAIT,
@@ -75,6 +75,13 @@ class TcpConnection:
         block.enter(states.PASSIVE_OPEN)
         block.enter(states.SYN)
         synchronize(block, syn, now)
+
+    def resume(self, syn: Segment, now: Instant) -> None:
+        """As `answer`, by a SYN whose SYN-ACK went out long ago as a cookie (`cookies`)."""
+        self.answer(syn, now)
+        block = self.block
+        first_window(block)
+        block.snd_nxt = block.snd_max = block.iss + 1
 
     # Segments and time ---------------------------------------------------------------------------------------------
 

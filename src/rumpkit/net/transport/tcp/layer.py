@@ -21,11 +21,13 @@ from ...wire.field import read_u16, read_u32
 from ...wire.ipv4 import PROTOCOL_TCP
 from ...wire.offload import transport_checksum_valid
 from ...wire.segment import ACK, FIN, RST, SYN, Segment
+from ...wire.sequence import SEQ_MASK
 from ...wire.tcp import emit_segment, parse_segment
 from ..ports import PortAllocator, PortBinding
-from .block import ENDED, Environment
+from .block import DEFAULT_MSS, ENDED, Environment, timestamp_clock
 from .channel import Channel, Driver, Listener
 from .connection import TcpConnection
+from .cookies import SynCookies, cookie_answer, remembered_syn
 from .intercept import Answers, Interceptor, PendingConnection
 from .isn import SequenceNumbers
 from .options import TcpOptions
@@ -53,7 +55,9 @@ class Tcp(Transport, Driver, Answers):
         self._network: Network = network
         self.ports: PortAllocator = ports
         self.environment: Environment = Environment()
+        self.environment.challenges.secret = kernel.hyper.random(16)
         self._numbers: SequenceNumbers = SequenceNumbers(kernel.hyper.random(32))
+        self._cookies: SynCookies = SynCookies(kernel.hyper.random)
         self.channels: dict[bytes, Channel] = {}
         """By the 12 bytes of addresses and ports, as in the headers of what arrives."""
         self._listeners: dict[bytes, list[Listener]] = {}
@@ -253,9 +257,12 @@ class Tcp(Transport, Driver, Answers):
         route: Route,
         now: Instant,
         old: Channel | None,
+        iss: int = -1,
     ) -> Channel:
         """A new channel in the table, in the place of `old` where that waits in TIME-WAIT."""
-        if old is None:
+        if iss >= 0:
+            pass
+        elif old is None:
             iss = self._numbers.initial(key, now)
         else:
             iss = old.connection.block.snd_max + _ISN_GAP
@@ -334,7 +341,8 @@ class Tcp(Transport, Driver, Answers):
         elif segment.flags & RST:
             return
         elif segment.flags & ACK:
-            self._refuse(key, segment, now)
+            if segment.flags & SYN or not self._redeem_cookie(listener, key, segment, now):
+                self._refuse(key, segment, now)
         elif segment.flags & (SYN | FIN) == SYN:
             # SYN and FIN together open nothing for anybody (as on Linux).
             self._syn(listener, key, segment, now, None)
@@ -342,8 +350,13 @@ class Tcp(Transport, Driver, Answers):
     def _syn(self, listener: Listener, key: bytes, segment: Segment, now: Instant, old: Channel | None) -> None:
         """A connection request for a listener (RFC 9293 3.10.7.2, third)."""
         settings = self.environment.settings
-        if not listener.takes_syn(settings):
+        if listener.full() or (listener.crowded(settings) and not settings.syncookies):
             self.environment.counters.listen_drops += 1
+            return
+        if settings.syncookies > 1 or listener.crowded(settings):
+            if old is not None:
+                self._drop(old)
+            self._send_cookie(listener, key, segment, now)
             return
         channel = self._answer(key, segment, listener.options.copy(), now, old)
         if channel is None:
@@ -354,18 +367,63 @@ class Tcp(Transport, Driver, Answers):
         listener.half_open[key] = channel
         self.settle(channel, now)
 
+    def _send_cookie(self, listener: Listener, key: bytes, syn: Segment, now: Instant) -> None:
+        """Answer a SYN and forget it."""
+        try:
+            route = self._network.route(key[0:4], key[4:8])
+        except OSError:
+            return
+        mss = route.mtu - _HEADERS
+        cookie = self._cookies.make(key, syn.seq, min(syn.mss or DEFAULT_MSS, mss), now)
+        clock = timestamp_clock(self._numbers.clock(key[0:8]), now)
+        settings = self.environment.settings
+        self.environment.counters.syncookies_sent += 1
+        self._send_alone(key, cookie_answer(syn, cookie, mss, clock, listener.options, settings), now)
+
+    def _redeem_cookie(self, listener: Listener, key: bytes, segment: Segment, now: Instant) -> bool:
+        """An ACK may bring a cookie back: then its connection is there, as if it had been all along.  False if not."""
+        settings = self.environment.settings
+        counters = self.environment.counters
+        if not settings.syncookies or not self._cookies.expected(now):
+            return False
+        iss = (segment.ack - 1) & SEQ_MASK
+        mss = self._cookies.check(key, (segment.seq - 1) & SEQ_MASK, iss, now)
+        if not mss:
+            counters.syncookies_failed += 1
+            return False
+        if listener.full():
+            counters.listen_overflows += 1
+            return True
+        syn = remembered_syn(segment, mss, settings)
+        channel = self._answer(key, syn, listener.options.copy(), now, None, iss)
+        if channel is None:
+            return True
+        counters.syncookies_received += 1
+        channel.binding = listener.binding
+        self.ports.hold(listener.binding)
+        channel.connection.receive(segment, now)
+        if channel.connection.block.state != CLOSED:
+            listener.ready.append(channel)
+            listener.queue.wake_all()
+        self.settle(channel, now)
+        return True
+
     def _answer(
-        self, key: bytes, segment: Segment, options: TcpOptions, now: Instant, old: Channel | None
+        self, key: bytes, segment: Segment, options: TcpOptions, now: Instant, old: Channel | None, iss: int = -1
     ) -> Channel | None:
-        """A connection in SYN-RECEIVED; None where there is no way back to who asked."""
+        """A connection in SYN-RECEIVED; None where there is no way back to who asked.  `iss` is that of a SYN-ACK that was
+        sent already, as a cookie."""
         remote = (key[0:4], read_u16(key, 8))
         local = (key[4:8], read_u16(key, 10))
         try:
             route = self._network.route(remote[0], local[0])
         except OSError:
             return None
-        channel = self._make(key, local, remote, options, route, now, old)
-        channel.connection.answer(segment, now)
+        channel = self._make(key, local, remote, options, route, now, old, iss)
+        if iss < 0:
+            channel.connection.answer(segment, now)
+        else:
+            channel.connection.resume(segment, now)
         return channel
 
     def _reopen(self, channel: Channel, segment: Segment, frame: Frame, network: int, now: Instant) -> None:
@@ -380,15 +438,17 @@ class Tcp(Transport, Driver, Answers):
     def _refuse(self, key: bytes, segment: Segment, now: Instant) -> None:
         """Answer with a RST, unless it is one."""
         reset = reset_for(segment)
-        if reset is None:
-            return
+        if reset is not None:
+            self.environment.counters.resets_sent += 1
+            self._send_alone(key, reset, now)
+
+    def _send_alone(self, key: bytes, segment: Segment, now: Instant) -> None:
+        """Send a segment of no connection to whom packets with `key` come from."""
         source = key[4:8]
         destination = key[0:4]
         addresses = pseudo_sum(source, destination, PROTOCOL_TCP, 0)
-        frame = emit_segment(reset, read_u16(key, 10), read_u16(key, 8), addresses)
-        counters = self.environment.counters
-        counters.resets_sent += 1
-        counters.segments_out += 1
+        frame = emit_segment(segment, read_u16(key, 10), read_u16(key, 8), addresses)
+        self.environment.counters.segments_out += 1
         try:
             route = self._network.route(destination, source)
             self._network.output(frame, route, source, destination, PROTOCOL_TCP, now)

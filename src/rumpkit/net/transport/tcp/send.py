@@ -12,8 +12,10 @@ from ....hyper.time import FOREVER, Instant
 from ...wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK
 from .block import ControlBlock
+from .options import TcpOptions
 from .receive import MAX_SCALE, choose_scale, first_window, offer_window
 from .recovery import allowance
+from .settings import TcpSettings
 from .states import CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT
 
 _HEADERS: Final = 120
@@ -88,7 +90,7 @@ def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         segment.ts_value = block.clock(now)
         segment.ts_echo = block.ts_recent
     if not synchronized and settings.window_scaling:
-        segment.window_scale = offered_scale(block)
+        segment.window_scale = offered_scale(block.options, settings)
     elif block.peer_scales:
         segment.window_scale = block.rcv_scale
     out.append(segment)
@@ -101,9 +103,9 @@ def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     block.retransmit_at = now + block.rtt.timeout
 
 
-def offered_scale(block: ControlBlock) -> int:
+def offered_scale(options: TcpOptions, settings: TcpSettings) -> int:
     """The window scale to offer: enough for the buffer that the connection may grow to."""
-    largest: int = block.options.receive_buffer or max(block.settings.receive_buffer_max, block.receive_buffer)
+    largest: int = options.receive_buffer or max(settings.receive_buffer_max, settings.receive_buffer)
     return min(choose_scale(largest), MAX_SCALE)
 
 

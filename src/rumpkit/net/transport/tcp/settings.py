@@ -1,5 +1,6 @@
 """The limits, defaults and counters of TCP in one kernel."""
 
+from hashlib import blake2s
 from typing import Final, final
 
 from ....hyper.time import SECOND, Instant
@@ -43,6 +44,8 @@ class TcpSettings:
         self.max_syn_backlog: int = 1024
         self.max_backlog: int = 4096
         self.challenge_acks: int = 1000
+        self.answer_interval: int = 500
+        self.syncookies: int = 1
         self.max_pending: int = 1024
         self.pending_timeout: int = 60_000
 
@@ -78,7 +81,9 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("max_orphans", 0, 1 << 20, "connections that no socket holds; beyond it they are reset"),
     Sysctl("max_syn_backlog", 1, 1 << 20, "half-open connections of a listener, beside its backlog"),
     Sysctl("max_backlog", 1, 1 << 16, "greatest backlog of listen()"),
-    Sysctl("challenge_acks", 1, 1 << 20, "challenge ACKs a second (RFC 5961 section 7)"),
+    Sysctl("challenge_acks", 1, 1 << 20, "challenge ACKs a second, give or take half, by chance (RFC 5961 section 7)"),
+    Sysctl("answer_interval", 0, 60_000, "least time between two answers of a connection to what it can't accept, ms"),
+    Sysctl("syncookies", 0, 2, "SYN cookies: 0 never, 1 when too many connections are half-open, 2 always"),
     Sysctl("max_pending", 1, 1 << 20, "intercepted connection requests that wait for an answer"),
     Sysctl("pending_timeout", 100, 1 << 31, "how long an intercepted connection request may wait, ms"),
 )  # fmt: skip
@@ -112,6 +117,9 @@ class TcpCounters(Counters):
         self.keepalive_probes: int = 0
         self.listen_overflows: int = 0
         self.listen_drops: int = 0
+        self.syncookies_sent: int = 0
+        self.syncookies_received: int = 0
+        self.syncookies_failed: int = 0
         self.aborts_on_data: int = 0
         self.aborts_on_close: int = 0
         self.aborts_on_timeout: int = 0
@@ -128,24 +136,33 @@ COUNTER_NAMES: Final[tuple[str, ...]] = (
     "active_opens", "passive_opens", "failed_attempts", "resets_received", "resets_sent", "segments_in",
     "segments_out", "retransmits", "fast_retransmits", "timeouts", "malformed", "bad_checksums", "no_connection",
     "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
-    "keepalive_probes", "listen_overflows", "listen_drops", "aborts_on_data", "aborts_on_close", "aborts_on_timeout",
+    "keepalive_probes", "listen_overflows", "listen_drops", "syncookies_sent",
+    "syncookies_received", "syncookies_failed", "aborts_on_data", "aborts_on_close", "aborts_on_timeout",
     "time_wait_overflows", "orphan_overflows", "pending_overflows",
 )  # fmt: skip
 
 
 @final
 class RateLimit:
-    """So many a second, shared by all connections of a kernel (RFC 5961 section 7)."""
+    """So many a second, shared by all connections of a kernel (RFC 5961 section 7).
+
+    How many exactly is drawn anew each second, from half the limit to one and a half: an attacker who counted what is left of
+    it could tell what others' connections answer (CVE-2016-5696).
+    """
 
     def __init__(self) -> None:
+        self.secret: bytes = b""
+        """Random bytes that nobody else knows."""
         self._second: int = -1
-        self._count: int = 0
+        self._left: int = 0
 
     def allow(self, limit: int, now: Instant) -> bool:
         """Whether one more is within `limit` a second."""
         second = now // SECOND
         if second != self._second:
             self._second = second
-            self._count = 0
-        self._count += 1
-        return self._count <= limit
+            drawn = blake2s(second.to_bytes(8, "big", signed=True), digest_size=4, key=self.secret).digest()
+            half = (limit + 1) // 2
+            self._left = half + int.from_bytes(drawn, "big") % (limit + 1)
+        self._left -= 1
+        return self._left >= 0
