@@ -42,10 +42,21 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"the {wanted} form should be tested, but rumpkit is {resources.form()}: {_where()}")
     if wanted == "native" and "site-packages" not in Path(_where()).parts:
         raise pytest.UsageError(f"the native form should come from an installed wheel, not from {_where()}")
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        # As a shell leaves it for `make test &`: the tests of Ctrl-C, and the programs they start, would never end.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _listen_to_signals()
     _configure_hypothesis(config.getoption("--long"))
+
+
+def _listen_to_signals() -> None:
+    """Undo what `nohup make test &` ignores, and programs under test would inherit; a hang-up still ends nothing here."""
+    handlers: dict[str, Any] = {
+        "SIGINT": signal.default_int_handler,
+        "SIGQUIT": signal.SIG_DFL,
+        "SIGHUP": lambda number, frame: None,
+    }
+    for name, handler in handlers.items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _configure_hypothesis(long: bool) -> None:
