@@ -15,7 +15,7 @@ from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.posix.netdev import set_address, set_up
 from rumpkit.kern.abi.errno import EAGAIN
 
-from .result import Result
+from .result import Result, gbits
 
 SECONDS = 2.0
 SIZE = 128 << 10
@@ -37,10 +37,6 @@ c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); b = bytes(1 <
 end = time.monotonic() + float(sys.argv[3])
 while time.monotonic() < end: c.sendall(b)
 """
-
-
-def gbits(count: int, seconds: float) -> float:
-    return count * 8 / seconds / 1e9
 
 
 def switch() -> Iterator[Result]:

@@ -70,3 +70,8 @@ def write(results: list[Result]) -> None:
 def median(measure: Callable[[], float], rounds: int) -> float:
     """The median of several measurements."""
     return statistics.median(measure() for _ in range(rounds))
+
+
+def gbits(count: int, seconds: float) -> float:
+    """Gbit/s of `count` bytes."""
+    return count * 8 / seconds / 1e9

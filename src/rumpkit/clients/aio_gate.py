@@ -17,6 +17,8 @@ from ..kern.wait import Blocked
 from .suspend import AsyncioSuspension, Expiry, SimSuspension, Suspension, running_loop
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from .drive import Drive
 
 
@@ -33,6 +35,7 @@ class _Sleeper:
         self.queued = True
         """Whether the suspension is on the queue, or was woken from there and nobody looked yet."""
         self.interrupted = False
+        self.ended = False
 
 
 class AioGate:
@@ -43,6 +46,8 @@ class AioGate:
         self.host: Hypercalls = kernel.hyper
         self.process = process
         self._sleepers: list[_Sleeper] = []
+        self._drive: "Drive | None" = None
+        """The one found last: a program has few loops."""
 
     def interrupt(self) -> None:
         """End every wait of this process's coroutines, as a signal does (EINTR, or what was done so far)."""
@@ -65,35 +70,32 @@ class AioGate:
         """Make the system call `method(process, *arguments)`, called `name` in traces, and wait for its result."""
         trace = self.kernel.trace
         host = self.host
-        pid = self.process.pid
         host.enter()
         try:
             result = method(self.process, *arguments)
             if trace.sink is not None:
-                trace.emit(host.now, pid, name, arguments, result)
-            waiting = self._begin(result) if isinstance(result, Blocked) else None
+                trace.emit(host.now, self.process.pid, name, arguments, result)
+            if not isinstance(result, Blocked):
+                return result
+            sleeper = self._begin(result)
         except OSError as problem:
-            trace.emit(host.now, pid, name, arguments, problem)
+            trace.emit(host.now, self.process.pid, name, arguments, problem)
             raise
         finally:
             host.leave()
-        if waiting is None:
-            return result
         try:
-            result = await self._wait(waiting)
+            result = await self._wait(sleeper)
         except OSError as problem:
-            trace.emit(host.now, pid, name, arguments, problem)
+            trace.emit(host.now, self.process.pid, name, arguments, problem)
             raise
-        trace.emit(host.now, pid, name, arguments, result)
+        trace.emit(host.now, self.process.pid, name, arguments, result)
         return result
 
     def _begin(self, blocked: Blocked) -> "_Sleeper":
         """Queue a suspension for a call that has blocked.  Called on the schedule."""
         loop = running_loop()
         if loop is not None:
-            from .drive import drive
-
-            sleeper = _Sleeper(blocked, AsyncioSuspension(loop), drive(self.host, loop))
+            sleeper = _Sleeper(blocked, AsyncioSuspension(loop), self._drive_of(loop))
         elif isinstance(self.host, SimHost):
             sleeper = _Sleeper(blocked, SimSuspension(self.host), None)
         else:
@@ -105,11 +107,21 @@ class AioGate:
         blocked.queue.add(sleeper.suspension)
         return sleeper
 
+    def _drive_of(self, loop: "AbstractEventLoop") -> "Drive":
+        found = self._drive
+        if found is None or found.loop is not loop or found.stopped:
+            # Here, as it imports asyncio, and looking it up for each call costs more than the call.
+            from .drive import drive
+
+            found = self._drive = drive(self.host, loop)
+        return found
+
     async def _wait(self, sleeper: "_Sleeper") -> object:
         """Sleep until the call can end; its result.  The contract is that of kern/wait.py."""
         host = self.host
-        if sleeper.drive is not None:
-            sleeper.drive.hold()
+        drive = sleeper.drive
+        if drive is not None:
+            drive.hold()
         try:
             while True:
                 await sleeper.suspension
@@ -117,17 +129,19 @@ class AioGate:
                 try:
                     result = self._look(sleeper)
                     if not isinstance(result, Blocked):
+                        self._end(sleeper)
                         return result
                 finally:
                     host.leave()
         finally:
-            host.enter()
-            try:
-                self._end(sleeper)
-            finally:
-                host.leave()
-            if sleeper.drive is not None:
-                sleeper.drive.drop()
+            if not sleeper.ended:
+                host.enter()
+                try:
+                    self._end(sleeper)
+                finally:
+                    host.leave()
+            if drive is not None:
+                drive.drop()
 
     def _look(self, sleeper: "_Sleeper") -> object:
         """The call's result after a wake, or Blocked if it sleeps on."""
@@ -149,6 +163,7 @@ class AioGate:
 
     def _end(self, sleeper: "_Sleeper") -> None:
         """Clear up, whatever ended the wait; one that was cancelled after it was woken passes the wake-up on."""
+        sleeper.ended = True
         if sleeper.queued and not sleeper.blocked.queue.remove(sleeper.suspension):
             sleeper.blocked.queue.wake_one()
         if sleeper.expiry is not None:

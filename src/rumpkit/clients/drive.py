@@ -27,6 +27,8 @@ class Drive:
         self._driving = False
         self._timer: asyncio.TimerHandle | None = None
         self._fd = host.fileno()
+        self.stopped = False
+        """It is forgotten; whoever wants to wait needs another one."""
 
     def hold(self) -> None:
         """Drive from now on, until as many have let go."""
@@ -63,6 +65,7 @@ class Drive:
 
     def stop(self) -> None:
         """Drive no more; parked callers do from now on."""
+        self.stopped = True
         if self in _drives:
             _drives.remove(self)
         if self._driving:

@@ -54,12 +54,15 @@ class Factory:
         self._guard("sockets from the namespace")
         try:
             note, fds, _, _ = socket.recv_fds(self._supply, 2, _MOST_DESCRIPTORS)
+            if note:
+                self._stock[note[0]][:0] = fds
+                # While their maker has copies, a socket that the program closes isn't closed, and its port not free.
+                note = note if self._supply.recv(1) else b""
         except ConnectionResetError:
             note = b""
         if not note:
             raise error(EPIPE)
         self._ordered.discard(note[0])
-        self._stock[note[0]][:0] = fds
         if note[1] and not fds:
             raise error(note[1])
 

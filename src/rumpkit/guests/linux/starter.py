@@ -19,7 +19,8 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
     ("running",)                       the exec has succeeded
     ("exit", wait status)              the program has ended; everything else ends now
 
-and takes requests for sockets on SUPPLY: two bytes, kind and count (`network.Maker`).
+and takes requests for sockets on SUPPLY: two bytes, kind and count (`network.Maker`).  The answer is kind, errno and the sockets,
+and a further message once our own copies of them are closed.
 
 This file must load fast: it avoids `typing`, `socket`, `signal` and `subprocess`.
 """
@@ -44,6 +45,7 @@ PLAN: Final = 3
 CONTROL: Final = 4
 SUPPLY: Final = 5
 _FIRST_UNUSED: Final = 6
+_CLOSED: Final = b"c"
 
 _PYTHON_IGNORES: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
 _STANDARD: Final = (0, 1, 2)
@@ -273,6 +275,7 @@ class Starter:
         self.supply.sendmsg([bytes((request[0], code))], _rights(tuple(s.fileno() for s in made)))
         for socket in made:
             socket.close()
+        self.supply.send(_CLOSED)
         return True
 
 
