@@ -46,7 +46,7 @@ class AioGate:
         self.host: Hypercalls = kernel.hyper
         self.process = process
         self._sleepers: list[_Sleeper] = []
-        self._drive: "Drive | None" = None
+        self._drive: Drive | None = None
         """The one found last: a program has few loops."""
 
     def interrupt(self) -> None:
