@@ -68,6 +68,7 @@ def default_of(value: ast.expr | None) -> str:
 SECTIONS = {
     "KernelSpec": "`[kernel]`",
     "InterfaceSpec": "`[[interface]]`",
+    "RouteSpec": "`[[route]]`",
     "MountSpec": "`[[mount]]`",
     "RunSpec": "`[[run]]`",
 }

@@ -13,6 +13,7 @@ import pytest
 from rumpkit import ConfigError, Kernel
 from rumpkit.compose.hosts import SHARED
 from rumpkit.hosts.posix.host import PosixHost
+from rumpkit.net.ip.service import Ip
 
 
 def test_keywords_and_a_file_make_the_same_kernel(tmp_path: Path) -> None:
@@ -142,3 +143,40 @@ def test_a_link_to_the_outside_is_answered_while_nobody_calls() -> None:
     assert threading.active_count() == 1
     with Kernel(net="user", thread=False):
         assert threading.active_count() == 1
+
+
+ROUTES = """
+[[interface]]
+link = "switch:routes"
+address = ["10.0.0.2/24"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("route", "message"),
+    [
+        ('to = "defualt"', "routes.toml:6: route[0].to: 'defualt' is not an IPv4 address"),
+        ('to = "10.8.0.1/16"\ngateway = "10.0.0.1"', 'has bits behind its prefix (write "10.8.0.0/16")'),
+        ('to = "default"', "routes.toml:5: route[0]: leads nowhere"),
+        ('to = "default"\ngateway = "10.1.0.1"', "routes.toml:7: route[0].gateway: no interface's network has this"),
+        ('to = "default"\ninterface = "vif1"', "there is no interface 'vif1' (did you mean \"vif0\"?)"),
+        ('to = "default"\ninterface = "vif0"\nsource = "10.0.0.3"', "route[0].source: no interface has this address"),
+        ('to = "default"\ngateway = "10.0.0.1"\nmetrics = 3', 'did you mean "metric"?'),
+    ],
+)
+def test_routes_that_cannot_be(route: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "routes.toml"
+    file.write_text(f"{ROUTES}[[route]]\n{route}\n")
+    with pytest.raises(ConfigError) as caught:
+        Kernel(file)
+    assert message in str(caught.value)
+
+
+def test_routes_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "routes.toml"
+    file.write_text(f'{ROUTES}gateway = "10.0.0.1"\nmetric = 7\n[[route]]\nto = "10.8.0.0/16"\ngateway = "10.0.0.9"\n')
+    with Kernel(file) as kernel:
+        ip = kernel.core.service("Ip")
+        assert isinstance(ip, Ip)
+        rows = [(row.prefix, row.gateway, row.metric) for row in ip.route_rows() if row.origin == "static"]
+        assert rows == [("10.8.0.0/16", "10.0.0.9", 0), ("0.0.0.0/0", "10.0.0.1", 7)]

@@ -70,7 +70,7 @@ def _tap() -> Finding:
     except OSError as failure:
         reason = failure.strerror or str(failure)
     remedy = f"run as root, or let your user open /dev/net/tun ({reason})"
-    return Finding("/dev/net/tun", not reason, 'for "tap:NAME" links', remedy)
+    return Finding("/dev/net/tun", not reason, 'for "tap:NAME" and "tun:NAME" links', remedy)
 
 
 def _form() -> Finding:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from ..dev import components as _dev_components
 from ..fs import components as _fs_components
 from ..hyper.calls import Hypercalls
-from ..kern.abi.errno import EINVAL
+from ..kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, ENETUNREACH
 from ..kern.component import UnknownComponent
 from ..kern.kernel import RumpKernel
 from ..kern.resolver import Unresolvable
@@ -58,7 +58,7 @@ def component_names(spec: Spec) -> tuple[str, ...]:
     """The components that a spec asks for: files where it mounts something, or has no interface; the network where it
     has interfaces; and those it names."""
     vfs = VFS if spec.mount or not spec.interface else ()
-    net = NET if spec.interface else ()
+    net = NET if spec.interface or spec.route else ()
     return (*vfs, *net, *(name for name in spec.kernel.components if name not in (*vfs, *net)))
 
 
@@ -80,6 +80,7 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
             booted.on_close(link.close)
             booted.links.append(link)
             _scheduled(host, partial(_attach, kernel, name, interface, link))
+        _scheduled(host, lambda: _add_routes(kernel, spec))
         _scheduled(host, lambda: _mount_all(kernel, spec.mount))
         _scheduled(host, lambda: set_sysctls(kernel, spec.sysctl))
     except BaseException:
@@ -118,12 +119,34 @@ def _close_kernel(kernel: RumpKernel) -> None:
 
 def _attach(kernel: RumpKernel, name: str, spec: InterfaceSpec, link: OpenedLink) -> None:
     ip = cast(Ip, kernel.service("Ip"))
-    mac = parse_mac(spec.mac) if spec.mac else b""
-    ip.add_interface(link.port, name, mac, spec.mtu)
+    if link.point_to_point:
+        ip.add_point_to_point(link.port, name, spec.mtu)
+    else:
+        ip.add_interface(link.port, name, parse_mac(spec.mac) if spec.mac else b"", spec.mtu)
     for prefix in link.addresses:
         ip.add_address(name, prefix)
     if link.gateway:
-        ip.add_route("default", link.gateway, name)
+        ip.add_route("default", link.gateway, name, spec.metric)
+
+
+def _add_routes(kernel: RumpKernel, spec: Spec) -> None:
+    """The config's routes, once all interfaces are there."""
+    service = kernel.service("Ip")
+    for index, route in enumerate(spec.route):
+        try:
+            cast(Ip, service).add_route(
+                route.to, route.gateway or None, route.interface or None, route.metric, route.source or None
+            )
+        except OSError as problem:
+            text, key = _ROUTE_PROBLEMS.get(problem.errno or 0, (str(problem.strerror), ""))
+            raise ConfigError(text, key=f"route[{index}]{key}") from None
+
+
+_ROUTE_PROBLEMS = {
+    ENETUNREACH: ("no interface's network has this gateway", ".gateway"),
+    EADDRNOTAVAIL: ("no interface has this address", ".source"),
+    EEXIST: ("this route is there already", ""),
+}
 
 
 def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..net.wire.address import in_network, parse_ipv4, parse_mac, parse_prefix
-from .errors import ConfigError
+from ..net.wire.address import format_prefix, in_network, network_of, parse_ipv4, parse_mac, parse_prefix
+from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
-from .spec import InterfaceSpec, MountSpec, RunSpec, Spec
+from .spec import InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
 from .values import parse_forward, parse_link, parse_size
 
 MIN_MTU = 576
 MAX_MTU = 65535
+MAX_METRIC = 0xFFFFFFFF
 MAX_HOSTNAME = 64
 
 
@@ -35,6 +36,8 @@ def _tests(spec: Spec) -> list[Test]:
     names = {"lo"}
     for index, interface in enumerate(spec.interface):
         tests += _interface_tests(("interface", index), interface, names)
+    for index, route in enumerate(spec.route):
+        tests += _route_tests(("route", index), route, names)
     paths: set[str] = set()
     for index, mount in enumerate(spec.mount):
         tests += _mount_tests(("mount", index), mount, paths)
@@ -55,6 +58,8 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
         tests.append(((*path, "address"), lambda: _many_addresses(spec)))
     if spec.mac:
         tests.append(((*path, "mac"), lambda: _unicast_mac(spec.mac)))
+    if spec.metric:
+        tests.append(((*path, "metric"), lambda: _within(spec.metric, 0, MAX_METRIC)))
     if spec.mtu:
         tests.append(((*path, "mtu"), lambda: _within(spec.mtu, MIN_MTU, MAX_MTU)))
     if spec.forward:
@@ -64,11 +69,44 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
     return tests
 
 
+def _route_tests(path: KeyPath, spec: RouteSpec, names: set[str]) -> list[Test]:
+    tests: list[Test] = [((*path, "to"), lambda: _destination(spec.to))]
+    for key in ("gateway", "source"):
+        text = getattr(spec, key)
+        if text:
+            tests.append(((*path, key), partial(parse_ipv4, text)))
+    if not spec.gateway and not spec.interface:
+        tests.append((path, _route_without_way))
+    if spec.interface:
+        tests.append(((*path, "interface"), lambda: _known(spec.interface, names, "interface")))
+    if spec.metric:
+        tests.append(((*path, "metric"), lambda: _within(spec.metric, 0, MAX_METRIC)))
+    return tests
+
+
 def _mount_tests(path: KeyPath, spec: MountSpec, paths: set[str]) -> list[Test]:
     tests: list[Test] = [((*path, "path"), lambda: _mount_point(spec.path, paths))]
     if spec.size:
         tests.append(((*path, "size"), lambda: parse_size(spec.size)))
     return tests
+
+
+def _destination(text: str) -> None:
+    if text == "default":
+        return
+    address, length = parse_prefix(text)
+    if network_of(address, length) != address:
+        network = format_prefix(network_of(address, length), length)
+        raise ConfigError(f"{text!r} has bits behind its prefix", hint=f'write "{network}"')
+
+
+def _route_without_way() -> None:
+    raise ConfigError("leads nowhere", hint='add gateway = "ADDRESS" or interface = "NAME"')
+
+
+def _known(name: str, names: set[str], what: str) -> None:
+    if name not in names:
+        raise ConfigError(f"there is no {what} {name!r}", hint=suggest(name, names))
 
 
 def _hostname(name: str) -> None:

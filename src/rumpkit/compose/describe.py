@@ -33,13 +33,14 @@ class Description(NamedTuple):
         return [
             Table(f"components of {spec.kernel.hostname}", ("component", "provides", "needs"), self._components()),
             Table("interfaces", ("name", "link", "address", "gateway", "forwards"), self._interfaces()),
+            Table("routes", ("to", "gateway", "interface", "metric", "source"), self._routes()),
             Table("mounts", ("path", "type", "source", "size", "access"), self._mounts()),
             Table("programs", ("command", "main"), [(" ".join(r.command), "yes" if r.main else "") for r in spec.run]),
         ]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs: a list of objects for each table."""
-        keys = ("components", "interfaces", "mounts", "programs")
+        keys = ("components", "interfaces", "routes", "mounts", "programs")
         return {
             key: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
             for key, table in zip(keys, self.tables(), strict=True)
@@ -53,6 +54,9 @@ class Description(NamedTuple):
 
     def _interfaces(self) -> list[tuple[str, ...]]:
         return [_interface(index, interface) for index, interface in enumerate(self.spec.interface)]
+
+    def _routes(self) -> list[tuple[str, ...]]:
+        return [(one.to, one.gateway, one.interface, str(one.metric), one.source) for one in self.spec.route]
 
     def _mounts(self) -> list[tuple[str, ...]]:
         return [

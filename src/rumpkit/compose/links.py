@@ -27,6 +27,8 @@ class OpenedLink(NamedTuple):
     """Whether frames come from outside this process."""
     user: "UserLink | None" = None
     """The gateway behind a `user` link."""
+    point_to_point: bool = False
+    """Whether there is one other end, and no Ethernet."""
 
 
 def open_link(host: Hypercalls, spec: InterfaceSpec) -> OpenedLink:
@@ -62,6 +64,16 @@ def _open_tap(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     return OpenedLink(port, tuple(spec.address), spec.gateway, port.close, True)
 
 
+def _open_tun(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
+    from ..hosts.posix.host import PosixHost
+    from ..hosts.posix.tun import open_tun
+
+    if not isinstance(host, PosixHost):
+        raise ConfigError(f"{spec.link!r} needs the posix host")
+    port = open_tun(host, name, mtu=spec.mtu, offload=spec.offload)
+    return OpenedLink(port, tuple(spec.address), spec.gateway, port.close, True, point_to_point=True)
+
+
 def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     from ..hosts.posix.host import PosixHost
     from ..net.wire.address import format_ipv4
@@ -76,5 +88,6 @@ def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
 OPENERS: dict[str, Callable[[Hypercalls, InterfaceSpec, str], OpenedLink]] = {
     "switch": _open_switch,
     "tap": _open_tap,
+    "tun": _open_tun,
     "user": _open_user,
 }

@@ -21,12 +21,15 @@ class InterfaceSpec:
     """[[interface]]: one network interface and the link behind it."""
 
     link: str
-    """"user", "tap:NAME" or "switch:NAME"."""
+    """"user", "tap:NAME", "tun:NAME" (point-to-point, no Ethernet) or "switch:NAME"."""
     name: str = ""
     """Default: vif0, vif1, ..."""
     address: list[str] = field(default_factory=list)
     """Addresses with prefix lengths, such as "10.0.2.15/24"; for "user" that one is the default."""
     gateway: str = ""
+    """Where the default route leads."""
+    metric: int = 0
+    """Of that route: the least is taken of those whose interfaces are up."""
     forward: list[str] = field(default_factory=list)
     """For "user": "HOSTADDR:PORT -> PORT", with "/udp" behind it for datagrams."""
     host_loopback: bool = True
@@ -37,6 +40,22 @@ class InterfaceSpec:
     mtu: int = 0
     offload: bool = True
     """False: frames are finished (checksummed, at most MTU-sized) in software before they enter the link."""
+
+
+@dataclass(slots=True)
+class RouteSpec:
+    """[[route]]: where packets for a network go."""
+
+    to: str
+    """"default", or a network such as "10.8.0.0/16"."""
+    gateway: str = ""
+    """The router to hand them to; without one they go to the interface's link."""
+    interface: str = ""
+    """Default: the one whose network the gateway is in."""
+    metric: int = 0
+    """Of several routes to one network the least is taken of those whose interfaces are up."""
+    source: str = ""
+    """The address of ours to send from, where a program hasn't chosen."""
 
 
 @dataclass(slots=True)
@@ -72,6 +91,7 @@ class Spec:
 
     kernel: KernelSpec = field(default_factory=KernelSpec)
     interface: list[InterfaceSpec] = field(default_factory=list)
+    route: list[RouteSpec] = field(default_factory=list)
     mount: list[MountSpec] = field(default_factory=list)
     run: list[RunSpec] = field(default_factory=list)
     sysctl: dict[str, int] = field(default_factory=dict)

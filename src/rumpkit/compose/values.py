@@ -16,6 +16,7 @@ _FORWARD = re.compile(r"^\s*(?:(?P<host>[^:\s]+):)?(?P<port>\d+)\s*->\s*(?P<to>\
 LINK_KINDS = {
     "user": False,
     "tap": True,
+    "tun": True,
     "switch": True,
 }
 """The kinds of links, and whether a name follows the kind (`tap:NAME`)."""
@@ -45,7 +46,7 @@ class Link(NamedTuple):
 
 
 def parse_link(text: str) -> Link:
-    """ "user", "tap:NAME", "switch:NAME".  Raises ConfigError."""
+    """ "user", "tap:NAME", "tun:NAME", "switch:NAME".  Raises ConfigError."""
     kind, colon, name = text.partition(":")
     if kind not in LINK_KINDS:
         raise ConfigError(f"there is no link {text!r}", hint=suggest(kind, LINK_KINDS))

@@ -6,7 +6,10 @@ from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.time import SECOND
 from rumpkit.kern.abi.errno import EHOSTUNREACH, EMSGSIZE, ENETUNREACH
 from rumpkit.net.wire.address import parse_ipv4
+from rumpkit.net.wire.arp import ArpPacket
 from rumpkit.net.wire.checksum import pseudo_sum
+from rumpkit.net.wire.ethernet import emit_ethernet
+from rumpkit.net.wire.icmp import IcmpMessage
 from rumpkit.net.wire.udp import emit_datagram
 from tests.net.lan import Hub, Node, packet
 
@@ -145,6 +148,12 @@ def test_what_must_not_be_forwarded():
         ("10.0.1.2", "127.0.0.1"),
         ("10.0.1.2", "224.1.1.1"),
         ("0.0.0.0", "10.0.2.2"),
+        ("10.0.1.2", "255.255.255.255"),
+        ("10.0.1.2", "10.0.2.255"),
+        ("10.0.1.2", "169.254.7.7"),
+        ("169.254.7.7", "10.0.2.2"),
+        ("10.0.1.2", "0.1.2.3"),
+        ("10.0.1.2", "240.0.0.1"),
     ):
         path.router.inject(packet(source, destination, 17, bytes(20), peer=b"\x02\0\0\0\0\2"))
     assert path.router.counter("ip.forwarded") == 0
@@ -172,3 +181,41 @@ def test_an_unnumbered_interface_borrows_an_address():
     path.a.do(path.a.ip.add_interface, Hub(path.host).port(), "vif1")
     path.a.do(path.a.ip.add_route, "172.16.0.0/12", None, "vif1")
     assert path.a.v4.route(parse_ipv4("172.16.1.1")).source == parse_ipv4("10.0.1.2")
+
+
+def test_forwarding_is_off_unless_asked_for():
+    path = Path()
+    path.router.kernel.sysctl.set("net.ip.forwarding", 0)
+    socket = path.a.ping("10.0.2.2")
+    path.settle()
+    assert path.a.receive(socket) is None
+    assert (path.router.counter("ip.forwarded"), path.router.counter("ip.not_ours")) == (0, 1)
+
+
+def test_no_redirect_is_sent_and_none_is_heeded():
+    path = Path()
+    path.a.do(path.a.ip.add_route, "10.0.1.0/25", "10.0.1.1")
+    hub = path.router.ports[0].hub
+    c = Node(path.host, "c", (hub, "10.0.1.3/24"))
+    socket = path.a.ping("10.0.1.3")
+    path.settle()
+    assert path.a.receive(socket) is not None
+    assert path.router.counter("ip.forwarded") == 1
+    assert path.router.counter("icmp.errors_out") == 0
+    quoted = packet("10.0.1.2", "10.0.2.2", 1, bytes(8))[14:]
+    redirect = IcmpMessage(5, 1, int.from_bytes(parse_ipv4("10.0.1.3"), "big"), quoted).emit()
+    generation = path.a.v4.generation
+    path.a.inject(packet("10.0.1.1", "10.0.1.2", 1, redirect, peer=path.a.interface.mac))
+    assert path.a.counter("icmp.others_in") == 1
+    assert path.a.v4.generation == generation
+    c.close()
+
+
+def test_arp_answers_for_nobody_else():
+    path = Path()
+    path.router.inject(
+        emit_ethernet(b"\xff" * 6, b"\x02\0\0\0\0\1", 0x0806)
+        + ArpPacket(1, b"\x02\0\0\0\0\1", parse_ipv4("10.0.1.2"), bytes(6), parse_ipv4("10.0.2.2")).emit()
+    )
+    path.settle()
+    assert path.router.counter("arp.replies_out") == 0

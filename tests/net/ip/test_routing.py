@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rumpkit.hosts.sim.host import SimHost
-from rumpkit.kern.abi.errno import EADDRNOTAVAIL, EINVAL, ENETUNREACH
+from rumpkit.kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, ENETUNREACH, ESRCH
 from rumpkit.net.ip.routing import STATIC, RouteEntry, RoutingTable
 from rumpkit.net.link.loopback import LoopbackInterface
 from rumpkit.net.wire.address import parse_ipv4
@@ -161,11 +161,56 @@ def test_the_listings():
     n = node("10.0.0.1/24")
     n.do(n.ip.add_route, "default", "10.0.0.254", None, 7)
     assert [tuple(row) for row in n.ip.route_rows()] == [
-        ("10.0.0.0/24", "", "vif0", 0),
-        ("127.0.0.0/8", "", "lo", 0),
-        ("0.0.0.0/0", "10.0.0.254", "vif0", 7),
+        ("10.0.0.0/24", "", "vif0", 0, "connected", "10.0.0.1"),
+        ("127.0.0.0/8", "", "lo", 0, "connected", "127.0.0.1"),
+        ("0.0.0.0/0", "10.0.0.254", "vif0", 7, "static", ""),
     ]
     assert [tuple(row) for row in n.ip.interface_rows()] == [
         ("lo", "loopback", "00:00:00:00:00:00", 65536, True, ("127.0.0.1/8",)),
         ("vif0", "ethernet", "02:00:00:00:00:01", 1500, True, ("10.0.0.1/24",)),
     ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 128), st.integers(0, 2**128 - 1)), max_size=12), st.integers(0, 2**128 - 1))
+def test_the_table_takes_addresses_of_any_size(networks, number):
+    table = RoutingTable(128)
+    fitting = []
+    for length, address in networks:
+        network = address >> (128 - length) << (128 - length)
+        table.add(RouteEntry(network.to_bytes(16, "big"), length, interface(), b"", 0, b"", STATIC))
+        if network == number >> (128 - length) << (128 - length):
+            fitting.append(length)
+    found = table.lookup(number.to_bytes(16, "big"))
+    assert (None if found is None else found.length) == (max(fitting) if fitting else None)
+
+
+def test_several_routes_to_one_network_are_told_apart_and_taken_away_one_by_one():
+    n = node("10.0.0.1/24", "10.0.1.1/24")
+    n.do(n.ip.add_route, "default", "10.0.0.254", None, 20)
+    n.do(n.ip.add_route, "default", "10.0.1.254", None, 10)
+    n.do(n.ip.add_route, "default", "10.0.0.253", None, 20)
+    fails(EEXIST, n.do, n.ip.add_route, "default", "10.0.1.254", None, 10)
+
+    def hop():
+        return n.v4.route(parse_ipv4("8.8.8.8")).next_hop
+
+    assert hop() == parse_ipv4("10.0.1.254")
+    n.do(n.ip.set_up, "vif1", False)
+    assert hop() == parse_ipv4("10.0.0.254")
+    n.do(n.ip.remove_route, "default", "10.0.0.254")
+    assert hop() == parse_ipv4("10.0.0.253")
+    n.do(n.ip.set_up, "vif1", True)
+    n.do(n.ip.remove_route, "default", None, "vif1")
+    assert hop() == parse_ipv4("10.0.0.253")
+    n.do(n.ip.remove_route, "default", None, None, 20)
+    fails(ENETUNREACH, hop)
+    fails(ESRCH, n.do, n.ip.remove_route, "default")
+    fails(ESRCH, n.do, n.ip.remove_route, "10.0.0.0/24")
+
+
+def test_a_route_may_say_which_source_to_use():
+    n = node("10.0.0.1/24")
+    n.do(n.ip.add_address, "vif0", "10.0.0.7/24")
+    n.do(n.ip.add_route, "192.0.2.0/24", "10.0.0.254", None, 0, "10.0.0.7")
+    assert n.v4.route(parse_ipv4("192.0.2.9")).source == parse_ipv4("10.0.0.7")
+    fails(EADDRNOTAVAIL, n.do, n.ip.add_route, "192.0.3.0/24", "10.0.0.254", None, 0, "10.0.0.8")

@@ -12,6 +12,7 @@ TUN_DEVICE: Final = "/dev/net/tun"
 TUNSETIFF: Final = 0x400454CA
 TUNSETOFFLOAD: Final = 0x400454D0
 TUNSETVNETHDRSZ: Final = 0x400454D8
+IFF_TUN: Final = 0x0001
 IFF_TAP: Final = 0x0002
 IFF_NO_PI: Final = 0x1000
 IFF_VNET_HDR: Final = 0x4000
@@ -36,8 +37,9 @@ class DeviceError(OSError):
     """A network device that can't be had or set; the message says what to do about it."""
 
 
-def open_tap(name: str, vnet_header: bool) -> tuple[int, str]:
-    """Open the TAP called `name`, or a new one (also where `name` is ""): its descriptor, non-blocking, and its name.
+def open_device(name: str, vnet_header: bool, mode: int = IFF_TAP) -> tuple[int, str]:
+    """Open the TAP (or, with IFF_TUN as `mode`, the TUN) called `name`, or a new one (also where `name` is ""): its
+    descriptor, non-blocking, and its name.
 
     Raises DeviceError: ENOENT, EACCES or EPERM with the way out, EBUSY if another process has it.
     """
@@ -46,28 +48,29 @@ def open_tap(name: str, vnet_header: bool) -> tuple[int, str]:
     try:
         fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise _explain(error.errno or errno.EIO, name, "open") from None
-    flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if vnet_header else 0)
+        raise _explain(error.errno or errno.EIO, name, "open", mode) from None
+    flags = mode | IFF_NO_PI | (IFF_VNET_HDR if vnet_header else 0)
     try:
         answer = fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
     except OSError as error:
         os.close(fd)
-        raise _explain(error.errno or errno.EIO, name, "attach") from None
+        raise _explain(error.errno or errno.EIO, name, "attach", mode) from None
     return fd, answer[:16].rstrip(b"\0").decode()
 
 
-def _explain(number: int, name: str, step: str) -> DeviceError:
-    shown = name or "tap0"
-    make = f"sudo ip tuntap add mode tap user $USER name {shown} && sudo ip link set {shown} up"
+def _explain(number: int, name: str, step: str, mode: int) -> DeviceError:
+    kind = "tun" if mode == IFF_TUN else "tap"
+    shown = name or f"{kind}0"
+    make = f"sudo ip tuntap add mode {kind} user $USER name {shown} && sudo ip link set {shown} up"
     reasons = {
         ("open", errno.ENOENT): f"there is no {TUN_DEVICE}: the host's kernel has no TUN/TAP (modprobe tun)",
         ("open", errno.EACCES): f"{TUN_DEVICE} may not be opened: allow it (chmod 0666 {TUN_DEVICE}), and {make}",
         ("open", errno.EPERM): f"{TUN_DEVICE} may not be opened here (a container without that device?)",
-        ("attach", errno.EPERM): f"you may neither make a TAP nor use {shown}: let root do once: {make}",
-        ("attach", errno.EBUSY): f"the TAP {shown} is used by another process",
-        ("attach", errno.EINVAL): f"{shown} is there and is not a TAP (or the name is not allowed)",
+        ("attach", errno.EPERM): f"you may neither make a {kind.upper()} nor use {shown}: let root do once: {make}",
+        ("attach", errno.EBUSY): f"the {kind.upper()} {shown} is used by another process",
+        ("attach", errno.EINVAL): f"{shown} is there and is not a {kind.upper()} (or the name is not allowed)",
     }
-    reason = reasons.get((step, number), f"cannot {step} the TAP {shown}: {os.strerror(number)}")
+    reason = reasons.get((step, number), f"cannot {step} the {kind.upper()} {shown}: {os.strerror(number)}")
     return DeviceError(number, reason)
 
 

@@ -47,6 +47,8 @@ READ_SIZE: Final = VNET_HEADER + 18 + 65535
 BY_REFERENCE: Final = 2048
 """Payload from this size on stays in the buffer that was read, as the frame's body, and is not copied."""
 CACHED_HEADERS: Final = 1024
+MIN_FRAME: Final = 14
+"""An Ethernet header; a bare IP packet is longer than that, too."""
 
 FEATURE_OF: Final = (
     (netdev.TUN_F_CSUM, FEATURE_CHECKSUM),
@@ -131,7 +133,7 @@ class TapPort(LinkPort):
     def _incoming(self, data: bytes) -> Frame | None:
         """The frame behind a virtio_net_hdr."""
         length = len(data)
-        if length < VNET_HEADER + 14:
+        if length < VNET_HEADER + MIN_FRAME:
             self.short_in += 1
             return None
         flags = data[0]
@@ -227,15 +229,18 @@ class _TapSource(Source):
         self._port.read_burst(now)
 
 
-def open_tap(host: PosixHost, name: str = "", mtu: int = 0, offload: bool = True) -> TapPort:
-    """A port on the TAP called `name`: an existing one that this user may use, or a new one where that is allowed.
+def open_tap(
+    host: PosixHost, name: str = "", mtu: int = 0, offload: bool = True, mode: int = netdev.IFF_TAP
+) -> TapPort:
+    """A port on the TAP called `name`: an existing one that this user may use, or a new one where that is allowed.  With
+    IFF_TUN as `mode` it is a TUN, and frames are bare IP packets.
 
     `mtu` is set on a new one (default 1500); an existing one keeps its own, and must have room for it. Raises
     `netdev.DeviceError`, whose message says what to do.
     """
     host.assert_unscheduled("opening a TAP")
     new = not name or not netdev.exists(name)
-    fd, name = netdev.open_tap(name, offload)
+    fd, name = netdev.open_device(name, offload, mode)
     try:
         features = 0
         if offload:
@@ -247,7 +252,7 @@ def open_tap(host: PosixHost, name: str = "", mtu: int = 0, offload: bool = True
             netdev.set_mtu(name, mtu)
         device_mtu = netdev.mtu(name)
         if mtu > device_mtu:
-            raise netdev.DeviceError(errno.EMSGSIZE, f"the TAP {name} has an MTU of {device_mtu}, less than {mtu}")
+            raise netdev.DeviceError(errno.EMSGSIZE, f"the device {name} has an MTU of {device_mtu}, less than {mtu}")
     except BaseException:
         os.close(fd)
         raise

@@ -10,7 +10,7 @@ from ...hyper.time import Instant
 from ...kern.abi.errno import EHOSTUNREACH
 from ...kern.timer import TimerQueue
 from ..link.interface import Interface, PacketInput
-from ..wire.address import is_loopback, is_multicast, is_unspecified
+from ..wire.address import is_link_local, is_loopback, is_multicast, is_unspecified
 from ..wire.icmp import (
     DESTINATION_UNREACHABLE,
     FRAGMENTATION_NEEDED,
@@ -142,9 +142,12 @@ class Ipv4Input(PacketInput):
             self.counters.not_ours += 1
 
     def _forward(self, frame: Frame, header: Ipv4Header, now: Instant) -> None:
-        """Send a packet on (RFC 1812 section 5.2.1)."""
+        """Send a packet on (RFC 1812 section 5.2.1).  No redirects are sent where it leaves as it came."""
         ipv4 = self.ipv4
         network = int(header.offset)
+        if is_link_local(header.source) or is_link_local(header.destination) or is_unspecified(header.source):
+            self.counters.martian_destination += 1  # never beyond their link (RFC 3927 section 2.7)
+            return
         if header.ttl <= 1:
             self.counters.ttl_exceeded += 1
             ipv4.report(TIME_EXCEEDED, TTL_EXCEEDED, 0, frame, network, now)

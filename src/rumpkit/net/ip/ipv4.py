@@ -8,7 +8,7 @@ from typing import Final, final
 from ...hyper.calls import Hypercalls
 from ...hyper.frame import GSO_NONE, Frame
 from ...hyper.time import Instant
-from ...kern.abi.errno import EADDRNOTAVAIL, EINVAL, EMSGSIZE, ENETUNREACH, error
+from ...kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, EMSGSIZE, ENETUNREACH, error
 from ...kern.timer import TimerQueue
 from ..link.interface import Interface, InterfaceAddress
 from ..wire.address import BROADCAST_V4, broadcast_of, in_network, is_loopback, is_multicast, network_of
@@ -233,16 +233,28 @@ class Ipv4(Network):
         raise error(EADDRNOTAVAIL)
 
     def add_route(
-        self, network: bytes, length: int, gateway: bytes = b"", interface: Interface | None = None, metric: int = 0
+        self,
+        network: bytes,
+        length: int,
+        gateway: bytes = b"",
+        interface: Interface | None = None,
+        metric: int = 0,
+        source: bytes = b"",
+        origin: int = STATIC,
     ) -> RouteEntry:
         """Send packets to a network through a gateway, or to an interface's link.  Raises ENETUNREACH where the
-        gateway is on no link of ours, EINVAL."""
+        gateway is on no link of ours, EEXIST for what is there already, EADDRNOTAVAIL for a `source` that isn't ours."""
+        if source and not self.is_local(source):
+            raise error(EADDRNOTAVAIL)
         if interface is None:
             way = self.table.lookup(gateway) if len(gateway) == 4 else None
             if way is None or way.gateway:
                 raise error(ENETUNREACH)
             interface = way.interface
-        entry = RouteEntry(network_of(network, length), length, interface, gateway, metric, b"", STATIC)
+        entry = RouteEntry(network_of(network, length), length, interface, gateway, metric, source, origin)
+        for other in self.table.at(entry.network, length):
+            if other.same_way(entry):
+                raise error(EEXIST)
         self.table.add(entry)
         self.generation += 1
         return entry

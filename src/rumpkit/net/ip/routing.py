@@ -9,6 +9,8 @@ from ..link.interface import Interface
 
 CONNECTED: Final = 0
 STATIC: Final = 1
+DYNAMIC: Final = 2
+ORIGIN_NAMES: Final = ("connected", "static", "dynamic")
 
 
 @final
@@ -26,15 +28,26 @@ class RouteEntry:
         self.gateway: bytes = gateway
         """b"" where the network is on the link."""
         self.metric: int = metric
+        """Of several routes to a network the one with the least is taken."""
         self.source: bytes = source
         """The source address to prefer, or b""."""
         self.origin: int = origin
-        """CONNECTED follows from an interface's address, STATIC was configured."""
+        """CONNECTED follows from an interface's address, STATIC was configured, DYNAMIC came from the network (DHCP)."""
+
+    def same_way(self, other: "RouteEntry") -> bool:
+        """Whether the two lead to the same network in the same way."""
+        return (
+            self.network == other.network
+            and self.length == other.length
+            and self.interface is other.interface
+            and self.gateway == other.gateway
+            and self.metric == other.metric
+        )
 
 
 @final
 class RoutingTable:
-    """All routes of a kernel; those through interfaces that are down don't count."""
+    """All routes of a family; those through interfaces that are down don't count."""
 
     def __init__(self, bits: int = 32) -> None:
         self._bits: int = bits
@@ -83,6 +96,10 @@ class RoutingTable:
                     if entry.interface.up:
                         return entry
         return None
+
+    def at(self, network: bytes, length: int) -> list[RouteEntry]:
+        """The routes to exactly this network, the best first."""
+        return list(self._by_length.get(length, {}).get(self._prefix(network, length), ()))
 
     def entries(self) -> list[RouteEntry]:
         """All routes, longest prefix first."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 from ...hyper.calls import Hypercalls
 from ...hyper.link import LinkPort
 from ...hyper.time import Instant
-from ...kern.abi.errno import EINVAL, error
+from ...kern.abi.errno import EINVAL, ESRCH, error
 from ...kern.counters import CounterRegistry
 from ...kern.sysctl import SysctlRegistry
 from ...kern.timer import TimerQueue
@@ -17,11 +17,11 @@ from ..link.interface import Interface
 from ..link.interfaces import Interfaces
 from ..link.loopback import LoopbackInterface
 from ..transport.ports import PORT_SYSCTLS, PortSettings
-from ..wire.address import format_ipv4, format_mac, format_prefix, parse_ipv4, parse_prefix
+from ..wire.address import format_ipv4, format_mac, format_prefix, network_of, parse_ipv4, parse_prefix
 from .fragments import Reassembly
 from .input import Ipv4Input
 from .ipv4 import Ipv4
-from .routing import RouteEntry
+from .routing import CONNECTED, ORIGIN_NAMES, RouteEntry
 from .settings import IPV4_SYSCTLS
 
 
@@ -43,6 +43,8 @@ class RouteRow(NamedTuple):
     gateway: str
     interface: str
     metric: int
+    origin: str = "static"
+    source: str = ""
 
 
 @final
@@ -74,6 +76,12 @@ class Ip:
         """An Ethernet interface over a host's port.  Without `mac` it gets a random one, without `mtu` the link's.
         Raises EINVAL, EEXIST."""
         interface = self.interfaces.add_ethernet(name, port, mac, mtu)
+        self._attach(interface, up)
+        return interface
+
+    def add_point_to_point(self, port: LinkPort, name: str, mtu: int = 0, up: bool = True) -> Interface:
+        """An interface over a port with one other end, such as a TUN.  Raises EINVAL, EEXIST."""
+        interface = self.interfaces.add_point_to_point(name, port, mtu)
         self._attach(interface, up)
         return interface
 
@@ -121,17 +129,37 @@ class Ip:
         self.v4.remove_address(self.interfaces.get(name), parse_ipv4(address))
 
     def add_route(
-        self, prefix: str, gateway: str | None = None, interface: str | None = None, metric: int = 0
+        self,
+        prefix: str,
+        gateway: str | None = None,
+        interface: str | None = None,
+        metric: int = 0,
+        source: str | None = None,
     ) -> RouteEntry:
         """Send packets to a network ("default", or as in "192.168.1.0/24") through a gateway, or to an interface's
-        link.  Raises ENETUNREACH where no link leads to the gateway, ENODEV, EINVAL where neither is given."""
+        link, from `source` where the sender has not chosen an address.  Of several routes to one network the one with
+        the least metric is taken whose interface is up.  Raises ENETUNREACH where no link leads to the gateway,
+        ENODEV, EEXIST, EADDRNOTAVAIL, EINVAL where neither is given."""
         if gateway is None and interface is None:
             raise error(EINVAL)
-        address, length = (bytes(4), 0) if prefix == "default" else parse_prefix(prefix)
-        if len(address) != 4:
-            raise error(EINVAL, prefix)
+        address, length = _network(prefix)
         out = None if interface is None else self.interfaces.get(interface)
-        return self.v4.add_route(address, length, b"" if gateway is None else parse_ipv4(gateway), out, metric)
+        hop = b"" if gateway is None else parse_ipv4(gateway)
+        return self.v4.add_route(address, length, hop, out, metric, b"" if source is None else parse_ipv4(source))
+
+    def remove_route(
+        self, prefix: str, gateway: str | None = None, interface: str | None = None, metric: int | None = None
+    ) -> None:
+        """Take away the best route to a network that fits what is given, other than those that follow from addresses.
+        Raises ESRCH where there is none, EINVAL."""
+        address, length = _network(prefix)
+        for entry in self.v4.table.at(network_of(address, length), length):
+            if entry.origin == CONNECTED or (gateway is not None and entry.gateway != parse_ipv4(gateway)):
+                continue
+            if (interface is None or entry.interface.name == interface) and metric in (None, entry.metric):
+                self.v4.remove_route(entry)
+                return
+        raise error(ESRCH)
 
     # Listings ------------------------------------------------------------------------------------------
 
@@ -140,7 +168,7 @@ class Ip:
         return [
             InterfaceRow(
                 some.name,
-                "loopback" if some.loopback else "ethernet",
+                some.kind,
                 format_mac(some.mac),
                 some.mtu,
                 some.up,
@@ -157,9 +185,19 @@ class Ip:
                 format_ipv4(entry.gateway) if entry.gateway else "",
                 entry.interface.name,
                 entry.metric,
+                ORIGIN_NAMES[entry.origin],
+                format_ipv4(entry.source) if entry.source else "",
             )
             for entry in self.v4.table.entries()
         ]
 
     def _now(self) -> Instant:
         return self._hyper.now
+
+
+def _network(prefix: str) -> tuple[bytes, int]:
+    """A destination of a route.  Raises EINVAL, and ValueError for text that is no prefix."""
+    address, length = (bytes(4), 0) if prefix == "default" else parse_prefix(prefix)
+    if len(address) != 4:
+        raise error(EINVAL, prefix)
+    return address, length

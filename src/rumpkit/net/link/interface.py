@@ -95,6 +95,8 @@ class Interface(OutputInterface):
         self.promiscuous: bool = False
         """Take unicast frames to other MAC addresses too."""
         self.loopback: bool = False
+        self.kind: str = "ethernet"
+        """What listings call this kind of interface."""
         self.counters: InterfaceCounters = InterfaceCounters()
         self.ipv4: PacketInput | None = None
         self.ipv6: PacketInput | None = None

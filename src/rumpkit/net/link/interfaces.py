@@ -11,6 +11,7 @@ from .arp import ArpCounters, ArpSettings
 from .ethernet import EthernetInterface
 from .interface import Interface
 from .loopback import LoopbackInterface
+from .point import PointToPointInterface
 
 MIN_MTU: Final = 68
 """Every link must carry as much (RFC 791 section 3.2)."""
@@ -37,11 +38,17 @@ class Interfaces:
             mac = b"\x02" + self._hyper.random(5)
         if len(mac) != 6 or is_group_mac(mac) or not any(mac):
             raise error(EINVAL, f"MAC address {mac.hex(':')}")
-        mtu = mtu or port.mtu
-        if not MIN_MTU <= mtu <= min(port.mtu, MAX_MTU):
-            raise error(EINVAL, f"MTU {mtu} on a link that takes {port.mtu}")
+        mtu = _checked_mtu(mtu, port)
         index = self._take(name)
         interface = EthernetInterface(name, index, mac, mtu, port, self._timers, self.arp_settings, self.arp_counters)
+        self._by_name[name] = interface
+        port.attach(interface.ingress())
+        return interface
+
+    def add_point_to_point(self, name: str, port: LinkPort, mtu: int = 0) -> PointToPointInterface:
+        """An interface over a `port` with one other end, down and without addresses.  Raises EINVAL, EEXIST."""
+        mtu = _checked_mtu(mtu, port)
+        interface = PointToPointInterface(name, self._take(name), mtu, port)
         self._by_name[name] = interface
         port.attach(interface.ingress())
         return interface
@@ -76,3 +83,11 @@ class Interfaces:
             raise error(EEXIST, name)
         self._last_index += 1
         return self._last_index
+
+
+def _checked_mtu(mtu: int, port: LinkPort) -> int:
+    """The MTU to use, the port's where none is asked for.  Raises EINVAL."""
+    mtu = mtu or port.mtu
+    if not MIN_MTU <= mtu <= min(port.mtu, MAX_MTU):
+        raise error(EINVAL, f"MTU {mtu} on a link that takes {port.mtu}")
+    return mtu

@@ -23,6 +23,7 @@ class LoopbackInterface(Interface):
     def __init__(self, name: str, index: int, hyper: Hypercalls) -> None:
         super().__init__(name, index, ANY_MAC, LOOPBACK_MTU, FEATURES_ALL)
         self.loopback = True
+        self.kind = "loopback"
         self._hyper: Hypercalls = hyper
         self._header: bytes = emit_ethernet(ANY_MAC, ANY_MAC, ETHERTYPE_IPV4)
         self._header6: bytes = emit_ethernet(ANY_MAC, ANY_MAC, ETHERTYPE_IPV6)
