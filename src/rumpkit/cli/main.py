@@ -35,6 +35,7 @@ class VerbModule(Protocol):
 
 VERBS = (
     Verb("run", "run", "boot a kernel and run programs on it"),
+    Verb("net", "net", "look into a running kernel: interfaces, routes, sockets, counters, packets, limits"),
     Verb("describe", "describe", "show what a config builds: components, interfaces, mounts, programs"),
     Verb("check", "check", "show what this machine allows, and how to allow the rest"),
     Verb("completion", "completion", "print a completion script for bash, zsh or tcsh"),

@@ -104,6 +104,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='forward a host port, as "127.0.0.1:8080 -> 80"; may be given several times',
     )
+    parser.add_argument(
+        "--no-control", action="store_true", help='no control socket: "rump net" does not find the kernel'
+    )
     parser.add_argument("--quiet", action="store_true", help="no status line, no messages of our own")
 
 
@@ -184,6 +187,8 @@ def _run_on(
         from .trace import attach
 
         attach(kernel)
+    if spec.kernel.control and not arguments.no_control:
+        _listen(kernel, quiet)
     capture = kernel.capture(arguments.capture) if arguments.capture else None
     if not quiet:
         for forward in kernel.forwards():
@@ -208,6 +213,16 @@ def _run_on(
     if drops and not quiet:
         print(f"rump: {drops} bytes of trace and console output were left out", file=sys.stderr)
     return programs.status() if programs.started() else code.SIGNALLED + number
+
+
+def _listen(kernel: Kernel, quiet: bool) -> None:
+    """Let `rump net` find the kernel.  Where that can't be, the programs run all the same."""
+    try:
+        kernel.listen()
+    except OSError as problem:
+        if not quiet:
+            place = f"{problem.filename}: " if problem.filename else ""
+            print(f'rump: "rump net" will not find this kernel: {place}{problem.strerror}', file=sys.stderr)
 
 
 def _watch(kernel: Kernel, programs: Programs, status: StatusLine, interruption: Interruption) -> int:

@@ -19,6 +19,7 @@ from .spec import InterfaceSpec, KernelSpec, MountSpec, Spec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..clients.control.server import ControlServer
     from ..clients.drive import Drive
     from ..guests.linux.guest import Guest
     from .capture import Capture
@@ -55,11 +56,13 @@ class Kernel:
         sysctl: Mapping[str, int] | None = None,
         host: Hypercalls | None = None,
         thread: bool = True,
+        control: bool = False,
     ) -> None:
         """`net` is a link ("user", "tap:NAME", "switch:NAME"); `mounts` maps paths to file system types.
 
         Where a link leads out of the process, a thread answers for the kernel while your code does other things (under
         asyncio its loop does); `thread=False` leaves that to your blocked calls, which is faster for one busy caller.
+        With `control` the kernel listens on a control socket, so that `rump net` can look into it while the program runs.
         Raises ConfigError for a config that can't be used, OSError where the host refuses (a port in use, no TAP).
         """
         started = time.monotonic_ns()
@@ -88,7 +91,14 @@ class Kernel:
         """Seconds that the constructor took to boot, config file included."""
         self._closed = False
         self._drive: Drive | None = None
-        if thread and any(link.external for link in self._booted.links):
+        self._control: ControlServer | None = None
+        if control:
+            try:
+                self.listen()
+            except BaseException:
+                self.close()
+                raise
+        if thread and (control or any(link.external for link in self._booted.links)):
             self._start_thread()
 
     # Processes and programs ------------------------------------------------------------------------------
@@ -154,6 +164,19 @@ class Kernel:
             return self.core.sysctl.get(name)
         finally:
             self.host.leave()
+
+    def listen(self) -> str:
+        """Listen on a control socket from now on; the name under which `rump net -k NAME` finds the kernel.  Where nothing drives the
+        kernel's host (no link leads out of the process, no call waits), nobody is answered.  Raises OSError, ConfigError."""
+        if self._control is None:
+            from ..clients.control.server import ControlServer
+            from ..hosts.posix.host import PosixHost
+
+            if not isinstance(self.host, PosixHost):
+                raise ConfigError("a control socket needs the posix host")
+            self._control = ControlServer(self.host, self.core)
+            self._booted.on_close(self._control.close)
+        return self._control.name
 
     def graph(self) -> str:
         """The components and how they are wired, one line each, in the order they were built."""

@@ -14,6 +14,8 @@ class KernelSpec:
     hostname: str = "rump"
     components: list[str] = field(default_factory=list)
     """Further components to build, or other implementations of an interface, by name."""
+    control: bool = True
+    """Whether `rump run` has the kernel listen on a control socket, for `rump net`."""
 
 
 @dataclass(slots=True)

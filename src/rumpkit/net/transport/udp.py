@@ -303,6 +303,10 @@ class Udp(Transport):
 
     # Endpoints -----------------------------------------------------------------------------------------
 
+    def endpoints(self) -> list[UdpEndpoint]:
+        """All that have a port."""
+        return [*self._connected.values(), *(one for group in self._bound.values() for one in group)]
+
     def open(self, queue: WaitQueue) -> UdpEndpoint:
         """A new endpoint, unbound; `queue` is woken when something comes."""
         return UdpEndpoint(queue, self.settings.receive_buffer)

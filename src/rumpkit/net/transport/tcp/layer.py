@@ -296,6 +296,10 @@ class Tcp(Transport, Driver, Answers):
         listener.half_open.clear()
         listener.ready.clear()
 
+    def listeners(self) -> list[Listener]:
+        """All that listen."""
+        return [listener for group in self._listeners.values() for listener in group]
+
     def find_listener(self, key: bytes) -> Listener | None:
         """Who listens for what arrives with `key`; of a SO_REUSEPORT group, one by the peer's address and port."""
         group = self._listeners.get(key[4:8] + key[10:12])

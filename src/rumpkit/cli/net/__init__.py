@@ -1,0 +1,78 @@
+"""`rump net VERB`: look into a running kernel through its control socket.  One file a verb."""
+
+import argparse
+from importlib import import_module
+from typing import NamedTuple, Protocol, cast
+
+DESCRIPTION = """\
+Look into a running kernel: one that `rump run` has started, or a Python program's Kernel(control=True)."""
+EPILOG = """\
+examples:
+  rump net list                     the running kernels
+  rump net ifconfig                 interfaces of the only one
+  rump net ss -ti -k rump-4711      TCP connections of the one called so, inside included
+  rump net capture -o - | tshark -r -
+
+Kernels are found by their names, which begin as their host names do, in $XDG_RUNTIME_DIR/rumpkit or /tmp/rumpkit-UID: yours only.
+"""
+
+
+class Tool(NamedTuple):
+    """One verb; the names behind the first are what others call it."""
+
+    names: tuple[str, ...]
+    module: str
+    help: str
+
+
+class ToolModule(Protocol):
+    """What a verb's module has."""
+
+    DESCRIPTION: str
+    EPILOG: str
+
+    @staticmethod
+    def configure(parser: argparse.ArgumentParser) -> None:
+        """Add the verb's arguments."""
+
+    @staticmethod
+    def run(arguments: argparse.Namespace) -> int:
+        """Do it; returns an exit code (cli/exit.py)."""
+
+
+TOOLS = (
+    Tool(("list", "ps"), "listing", "the running kernels"),
+    Tool(("ss", "netstat"), "ss", "sockets: states, queues, addresses; connections from inside"),
+    Tool(("stat", "nstat"), "stat", "every counter, and the MIB objects of the RFCs"),
+)
+
+
+def tool(name: str) -> Tool:
+    """The verb of that name."""
+    return next(one for one in TOOLS if name in one.names)
+
+
+def module(one: Tool) -> ToolModule:
+    """Its module."""
+    return cast(ToolModule, import_module(f"{__name__}.{one.module}"))
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs."""
+    tools = parser.add_subparsers(dest="tool", metavar="VERB", required=True)
+    for one in TOOLS:
+        loaded = module(one)
+        child = tools.add_parser(
+            one.names[0],
+            aliases=one.names[1:],
+            help=one.help,
+            description=loaded.DESCRIPTION,
+            epilog=loaded.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        loaded.configure(child)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the verb does."""
+    return module(tool(arguments.tool)).run(arguments)

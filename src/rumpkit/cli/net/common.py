@@ -1,0 +1,51 @@
+"""What the verbs of `rump net` share: which kernel, and how to show rows."""
+
+import argparse
+
+from ...clients.control.client import Control, connect
+
+KERNEL_COMPLETION = {
+    "bash": "_rump_kernels",
+    "zsh": "_rump_kernels",
+    "tcsh": "`rump net list --names`",
+}
+KERNEL_PREAMBLE = {
+    "bash": '_rump_kernels() { compgen -W "$(rump net list --names 2>/dev/null)" -- "$1"; }\n',
+    "zsh": '_rump_kernels() { compadd -- ${(f)"$(rump net list --names 2>/dev/null)"} }\n',
+}
+
+
+def add_kernel(parser: argparse.ArgumentParser, json: bool = True) -> None:
+    """The arguments that all verbs have."""
+    kernel = parser.add_argument(
+        "-k",
+        "--kernel",
+        metavar="NAME",
+        default="",
+        help="which kernel: its name, the beginning of it, or its socket's path; not needed where just one runs",
+    )
+    kernel.complete = KERNEL_COMPLETION  # type: ignore[attr-defined]
+    if json:
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def control(arguments: argparse.Namespace) -> Control:
+    """A connection to the kernel that was chosen.  Raises ControlError."""
+    return connect(arguments.kernel)
+
+
+def endpoint(address: str, port: int) -> str:
+    """An address and a port as `ss` writes them."""
+    host = f"[{address}]" if ":" in address else address or "*"
+    return f"{host}:{port or '*'}"
+
+
+def seconds(text: str) -> float:
+    """A time on the command line.  Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0.01 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.01 to 86400")
+    return value

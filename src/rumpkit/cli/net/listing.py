@@ -1,0 +1,80 @@
+"""`rump net list`: the running kernels of this user."""
+
+import argparse
+import time
+from typing import Any
+
+from ...clients.control import place
+from ...clients.control.client import connect
+from ...clients.control.protocol import ControlError
+from .. import exit as code
+from ..table import show, show_json
+
+DESCRIPTION = "Show the running kernels: what -k NAME may be."
+EPILOG = """\
+examples:
+  rump net list
+  rump net list --json | jq -r '.[].name'
+
+What killed kernels have left is removed.  Exits with 0 if there is any kernel, else with 1.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--names", action="store_true", help="print names only")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask everybody."""
+    names = place.names()
+    if arguments.names:
+        for name in names:
+            print(name)
+    else:
+        rows = [_describe(name, str(path)) for name, path in names.items()]
+        if arguments.json:
+            show_json(rows)
+        else:
+            show(
+                "kernels",
+                ("name", "host name", "pid", "up", "interfaces"),
+                [
+                    (
+                        row["name"],
+                        row.get("hostname", ""),
+                        str(row.get("pid", "")),
+                        _age(row["up"]) if "up" in row else "",
+                        ", ".join(row.get("interfaces", ())) or row.get("error", ""),
+                    )
+                    for row in rows
+                ],
+            )
+    return code.OK if names else 1
+
+
+def _describe(name: str, path: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "path": path}
+    try:
+        with connect(path, 1.0) as control:
+            info = control.call("info")
+            row["hostname"] = info["hostname"]
+            row["pid"] = control.greeting["pid"]
+            row["up"] = round(max(time.time() - info["started"], 0.0), 1)
+            row["interfaces"] = [
+                " ".join([one["name"], *one["addresses"]])
+                for one in info.get("interfaces", ())
+                if one["kind"] != "loopback"
+            ]
+    except ControlError as problem:
+        row["error"] = problem.strerror
+    return row
+
+
+def _age(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

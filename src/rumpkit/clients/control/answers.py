@@ -1,0 +1,67 @@
+"""Answers that are read off a kernel at once, or page by page: counters, sockets, what the kernel is.  On the schedule."""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, cast
+
+from ...kern.kernel import RumpKernel
+from ...net import mib
+from ...net.transport import udp_snapshot
+from ...net.transport.tcp import snapshot as tcp_snapshot
+from ...net.transport.tcp.layer import Tcp
+from ...net.transport.udp import Udp
+
+if TYPE_CHECKING:
+    from .server import ControlServer
+
+
+def info(server: "ControlServer", parameters: dict[str, Any]) -> Any:
+    """The kernel in a few words."""
+    kernel = server.kernel
+    return {
+        "name": server.name,
+        "hostname": kernel.hostname,
+        "started": server.started,
+        "processes": len(kernel.processes),
+        "components": [built.component.name for built in kernel.built],
+    }
+
+
+def stat(server: "ControlServer", parameters: dict[str, Any]) -> Any:
+    """Counters by name, and MIB objects by name."""
+    kernel = server.kernel
+    counters = dict(kernel.counters)
+    return {"counters": counters, "mib": mib.values(counters, gauges(kernel))}
+
+
+def gauges(kernel: RumpKernel) -> dict[str, int]:
+    """What is not counted but looked up."""
+    tcp = kernel.service("Tcp")
+    if tcp is None:
+        return {}
+    layer = cast(Tcp, tcp)
+    settings = layer.environment.settings
+    return {
+        "tcp.established": tcp_snapshot.established(layer),
+        "tcp.connections": len(layer.channels),
+        "tcp.time_waits": layer.time_waits,
+        "tcp.orphans": layer.orphans,
+        "tcp.min_rto": settings.min_rto,
+        "tcp.max_rto": settings.max_rto,
+    }
+
+
+def sockets(server: "ControlServer", parameters: dict[str, Any]) -> Generator[Any, None, Any]:
+    """Pages of sockets."""
+    kernel = server.kernel
+    count = 0
+    tcp = kernel.service("Tcp")
+    if tcp is not None:
+        for page in tcp_snapshot.sockets(cast(Tcp, tcp)):
+            count += len(page)
+            yield page
+    udp = kernel.service("Udp")
+    if udp is not None:
+        for page in udp_snapshot.sockets(cast(Udp, udp)):
+            count += len(page)
+            yield page
+    return {"sockets": count}

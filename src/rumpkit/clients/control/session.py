@@ -1,0 +1,304 @@
+"""One client of a control socket: its requests, what runs for it, and what waits until it reads.
+
+Everything happens on the schedule, a bounded piece at a time: a long listing is made page by page, the next page in an entry of
+its own and only once there is room for it; so neither a large kernel nor a client that never reads delays a packet.
+"""
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from errno import EAGAIN, EBUSY, EINTR, EIO, EPROTO
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ...hosts.posix.loop import Source
+from ...hosts.task import Task
+from ...hyper.time import Instant
+from ...kern.abi.errno import NAMES
+from .live import Live, Outlet
+from .methods import check_parameters
+from .protocol import (
+    HEADER_SIZE,
+    JSON,
+    MAX_ANSWER,
+    MAX_REQUEST,
+    STREAM_NUMBER_SIZE,
+    Decoder,
+    Object,
+    ProtocolError,
+    decode,
+    encode,
+    encode_bytes,
+)
+
+if TYPE_CHECKING:
+    from .server import ControlServer
+
+MAX_RUNNING: Final = 8
+"""Requests of one client that are being answered at once."""
+PLENTY: Final = 256 << 10
+"""Bytes that wait for a client beyond which nothing more is made for it, nor asked by it."""
+MAX_WAITING: Final = 16 << 20
+"""Bytes that wait for a client at most, of what comes by itself (captures, pings); the rest is left out, and counted."""
+READ_SIZE: Final = 65536
+MAX_DATA: Final = MAX_ANSWER - STREAM_NUMBER_SIZE
+
+
+@final
+class _Running(Outlet):
+    """A request that is not answered in full yet."""
+
+    def __init__(self, session: "Session", number: int) -> None:
+        self.session = session
+        self.number = number
+        self.pages: Iterator[Any] | None = None
+        self.live: Live | None = None
+        self.over = False
+
+    def room(self) -> int:
+        return 0 if self.over else self.session.room()
+
+    def part(self, value: Any) -> None:
+        if not self.over:
+            self.session.put(encode({"id": self.number, "part": value}))
+
+    def data(self, data: bytes) -> None:
+        if self.over:
+            return
+        for start in range(0, len(data), MAX_DATA):
+            self.session.put(encode_bytes(self.number, data[start : start + MAX_DATA]))
+
+    def finish(self, result: Any) -> None:
+        if not self.over:
+            self.over = True
+            self.session.put(encode({"id": self.number, "result": result}))
+            self.session.ended(self)
+
+
+@final
+class _Turn(Task):
+    """Has a session go on in an entry of its own."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+
+    def run(self, now: Instant) -> None:
+        self._session.go_on(now)
+
+
+@final
+class Session(Source):
+    """One connection.  All methods are called on the schedule."""
+
+    def __init__(self, server: "ControlServer", connection: socket.socket) -> None:
+        super().__init__(connection.fileno())
+        self._server = server
+        self._connection = connection
+        self._decoder = Decoder(MAX_REQUEST)
+        self._running: dict[int, _Running] = {}
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._turn = _Turn(self)
+        self._turn_asked = False
+        self._leaving = False
+        """Close once what waits is written."""
+        self._open = True
+        self.active: Instant = 0
+        """When bytes came or went last."""
+
+    def greet(self, greeting: Object, now: Instant) -> None:
+        """Begin."""
+        self.active = now
+        self._server.host.loop.register(self, EPOLLIN)
+        self.put(encode(greeting))
+
+    def stands_still(self) -> bool:
+        """Whether the client neither asks for anything nor takes what it asked for."""
+        return self._size > 0 or not self._running
+
+    # In ------------------------------------------------------------------------------------------------
+
+    def on_events(self, events: int, now: Instant) -> None:
+        if events & EPOLLIN:
+            self._read(now)
+        elif events & (EPOLLHUP | EPOLLERR):
+            self.close()
+        if self._open:
+            self.go_on(now)
+
+    def _read(self, now: Instant) -> None:
+        try:
+            data = self._connection.recv(READ_SIZE)
+        except OSError as failure:
+            if failure.errno not in (EAGAIN, EINTR):
+                self.close()
+            return
+        if not data:
+            self.close()
+            return
+        self.active = now
+        self._decoder.feed(data)
+
+    def go_on(self, now: Instant) -> None:
+        """Take what was asked, make what is wanted, write what waits: as much as one entry may."""
+        if not self._open:
+            return
+        self._turn_asked = True  # it is here
+        self._take_requests(now)
+        for running in list(self._running.values()):
+            if running.pages is not None and self._size < PLENTY:
+                self._page(running)
+        self._write(now)
+        self._turn_asked = False
+        if self._open:
+            self._arrange()
+
+    def _take_requests(self, now: Instant) -> None:
+        try:
+            while self._size < PLENTY and not self._leaving:
+                frame = self._decoder.take()
+                if frame is None:
+                    return
+                kind, body = frame
+                if kind != JSON:
+                    raise ProtocolError("requests are JSON")
+                self._request(decode(body), now)
+        except ProtocolError as problem:
+            self._fail(0, EPROTO, str(problem))
+            self._leaving = True
+
+    def _request(self, request: Object, now: Instant) -> None:
+        number, name, parameters = request.get("id"), request.get("method"), request.get("params", {})
+        if type(number) is not int or not 0 < number < 1 << 63 or not isinstance(name, str):
+            raise ProtocolError("a request has a number as id and the name of a method")
+        if name == "cancel":
+            self._cancel(number, parameters, now)
+            return
+        if number in self._running:
+            raise ProtocolError(f"request {number} is not answered yet")
+        if len(self._running) >= MAX_RUNNING:
+            self._fail(number, EBUSY, f"{MAX_RUNNING} requests are being answered already")
+            return
+        try:
+            method, checked = check_parameters(name, parameters)
+            self._answer(number, method.call(self._server, checked), now)
+        except OSError as failure:
+            self._fail(number, failure.errno or EIO, _text(failure))
+        except Exception as failure:  # A bug of ours: whoever looks on must not harm the kernel.
+            self._fail(number, EIO, f"internal error in {name!r}: {failure!r}")
+
+    def _answer(self, number: int, answer: Any, now: Instant) -> None:
+        if not isinstance(answer, Live | Iterator):
+            self.put(encode({"id": number, "result": answer}))
+            return
+        running = _Running(self, number)
+        self._running[number] = running
+        if isinstance(answer, Live):
+            running.live = answer
+            try:
+                answer.start(running, now)
+            except OSError as failure:
+                self._end(running, failure)
+        else:
+            running.pages = answer
+
+    def _cancel(self, number: int, parameters: Any, now: Instant) -> None:
+        which = parameters.get("id") if isinstance(parameters, dict) else None
+        running = self._running.get(which) if isinstance(which, int) else None
+        if running is not None:
+            if running.live is not None:
+                running.live.stop(now)
+            running.finish({"cancelled": True})
+        self.put(encode({"id": number, "result": {"cancelled": running is not None}}))
+
+    # Out -----------------------------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """Bytes that may be put now by what comes by itself."""
+        return max(MAX_WAITING - self._size, 0) if self._open else 0
+
+    def put(self, frame: bytes) -> None:
+        """Queue a whole frame.  One that is too long for a client is a bug: it must learn of it."""
+        if not self._open:
+            return
+        if len(frame) > HEADER_SIZE + MAX_ANSWER:
+            raise ProtocolError(f"an answer has {len(frame)} bytes")
+        if not self._waiting:
+            self._want_turn()
+        self._waiting.append(frame)
+        self._size += len(frame)
+
+    def ended(self, running: _Running) -> None:
+        """A request has its answer."""
+        self._running.pop(running.number, None)
+
+    def _page(self, running: _Running) -> None:
+        assert running.pages is not None
+        try:
+            running.part(next(running.pages))
+        except StopIteration as end:
+            running.finish(end.value)
+        except OSError as failure:
+            self._end(running, failure)
+        except Exception as failure:
+            self._end(running, OSError(EIO, f"internal error: {failure!r}"))
+
+    def _end(self, running: _Running, failure: OSError) -> None:
+        running.over = True
+        self.ended(running)
+        self._fail(running.number, failure.errno or EIO, _text(failure))
+
+    def _fail(self, number: int, errno: int, text: str) -> None:
+        self.put(encode({"id": number, "error": {"errno": errno, "name": NAMES.get(errno, ""), "message": text}}))
+
+    def _write(self, now: Instant) -> None:
+        while self._waiting:
+            frame = self._waiting[0]
+            try:
+                sent = self._connection.send(frame)
+            except OSError as failure:
+                if failure.errno not in (EAGAIN, EINTR):
+                    self.close()
+                return
+            self.active = now
+            self._size -= sent
+            if sent < len(frame):
+                self._waiting[0] = frame[sent:]
+                return
+            self._waiting.popleft()
+        if self._leaving:
+            self.close()
+
+    def _arrange(self) -> None:
+        """Say what is to wake us next."""
+        events = EPOLLOUT if self._waiting else 0
+        if self._size < PLENTY and not self._leaving:
+            events |= EPOLLIN
+            if any(running.pages is not None for running in self._running.values()):
+                self._want_turn()
+        self._server.host.loop.modify(self, events)
+
+    def _want_turn(self) -> None:
+        if not self._turn_asked:
+            self._turn_asked = True
+            self._server.host.later(self._turn)
+
+    def close(self) -> None:
+        """End the connection and what runs for it."""
+        if not self._open:
+            return
+        self._open = False
+        for running in list(self._running.values()):
+            running.over = True
+            if running.live is not None:
+                running.live.stop(self._server.host.now)
+        self._running.clear()
+        self._waiting.clear()
+        self._server.host.loop.unregister(self)
+        self._connection.close()
+        self._server.forget(self)
+
+
+def _text(failure: OSError) -> str:
+    text = failure.strerror or str(failure)
+    return f"{failure.filename}: {text}" if failure.filename else text

@@ -1,0 +1,258 @@
+"""The kernel's end: who is let in, what is answered, and that no client does harm."""
+
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rumpkit import Kernel
+from rumpkit.clients.control import client, place, server, session
+from rumpkit.clients.control.client import NoKernel, connect
+from rumpkit.clients.control.protocol import ControlError, encode
+from rumpkit.compose.errors import ConfigError
+from rumpkit.hosts.sim.host import SimHost
+from tests.system.helpers.rump import eventually
+
+NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
+
+
+@pytest.fixture
+def kernel():
+    with Kernel(net="switch:lan", address="10.0.0.1/24", control=True) as kernel:
+        yield kernel
+
+
+def raw(kernel):
+    """A plain connection, past the greeting's first bytes."""
+    connection = place.connect(client.find(kernel.listen()), 5)
+    connection.recv(65536)
+    return connection
+
+
+def test_a_kernel_says_who_it_is(kernel):
+    with connect() as control:
+        assert control.greeting["name"] == kernel.listen() == f"rump-{os.getpid()}"
+        assert control.greeting["pid"] == os.getpid()
+        info = control.call("info")
+        assert "tcp" in info["components"]
+        assert abs(info["started"] - time.time()) < 60
+
+
+def test_counters_are_the_kernel_s_own(kernel):
+    with connect() as control:
+        said = control.call("stat")
+        assert said["counters"] == kernel.counters()
+        assert said["mib"]["tcpCurrEstab"] == 0
+        with kernel.process() as process:
+            listener = process.listen("tcp", 80)
+            with process.connect("tcp", ("10.0.0.1", 80)), listener:
+                assert control.call("stat")["mib"]["tcpCurrEstab"] == 2
+                assert control.call("stat")["counters"]["tcp.active_opens"] == 1
+
+
+def test_sockets_with_their_queues_and_the_inside(kernel):
+    with kernel.process() as process, connect() as control:
+        listener = process.listen("tcp", 80)
+        peer = process.connect("tcp", ("10.0.0.1", 80))
+        with listener, peer, process.socket("udp") as udp:
+            udp.bind(("10.0.0.1", 53))
+            peer.sendall(b"x" * 1000)
+            rows = control.rows("sockets")
+            by_state = {(row["protocol"], row["state"]): row for row in rows}
+            assert by_state["tcp", "LISTEN"]["receive_queue"] == 1
+            assert by_state["udp", "UNCONN"]["local_port"] == 53
+            sender = next(row for row in rows if row["remote_port"] == 80)
+            receiver = next(row for row in rows if row["remote"] and row["local_port"] == 80)
+            assert receiver["info"]["bytes_received"] == 1000
+            assert sender["info"]["bytes_acked"] in (0, 1000)
+            assert receiver["receive_queue"] == 1000
+            assert sender["info"]["cwnd"] > 0 and sender["info"]["rto"] >= 200_000
+
+
+def test_many_connections_come_page_by_page(kernel):
+    with kernel.process() as process, connect() as control:
+        listener = process.listen("tcp", 80)
+        peers = []
+        for _ in range(100):
+            peers.append(process.connect("tcp", ("10.0.0.1", 80)))
+            peers.append(listener.accept()[0])
+        rows = control.rows("sockets")
+        assert len(rows) == 201
+        assert len({(row["local_port"], row["remote_port"]) for row in rows}) == 201
+
+
+def test_what_is_asked_wrongly(kernel):
+    with connect() as control:
+        with pytest.raises(ControlError, match=r"no method 'stats'; it has .*stat"):
+            control.call("stats")
+        with pytest.raises(ControlError, match="no parameter 'x'"):
+            control.call("stat", x=1)
+        assert control.call("stat")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0\0\0\2J[]",
+        b"\0\0\0\2J{}",
+        b"\0\0\0\5J{\xff\xfe\xfd}",
+        b"\xff\xff\xff\xffJ",
+        b"\0\0\0\1Bx",
+        encode({"id": True, "method": "stat"}),
+        encode({"id": 1 << 70, "method": "stat"}),
+        encode({"id": 1, "method": ["stat"]}),
+        b"\0\0\xea\x60J" + b"[" * 60000,
+    ],
+)
+def test_garbage_is_answered_with_an_error_and_the_end(kernel, garbage):
+    with raw(kernel) as connection:
+        connection.sendall(garbage)
+        said = b""
+        while data := connection.recv(65536):
+            said += data
+        assert b'"error"' in said and b"EPROTO" in said
+    with connect() as control:
+        assert control.call("stat")
+
+
+@pytest.mark.parametrize("parameters", [[], 1, "x"])
+def test_parameters_that_are_no_object(kernel, parameters):
+    with raw(kernel) as connection:
+        connection.sendall(encode({"id": 1, "method": "stat", "params": parameters}))
+        assert b"params is an object" in connection.recv(65536)
+
+
+def test_a_client_that_never_reads_costs_little_and_delays_nobody(kernel):
+    with raw(kernel) as greedy:
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        greedy.settimeout(0.3)
+        requests = b"".join(encode({"id": number, "method": "stat"}) for number in range(1, 2000))
+        with pytest.raises(TimeoutError):
+            for _ in range(100):  # it is no longer read, either
+                greedy.sendall(requests)
+        sessions = kernel._control._sessions
+        assert max(one._size for one in sessions) < session.PLENTY + (64 << 10)
+        with connect() as control:
+            for _ in range(20):
+                assert control.call("stat")
+
+
+def test_no_more_clients_than_the_limit_and_idle_ones_give_way(kernel, monkeypatch):
+    crowd = [raw(kernel) for _ in range(server.MAX_CLIENTS)]
+    try:
+        with pytest.raises(ControlError, match="clients are connected already"):
+            connect()
+        monkeypatch.setattr(server, "IDLE_LIMIT", 0)
+        with connect() as control:
+            assert control.call("stat")
+    finally:
+        for one in crowd:
+            one.close()
+    eventually(lambda: kernel._control._sessions == [])
+
+
+def test_two_kernels_of_one_process_and_names(kernel):
+    with Kernel(net="switch:lan", address="10.0.0.2/24", hostname="other", control=True) as other:
+        assert set(place.names()) == {kernel.listen(), other.listen()}
+        with pytest.raises(NoKernel, match="2 kernels are running; choose one by -k NAME"):
+            connect()
+        with connect("oth") as control:
+            assert control.greeting["hostname"] == "other"
+        with pytest.raises(NoKernel, match="no kernel called 'third'"):
+            connect("third")
+        with Kernel(net="switch:lan", address="10.0.0.3/24", hostname="other", control=True) as twin:
+            assert twin.listen() == f"other-{os.getpid()}-2"
+
+
+def test_it_goes_with_its_kernel():
+    with pytest.raises(NoKernel, match="no kernel of yours is running"):
+        connect()
+    with Kernel(net="switch:lan", address="10.0.0.1/24", control=True) as kernel:
+        path = client.find(kernel.listen())
+        control = connect()
+        assert path.exists()
+    assert not path.exists()
+    with control, pytest.raises(ControlError, match=r"closed the connection|Broken pipe|reset"):
+        try:
+            control.call("stat")
+        except OSError as failure:
+            raise ControlError(failure.errno, failure.strerror) from None
+
+
+def test_without_the_keyword_nobody_listens(runtime):
+    with Kernel(net="switch:lan", address="10.0.0.1/24"):
+        assert place.names() == {}
+    assert not (runtime / "rumpkit").exists()
+
+
+def test_simulated_kernels_have_none():
+    with pytest.raises(ConfigError, match="posix host"):
+        Kernel(net="switch:lan", address="10.0.0.1/24", host=SimHost(), control=True)
+
+
+def as_nobody(path):
+    """What another user gets who connects to the socket at `path`."""
+    code = (
+        f"import socket; s = socket.socket(socket.AF_UNIX); s.connect({str(path)!r}); print(s.recv(9999), s.recv(9999))"
+    )
+    ids = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    return subprocess.run(["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd="/", timeout=60, **ids)
+
+
+@pytest.mark.needs("root")
+def test_the_modes_keep_another_user_out_and_so_does_the_server(kernel, runtime):
+    path = client.find(kernel.listen())
+    assert "PermissionError" in as_nobody(path).stderr
+    runtime.chmod(0o711)
+    assert "PermissionError" in as_nobody(path).stderr
+    path.parent.chmod(0o711)
+    assert "PermissionError" in as_nobody(path).stderr
+    path.chmod(0o666)
+    done = as_nobody(path)
+    assert "this kernel belongs to another user" in done.stdout, done.stderr
+    assert done.stdout.rstrip().endswith("b''")
+    assert kernel._control._sessions == []
+
+
+def test_requests_while_the_kernel_is_busy(kernel):
+    """Many clients at once, beside traffic."""
+    with Kernel(net="switch:lan", address="10.0.0.2/24") as other, kernel.process() as here, other.process() as there:
+        done = threading.Event()
+        failures = []
+
+        def ask():
+            try:
+                with connect(kernel.listen()) as control:
+                    while not done.is_set():
+                        assert control.call("stat")["counters"]
+                        control.rows("sockets")
+            except Exception as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        listener = there.listen("tcp", 80)
+        with here.connect("tcp", ("10.0.0.2", 80)) as sender, listener, listener.accept()[0] as receiver:
+            for _ in range(50):
+                sender.sendall(b"x" * 20000)
+                size = 0
+                while size < 20000:
+                    size += len(receiver.recv(65536))
+        done.set()
+        for thread in threads:
+            thread.join(10)
+        assert failures == []
