@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,7 +209,7 @@ def as_nobody(path):
     code = (
         f"import socket; s = socket.socket(socket.AF_UNIX); s.connect({str(path)!r}); print(s.recv(9999), s.recv(9999))"
     )
-    ids = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    ids: Any = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     return subprocess.run(["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd="/", timeout=60, **ids)
 
 
