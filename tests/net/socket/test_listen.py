@@ -164,6 +164,7 @@ def test_reuse_port_shares_connections():
     assert sum(ready(one) for one in listeners[1:]) == 61 - counts[0]
 
 
+@pytest.mark.rfc("9293", "MUST-43")
 def test_an_address_goes_before_the_wildcard():
     world = World()
     one = world.b.socket()
@@ -235,6 +236,7 @@ def test_a_new_syn_reopens_what_waits():
     assert ready(listener) == 1
 
 
+@pytest.mark.rfc("9293", "SHLD-4")
 def test_connect_reuses_a_port_in_time_wait():
     world = World(delay=1_000_000)
     listener = listening(world)

@@ -28,6 +28,10 @@ def update_window(block: ControlBlock, segment: Segment, seq: i64, ack: i64, now
             block.persisting = False
             block.retransmit_at = FOREVER
             block.rtt.restore()
+    if window == 0:
+        # A peer that shrank its window over data under way takes no more of it, but it is there: what is sent again to
+        # it are probes, and those have no limit (RFC 9293 3.8.6).
+        block.retries = 0
     if unchanged and ack == block.snd_una and block.snd_max > ack and segment.span() == 0:
         duplicate(block, now)
 

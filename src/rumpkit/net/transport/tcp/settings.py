@@ -29,7 +29,7 @@ class TcpSettings:
         self.delayed_ack: int = 40
         self.quick_ack: int = 1
         self.quick_acks: int = 16
-        self.syn_retries: int = 6
+        self.syn_retries: int = 7
         self.synack_retries: int = 5
         self.retries: int = 15
         self.orphan_retries: int = 8
@@ -64,10 +64,10 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("initial_rto", 10, 60_000, "retransmission timeout before the first measurement, ms (RFC 6298)"),
     Sysctl("min_rto", 1, 60_000, "least retransmission timeout, ms"),
     Sysctl("max_rto", 1000, 3_600_000, "greatest retransmission timeout, ms"),
-    Sysctl("delayed_ack", 1, 500, "how long an acknowledgement may wait, ms (RFC 1122 4.2.3.2)"),
-    Sysctl("quick_ack", 0, 500, "the same for the first segments of a connection, and after a pause, ms"),
+    Sysctl("delayed_ack", 1, 499, "how long an acknowledgement may wait, ms (RFC 1122 4.2.3.2)"),
+    Sysctl("quick_ack", 0, 499, "the same for the first segments of a connection, and after a pause, ms"),
     Sysctl("quick_acks", 0, 1 << 20, "how many acknowledgements that is for"),
-    Sysctl("syn_retries", 0, 127, "retransmissions of a SYN"),
+    Sysctl("syn_retries", 0, 127, "retransmissions of a SYN (by default for 3 minutes at least, RFC 9293 3.8.3)"),
     Sysctl("synack_retries", 0, 127, "retransmissions of a SYN-ACK"),
     Sysctl("retries", 1, 127, "retransmissions before a connection is given up (R2 of RFC 9293 3.8.3)"),
     Sysctl("orphan_retries", 1, 127, "the same for a connection that no socket holds"),
