@@ -93,7 +93,7 @@ def claims(tests: Path = TESTS) -> list[Claim]:
 
 def claims_of(text: str, path: str) -> list[Claim]:
     """The claims of one file."""
-    found = []
+    found: list[Claim] = []
     tree = ast.parse(text, path)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -144,7 +144,7 @@ def test_an_acknowledgement_of_a_part_satisfies_the_users_timeout():
     t.send(4000, Ack(1, 4))
     t.at(8900)
     t.state("ESTABLISHED")
-    t.at(13_000)
+    t.at(15_000)
     t.state("CLOSED")
 
 

@@ -134,6 +134,8 @@ class ControlBlock:
     """snd_max when the last loss was noticed (RFC 6582)."""
     retries: i64 = 0
     """Retransmissions of the first unacknowledged segment by the timer."""
+    doubtful: bool = False
+    """So many retransmissions that the way to the peer is in doubt, which IP has not been told yet."""
     probes: i64 = 0
     """Window or keepalive probes that the peer has not answered."""
     unacked_since: Instant = 0

@@ -10,12 +10,13 @@ from zlib import crc32
 
 from ....hyper.frame import CHECKSUM_UNVERIFIED, GSO_TCPV4, Frame
 from ....hyper.time import FOREVER, SECOND, Instant
-from ....kern.abi.errno import EADDRINUSE, EMSGSIZE, error
+from ....kern.abi.errno import EADDRINUSE, EMSGSIZE, ENETUNREACH, error
 from ....kern.kernel import RumpKernel
 from ....kern.socket import SocketAddress, StreamSocket
 from ....kern.timer import TimerQueue
 from ....kern.wait import WaitQueue
 from ...ip.contract import Network, Route, Transport
+from ...wire.address import is_multicast
 from ...wire.checksum import fold, pseudo_sum
 from ...wire.field import read_u16, read_u32
 from ...wire.ipv4 import PROTOCOL_TCP
@@ -156,7 +157,11 @@ class Tcp(Transport, Driver, Answers):
 
     def expired(self, channel: Channel, now: Instant) -> None:
         """The deadline of a channel has passed."""
+        block = channel.connection.block
         channel.connection.on_deadline(now)
+        if block.doubtful:
+            block.doubtful = False
+            channel.route.interface.doubt(channel.route.next_hop, now)
         self.settle(channel, now)
 
     def _output(self, channel: Channel, now: Instant) -> None:
@@ -221,6 +226,8 @@ class Tcp(Transport, Driver, Answers):
         network = self._network
         wanted = local[0] if local is not None and any(local[0]) else None
         route = network.route(remote[0], wanted)
+        if route.broadcast or is_multicast(remote[0]):
+            raise error(ENETUNREACH)  # a connection is with one host (RFC 9293 section 3.9.1.1; errno as on Linux)
         source = wanted or route.source
         prefix = remote[0] + source + remote[1].to_bytes(2, "big")
         port = local[1] if local is not None else 0

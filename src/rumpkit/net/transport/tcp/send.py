@@ -124,7 +124,8 @@ def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     limited = congestion_edge < edge
     if limited:
         edge = congestion_edge
-    largest = super_segment_size(block)
+    # The pieces of a super-segment would all have the same urgent pointer, which counts from where a segment begins.
+    largest = mss if block.snd_urgent > nxt else super_segment_size(block)
     while nxt < end:
         room = edge - nxt
         size = end - nxt

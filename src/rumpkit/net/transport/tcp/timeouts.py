@@ -3,6 +3,8 @@
 Functions over a ControlBlock, beside `arrival`.  The deadlines are plain attributes of the block; moving one costs a store.
 """
 
+from typing import Final
+
 from ....hyper.time import FOREVER, MILLISECOND, Instant
 from ....kern.abi.errno import ETIMEDOUT
 from ...wire.segment import Segment
@@ -11,6 +13,9 @@ from .block import ControlBlock
 from .recovery import timed_out
 from .send import abort_segment, force_tail
 from .states import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+
+_R1: Final = 3
+"""After so many retransmissions of a segment IP is told to doubt the way (R1 of RFC 9293 section 3.8.3)."""
 
 
 def next_deadline(block: ControlBlock) -> Instant:
@@ -41,6 +46,8 @@ def _retransmit(block: ControlBlock, now: Instant) -> None:
     block.retries += 1
     if _out_of_patience(block, block.retries > _retry_limit(block), now):
         return
+    if block.retries == _R1:
+        block.doubtful = True
     block.timed_end = -1
     if block.state in (SYN_SENT, SYN_RECEIVED):
         block.rtt.backoff()
