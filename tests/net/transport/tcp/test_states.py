@@ -245,6 +245,7 @@ def test_which_syn_may_reopen():
     assert not t.connection.reopens(t._real(SynAck(3)))
     t = time_wait()
     t.block.timestamps = True
+    t.block.settings.timestamps = 1
     t.block.ts_recent = 500
     assert t.connection.reopens(t._real(Syn(-1000, ts=(501, 0))))
     assert not t.connection.reopens(t._real(Syn(-1000, ts=(500, 0))))

@@ -248,11 +248,11 @@ def _check_reset(block: ControlBlock, seq: i64, now: Instant) -> None:
         challenge(block, now)
         return
     block.counters.resets_received += 1
-    if block.state == TIME_WAIT:
-        # RFC 1337: a stray RST must not end TIME-WAIT early.
+    if block.state == TIME_WAIT and block.settings.rfc1337:
+        # A stray RST must not end TIME-WAIT early.
         return
     refused = block.state == SYN_RECEIVED
-    ended = block.state in (CLOSING, LAST_ACK)
+    ended = block.state in (CLOSING, LAST_ACK, TIME_WAIT)
     close(block, ECONNREFUSED if refused else 0 if ended else ECONNRESET)
 
 
@@ -404,8 +404,18 @@ def close(block: ControlBlock, error: int) -> None:
 
 def newer_incarnation(block: ControlBlock, segment: Segment) -> bool:
     """Whether a SYN may open a new connection over this one in TIME-WAIT (RFC 9293 3.10.7.4, RFC 6191 section 2)."""
+    offered = block.settings.timestamps != 0
+    return may_reopen(segment, block.timestamps, block.ts_recent, block.rcv_nxt, offered)
+
+
+def may_reopen(segment: Segment, timestamps: bool, ts_recent: i64, rcv_nxt: i64, offered: bool) -> bool:
+    """The same for any remains of a connection: it had `timestamps`, the last being `ts_recent`; `offered` says that a new
+    connection would have them."""
     if segment.flags & (SYN | ACK | RST) != SYN:
         return False
-    if block.timestamps and segment.has_timestamp and seq_gt(segment.ts_value, block.ts_recent):
+    newer = seq_gt(segment.seq, rcv_nxt & SEQ_MASK)
+    if not segment.has_timestamp or not offered:
+        return newer
+    if not timestamps:
         return True
-    return seq_gt(segment.seq, block.rcv_nxt & SEQ_MASK)
+    return newer if segment.ts_value == ts_recent else seq_gt(segment.ts_value, ts_recent)

@@ -39,6 +39,7 @@ class TcpSettings:
         self.fin_timeout: int = 60_000
         self.time_wait: int = 60_000
         self.time_wait_reuse: int = 1
+        self.rfc1337: int = 1
         self.max_time_wait: int = 16384
         self.max_orphans: int = 4096
         self.max_syn_backlog: int = 1024
@@ -77,6 +78,7 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("fin_timeout", 100, 1 << 31, "how long a connection that no socket holds waits in FIN-WAIT-2, ms"),
     Sysctl("time_wait", 1, 1 << 31, "how long TIME-WAIT lasts (2 MSL), ms"),
     Sysctl("time_wait_reuse", 0, 1, "let connect() reuse a port in TIME-WAIT when timestamps make it safe (RFC 6191)"),
+    Sysctl("rfc1337", 0, 1, "let no RST end TIME-WAIT early (RFC 1337)"),
     Sysctl("max_time_wait", 0, 1 << 20, "connections in TIME-WAIT; beyond it they close at once"),
     Sysctl("max_orphans", 0, 1 << 20, "connections that no socket holds; beyond it they are reset"),
     Sysctl("max_syn_backlog", 1, 1 << 20, "half-open connections of a listener, beside its backlog"),

@@ -13,6 +13,7 @@ from .channel import Channel, Listener
 from .congestion import UNLIMITED
 from .layer import Tcp
 from .states import CLOSED, ESTABLISHED, LISTEN, STATE_NAMES, SYN_SENT, TIME_WAIT
+from .timewait import TimeWait
 
 Row = dict[str, Any]
 PAGE = 64
@@ -28,6 +29,10 @@ def sockets(tcp: Tcp) -> Iterator[list[Row]]:
         moment = tcp.now()
         page = channels[start : start + PAGE]
         yield [row(one, moment) for one in page if one.connection.block.state != CLOSED]
+    records = tcp.waits.records()
+    for start in range(0, len(records), PAGE):
+        moment = tcp.now()
+        yield [waiting_row(one, moment) for one in records[start : start + PAGE] if one.until > moment]
 
 
 def established(tcp: Tcp) -> int:
@@ -66,6 +71,24 @@ def row(channel: Channel, now: Instant) -> Row:
         "remote_port": channel.remote[1],
         "orphan": channel.orphan,
         "info": info(block, now),
+    }
+
+
+def waiting_row(record: TimeWait, now: Instant) -> Row:
+    """A connection in TIME-WAIT that no socket holds."""
+    key = record.key
+    size = (len(key) - 4) // 2
+    return {
+        "protocol": "tcp",
+        "state": STATE_NAMES[TIME_WAIT],
+        "receive_queue": 0,
+        "send_queue": 0,
+        "local": text(key[size : 2 * size]),
+        "local_port": int.from_bytes(key[-2:], "big"),
+        "remote": text(key[:size]),
+        "remote_port": int.from_bytes(key[-4:-2], "big"),
+        "orphan": True,
+        "info": {"timer": {"name": "timewait", "in": max(record.until - now, 0) // MILLISECOND, "count": 0}},
     }
 
 
