@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from rumpkit.kern.abi.errno import EHOSTUNREACH, EMSGSIZE, ETIMEDOUT
+from rumpkit.net.transport.tcp.episode import FAST, OPEN
 from rumpkit.net.transport.tcp.options import TcpOptions
 from tests.net.transport.tcp.script import MSS, Ack, Data, Fin, Rst, Script, Seg, Syn, SynAck, established
 
@@ -180,15 +181,47 @@ def test_old_segments_do_not_update_the_window():
 
 
 @pytest.mark.rfc("9293", "MUST-34", "SHLD-15", "SHLD-16")
-def test_a_shrunken_window_stops_sending_but_not_retransmission():
-    t = fast()
+def test_a_window_closed_over_data_in_flight_is_probed_and_not_given_up():
+    """RFC 9293 3.8.6: a peer that took its window back is probed as ever, and lives as long as it answers."""
+    t = fast(retries=3)
     t.write(bytes(3000))
     t.out.clear()
     t.send(10, Ack(1, 1, window=0))
     t.write(bytes(1000))
     t.silent()
-    t.at(300)
-    t.expect(Data(1, bytes(MSS)))
+    answered = 0
+    for time in range(20, 100_000, 20):
+        t.at(time)
+        if t.out:
+            t.expect(Ack(0, 1))
+            t.send(time + 5, Ack(1, 1, window=0))
+            answered += 1
+    assert answered > 5
+    t.state("ESTABLISHED")
+    t.send(100_000, Ack(1, 1, window=5000))
+    t.expect(Data(1, bytes(3000), gso_size=MSS), Data(3001, bytes(1000)))
+
+
+def test_a_window_closed_over_data_in_flight_and_silence_end_it():
+    t = fast(retries=3)
+    t.write(bytes(3000))
+    t.out.clear()
+    t.send(10, Ack(1, 1, window=0))
+    t.at(100_000)
+    t.expect(Ack(0, 1), Ack(0, 1), Ack(0, 1))
+    t.state("CLOSED")
+    assert t.block.error == ETIMEDOUT
+
+
+def test_a_shrunken_window_limits_retransmission():
+    """What lies beyond the window that is left waits (RFC 9293 3.8.6, MAY-7 not taken)."""
+    t = fast()
+    t.write(bytes(3000))
+    t.out.clear()
+    t.send(10, Ack(1, 1, window=600))
+    t.by(300, Data(1, bytes(600)))
+    t.send(310, Ack(1, 601, window=5000))
+    t.expect(Data(601, bytes(MSS)))
 
 
 @pytest.mark.rfc("9293", "MUST-36", "MUST-37", "SHLD-30")
@@ -414,13 +447,14 @@ def test_fast_retransmit_and_full_recovery():
     t.send(11, Ack(1, 1))
     t.expect(Data(1, bytes(MSS)))
     assert t.block.congestion.threshold == 5000
-    assert t.block.congestion.window == 8000
+    # Proportional rate reduction (RFC 6937): the window is what is in flight, and what has earned it.
+    assert t.block.congestion.window == 7000
     t.send(12, Ack(1, 1), Ack(1, 1))
-    assert t.block.congestion.window == 10_000
+    assert t.block.congestion.window <= 7000
     t.send(50, Ack(1, 10_001))
     t.silent()
     assert t.block.congestion.window == 2000
-    assert not t.block.recovering
+    assert not t.block.disorder
 
 
 def test_partial_acks_retransmit_the_next_hole():
@@ -430,11 +464,11 @@ def test_partial_acks_retransmit_the_next_hole():
     t.expect(Data(1, bytes(MSS)))
     t.send(50, Ack(1, 4001))
     t.expect(Data(4001, bytes(MSS)))
-    assert t.block.recovering
+    assert t.block.episode.phase == FAST
     t.send(90, Ack(1, 7001))
     t.expect(Data(7001, bytes(MSS)))
     t.send(130, Ack(1, 10_001))
-    assert not t.block.recovering
+    assert t.block.episode.phase == OPEN
 
 
 def test_no_second_fast_retransmit_for_the_same_window():
@@ -486,7 +520,7 @@ def test_a_smaller_path_mtu_sends_again_at_once():
     t.out.clear()
     window = t.block.congestion.window
     t.icmp(1, EMSGSIZE, 500)
-    t.expect(Data(1, bytes(500)), Data(501, bytes(2500), gso_size=500))
+    t.expect(Data(1, bytes(3000), gso_size=500))
     assert t.block.congestion.window == window
     t.icmp(1, EMSGSIZE, 400 + MSS)
     t.silent()

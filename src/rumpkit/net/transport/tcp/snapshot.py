@@ -11,6 +11,7 @@ from ...wire.address import format_address
 from .block import ControlBlock
 from .channel import Channel, Listener
 from .congestion import UNLIMITED
+from .episode import OPEN
 from .layer import Tcp
 from .states import CLOSED, ESTABLISHED, LISTEN, STATE_NAMES, SYN_SENT, TIME_WAIT
 from .timewait import TimeWait
@@ -108,7 +109,9 @@ def info(block: ControlBlock, now: Instant) -> Row:
         "rto": block.rtt.timeout // MICROSECOND,
         "backoffs": block.rtt.backoffs,
         "retries": block.retries,
-        "recovering": block.recovering,
+        "recovering": block.episode is not None and block.episode.phase != OPEN,
+        "sacked": block.scoreboard.sacked if block.scoreboard is not None else 0,
+        "lost": block.scoreboard.lost if block.scoreboard is not None else 0,
         "send_window": block.snd_wnd,
         "receive_window": block.rcv_edge - block.rcv_nxt,
         "send_buffer": block.send_buffer,
@@ -125,6 +128,8 @@ def info(block: ControlBlock, now: Instant) -> Row:
 def options(block: ControlBlock) -> list[str]:
     """What was agreed on in the handshake, as `ss` writes it."""
     found = ["ts"] if block.timestamps else []
+    if block.sack:
+        found.append("sack")
     if block.peer_scales:
         found.append(f"wscale:{block.snd_scale},{block.rcv_scale}")
     return found
