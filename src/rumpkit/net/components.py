@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ..kern.kernel import RumpKernel
     from .ip.icmp import Icmp
     from .ip.service import Ip
+    from .ip6.service import Ip6
     from .link.interfaces import Interfaces
     from .link.loopback import LoopbackInterface
     from .transport.tcp.layer import Tcp
@@ -33,6 +34,17 @@ def ipv4(kernel: "RumpKernel", interfaces: "Interfaces") -> "Ip":
     ip = Ip(kernel.hyper, kernel.timers, interfaces)
     ip.register(kernel.counters, kernel.sysctl)
     return ip
+
+
+@component("ipv6", faction="net")
+def ipv6(kernel: "RumpKernel", ip: "Ip") -> "Ip6":
+    """The Internet protocol, version 6: addresses, neighbours, routers, ICMPv6, multicast listening."""
+    from .ip6.service import Ip6
+
+    made = Ip6(kernel.hyper, kernel.timers)
+    made.register(kernel.counters, kernel.sysctl)
+    ip.enable_ipv6(made)
+    return made
 
 
 @component("loopback", faction="net")

@@ -3,26 +3,31 @@
 Above `ip.ipv4` and `link.interfaces`; text forms of addresses are allowed here, as this is an edge of the kernel.
 """
 
-from typing import NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 from ...hyper.calls import Hypercalls
 from ...hyper.link import LinkPort
 from ...hyper.time import Instant
-from ...kern.abi.errno import EINVAL, ESRCH, error
+from ...kern.abi.errno import EAFNOSUPPORT, EINVAL, ESRCH, error
 from ...kern.counters import CounterRegistry
 from ...kern.sysctl import SysctlRegistry
 from ...kern.timer import TimerQueue
 from ..link.arp import ARP_SYSCTLS
-from ..link.interface import Interface
+from ..link.interface import Interface, InterfaceAddress
 from ..link.interfaces import Interfaces
 from ..link.loopback import LoopbackInterface
 from ..transport.ports import PORT_SYSCTLS, PortSettings
-from ..wire.address import format_ipv4, format_mac, format_prefix, network_of, parse_ipv4, parse_prefix
+from ..wire.address import format_address, format_mac, format_prefix, network_of, parse_address, parse_prefix
 from .fragments import Reassembly
 from .input import Ipv4Input
 from .ipv4 import Ipv4
 from .routing import CONNECTED, ORIGIN_NAMES, RouteEntry
 from .settings import IPV4_SYSCTLS
+
+if TYPE_CHECKING:
+    from ..ip6.ipv6 import Ipv6
+    from ..ip6.link import Address6, Link6
+    from ..ip6.service import Ip6
 
 
 class InterfaceRow(NamedTuple):
@@ -54,6 +59,9 @@ class Ip:
     def __init__(self, hyper: Hypercalls, timers: TimerQueue, interfaces: Interfaces) -> None:
         self.interfaces: Interfaces = interfaces
         self.v4: Ipv4 = Ipv4(hyper, timers)
+        self.v6: Ipv6 | None = None
+        self.ip6: Ip6 | None = None
+        """Where the kernel has the component ipv6: its network, and the rest of it."""
         self.ports: PortSettings = PortSettings()
         """The range of ephemeral ports, for every transport."""
         self._input: Ipv4Input = Ipv4Input(self.v4, timers)
@@ -69,6 +77,13 @@ class Ip:
         sysctl.register("net.ip", self.v4.settings, IPV4_SYSCTLS)
         sysctl.register("net.arp", self.interfaces.arp_settings, ARP_SYSCTLS)
         sysctl.register("net.port", self.ports, PORT_SYSCTLS)
+
+    def enable_ipv6(self, ip6: "Ip6") -> None:
+        """Give every interface, those to come too, its part in IPv6."""
+        self.ip6 = ip6
+        self.v6 = ip6.network
+        for interface in self.interfaces.all():
+            ip6.attach(interface, self._now())
 
     # Interfaces ----------------------------------------------------------------------------------------
 
@@ -86,7 +101,7 @@ class Ip:
         return interface
 
     def add_loopback(self) -> LoopbackInterface:
-        """lo with 127.0.0.1/8, up.  Raises EEXIST."""
+        """lo with 127.0.0.1/8 and, with IPv6, ::1/128, up.  Raises EEXIST."""
         interface = self.interfaces.add_loopback()
         self._attach(interface, True)
         self.v4.add_address(interface, b"\x7f\0\0\1", 8)
@@ -94,12 +109,18 @@ class Ip:
 
     def set_up(self, name: str, up: bool) -> None:
         """Let frames through an interface, or stop them; its routes count only while it is up.  Raises ENODEV."""
-        self.interfaces.get(name).set_up(up, self._now())
+        interface = self.interfaces.get(name)
+        changed = interface.up != up
+        interface.set_up(up, self._now())
         self.v4.generation += 1
+        if self.ip6 is not None and changed:
+            self.ip6.changed(interface, up, self._now())
 
     def remove_interface(self, name: str) -> None:
         """Take an interface away with its addresses and routes, and close its port.  Raises ENODEV."""
         interface = self.interfaces.get(name)
+        if self.ip6 is not None:
+            self.ip6.detach(interface, self._now())
         self.interfaces.remove(interface)
         self.v4.remove_interface(interface)
         interface.ipv4 = None
@@ -113,20 +134,40 @@ class Ip:
             self._counters.register(f"interface.{interface.name}", interface.counters)
         if up:
             interface.set_up(True, self._now())
+        if self.ip6 is not None:
+            self.ip6.attach(interface, self._now())
 
     # Addresses and routes ------------------------------------------------------------------------------
 
-    def add_address(self, name: str, prefix: str) -> None:
-        """Give an interface an address and its network, as in "10.0.2.15/24".  Raises ENODEV, EINVAL, EADDRNOTAVAIL
-        (taken), and ValueError for text that is no prefix."""
+    def add_address(self, name: str, prefix: str, detect: bool = True) -> None:
+        """Give an interface an address and its network, as in "10.0.2.15/24" or "fd00::2/64".  An IPv6 address on a link
+        with neighbours can be used once nobody else turns out to have it, about a second later (RFC 4862 section 5.4);
+        at once without `detect`.  Raises ENODEV, EINVAL, EADDRNOTAVAIL (taken), EAFNOSUPPORT, and ValueError for text
+        that is no prefix."""
         interface = self.interfaces.get(name)
         address, length = parse_prefix(prefix)
+        if len(address) == 16:
+            network, link = self._sixth(interface)
+            network.add_address(link, address, length, 0, self._now(), detect)
+            return
         self.v4.add_address(interface, address, length)
         interface.announce(address, self._now())
 
     def remove_address(self, name: str, address: str) -> None:
-        """Take an address away.  Raises ENODEV, EADDRNOTAVAIL."""
-        self.v4.remove_address(self.interfaces.get(name), parse_ipv4(address))
+        """Take an address away.  Raises ENODEV, EADDRNOTAVAIL, EAFNOSUPPORT."""
+        interface = self.interfaces.get(name)
+        own = parse_address(address)
+        if len(own) == 16:
+            network, link = self._sixth(interface)
+            network.remove_address(link, own, self._now())
+        else:
+            self.v4.remove_address(interface, own)
+
+    def _sixth(self, interface: Interface) -> "tuple[Ipv6, Link6]":
+        """IPv6 and an interface's part in it.  Raises EAFNOSUPPORT."""
+        if self.v6 is None:
+            raise error(EAFNOSUPPORT, "the component ipv6 is not there")
+        return self.v6, self.v6.links[interface.index]
 
     def add_route(
         self,
@@ -142,22 +183,33 @@ class Ip:
         ENODEV, EEXIST, EADDRNOTAVAIL, EINVAL where neither is given."""
         if gateway is None and interface is None:
             raise error(EINVAL)
-        address, length = _network(prefix)
+        address, length = _network(prefix, gateway)
         out = None if interface is None else self.interfaces.get(interface)
-        hop = b"" if gateway is None else parse_ipv4(gateway)
-        return self.v4.add_route(address, length, hop, out, metric, b"" if source is None else parse_ipv4(source))
+        hop = b"" if gateway is None else parse_address(gateway)
+        if len(hop) not in (0, len(address)):
+            raise error(EINVAL, gateway)
+        if len(address) == 4:
+            return self.v4.add_route(
+                address, length, hop, out, metric, b"" if source is None else parse_address(source)
+            )
+        if self.v6 is None:
+            raise error(EAFNOSUPPORT, "the component ipv6 is not there")
+        return self.v6.add_route(address, length, hop, out, metric, b"" if source is None else parse_address(source))
 
     def remove_route(
         self, prefix: str, gateway: str | None = None, interface: str | None = None, metric: int | None = None
     ) -> None:
         """Take away the best route to a network that fits what is given, other than those that follow from addresses.
         Raises ESRCH where there is none, EINVAL."""
-        address, length = _network(prefix)
-        for entry in self.v4.table.at(network_of(address, length), length):
-            if entry.origin == CONNECTED or (gateway is not None and entry.gateway != parse_ipv4(gateway)):
+        address, length = _network(prefix, gateway)
+        network = self.v4 if len(address) == 4 else self.v6
+        if network is None:
+            raise error(ESRCH)
+        for entry in network.table.at(network_of(address, length), length):
+            if entry.origin == CONNECTED or (gateway is not None and entry.gateway != parse_address(gateway)):
                 continue
             if (interface is None or entry.interface.name == interface) and metric in (None, entry.metric):
-                self.v4.remove_route(entry)
+                network.remove_route(entry)
                 return
         raise error(ESRCH)
 
@@ -172,32 +224,38 @@ class Ip:
                 format_mac(some.mac),
                 some.mtu,
                 some.up,
-                tuple(format_prefix(own.address, own.length) for own in some.addresses),
+                tuple(format_prefix(own.address, own.length) for own in self._all_addresses(some)),
             )
             for some in self.interfaces.all()
         ]
 
     def route_rows(self) -> list[RouteRow]:
-        """All routes, longest prefix first."""
+        """All routes, those of IPv4 first, longest prefix first."""
         return [
             RouteRow(
                 format_prefix(entry.network, entry.length),
-                format_ipv4(entry.gateway) if entry.gateway else "",
+                format_address(entry.gateway) if entry.gateway else "",
                 entry.interface.name,
                 entry.metric,
                 ORIGIN_NAMES[entry.origin],
-                format_ipv4(entry.source) if entry.source else "",
+                format_address(entry.source) if entry.source else "",
             )
-            for entry in self.v4.table.entries()
+            for network in (self.v4, self.v6)
+            if network is not None
+            for entry in network.table.entries()
         ]
+
+    def _all_addresses(self, interface: Interface) -> "list[InterfaceAddress | Address6]":
+        link = None if self.v6 is None else self.v6.links.get(interface.index)
+        return [*interface.addresses, *(() if link is None else link.addresses)]
 
     def _now(self) -> Instant:
         return self._hyper.now
 
 
-def _network(prefix: str) -> tuple[bytes, int]:
-    """A destination of a route.  Raises EINVAL, and ValueError for text that is no prefix."""
-    address, length = (bytes(4), 0) if prefix == "default" else parse_prefix(prefix)
-    if len(address) != 4:
-        raise error(EINVAL, prefix)
-    return address, length
+def _network(prefix: str, gateway: str | None) -> tuple[bytes, int]:
+    """A destination of a route; "default" is of the gateway's family.  Raises EINVAL, and ValueError for text that is no
+    prefix."""
+    if prefix != "default":
+        return parse_prefix(prefix)
+    return (bytes(16) if gateway is not None and ":" in gateway else bytes(4)), 0

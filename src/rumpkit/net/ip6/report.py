@@ -1,0 +1,141 @@
+"""ICMPv6 errors on their way out (RFC 4443 section 2.4): whether to send one, to whom, and no more than so many a
+second."""
+
+from typing import TYPE_CHECKING, Final, final
+
+from ...hyper.frame import GSO_NONE, Frame
+from ...hyper.time import Instant
+from ...kern.counters import Counters
+from ...kern.sysctl import Sysctl
+from ..ip.bucket import TokenBucket
+from ..wire.address import ANY_MAC, is_link_local, is_multicast, is_unspecified
+from ..wire.ethernet import ETHERTYPE_IPV6, emit_ethernet
+from ..wire.icmpv6 import (
+    FIRST_INFORMATIONAL,
+    PACKET_TOO_BIG,
+    PARAMETER_PROBLEM,
+    REDIRECT,
+    UNKNOWN_OPTION,
+    error_about,
+)
+from ..wire.ipv6 import PROTOCOL_ICMPV6, parse_ipv6_header
+from ..wire.offload import complete_checksum, segment
+from .link import Link6
+from .upper import find_upper
+
+if TYPE_CHECKING:
+    from .ipv6 import Ipv6
+
+_LINK_HEADER: Final = emit_ethernet(ANY_MAC, ANY_MAC, ETHERTYPE_IPV6)
+
+
+@final
+class Icmp6Settings:
+    """Limits and switches of one kernel's ICMPv6."""
+
+    def __init__(self) -> None:
+        self.errors_per_second: int = 1000
+        self.error_burst: int = 50
+        self.echo_ignore_all: int = 0
+        self.echo_ignore_multicast: int = 0
+
+
+ICMP6_SYSCTLS: Final[tuple[Sysctl, ...]] = (
+    Sysctl("errors_per_second", 0, 1_000_000, "ICMPv6 errors sent, in the long run (RFC 4443 2.4 (f))"),
+    Sysctl("error_burst", 1, 1_000_000, "ICMPv6 errors sent at once after a pause"),
+    Sysctl("echo_ignore_all", 0, 1, "don't answer pings"),
+    Sysctl("echo_ignore_multicast", 0, 1, "don't answer pings to multicast addresses"),
+)
+
+
+@final
+class Icmp6Counters(Counters):
+    """ICMPv6 messages by what they were."""
+
+    def __init__(self) -> None:
+        self.messages_in: int = 0
+        self.bad_in: int = 0
+        self.echo_requests_in: int = 0
+        self.echo_replies_in: int = 0
+        self.errors_in: int = 0
+        self.errors_ignored: int = 0
+        self.others_in: int = 0
+        self.echo_requests_out: int = 0
+        self.echo_replies_out: int = 0
+        self.errors_out: int = 0
+        self.errors_limited: int = 0
+
+    def names(self) -> tuple[str, ...]:
+        return _COUNTERS
+
+
+_COUNTERS: Final = (
+    "messages_in", "bad_in", "echo_requests_in", "echo_replies_in", "errors_in", "errors_ignored", "others_in",
+    "echo_requests_out", "echo_replies_out", "errors_out", "errors_limited",
+)  # fmt: skip
+
+
+@final
+class ErrorReporter6:
+    """Sends ICMPv6 errors for one kernel, within a token bucket."""
+
+    def __init__(self, ipv6: "Ipv6", settings: Icmp6Settings, counters: Icmp6Counters) -> None:
+        self._ipv6: Ipv6 = ipv6
+        self._settings: Icmp6Settings = settings
+        self._counters: Icmp6Counters = counters
+        self._bucket: TokenBucket = TokenBucket(settings.error_burst)
+
+    def report(
+        self, kind: int, code: int, rest: int, frame: Frame, offset: int, arrival: Link6 | None, now: Instant
+    ) -> None:
+        """Tell the sender of the packet at `frame.head[offset]`, which came in on `arrival`."""
+        header = parse_ipv6_header(frame.head, offset, len(frame) - offset)
+        if header is None or is_unspecified(header.source) or is_multicast(header.source):
+            return
+        # Multicast is answered only to find path MTUs and unknown options (RFC 4443 section 2.4 (e.3)).
+        to_many = is_multicast(header.destination) or (offset > 0 and frame.head[0] & 1 == 1)
+        if to_many and kind != PACKET_TOO_BIG and not (kind == PARAMETER_PROBLEM and code == UNKNOWN_OPTION):
+            return
+        if _is_error(frame, offset):
+            return
+        settings = self._settings
+        if not self._bucket.take(settings.errors_per_second, settings.error_burst, now):
+            self._counters.errors_limited += 1
+            return
+        ipv6 = self._ipv6
+        sender = header.source
+        source = header.destination if ipv6.is_local(header.destination) else None
+        zone = arrival.interface.index if arrival is not None and is_link_local(sender) else 0
+        try:
+            route = ipv6.route(sender, source, zone)
+            own = source or route.source
+            message = error_about(kind, code, _as_on_a_wire(frame, offset), offset, rest)
+            data = Frame(message.emit(own, sender))
+            ipv6.output(data, route, own, sender, PROTOCOL_ICMPV6, now, route.hop_limit, dont_fragment=False)
+        except OSError:
+            return  # no way back to the sender
+        self._counters.errors_out += 1
+
+
+def _is_error(frame: Frame, offset: int) -> bool:
+    """Whether the packet is an ICMPv6 error or a redirect, which are not answered (RFC 4443 section 2.4 (e.1, e.2)), or
+    a fragment that can't tell."""
+    head = frame.head
+    upper = find_upper(head, offset)
+    if upper is None:
+        return False
+    if upper.protocol != PROTOCOL_ICMPV6 or upper.offset >= len(head):
+        return False
+    return head[upper.offset] < FIRST_INFORMATIONAL or head[upper.offset] == REDIRECT
+
+
+def _as_on_a_wire(frame: Frame, offset: int) -> Frame:
+    """The packet with its checksum complete, or the first segment of a super-segment: what gets quoted is what the
+    sender would find in a capture."""
+    if frame.gso_type == GSO_NONE:
+        return complete_checksum(frame)
+    # Segmentation wants a link header, which packets on their way out don't have yet.
+    pieces = segment(frame if offset else frame.like(_LINK_HEADER + frame.head))
+    if not pieces:
+        return frame
+    return pieces[0] if offset else pieces[0].like(pieces[0].head[len(_LINK_HEADER) :])

@@ -1,0 +1,136 @@
+"""IPv6 between two kernels: pings of every kind, fragments both ways, routes and sources."""
+
+import pytest
+
+from rumpkit.hyper.time import SECOND
+from rumpkit.kern.abi.errno import EADDRNOTAVAIL, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH
+from rumpkit.net.wire.address import format_ipv6, parse_ipv6
+from rumpkit.net.wire.ipv6 import FRAGMENT
+from tests.net.lan6 import ALL_NODES, pair6
+
+
+def test_an_echo_request_is_answered():
+    host, a, b = pair6()
+    ping = a.ping6("fd00::2")
+    host.run(host.now + SECOND)
+    assert ping.replies == [("fd00::2", b"ping", 64)]
+    assert b.counter("icmp6.echo_requests_in") == b.counter("icmp6.echo_replies_out") == 1
+
+
+def test_loopback_and_own_addresses_stay_inside():
+    host, a, _ = pair6()
+    a.forget_sent()
+    for address in ("::1", "fd00::1", a.link_local):
+        ping = a.ping6(address)
+        host.run(host.now + SECOND)
+        assert ping.replies == [(address, b"ping", 64)]
+    assert a.packets() == []
+
+
+def test_link_local_neighbours_answer():
+    host, a, b = pair6()
+    ping = a.ping6(b.link_local)
+    host.run(host.now + SECOND)
+    assert ping.replies == [(b.link_local, b"ping", 64)]
+
+
+def test_a_ping_to_all_nodes_is_answered_from_a_unicast_address():
+    host, a, b = pair6()
+    ping = a.ping6(ALL_NODES)
+    host.run(host.now + SECOND)
+    assert ping.replies == [(b.link_local, b"ping", 64)]
+
+
+@pytest.mark.parametrize("size", [1452, 1453, 5000, 65000])
+def test_large_packets_are_fragmented_and_put_together(size):
+    host, a, b = pair6()
+    data = bytes(range(256)) * (size // 256 + 1)
+    a.forget_sent()
+    ping = a.ping6("fd00::2", data[:size])
+    host.run(host.now + SECOND)
+    assert ping.replies == [("fd00::2", data[:size], 64)]
+    assert all(len(frame) <= 1514 for _, _, frame in a.packets())
+    kinds = {header.next_header for _, header, frame in a.packets() if len(frame) > 200}
+    assert kinds == ({58} if size == 1452 else {FRAGMENT})
+    assert b.counter("ip6.reassembled") == (0 if size == 1452 else 1)
+
+
+def test_a_packet_longer_than_any_is_refused():
+    _, a, _ = pair6()
+    with pytest.raises(OSError) as caught:
+        a.ping6("fd00::2", bytes(65530))
+    assert caught.value.errno == EMSGSIZE
+
+
+def test_a_neighbour_that_is_not_there_is_reported():
+    host, a, _ = pair6()
+    ping = a.ping6("fd00::77")
+    host.run(host.now + 2 * SECOND)
+    assert ping.errors == []
+    host.run(host.now + 2 * SECOND)
+    assert ping.errors == [EHOSTUNREACH]
+    assert a.states() == {}
+
+
+def test_where_no_route_leads():
+    _, a, _ = pair6()
+    for address in ("fd01::1", "::", "2001:db8::1"):
+        with pytest.raises(OSError) as caught:
+            a.do(a.v6.route, parse_ipv6(address))
+        assert caught.value.errno == ENETUNREACH
+
+
+def test_a_source_must_be_ours():
+    _, a, _ = pair6()
+    with pytest.raises(OSError) as caught:
+        a.do(a.v6.route, parse_ipv6("fd00::2"), parse_ipv6("fd00::9"))
+    assert caught.value.errno == EADDRNOTAVAIL
+
+
+def test_gateways_and_default_routes():
+    host, a, b = pair6()
+    a.do(a.ip.add_route, "default", "fd00::2")
+    a.do(a.ip.add_route, "fd07::/32", b.link_local, "vif0")
+    route = a.do(a.v6.route, parse_ipv6("2001:db8::1"))
+    assert (format_ipv6(route.next_hop), format_ipv6(route.source)) == ("fd00::2", "fd00::1")
+    assert format_ipv6(a.do(a.v6.route, parse_ipv6("fd07::1")).next_hop) == b.link_local
+    rows = {row.prefix: row.gateway for row in a.ip.route_rows() if ":" in row.prefix}
+    assert rows == {"::/0": "fd00::2", "fd07::/32": b.link_local, "fd00::/64": ""}
+    a.do(a.ip.remove_route, "default", "fd00::2")
+    with pytest.raises(OSError):
+        a.do(a.v6.route, parse_ipv6("2001:db8::1"))
+    assert host is not None
+
+
+def test_addresses_that_no_host_can_have():
+    _, a, _ = pair6()
+    for prefix, errno in (
+        ("ff02::5/64", EINVAL),
+        ("::/64", EINVAL),
+        ("::1/128", EINVAL),
+        ("fd00::1/64", EADDRNOTAVAIL),
+    ):
+        with pytest.raises(OSError) as caught:
+            a.do(a.ip.add_address, "vif0", prefix)
+        assert caught.value.errno == errno
+
+
+def test_an_address_that_is_taken_away_is_gone():
+    _, a, b = pair6()
+    assert a.v6.is_local(parse_ipv6("fd00::1"))
+    a.do(a.ip.remove_address, "vif0", "fd00::1")
+    assert not a.v6.is_local(parse_ipv6("fd00::1"))
+    with pytest.raises(OSError):
+        a.do(a.v6.route, parse_ipv6("fd00::2"))
+    assert list(a.addresses()) == [a.link_local]
+    assert b.addresses()["fd00::2"] == "valid"
+
+
+def test_flow_labels_tell_flows_apart_and_stay():
+    _, a, _ = pair6()
+    route = a.do(a.v6.route, parse_ipv6("fd00::2"))
+    from rumpkit.net.ip6.ipv6 import flow_label
+
+    labels = [flow_label(port << 16 | 80, route.flow) for port in range(1024, 1124)]
+    assert len(set(labels)) > 95 and all(0 < label < 1 << 20 for label in labels)
+    assert labels == [flow_label(port << 16 | 80, route.flow) for port in range(1024, 1124)]
