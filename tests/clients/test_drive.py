@@ -77,7 +77,7 @@ def test_a_cancelled_call_leaves_nothing_behind(world, p):
                 await p.read(r, 1)
 
     asyncio.run(main())
-    assert world.p.process.files.get(r).queue.idle() and not p._sleepers
+    assert world.p.process.files.get(r).queue.idle() and not p._waits
 
 
 def test_waits_end_on_interrupt_and_close(world, p):

@@ -9,33 +9,17 @@ from typing import TYPE_CHECKING
 
 from ..hosts.sim.host import SimHost
 from ..hyper.calls import Hypercalls
-from ..hyper.time import FOREVER
 from ..kern.abi.errno import ENOSYS, error
 from ..kern.kernel import RumpKernel
 from ..kern.process import Process
 from ..kern.wait import Blocked
-from .suspend import AsyncioSuspension, Expiry, SimSuspension, Suspension, running_loop
+from .aio_wait import AioWait
+from .suspend import AsyncioSuspension, SimSuspension, Suspension, running_loop
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from .drive import Drive
-
-
-class _Sleeper:
-    """One call that waits: for what, and what wakes it."""
-
-    def __init__(self, blocked: Blocked, suspension: Suspension, drive: "Drive | None") -> None:
-        self.blocked = blocked
-        self.deadline = blocked.deadline
-        """The first Blocked's, which holds over retries."""
-        self.suspension = suspension
-        self.drive = drive
-        self.expiry: Expiry | None = None
-        self.queued = True
-        """Whether the suspension is on the queue, or was woken from there and nobody looked yet."""
-        self.interrupted = False
-        self.ended = False
 
 
 class AioGate:
@@ -45,17 +29,16 @@ class AioGate:
         self.kernel = kernel
         self.host: Hypercalls = kernel.hyper
         self.process = process
-        self._sleepers: list[_Sleeper] = []
+        self._waits: list[AioWait] = []
         self._drive: Drive | None = None
-        """The one found last: a program has few loops."""
+        """The one that was held last: a program has few loops."""
 
     def interrupt(self) -> None:
         """End every wait of this process's coroutines, as a signal does (EINTR, or what was done so far)."""
         self.host.enter()
         try:
-            for sleeper in self._sleepers:
-                sleeper.interrupted = True
-                sleeper.suspension.wake()
+            for waiting in self._waits:
+                waiting.interrupt()
         finally:
             self.host.leave()
 
@@ -77,96 +60,50 @@ class AioGate:
                 trace.emit(host.now, self.process.pid, name, arguments, result)
             if not isinstance(result, Blocked):
                 return result
-            sleeper = self._begin(result)
+            try:
+                suspension, drive = self._bed()
+            except RuntimeError:
+                result.cancel()
+                raise
+            waiting = AioWait(host, self._waits, result, suspension)
         except OSError as problem:
             trace.emit(host.now, self.process.pid, name, arguments, problem)
             raise
         finally:
             host.leave()
-        try:
-            result = await self._wait(sleeper)
-        except OSError as problem:
-            trace.emit(host.now, self.process.pid, name, arguments, problem)
-            raise
-        trace.emit(host.now, self.process.pid, name, arguments, result)
-        return result
-
-    def _begin(self, blocked: Blocked) -> "_Sleeper":
-        """Queue a suspension for a call that has blocked.  Called on the schedule."""
-        loop = running_loop()
-        if loop is not None:
-            sleeper = _Sleeper(blocked, AsyncioSuspension(loop), self._drive_of(loop))
-        elif isinstance(self.host, SimHost):
-            sleeper = _Sleeper(blocked, SimSuspension(self.host), None)
-        else:
-            blocked.cancel()
-            raise RuntimeError("nobody runs this coroutine: await it under asyncio, or in a simulation")
-        if blocked.deadline < FOREVER:
-            sleeper.expiry = Expiry(self.host, sleeper.suspension, blocked.deadline)
-        self._sleepers.append(sleeper)
-        blocked.queue.add(sleeper.suspension)
-        return sleeper
-
-    def _drive_of(self, loop: "AbstractEventLoop") -> "Drive":
-        found = self._drive
-        if found is None or found.loop is not loop or found.stopped:
-            # Here, as it imports asyncio, and looking it up for each call costs more than the call.
-            from .drive import drive
-
-            found = self._drive = drive(self.host, loop)
-        return found
-
-    async def _wait(self, sleeper: "_Sleeper") -> object:
-        """Sleep until the call can end; its result.  The contract is that of kern/wait.py."""
-        host = self.host
-        drive = sleeper.drive
         if drive is not None:
             drive.hold()
         try:
-            while True:
-                await sleeper.suspension
-                host.enter()
-                try:
-                    result = self._look(sleeper)
-                    if not isinstance(result, Blocked):
-                        self._end(sleeper)
-                        return result
-                finally:
-                    host.leave()
+            while isinstance(result, Blocked):
+                await suspension
+                result = waiting.resume()
+        except OSError as problem:
+            trace.emit(host.now, self.process.pid, name, arguments, problem)
+            raise
         finally:
-            if not sleeper.ended:
-                host.enter()
-                try:
-                    self._end(sleeper)
-                finally:
-                    host.leave()
+            if not waiting.ended:
+                waiting.abandon()
             if drive is not None:
                 drive.drop()
-
-    def _look(self, sleeper: "_Sleeper") -> object:
-        """The call's result after a wake, or Blocked if it sleeps on."""
-        blocked = sleeper.blocked
-        woken = not blocked.queue.remove(sleeper.suspension)
-        sleeper.queued = False
-        if sleeper.interrupted:
-            if woken:
-                blocked.queue.wake_one()
-            return blocked.interrupted()
-        if not woken and self.host.now >= sleeper.deadline:
-            return blocked.expired()
-        result = blocked.retry()
-        if isinstance(result, Blocked):
-            sleeper.blocked = result
-            result.queue.add(sleeper.suspension)
-            sleeper.queued = True
+        if trace.sink is not None:
+            trace.emit(host.now, self.process.pid, name, arguments, result)
         return result
 
-    def _end(self, sleeper: "_Sleeper") -> None:
-        """Clear up, whatever ended the wait; one that was cancelled after it was woken passes the wake-up on."""
-        sleeper.ended = True
-        if sleeper.queued and not sleeper.blocked.queue.remove(sleeper.suspension):
-            sleeper.blocked.queue.wake_one()
-        if sleeper.expiry is not None:
-            sleeper.expiry.close()
-        self._sleepers.remove(sleeper)
-        sleeper.blocked.cancel()
+    def _bed(self) -> "tuple[Suspension, Drive | None]":
+        """How a call that has blocked sleeps here, and who drives the host meanwhile.  Raises RuntimeError."""
+        loop = running_loop()
+        if loop is not None:
+            found = self._drive
+            if found is None or found.loop is not loop or found.stopped:
+                found = self._new_drive(loop)
+            return AsyncioSuspension(loop), found
+        if isinstance(self.host, SimHost):
+            return SimSuspension(self.host), None
+        raise RuntimeError("nobody runs this coroutine: await it under asyncio, or in a simulation")
+
+    def _new_drive(self, loop: "AbstractEventLoop") -> "Drive":
+        # Only here, as it imports asyncio.
+        from .drive import drive
+
+        self._drive = drive(self.host, loop)
+        return self._drive

@@ -34,7 +34,7 @@ class Suspension(Waiter):
 class Expiry(AlarmTarget):
     """Wakes a suspension at its deadline, by an alarm of the host."""
 
-    def __init__(self, host: Hypercalls, suspension: Suspension, deadline: Instant) -> None:
+    def __init__(self, host: Hypercalls, suspension: Waiter, deadline: Instant) -> None:
         self._suspension = suspension
         self._alarm = host.alarm(self)
         self._alarm.set(deadline)
@@ -52,7 +52,7 @@ class AsyncioSuspension(Suspension):
 
     def __init__(self, loop: "asyncio.AbstractEventLoop") -> None:
         self._loop = loop
-        self._thread = get_ident()
+        self._owner = get_ident()
         self._future: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
@@ -61,7 +61,7 @@ class AsyncioSuspension(Suspension):
         future = self._future
         if future is None:
             return
-        if get_ident() == self._thread:
+        if get_ident() == self._owner:
             _finish(future)
         else:
             self._loop.call_soon_threadsafe(_finish, future)
