@@ -6,7 +6,7 @@ python := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-pure test-native test-pyodide lint format bench clean
+.PHONY: help demo test test-all test-pure test-native test-pyodide lint format bench coverage-rfc clean
 
 help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +42,9 @@ format: ## put the sources into ruff's format
 bench: ## run the benchmarks on the native form and print ratios against peers
 	@$(environment) runtime
 	@$(python) -m bench $(ARGS)
+
+coverage-rfc: ## which test shows which requirement of an RFC: check, and write docs/reference/rfc-coverage.md
+	@$(PYTHON) tools/rfc_coverage.py $(ARGS)
 
 clean: ## remove what was built, and .venv
 	rm -rf .venv .cache build dist htmlcov .coverage .coverage.* .hypothesis .pytest_cache .ruff_cache .import_linter_cache

@@ -203,6 +203,7 @@ def pages() -> dict[str, str]:
     """All pages by file name."""
     made = {name: HEAD + page() for name, (page, _) in PAGES.items()}
     index = "".join(f"- [{name.removesuffix('.md')}]({name}): {what}\n" for name, (_, what) in PAGES.items())
+    index += "- [rfc-coverage](rfc-coverage.md): which test shows which requirement of an RFC (`make coverage-rfc`)\n"
     made["README.md"] = f"{HEAD}# Reference\n\n{index}"
     return made
 

@@ -45,6 +45,12 @@ class TimerMachine(RuleBasedStateMachine):
         self.queue.set(self.timers[which], FOREVER)
         self.deadlines[which] = FOREVER
 
+    @rule(which=st.integers(0, 5), times=st.integers(1, 70))
+    def cancel(self, which, times):
+        for _ in range(times):
+            self.queue.cancel(self.timers[which])
+        self.deadlines[which] = FOREVER
+
     @rule(step=st.integers(0, 80))
     def advance(self, step):
         until = self.host.now + step
@@ -106,6 +112,19 @@ def test_moving_a_timer_to_and_fro_does_not_pile_up_entries():
     for deadline in range(100_000, 1, -1):
         queue.set(timer, deadline)
     assert len(queue._heap) < 1000
+
+
+def test_cancelled_timers_do_not_pile_up():
+    queue = TimerQueue(SimHost())
+    kept = [Logged(queue) for _ in range(10)]
+    for number, timer in enumerate(kept):
+        queue.set(timer, number + 5)
+    for deadline in range(1000, 11_000):
+        timer = Logged(queue)
+        queue.set(timer, deadline)
+        queue.cancel(timer)
+    assert len(queue._heap) < 200
+    assert {entry[2] for entry in queue._heap} >= set(kept)
 
 
 def test_closed_timers_never_expire():

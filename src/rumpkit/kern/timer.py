@@ -56,6 +56,12 @@ class TimerQueue(AlarmTarget):
                 self._alarm_at = deadline
                 self._alarm.set(deadline)
 
+    def cancel(self, timer: Timer) -> None:
+        """`timer` is not needed any more.  As `set` to FOREVER, but the heap doesn't keep many of these until they come up."""
+        timer.deadline = FOREVER
+        if timer.queued < FOREVER:
+            self._drop_stale()
+
     def next_deadline(self) -> Instant:
         """When `run` is wanted next: a lower bound, as moved timers are found out lazily."""
         return self._heap[0][0] if self._heap else FOREVER
@@ -65,8 +71,10 @@ class TimerQueue(AlarmTarget):
         heap = self._heap
         while heap and heap[0][0] <= now:
             when, _, timer = heappop(heap)
-            if when != timer.queued:
+            if when != timer.queued or timer.deadline == FOREVER:
                 self._stale = max(0, self._stale - 1)
+                if when == timer.queued:
+                    timer.queued = FOREVER
                 continue
             timer.queued = FOREVER
             if timer.deadline <= now:
@@ -84,9 +92,18 @@ class TimerQueue(AlarmTarget):
         self._stale += 1
         if self._stale > STALE_LIMIT and self._stale * 2 > len(self._heap):
             # In place: `on_alarm` may be going through it.
-            self._heap[:] = [entry for entry in self._heap if entry[0] == entry[2].queued]
+            self._heap[:] = [entry for entry in self._heap if self._counts(entry[0], entry[2])]
             heapify(self._heap)
             self._stale = 0
+
+    def _counts(self, when: Instant, timer: Timer) -> bool:
+        """Whether the entry of `timer` at `when` will have an effect; forgets that it was there if not."""
+        if when != timer.queued:
+            return False
+        if timer.deadline == FOREVER:
+            timer.queued = FOREVER
+            return False
+        return True
 
     def close(self) -> None:
         """Forget all timers."""

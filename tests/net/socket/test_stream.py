@@ -202,6 +202,7 @@ def test_errors_of_connect():
     assert caught.value.errno == EISCONN
 
 
+@pytest.mark.rfc("9293", "MUST-10")
 def test_simultaneous_open():
     world = World(delay=1_000_000)
     left, right = world.a.socket(), world.b.socket()
@@ -284,6 +285,7 @@ def test_more():
     assert server.readable() == 8
 
 
+@pytest.mark.rfc("9293", "MUST-30", "MUST-33")
 def test_out_of_band():
     """tcp(7): the urgent byte is set apart, reads stop at its place, and POLLPRI tells."""
     world = World(delay=1_000_000)
@@ -435,6 +437,7 @@ def test_shutting_down_reading():
     assert caught.value.errno == ENOTCONN
 
 
+@pytest.mark.rfc("9293", "MUST-12")
 def test_a_reset_is_data_then_the_error_then_the_end():
     world = World(delay=1_000_000)
     client, server = world.pair()

@@ -33,7 +33,7 @@ S, T, IP = abi.SOL_SOCKET, abi.IPPROTO_TCP, abi.IPPROTO_IP
         (T, abi.TCP_KEEPIDLE, 7200, 60, 60),
         (T, abi.TCP_KEEPINTVL, 75, 5, 5),
         (T, abi.TCP_KEEPCNT, 9, 3, 3),
-        (T, abi.TCP_SYNCNT, 6, 2, 2),
+        (T, abi.TCP_SYNCNT, 7, 2, 2),
         (T, abi.TCP_LINGER2, 60, 20, 20),
         (T, abi.TCP_LINGER2, 60, -1, -1),
         (T, abi.TCP_DEFER_ACCEPT, 0, 5, 5),
@@ -118,7 +118,7 @@ def test_info():
     info = client.get_option(T, abi.TCP_INFO)
     assert len(info) == 232
     assert info[0] == 1
-    assert info[5] == 5
+    assert info[5] == 7  # timestamps, SACK, window scale
     assert int.from_bytes(info[16:20], "little") == 1448
     assert 1000 < int.from_bytes(info[68:72], "little") < 10_000
     assert world.a.socket().get_option(T, abi.TCP_INFO)[0] == 7
@@ -136,6 +136,7 @@ def test_cork_off_sends_what_was_held():
     assert server.readable() == 4
 
 
+@pytest.mark.rfc("9293", "MUST-17")
 def test_nodelay_sends_what_nagle_held():
     world = World(delay=10_000_000)
     client, server = world.pair()
@@ -173,6 +174,7 @@ class Listening(Receiver):
         self.heads.append(frame.head)
 
 
+@pytest.mark.rfc("9293", "MUST-48", "MUST-49", "SHLD-21", "SHLD-22")
 def test_ttl_and_tos_are_on_the_packets():
     world = World()
     client, _ = world.pair()

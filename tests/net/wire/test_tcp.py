@@ -41,6 +41,7 @@ def fields(segment: Segment) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.rfc("9293", "MUST-5")
 @given(segments(), words, words, st.integers(0, 30), st.booleans())
 def test_round_trip(segment: Segment, sport: int, dport: int, offset: int, linear: bool) -> None:
     frame = emit_segment(segment, sport, dport, 1)
@@ -69,6 +70,7 @@ def test_header_by_the_book() -> None:
     assert emit_header(segment, 4000, 65535) == expected
 
 
+@pytest.mark.rfc("9293", "MUST-68", "MUST-69")
 def test_options_of_a_syn_by_the_book() -> None:
     segment = Segment(1, 0, SYN, 65535)
     segment.mss, segment.window_scale = 1460, 7
@@ -173,6 +175,7 @@ OPTIONS_THAT_ARE_MALFORMED = [
 ]
 
 
+@pytest.mark.rfc("9293", "MUST-4", "MUST-6")
 @pytest.mark.parametrize("text", OPTIONS_THAT_ARE_SKIPPED)
 def test_strange_options_are_skipped(text: str) -> None:
     segment = Segment(1, 2, SYN, 3)
@@ -182,6 +185,7 @@ def test_strange_options_are_skipped(text: str) -> None:
     assert segment.sack_blocks == ()
 
 
+@pytest.mark.rfc("9293", "MUST-7")
 @pytest.mark.parametrize("text", OPTIONS_THAT_ARE_MALFORMED)
 def test_a_bad_option_length_makes_the_segment_malformed(text: str) -> None:
     options = bytes.fromhex(text)
@@ -191,6 +195,7 @@ def test_a_bad_option_length_makes_the_segment_malformed(text: str) -> None:
     assert parse_segment(Frame(header + options + b"payload"), 0, len(header) + len(options) + 7) is None
 
 
+@pytest.mark.rfc("9293", "MUST-4", "MUST-64")
 def test_timestamps_in_an_unusual_place_are_found() -> None:
     segment = Segment(1, 2, ACK, 3)
     for text in ("080a 00000001 00000002 0000", "01 080a 00000001 00000002 01", "0101 080a 00000001 00000002"):

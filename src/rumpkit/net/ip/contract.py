@@ -51,6 +51,10 @@ class OutputInterface(ABC):
     def output(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
         """Send an IP packet (the frame's head starts with the IP header) to a neighbour."""
 
+    def doubt(self, next_hop: bytes, now: Instant) -> None:
+        """Somebody's packets to a neighbour get no answer: it may be gone (RFC 1122 section 3.3.1.4)."""
+        return None
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Transport(ABC):

@@ -4,7 +4,7 @@ Theory of operation.  `headers` maps a neighbour's address to the 14 bytes that 
 interface's fast path is one lookup there.  Only a miss comes here, to a neighbour in one of four states:
 
     INCOMPLETE  asked by broadcast, packets wait     answer -> REACHABLE, no answer -> forgotten, packets reported
-    REACHABLE   in `headers`                         `lifetime` passes -> STALE
+    REACHABLE   in `headers`                         `lifetime` passes, or a transport doubts it -> STALE
     STALE       known, not in `headers`              a packet to send -> PROBE, `lifetime` passes -> forgotten
     PROBE       in `headers`, asked by unicast       answer -> REACHABLE, no answer -> forgotten
 
@@ -147,6 +147,12 @@ class NeighbourTable:
             self._ask(neighbour, now)
         self._send(frame, self.headers[next_hop], now)
 
+    def doubt(self, next_hop: bytes, now: Instant) -> None:
+        """The next packet for a neighbour asks it whether it is still there, before its time is over."""
+        neighbour = self._neighbours.get(next_hop)
+        if neighbour is not None and neighbour.state == REACHABLE:
+            self._grow_stale(neighbour, now)
+
     def announce(self, address: bytes, now: Instant) -> None:
         """Tell everybody that `address` is here (RFC 5227 section 2.3), so that stale entries are mended."""
         self.counters.requests_out += 1
@@ -183,9 +189,7 @@ class NeighbourTable:
     def expire(self, neighbour: Neighbour, now: Instant) -> None:
         """A neighbour's timer has run out."""
         if neighbour.state == REACHABLE:
-            neighbour.state = STALE
-            self.headers.pop(neighbour.address, b"")
-            self._timers.set(neighbour, now + self._lifetime())
+            self._grow_stale(neighbour, now)
         elif neighbour.state != STALE and neighbour.attempts < self.settings.retries:
             self._ask(neighbour, now)
         else:
@@ -203,6 +207,11 @@ class NeighbourTable:
         return [(n.address, n.mac, STATE_NAMES[n.state]) for n in self._neighbours.values()]
 
     # Inside --------------------------------------------------------------------------------------------
+
+    def _grow_stale(self, neighbour: Neighbour, now: Instant) -> None:
+        neighbour.state = STALE
+        self.headers.pop(neighbour.address, b"")
+        self._timers.set(neighbour, now + self._lifetime())
 
     def _group_mac(self, next_hop: bytes) -> bytes:
         """The group MAC address of a broadcast or multicast address, or b"" for other addresses."""

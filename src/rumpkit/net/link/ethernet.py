@@ -65,6 +65,10 @@ class EthernetInterface(LinkInterface):
         elif self.resolver is not None:
             self.resolver.miss(frame, next_hop, now)
 
+    def doubt(self, next_hop: bytes, now: Instant) -> None:
+        if len(next_hop) == 4:
+            self.neighbours.doubt(next_hop, now)
+
     def set_up(self, up: bool, now: Instant) -> None:
         if up == self.up:
             return

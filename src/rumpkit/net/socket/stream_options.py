@@ -134,6 +134,17 @@ def _zero(socket: "TcpSocket") -> int:
 # Options with a shape of their own ---------------------------------------------------------------------------------------
 
 
+def _take_any_error(socket: "TcpSocket") -> bytes:
+    """The error that ended the connection, or else the last ICMP said about it, which did not (as on Linux)."""
+    number = socket.take_error()
+    channel = socket.channel
+    if number == 0 and channel is not None:
+        block = channel.connection.block
+        number = block.soft_error
+        block.soft_error = 0
+    return int_option(number)
+
+
 def _get_send_buffer(socket: "TcpSocket") -> bytes:
     channel = socket.channel
     if channel is not None:
@@ -245,7 +256,7 @@ _OPTIONS: Final[dict[tuple[int, int], Row]] = {
     (SOL_SOCKET, SO_OOBINLINE): _flag("oob_inline"),
     (SOL_SOCKET, SO_BROADCAST): _accepted(0),
     (SOL_SOCKET, SO_DONTROUTE): _accepted(0),
-    (SOL_SOCKET, SO_ERROR): Row(lambda socket: int_option(socket.take_error()), None),
+    (SOL_SOCKET, SO_ERROR): Row(_take_any_error, None),
     (SOL_SOCKET, SO_SNDBUF): Row(_get_send_buffer, _set_send_buffer),
     (SOL_SOCKET, SO_RCVBUF): Row(_get_receive_buffer, _set_receive_buffer),
     (SOL_SOCKET, SO_LINGER): Row(_get_linger, _set_linger),

@@ -7,7 +7,10 @@ from ..transport.tcp.block import ControlBlock
 
 _SIZE: Final = 232
 _OPTION_TIMESTAMPS: Final = 1
+_OPTION_SACK: Final = 2
 _OPTION_WINDOW_SCALE: Final = 4
+_STATES: Final = (0, 2, 3, 4)
+"""tcpi_ca_state of each phase of an episode: open, CWR, recovery, loss."""
 _MAX_U32: Final = 0xFFFFFFFF
 
 
@@ -15,8 +18,13 @@ def tcp_info(block: ControlBlock, now: Instant) -> bytes:
     """The structure's bytes; what we don't keep is 0."""
     mss = max(block.snd_mss, 1)
     options = _OPTION_TIMESTAMPS if block.timestamps else 0
+    options |= _OPTION_SACK if block.sack else 0
     options |= _OPTION_WINDOW_SCALE if block.peer_scales else 0
-    recovery = 3 if block.recovering else 4 if block.retries else 0
+    episode = block.episode
+    board = block.scoreboard
+    recovery = _STATES[episode.phase] if episode is not None else 0
+    if recovery == 0 and board is not None and board.missing():
+        recovery = 1  # disorder
     small = bytes(
         [
             block.state,
@@ -36,8 +44,8 @@ def tcp_info(block: ControlBlock, now: Instant) -> bytes:
         block.snd_mss,
         block.rcv_mss,
         (block.flight() + mss - 1) // mss,  # unacked
-        0,  # sacked
-        1 if block.recovering else 0,  # lost
+        _segments(board.sacked, mss) if board is not None else 0,
+        _segments(board.lost, mss) if board is not None else 0,
         1 if block.retries else 0,  # retrans
         0,  # fackets
         max(now - block.last_sent, 0) // MILLISECOND,
@@ -58,3 +66,7 @@ def tcp_info(block: ControlBlock, now: Instant) -> bytes:
     )
     packed = small + b"".join(min(int(word), _MAX_U32).to_bytes(4, "little") for word in words)
     return packed + bytes(_SIZE - len(packed))
+
+
+def _segments(size: int, mss: int) -> int:
+    return (size + mss - 1) // mss

@@ -217,7 +217,17 @@ class Network:
 def copy(segment):
     """What the other side parses: an object of its own."""
     other = Segment(segment.seq, segment.ack, segment.flags, segment.window, segment.body, segment.start, segment.size)
-    for name in ("has_timestamp", "ts_value", "ts_echo", "mss", "window_scale", "segments", "gso_size"):
+    for name in (
+        "has_timestamp",
+        "ts_value",
+        "ts_echo",
+        "mss",
+        "window_scale",
+        "segments",
+        "gso_size",
+        "sack_permitted",
+        "sack_blocks",
+    ):
         setattr(other, name, getattr(segment, name))
     if other.segments == 1:
         other.gso_size = 0

@@ -7,6 +7,7 @@ from rumpkit.net.transport.tcp.options import TcpOptions
 from tests.net.transport.tcp.script import MSS, Ack, Data, Fin, Rst, Script, Seg, Syn, SynAck, accepted, established
 
 
+@pytest.mark.rfc("9293", "MUST-14", "SHLD-5")
 def test_active_open():
     t = Script()
     t.state("CLOSED")
@@ -50,6 +51,7 @@ def test_data_on_the_syn_ack_is_taken():
     assert t.read() == b"hi"
 
 
+@pytest.mark.rfc("9293", "MUST-10")
 def test_simultaneous_open():
     """RFC 9293 figure 8."""
     t = Script()
@@ -114,6 +116,7 @@ def test_syn_sent_ignores_a_reset_without_ack_and_an_ack_without_syn():
     t.state("SYN-SENT")
 
 
+@pytest.mark.rfc("9293", "MUST-22")
 def test_syn_is_retransmitted_with_backoff_and_given_up():
     t = Script(syn_retries=3)
     t.open()
@@ -252,6 +255,7 @@ def test_data_written_before_the_handshake_follows_it():
 # Options -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9293", "MUST-4", "MUST-14", "MUST-15", "MUST-16")
 @pytest.mark.parametrize(("peer", "size"), [(None, 536), (0, 536), (500, 500), (1, 64), (5000, MSS)])
 def test_the_peers_mss_counts(peer, size):
     t = Script()
@@ -263,6 +267,7 @@ def test_the_peers_mss_counts(peer, size):
     assert max(min(segment.size, segment.gso_size) for segment in t.out) == size
 
 
+@pytest.mark.rfc("9293", "MUST-16")
 def test_max_segment_option_limits_both_ways():
     options = TcpOptions()
     options.max_segment = 300
@@ -273,6 +278,7 @@ def test_max_segment_option_limits_both_ways():
     assert t.block.snd_mss == 300
 
 
+@pytest.mark.rfc("9293", "REC-1")
 def test_window_scale_both_ways():
     t = Script(window_scaling=1, receive_buffer=1 << 20, receive_buffer_max=4 << 20)
     t.open()

@@ -1,5 +1,6 @@
 """The layer between frames and connections: demultiplexing, damage, ICMP, changing paths, what is counted."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def test_damaged_headers_never_raise_and_never_touch_another_connection(damage, 
         assert got is None or data.startswith(got.data)
 
 
+@pytest.mark.rfc("9293", "MUST-3")
 def test_a_bad_checksum_is_counted_and_mended_by_a_retransmission():
     world = World(features=0, delay=1_000_000)
     client, server = world.pair()
@@ -101,6 +103,7 @@ def test_a_bad_checksum_is_counted_and_mended_by_a_retransmission():
     assert world.a.counter("retransmits") >= 1
 
 
+@pytest.mark.rfc("9293", "MUST-2")
 def test_partial_checksums_on_the_wire_are_complete():
     world = World(features=0)
     client, server = world.pair()
@@ -147,6 +150,7 @@ def test_malformed_segments_are_counted():
     assert server.readable() == 0
 
 
+@pytest.mark.rfc("9293", "MUST-54")
 def test_icmp_errors_reach_their_connection():
     world = World(delay=1_000_000)
     client, _ = world.pair()
@@ -189,6 +193,7 @@ def test_a_path_that_narrows_under_way():
     assert client.channel.connection.block.snd_mss == narrow - 52
 
 
+@pytest.mark.rfc("9293", "MUST-8", "MUST-9", "SHLD-1")
 def test_initial_sequence_numbers():
     """RFC 6528: later is more, others' numbers say nothing; RFC 7323 7.1: one clock for all connections of two hosts."""
     numbers = SequenceNumbers(bytes(32))

@@ -23,6 +23,7 @@ def test_a_small_part_of_a_large_body_is_copied():
     assert chunk.body == b"abc"
 
 
+@pytest.mark.rfc("9293", "MUST-40", "SHLD-18")
 def test_an_ack_is_delayed_for_a_single_segment():
     t = established()
     t.send(10, Data(1, bytes(MSS)))
@@ -32,6 +33,7 @@ def test_an_ack_is_delayed_for_a_single_segment():
     assert t.environment.counters.delayed_acks == 1
 
 
+@pytest.mark.rfc("9293", "SHLD-19")
 def test_every_second_full_segment_is_acknowledged():
     t = established()
     t.send(10, Data(1, bytes(MSS)))
@@ -62,6 +64,7 @@ def test_the_first_acks_wait_a_moment_only():
     t.at(2001).expect(Ack(1, 5))
 
 
+@pytest.mark.rfc("9293", "MUST-58", "MUST-59")
 def test_a_batch_costs_one_ack():
     t = established()
     t.send(10, *[Data(1 + index * MSS, bytes(MSS)) for index in range(16)])
@@ -82,6 +85,7 @@ def test_small_segments_wait():
     t.at(50).expect(Ack(1, 6))
 
 
+@pytest.mark.rfc("9293", "MUST-58")
 def test_data_carries_the_ack():
     t = established()
     t.send(10, Data(1, b"question"))
@@ -121,6 +125,7 @@ def test_filling_a_part_of_a_gap_is_acknowledged_at_once():
     t.expect(Ack(1, 1001))
 
 
+@pytest.mark.rfc("9293", "SHLD-31")
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -160,6 +165,7 @@ def test_reassembly_has_a_limit():
     assert t.environment.counters.reassembly_drops == 4
 
 
+@pytest.mark.rfc("9293", "SHLD-14")
 def test_the_window_shrinks_with_unread_data_and_never_moves_back():
     t = established(receive_buffer=10_000)
     t.send(10, Data(1, bytes(2 * MSS)))
@@ -168,6 +174,7 @@ def test_the_window_shrinks_with_unread_data_and_never_moves_back():
     t.expect(Ack(1, 10_001, window=0))
 
 
+@pytest.mark.rfc("9293", "MUST-39")
 def test_silly_window_avoidance():
     """The edge moves by a full segment (or half the buffer) at least."""
     t = established(receive_buffer=10_000)
@@ -190,6 +197,7 @@ def test_a_reader_that_keeps_up_causes_no_window_updates():
         t.silent()
 
 
+@pytest.mark.rfc("9293", "SHLD-14")
 def test_the_scaled_window_never_shrinks_by_rounding():
     t = Script(window_scaling=1, receive_buffer=1 << 20, receive_buffer_max=4 << 20)
     t.open()
@@ -246,6 +254,7 @@ def test_window_clamp():
     assert t.block.rcv_edge - t.block.rcv_nxt <= 5535
 
 
+@pytest.mark.rfc("9293", "MUST-62")
 def test_urgent_pointer():
     t = established()
     t.send(10, Data(1, b"ab!", flags="AU", urgent=3))

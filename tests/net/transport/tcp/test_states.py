@@ -57,6 +57,7 @@ def test_the_diagram_has_every_arrow():
 # The ways to close (RFC 9293 section 3.6) ----------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9293", "MUST-12", "MUST-13")
 def test_we_close_first():
     """Figure 12."""
     t = established()
@@ -235,6 +236,7 @@ def test_resets_do_not_end_time_wait():
     t.state("TIME-WAIT")
 
 
+@pytest.mark.rfc("9293", "SHLD-4")
 def test_which_syn_may_reopen():
     t = time_wait()
     assert t.connection.reopens(t._real(Syn(3)))
@@ -243,6 +245,7 @@ def test_which_syn_may_reopen():
     assert not t.connection.reopens(t._real(SynAck(3)))
     t = time_wait()
     t.block.timestamps = True
+    t.block.settings.timestamps = 1
     t.block.ts_recent = 500
     assert t.connection.reopens(t._real(Syn(-1000, ts=(501, 0))))
     assert not t.connection.reopens(t._real(Syn(-1000, ts=(500, 0))))
@@ -294,6 +297,7 @@ def test_leaving_in_fin_wait_2_starts_the_timer():
     t.at(65_000).state("CLOSED")
 
 
+@pytest.mark.rfc("9293", "SHLD-3")
 def test_data_for_an_orphan_is_answered_by_a_reset():
     """RFC 1122 section 4.2.2.13."""
     t = established()
@@ -304,6 +308,7 @@ def test_data_for_an_orphan_is_answered_by_a_reset():
     t.state("CLOSED")
 
 
+@pytest.mark.rfc("9293", "SHLD-3")
 def test_leaving_with_unread_data_resets():
     """RFC 2525 section 2.17."""
     t = established()

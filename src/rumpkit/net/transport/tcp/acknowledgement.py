@@ -6,11 +6,10 @@ fast paths of `connection`.
 
 from mypy_extensions import i64
 
-from ....hyper.time import FOREVER, MILLISECOND, Instant
+from ....hyper.time import FOREVER, Instant
 from ...wire.segment import Segment
-from ...wire.sequence import SEQ_MASK, seq_lt
+from . import recovery
 from .block import WRITABLE, ControlBlock
-from .recovery import advanced, duplicate
 
 
 def update_window(block: ControlBlock, segment: Segment, seq: i64, ack: i64, now: Instant) -> None:
@@ -28,48 +27,62 @@ def update_window(block: ControlBlock, segment: Segment, seq: i64, ack: i64, now
             block.persisting = False
             block.retransmit_at = FOREVER
             block.rtt.restore()
-    if unchanged and ack == block.snd_una and block.snd_max > ack and segment.span() == 0:
-        duplicate(block, now)
+            if block.snd_max > ack and window > 0:
+                # It was closed over data in flight, which the peer may have dropped (RFC 9293 3.8.6).
+                recovery.start_over(block)
+                block.resend = True
+    if ack == block.snd_una:
+        if block.sack:
+            if segment.sack_blocks or (block.disorder and segment.span() == 0):
+                recovery.acknowledged(block, segment, ack, 0, now)
+        elif unchanged and block.snd_max > ack and segment.span() == 0 and window > 0:
+            recovery.duplicate(block, now)
 
 
 def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -> None:
     """`ack` covers something new: drop it, measure the round trip, grow the window, restart the timer."""
     size = ack - block.snd_una
-    flight = block.snd_max - block.snd_una
     block.snd_una = ack
     if block.snd_nxt < ack:
         block.snd_nxt = ack
     queue = block.send_queue
     queue.drop(min(ack, queue.end) - queue.start)
-    if 0 <= block.timed_end <= ack:
-        block.rtt.sample(now - block.timed_at)
-        block.timed_end = -1
-    elif block.rtt.backoffs and block.timestamps and segment.has_timestamp:
-        _sample_echo(block, segment, now)
     if ack >= block.snd_urgent:
         block.snd_urgent = -1
     block.retries = 0
     block.soft_error = 0
     block.unacked_since = now
-    advanced(block, size, flight, now)
-    block.retransmit_at = FOREVER if ack == block.snd_max else now + block.rtt.timeout
+    if block.disorder or segment.sack_blocks:
+        recovery.acknowledged(block, segment, ack, size, now)
+        block.probing = not block.disorder
+    else:
+        _in_order(block, ack, size, now)
+    if ack == block.snd_max:
+        block.retransmit_at = FOREVER
+    elif block.disorder:
+        block.retransmit_at = now + block.rtt.timeout
+    else:
+        block.retransmit_at = now + block.rtt.patience
     if block.send_short and block.writable():
         block.send_short = False
         block.events |= WRITABLE
     _grow_send_buffer(block)
 
 
-def _sample_echo(block: ControlBlock, segment: Segment, now: Instant) -> None:
-    """Measure by the echoed timestamp, whose unit is a millisecond (RFC 7323 section 4): Karn's rule leaves nothing else
-    while segments are sent again and again.
-
-    An echo from before the last retransmission belongs to another copy: a receiver that had the segment already repeats what
-    it echoed long ago.
-    """
-    if seq_lt(segment.ts_echo, block.resent_at):
+def _in_order(block: ControlBlock, ack: i64, size: i64, now: Instant) -> None:
+    """The usual case: nothing was lost lately, and nothing looks like it."""
+    board = block.scoreboard
+    if board is None:
         return
-    age: int = (block.clock(now) - segment.ts_echo) & SEQ_MASK
-    block.rtt.sample(age * MILLISECOND)
+    board.acknowledge(ack, now, now)
+    rtt = block.rtt
+    if board.oldest_at >= 0 and now - block.sampled_at >= rtt.smoothed:
+        block.sampled_at = now
+        rtt.sample(now - board.oldest_at)
+    congestion = block.congestion
+    flight = block.snd_max - ack + size
+    if flight * 2 >= congestion.window:
+        congestion.acknowledged(size, flight, board.sample, rtt.smoothed, now)
 
 
 def _grow_send_buffer(block: ControlBlock) -> None:

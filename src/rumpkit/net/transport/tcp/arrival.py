@@ -12,11 +12,11 @@ from ....hyper.time import FOREVER, MILLISECOND, SECOND, Instant
 from ....kern.abi.errno import ECONNREFUSED, ECONNRESET
 from ...wire.segment import ACK, FIN, NO_SCALE, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK, seq_gt, seq_lt
-from . import states
+from . import recovery, states
 from .acknowledgement import acknowledge, update_window
 from .block import DEFAULT_MSS, READABLE, URGENT, ControlBlock, unwrap
 from .chunks import ChunkQueue
-from .receive import MAX_FIELD, MAX_SCALE, take_text
+from .receive import MAX_FIELD, MAX_SCALE, note_duplicate, take_text
 from .send import abort_segment, offered_scale, reset_for
 from .states import (
     CLOSED,
@@ -148,6 +148,9 @@ def synchronize(block: ControlBlock, segment: Segment, now: Instant) -> None:
         block.timestamps = True
         block.ts_recent = segment.ts_value
         block.ts_recent_at = now
+    if segment.sack_permitted and settings.sack:
+        block.sack = True
+        block.rtt.probing = settings.tail_loss_probe != 0
     block.rcv_mss = min(block.path_mss, block.peer_mss)
     block.set_mss()
     block.last_received = now
@@ -168,6 +171,7 @@ def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:
     block.retransmit_at = FOREVER
     if block.timed_end >= 0:
         block.rtt.sample(now - block.timed_at)
+        block.sampled_at = now
         block.timed_end = -1
     elif block.retries:
         # A lost SYN says that the path is slow or in trouble (RFC 6298 rule 5.7, RFC 5681 section 3.1).
@@ -218,6 +222,8 @@ def _check_sequence(block: ControlBlock, segment: Segment, seq: i64, now: Instan
         return False
     if block.state == TIME_WAIT and segment.flags & FIN:
         _wait_again(block, now)
+    if segment.size > 0 and seq + segment.size <= nxt and _is_recent(block, seq):
+        note_duplicate(block, seq, seq + segment.size)
     _answer_unacceptable(block, segment, now)
     return False
 
@@ -248,11 +254,11 @@ def _check_reset(block: ControlBlock, seq: i64, now: Instant) -> None:
         challenge(block, now)
         return
     block.counters.resets_received += 1
-    if block.state == TIME_WAIT:
-        # RFC 1337: a stray RST must not end TIME-WAIT early.
+    if block.state == TIME_WAIT and block.settings.rfc1337:
+        # A stray RST must not end TIME-WAIT early.
         return
     refused = block.state == SYN_RECEIVED
-    ended = block.state in (CLOSING, LAST_ACK)
+    ended = block.state in (CLOSING, LAST_ACK, TIME_WAIT)
     close(block, ECONNREFUSED if refused else 0 if ended else ECONNRESET)
 
 
@@ -294,6 +300,8 @@ def _process_ack(block: ControlBlock, segment: Segment, seq: i64, now: Instant) 
         challenge(block, now)
         return False
     if ack < block.snd_una:
+        if block.sack and segment.sack_blocks:
+            recovery.acknowledged(block, segment, ack, 0, now)
         return True
     update_window(block, segment, seq, ack, now)
     if ack > block.snd_una:
@@ -397,15 +405,28 @@ def close(block: ControlBlock, error: int) -> None:
     else:
         block.enter(states.RESET)
     block.send_queue.clear()
+    block.scoreboard = None
+    block.episode = None
+    block.disorder = block.resend = False
     block.reassembly.clear()
     block.fin_queued = False
-    block.retransmit_at = block.ack_at = block.keepalive_at = block.linger_at = FOREVER
+    block.retransmit_at = block.wake_at = block.ack_at = block.keepalive_at = block.linger_at = FOREVER
 
 
 def newer_incarnation(block: ControlBlock, segment: Segment) -> bool:
     """Whether a SYN may open a new connection over this one in TIME-WAIT (RFC 9293 3.10.7.4, RFC 6191 section 2)."""
+    offered = block.settings.timestamps != 0
+    return may_reopen(segment, block.timestamps, block.ts_recent, block.rcv_nxt, offered)
+
+
+def may_reopen(segment: Segment, timestamps: bool, ts_recent: i64, rcv_nxt: i64, offered: bool) -> bool:
+    """The same for any remains of a connection: it had `timestamps`, the last being `ts_recent`; `offered` says that a new
+    connection would have them."""
     if segment.flags & (SYN | ACK | RST) != SYN:
         return False
-    if block.timestamps and segment.has_timestamp and seq_gt(segment.ts_value, block.ts_recent):
+    newer = seq_gt(segment.seq, rcv_nxt & SEQ_MASK)
+    if not segment.has_timestamp or not offered:
+        return newer
+    if not timestamps:
         return True
-    return seq_gt(segment.seq, block.rcv_nxt & SEQ_MASK)
+    return newer if segment.ts_value == ts_recent else seq_gt(segment.ts_value, ts_recent)

@@ -13,9 +13,11 @@ from ...wire.segment import Segment
 from ...wire.sequence import SEQ_MASK
 from .chunks import ChunkQueue
 from .congestion import CongestionControl, make
+from .episode import Episode
 from .options import TcpOptions
 from .reassembly import Reassembly
 from .rtt import RttEstimator
+from .scoreboard import Scoreboard
 from .settings import RateLimit, TcpCounters, TcpSettings
 from .states import CLOSED, ESTABLISHED, next_state
 
@@ -114,7 +116,7 @@ class ControlBlock:
     """End of the last segment sent that was less than full-sized (Minshall's variant of Nagle's rule)."""
     last_sent: Instant = 0
     resend: bool = False
-    """Send the first unacknowledged segment again, whatever the windows say."""
+    """Send the first lost segment again, whatever the congestion window says."""
     probe: bool = False
     """Send a segment that the peer has to answer."""
     replies: list[Segment]
@@ -124,16 +126,27 @@ class ControlBlock:
     congestion: CongestionControl
     rtt: RttEstimator
     timed_end: i64 = _NONE
-    """The segment being timed ends here; -1 if none is (Karn's rule)."""
+    """The SYN being timed ends here; -1 if it was sent again (Karn's rule)."""
     timed_at: Instant = 0
+    sampled_at: Instant = 0
+    """When the round trip was last measured: once in a round trip is enough for RFC 6298."""
+    sack: bool = False
+    """Both sides do selective acknowledgement (RFC 2018)."""
+    scoreboard: Scoreboard | None = None
+    """What is in flight, from the first data on."""
+    episode: Episode | None = None
+    """What loss recovery has to remember, from the first trouble on."""
+    disorder: bool = False
+    """Something is or may be lost, or was sent again: acknowledgements take the long way through `recovery`."""
     resent_at: i64 = 0
     """The timestamp clock at the last retransmission."""
     duplicate_acks: i64 = 0
-    recovering: bool = False
     recover: i64
     """snd_max when the last loss was noticed (RFC 6582)."""
     retries: i64 = 0
     """Retransmissions of the first unacknowledged segment by the timer."""
+    doubtful: bool = False
+    """So many retransmissions that the way to the peer is in doubt, which IP has not been told yet."""
     probes: i64 = 0
     """Window or keepalive probes that the peer has not answered."""
     unacked_since: Instant = 0
@@ -177,7 +190,11 @@ class ControlBlock:
     # Deadlines
     retransmit_at: Instant = FOREVER
     persisting: bool = False
-    """`retransmit_at` is the persist timer's: nothing is in flight, and something can't be sent."""
+    """`retransmit_at` is the persist timer's: something can't be sent, and nothing is in flight that could be acknowledged."""
+    probing: bool = False
+    """`retransmit_at` is the probe timeout of RFC 8985, which comes before the retransmission timeout."""
+    wake_at: Instant = FOREVER
+    """When to look for losses again, or to send the next of what is paced."""
     ack_at: Instant = FOREVER
     keepalive_at: Instant = FOREVER
     linger_at: Instant = FOREVER

@@ -28,9 +28,9 @@ class CongestionControl(ABC):
         """ssthresh: where slow start ends."""
 
     @abstractmethod
-    def acknowledged(self, size: i64, rtt: i64, now: Instant) -> None:
-        """`size` new bytes were acknowledged outside recovery, while the window was in use; `rtt` is the smoothed
-        round trip in nanoseconds."""
+    def acknowledged(self, size: i64, flight: i64, sample: i64, rtt: i64, now: Instant) -> None:
+        """`size` of `flight` bytes were acknowledged outside fast recovery, while the window was in use.  `sample` is what the
+        newest of them took, 0 if that can't be told, and `rtt` the smoothed round trip, both in nanoseconds."""
 
     @abstractmethod
     def reduced_threshold(self, flight: i64, now: Instant) -> i64:
@@ -49,6 +49,11 @@ class CongestionControl(ABC):
         if first:
             self.threshold = self.reduced_threshold(flight, now)
         self.window = self.mss
+
+    def undo(self, window: i64, threshold: i64) -> None:
+        """The last loss was none: `window` and `threshold` were before it (RFC 4015)."""
+        self.window = max(self.window, window)
+        self.threshold = max(self.threshold, threshold)
 
     def restart(self) -> None:
         """The connection was idle for longer than the retransmission timeout (RFC 5681 section 4.1)."""
@@ -77,7 +82,7 @@ class NewReno(CongestionControl):
         self._credit: i64 = 0
         """Bytes acknowledged in congestion avoidance and not yet turned into window."""
 
-    def acknowledged(self, size: i64, rtt: i64, now: Instant) -> None:
+    def acknowledged(self, size: i64, flight: i64, sample: i64, rtt: i64, now: Instant) -> None:
         """Grow: by what was acknowledged in slow start, by one segment a window after it."""
         if self.window < self.threshold:
             growth = min(size, self.threshold - self.window)

@@ -30,6 +30,7 @@ from .arrival import (
 from .block import ControlBlock, Environment, unwrap
 from .options import TcpOptions
 from .receive import accept_in_order, acknowledge_later, consume, first_window
+from .recovery import start_over
 from .send import abort_segment, may_queue, transmit
 from .states import (
     CLOSE_WAIT,
@@ -95,6 +96,7 @@ class TcpConnection:
             and segment.has_timestamp == block.timestamps
             and block.rcv_fin < 0
             and not block.persisting
+            and not segment.sack_blocks
         ):
             ack = unwrap(segment.ack, block.snd_una)
             size = segment.size
@@ -142,7 +144,10 @@ class TcpConnection:
         """Whether `transmit` must not wait for the end of a batch: each out-of-order segment is answered by an
         acknowledgement of its own."""
         block = self.block
-        return block.acks_owed > 0 and not block.reassembly.empty()
+        if block.acks_owed == 0 or block.reassembly.empty():
+            return False
+        # With SACK one acknowledgement says what several would have, if there is room for all of it.
+        return not block.sack or block.reassembly.fresh >= 3
 
     def next_deadline(self) -> Instant:
         """When `on_deadline` is wanted, or FOREVER."""
@@ -301,9 +306,8 @@ class TcpConnection:
         block.path_mss = mss
         block.set_mss()
         if mss < before and block.state not in (SYN_SENT, SYN_RECEIVED) and block.snd_max > block.snd_una:
-            block.snd_nxt = block.snd_una
+            start_over(block)
             block.resend = True
-            block.timed_end = -1
 
     def options_changed(self, now: Instant) -> None:
         """The user changed an option that has effect on what goes on."""

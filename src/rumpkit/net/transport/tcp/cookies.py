@@ -136,4 +136,5 @@ def cookie_answer(
         answer.ts_echo = syn.ts_value
         if syn.window_scale != NO_SCALE and settings.window_scaling:
             answer.window_scale = offered_scale(options, settings)
+        answer.sack_permitted = syn.sack_permitted and settings.sack != 0
     return answer

@@ -79,6 +79,7 @@ def take_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> 
     size = segment.size
     nxt = block.rcv_nxt
     if seq < nxt:
+        note_duplicate(block, seq, nxt)
         start += nxt - seq
         size -= nxt - seq
         seq = nxt
@@ -92,6 +93,8 @@ def take_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> 
     if seq == nxt and block.reassembly.empty():
         accept_in_order(block, segment.body, start, size)
         acknowledge_later(block, segment, now)
+        if block.reassembly.duplicate_end:
+            block.acknowledge_now()
         return
     _take_out_of_order(block, segment, seq, start, size)
 
@@ -107,23 +110,35 @@ def accept_in_order(block: ControlBlock, body: bytes, start: i64, size: i64) -> 
     block.events |= READABLE
 
 
+def note_duplicate(block: ControlBlock, first: i64, end: i64) -> None:
+    """These bytes came once more: the next acknowledgement reports them (RFC 2883)."""
+    if block.sack:
+        block.reassembly.duplicate_first = first
+        block.reassembly.duplicate_end = end
+
+
 def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i64, size: i64) -> None:
     reassembly = block.reassembly
     nxt = block.rcv_nxt
-    if seq > nxt and reassembly.count() >= block.settings.max_reassembly:
+    ahead = seq > nxt
+    if ahead and reassembly.count() >= block.settings.max_reassembly:
         block.counters.reassembly_drops += 1
-    elif seq > nxt:
+    elif ahead:
         block.counters.out_of_order += 1
         if not reassembly.insert(seq, segment.body, start, size):
             block.counters.duplicates += 1
+            note_duplicate(block, seq, seq + size)
     else:
         accept_in_order(block, segment.body, start, size)
         queue = block.receive_queue
         reassembly.deliver(queue)
         block.rcv_nxt = queue.end
     # One acknowledgement for each segment, at once (RFC 5681 section 4.2): the sender counts three.  A super-segment
-    # stands for several.
-    block.acks_owed += min(segment.segments, 3) if seq > nxt else 1
+    # stands for several.  With SACK it need not count.
+    if block.sack:
+        block.acks_owed = 1
+    else:
+        block.acks_owed += min(segment.segments, 3) if ahead else 1
 
 
 def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> None:

@@ -12,9 +12,11 @@ from ....hyper.time import FOREVER, Instant
 from ...wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK
 from .block import ControlBlock
+from .episode import OPEN, Episode
 from .options import TcpOptions
 from .receive import MAX_SCALE, choose_scale, first_window, offer_window
-from .recovery import allowance
+from .sack import attach_blocks
+from .scoreboard import Scoreboard, Transmission
 from .settings import TcpSettings
 from .states import CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT
 
@@ -37,17 +39,24 @@ def transmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
             _send_syn(block, out, now)
             return
     else:
-        if block.resend:
-            _send_again(block, out, now)
+        if block.disorder:
+            _send_lost(block, out, now)
         if block.snd_nxt < block.send_queue.end or (block.fin_queued and block.snd_nxt == block.send_queue.end):
             send_queued(block, out, now)
     if block.probe:
         _send_probe(block, out, now)
     if block.acks_owed > 0:
-        # A segment that goes out anyway carries one of them.
-        count = block.acks_owed - (1 if len(out) > before else 0)
+        count = block.acks_owed
+        if block.sack and (not block.reassembly.empty() or block.reassembly.duplicate_end):
+            # What is missing and what came twice is said by one acknowledgement of its own: there is no room beside data.
+            segment = make_segment(block, block.snd_max, ACK, now)
+            attach_blocks(block, segment)
+            out.append(segment)
+            count = 0
+        elif len(out) > before:
+            # A segment that goes out anyway carries one of them.
+            count -= 1
         while count > 0:
-            # Not at `snd_nxt`, which a timeout takes back: to a peer that has more than that the segment would be old.
             out.append(make_segment(block, block.snd_max, ACK, now))
             count -= 1
         block.acks_owed = 0
@@ -93,6 +102,7 @@ def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         segment.window_scale = offered_scale(block.options, settings)
     elif block.peer_scales:
         segment.window_scale = block.rcv_scale
+    segment.sack_permitted = block.sack or (not synchronized and settings.sack != 0)
     out.append(segment)
     block.snd_nxt = block.iss + 1
     if block.snd_max < block.snd_nxt:
@@ -117,14 +127,17 @@ def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     nxt = block.snd_nxt
     una = block.snd_una
     congestion = block.congestion
-    if nxt == una and una == block.snd_max and now - block.last_sent > block.rtt.timeout:
+    if nxt == una and now - block.last_sent > block.rtt.timeout:
         congestion.restart()
     edge = una + block.snd_wnd
-    congestion_edge = una + congestion.window + allowance(block)
+    congestion_edge = una + congestion.window
+    if block.disorder and block.scoreboard is not None:
+        congestion_edge += block.scoreboard.missing()
     limited = congestion_edge < edge
     if limited:
         edge = congestion_edge
-    largest = super_segment_size(block)
+    # The pieces of a super-segment would all have the same urgent pointer, which counts from where a segment begins.
+    largest = mss if block.snd_urgent > nxt else super_segment_size(block)
     while nxt < end:
         room = edge - nxt
         size = end - nxt
@@ -135,7 +148,7 @@ def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         tail = size % mss
         if tail and size > 0:
             if nxt + size == end:
-                if not _may_send_tail(block, nxt, nxt + size - tail):
+                if not _may_send_tail(block):
                     size -= tail
             elif size > mss:
                 size -= tail
@@ -174,28 +187,30 @@ def _send(
 ) -> None:
     """Send one (super-)segment at `snd_nxt` and note what follows from it."""
     segment = make_segment(block, seq, flags, now, body, start, size)
-    segment.gso_size = block.snd_mss
+    mss = block.snd_mss
+    segment.gso_size = mss
     out.append(segment)
     nxt = seq + size + (flags & FIN)
-    if nxt > block.snd_max:
-        if block.snd_max == block.snd_una:
-            block.unacked_since = now
-        block.snd_max = nxt
-        if block.timed_end < 0:
-            block.timed_end = nxt
-            block.timed_at = now
-    else:
-        block.counters.retransmits += 1
+    if block.snd_max == block.snd_una:
+        block.unacked_since = now
+    block.snd_max = nxt
     block.snd_nxt = nxt
+    board = block.scoreboard
+    if board is None:
+        board = block.scoreboard = Scoreboard(seq)
+    board.sent(seq, nxt, mss, now)
+    if block.disorder and block.episode is not None:
+        block.episode.out += size
     block.last_sent = now
     if block.retransmit_at == FOREVER or block.persisting:
         block.persisting = False
-        block.retransmit_at = now + block.rtt.timeout
+        block.probing = not block.disorder
+        block.retransmit_at = now + (block.rtt.patience if block.probing else block.rtt.timeout)
 
 
-def _may_send_tail(block: ControlBlock, nxt: i64, tail: i64) -> bool:
-    """Whether the last bytes of the queue, from `tail` on, may go though they don't fill a segment."""
-    if block.fin_queued or tail < block.snd_max:
+def _may_send_tail(block: ControlBlock) -> bool:
+    """Whether the last bytes of the queue may go though they don't fill a segment."""
+    if block.fin_queued:
         return True
     options = block.options
     if options.cork or block.more:
@@ -204,36 +219,88 @@ def _may_send_tail(block: ControlBlock, nxt: i64, tail: i64) -> bool:
     return options.nodelay or block.snd_una >= block.small_end
 
 
-def _send_again(block: ControlBlock, out: list[Segment], now: Instant) -> None:
-    """Retransmit the first unacknowledged segment, whatever the windows are now (RFC 9293 3.8.6: a window may shrink)."""
-    block.resend = False
-    una = block.snd_una
-    if una == block.snd_max:
+def _send_lost(block: ControlBlock, out: list[Segment], now: Instant) -> None:
+    """Send again what is lost, as far as the windows let it; the first segment of an episode goes whatever the congestion window is.
+
+    What lies beyond a window that the peer has taken back waits until it opens again (RFC 9293 3.8.6).
+    """
+    board = block.scoreboard
+    episode = block.episode
+    if board is None or episode is None or block.state == CLOSED:
         return
+    mss = block.snd_mss
+    largest = super_segment_size(block)
+    window = block.congestion.window
+    edge = block.snd_una + block.snd_wnd
+    while board.lost:
+        room = window - (block.snd_max - block.snd_una - board.missing())
+        if room < mss and not block.resend:
+            break
+        limit = min(max(room - room % mss, mss), largest)
+        record = board.resend(limit, edge, mss, now)
+        if record is None:
+            break
+        block.resend = False
+        _resend(block, episode, record, out, now)
+    block.resend = False
+
+
+def _resend(block: ControlBlock, episode: Episode, record: Transmission, out: list[Segment], now: Instant) -> None:
+    """Send one record again."""
     queue = block.send_queue
-    size = min(block.snd_mss, queue.end - una, block.snd_max - una)
+    seq = record.start
+    end = record.end
     flags: i64 = ACK
-    body = b""
-    start: i64 = 0
-    if size > 0:
-        chunk = queue.cut(una, size, size)
-        body = chunk.body
-        start = chunk.start
-        size = chunk.size
-    if block.fin_queued and una + size == queue.end and block.snd_max > queue.end:
+    if end > queue.end:
         flags = ACK | FIN
-    segment = make_segment(block, una, flags, now, body, start, size)
-    segment.gso_size = block.snd_mss
-    out.append(segment)
-    nxt = una + size + (flags & FIN)
-    if nxt > block.snd_nxt:
-        block.snd_nxt = nxt
-    block.counters.retransmits += 1
-    block.timed_end = -1
+    while seq < end:
+        size = min(end, queue.end) - seq
+        body = b""
+        start: i64 = 0
+        if size > 0:
+            chunk = queue.cut(seq, size, record.unit)
+            body = chunk.body
+            start = chunk.start
+            size = chunk.size
+        last = seq + size >= min(end, queue.end)
+        segment = make_segment(block, seq, flags if last else ACK, now, body, start, size)
+        segment.gso_size = record.unit
+        out.append(segment)
+        block.counters.retransmits += max((size + record.unit - 1) // record.unit, 1)
+        seq += size
+        if last:
+            break
     block.resent_at = block.clock(now)
+    episode.out += end - record.start
+    if episode.phase != OPEN:
+        if episode.undo_clock < 0:
+            episode.undo_clock = block.resent_at
+        episode.undo_bytes += end - record.start
     block.last_sent = now
-    block.persisting = False
-    block.retransmit_at = now + block.rtt.timeout
+    if block.retransmit_at == FOREVER or block.persisting:
+        block.persisting = False
+        block.retransmit_at = now + block.rtt.timeout
+
+
+def send_probe(block: ControlBlock, episode: Episode, out: list[Segment], now: Instant) -> None:
+    """A tail loss probe: a segment of new data if there is some and the peer has room for it, else the last one again (RFC 8985
+    section 7.3)."""
+    block.counters.tail_probes += 1
+    board = block.scoreboard
+    queue = block.send_queue
+    nxt = block.snd_nxt
+    size = min(queue.end - nxt, block.snd_una + block.snd_wnd - nxt, block.snd_mss)
+    if size > 0 and size == min(queue.end - nxt, block.snd_mss):
+        chunk = queue.cut(nxt, size, size)
+        _send(block, out, nxt, ACK | PSH, chunk.body, chunk.start, chunk.size, now)
+        episode.probe_resent = False
+    elif board is not None:
+        record = board.resend_last(block.snd_mss, now)
+        if record is None:
+            return
+        _resend(block, episode, record, out, now)
+        episode.probe_resent = True
+    episode.probe_end = block.snd_max
 
 
 def _send_probe(block: ControlBlock, out: list[Segment], now: Instant) -> None:

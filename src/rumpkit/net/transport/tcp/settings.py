@@ -23,13 +23,15 @@ class TcpSettings:
         self.initial_window: int = 10
         self.window_scaling: int = 1
         self.timestamps: int = 1
+        self.sack: int = 1
+        self.tail_loss_probe: int = 1
         self.initial_rto: int = 1000
         self.min_rto: int = 200
         self.max_rto: int = 120_000
         self.delayed_ack: int = 40
         self.quick_ack: int = 1
         self.quick_acks: int = 16
-        self.syn_retries: int = 6
+        self.syn_retries: int = 7
         self.synack_retries: int = 5
         self.retries: int = 15
         self.orphan_retries: int = 8
@@ -39,6 +41,7 @@ class TcpSettings:
         self.fin_timeout: int = 60_000
         self.time_wait: int = 60_000
         self.time_wait_reuse: int = 1
+        self.rfc1337: int = 1
         self.max_time_wait: int = 16384
         self.max_orphans: int = 4096
         self.max_syn_backlog: int = 1024
@@ -61,13 +64,15 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("initial_window", 1, 64, "initial congestion window in segments (RFC 6928)"),
     Sysctl("window_scaling", 0, 1, "offer window scaling (RFC 7323)"),
     Sysctl("timestamps", 0, 1, "offer timestamps (RFC 7323)"),
+    Sysctl("sack", 0, 1, "offer selective acknowledgements (RFC 2018)"),
+    Sysctl("tail_loss_probe", 0, 1, "probe after two round trips without an acknowledgement (RFC 8985 section 7)"),
     Sysctl("initial_rto", 10, 60_000, "retransmission timeout before the first measurement, ms (RFC 6298)"),
     Sysctl("min_rto", 1, 60_000, "least retransmission timeout, ms"),
     Sysctl("max_rto", 1000, 3_600_000, "greatest retransmission timeout, ms"),
-    Sysctl("delayed_ack", 1, 500, "how long an acknowledgement may wait, ms (RFC 1122 4.2.3.2)"),
-    Sysctl("quick_ack", 0, 500, "the same for the first segments of a connection, and after a pause, ms"),
+    Sysctl("delayed_ack", 1, 499, "how long an acknowledgement may wait, ms (RFC 1122 4.2.3.2)"),
+    Sysctl("quick_ack", 0, 499, "the same for the first segments of a connection, and after a pause, ms"),
     Sysctl("quick_acks", 0, 1 << 20, "how many acknowledgements that is for"),
-    Sysctl("syn_retries", 0, 127, "retransmissions of a SYN"),
+    Sysctl("syn_retries", 0, 127, "retransmissions of a SYN (by default for 3 minutes at least, RFC 9293 3.8.3)"),
     Sysctl("synack_retries", 0, 127, "retransmissions of a SYN-ACK"),
     Sysctl("retries", 1, 127, "retransmissions before a connection is given up (R2 of RFC 9293 3.8.3)"),
     Sysctl("orphan_retries", 1, 127, "the same for a connection that no socket holds"),
@@ -77,6 +82,7 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("fin_timeout", 100, 1 << 31, "how long a connection that no socket holds waits in FIN-WAIT-2, ms"),
     Sysctl("time_wait", 1, 1 << 31, "how long TIME-WAIT lasts (2 MSL), ms"),
     Sysctl("time_wait_reuse", 0, 1, "let connect() reuse a port in TIME-WAIT when timestamps make it safe (RFC 6191)"),
+    Sysctl("rfc1337", 0, 1, "let no RST end TIME-WAIT early (RFC 1337)"),
     Sysctl("max_time_wait", 0, 1 << 20, "connections in TIME-WAIT; beyond it they close at once"),
     Sysctl("max_orphans", 0, 1 << 20, "connections that no socket holds; beyond it they are reset"),
     Sysctl("max_syn_backlog", 1, 1 << 20, "half-open connections of a listener, beside its backlog"),
@@ -104,6 +110,12 @@ class TcpCounters(Counters):
         self.retransmits: int = 0
         self.fast_retransmits: int = 0
         self.timeouts: int = 0
+        self.tail_probes: int = 0
+        self.probes_repaired: int = 0
+        self.spurious_recoveries: int = 0
+        self.duplicate_reports: int = 0
+        self.duplicates_reported: int = 0
+        self.reneges: int = 0
         self.malformed: int = 0
         self.bad_checksums: int = 0
         self.no_connection: int = 0
@@ -134,7 +146,8 @@ class TcpCounters(Counters):
 
 COUNTER_NAMES: Final[tuple[str, ...]] = (
     "active_opens", "passive_opens", "failed_attempts", "resets_received", "resets_sent", "segments_in",
-    "segments_out", "retransmits", "fast_retransmits", "timeouts", "malformed", "bad_checksums", "no_connection",
+    "segments_out", "retransmits", "fast_retransmits", "timeouts", "tail_probes", "probes_repaired",
+    "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "malformed", "bad_checksums", "no_connection",
     "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
     "keepalive_probes", "listen_overflows", "listen_drops", "syncookies_sent",
     "syncookies_received", "syncookies_failed", "aborts_on_data", "aborts_on_close", "aborts_on_timeout",

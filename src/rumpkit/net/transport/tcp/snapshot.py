@@ -11,8 +11,10 @@ from ...wire.address import format_address
 from .block import ControlBlock
 from .channel import Channel, Listener
 from .congestion import UNLIMITED
+from .episode import OPEN
 from .layer import Tcp
 from .states import CLOSED, ESTABLISHED, LISTEN, STATE_NAMES, SYN_SENT, TIME_WAIT
+from .timewait import TimeWait
 
 Row = dict[str, Any]
 PAGE = 64
@@ -28,6 +30,10 @@ def sockets(tcp: Tcp) -> Iterator[list[Row]]:
         moment = tcp.now()
         page = channels[start : start + PAGE]
         yield [row(one, moment) for one in page if one.connection.block.state != CLOSED]
+    records = tcp.waits.records()
+    for start in range(0, len(records), PAGE):
+        moment = tcp.now()
+        yield [waiting_row(one, moment) for one in records[start : start + PAGE] if one.until > moment]
 
 
 def established(tcp: Tcp) -> int:
@@ -69,6 +75,24 @@ def row(channel: Channel, now: Instant) -> Row:
     }
 
 
+def waiting_row(record: TimeWait, now: Instant) -> Row:
+    """A connection in TIME-WAIT that no socket holds."""
+    key = record.key
+    size = (len(key) - 4) // 2
+    return {
+        "protocol": "tcp",
+        "state": STATE_NAMES[TIME_WAIT],
+        "receive_queue": 0,
+        "send_queue": 0,
+        "local": text(key[size : 2 * size]),
+        "local_port": int.from_bytes(key[-2:], "big"),
+        "remote": text(key[:size]),
+        "remote_port": int.from_bytes(key[-4:-2], "big"),
+        "orphan": True,
+        "info": {"timer": {"name": "timewait", "in": max(record.until - now, 0) // MILLISECOND, "count": 0}},
+    }
+
+
 def info(block: ControlBlock, now: Instant) -> Row:
     """The inside of a connection.  Times are in microseconds, sizes in bytes; what is not known yet is None."""
     congestion = block.congestion
@@ -85,7 +109,9 @@ def info(block: ControlBlock, now: Instant) -> Row:
         "rto": block.rtt.timeout // MICROSECOND,
         "backoffs": block.rtt.backoffs,
         "retries": block.retries,
-        "recovering": block.recovering,
+        "recovering": block.episode is not None and block.episode.phase != OPEN,
+        "sacked": block.scoreboard.sacked if block.scoreboard is not None else 0,
+        "lost": block.scoreboard.lost if block.scoreboard is not None else 0,
         "send_window": block.snd_wnd,
         "receive_window": block.rcv_edge - block.rcv_nxt,
         "send_buffer": block.send_buffer,
@@ -102,6 +128,8 @@ def info(block: ControlBlock, now: Instant) -> Row:
 def options(block: ControlBlock) -> list[str]:
     """What was agreed on in the handshake, as `ss` writes it."""
     found = ["ts"] if block.timestamps else []
+    if block.sack:
+        found.append("sack")
     if block.peer_scales:
         found.append(f"wscale:{block.snd_scale},{block.rcv_scale}")
     return found

@@ -3,19 +3,25 @@
 Functions over a ControlBlock, beside `arrival`.  The deadlines are plain attributes of the block; moving one costs a store.
 """
 
+from typing import Final
+
 from ....hyper.time import FOREVER, MILLISECOND, Instant
 from ....kern.abi.errno import ETIMEDOUT
 from ...wire.segment import Segment
+from . import rack
 from .arrival import close
 from .block import ControlBlock
-from .recovery import timed_out
-from .send import abort_segment, force_tail
+from .recovery import look_again, timed_out, trouble
+from .send import abort_segment, force_tail, send_probe
 from .states import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+
+_R1: Final = 3
+"""After so many retransmissions of a segment IP is told to doubt the way (R1 of RFC 9293 section 3.8.3)."""
 
 
 def next_deadline(block: ControlBlock) -> Instant:
     """When `on_deadline` is wanted next."""
-    return min(min(block.retransmit_at, block.ack_at), min(block.keepalive_at, block.linger_at))
+    return min(min(block.retransmit_at, block.ack_at), min(min(block.keepalive_at, block.linger_at), block.wake_at))
 
 
 def on_deadline(block: ControlBlock, out: list[Segment], now: Instant) -> None:
@@ -24,32 +30,63 @@ def on_deadline(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         block.ack_at = FOREVER
         block.acknowledge_now()
         block.counters.delayed_acks += 1
+    if block.wake_at <= now:
+        look_again(block, now)
     if block.retransmit_at <= now:
         if block.persisting:
             _persist(block, out, now)
-        else:
-            _retransmit(block, now)
+        elif not _probe_tail(block, out, now):
+            _retransmit(block, out, now)
     if block.keepalive_at <= now:
         _keep_alive(block, now)
     if block.linger_at <= now and block.state in (TIME_WAIT, FIN_WAIT_2):
         close(block, 0)
 
 
-def _retransmit(block: ControlBlock, now: Instant) -> None:
+def _probe_tail(block: ControlBlock, out: list[Segment], now: Instant) -> bool:
+    """Nothing was heard for two round trips: send a tail loss probe (RFC 8985 section 7).  False if the time for that is over."""
+    if not block.probing:
+        return False
+    block.probing = False
+    rtt = block.rtt
+    if not rack.may_probe(block, block.episode):
+        # Something else has happened meanwhile: the retransmission timeout it is.
+        block.retransmit_at += rtt.timeout - rtt.patience
+        return block.retransmit_at > now
+    if block.flight() <= block.snd_mss and rtt.patience < rtt.timeout:
+        # The peer may be delaying its acknowledgement of a single segment.
+        block.probing = True
+        block.retransmit_at += rtt.timeout - rtt.patience
+        rtt.patience = rtt.timeout
+        return True
+    send_probe(block, trouble(block), out, now)
+    block.retransmit_at = now + rtt.timeout
+    return True
+
+
+def _retransmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     """The first unacknowledged segment got no answer in time (RFC 6298 section 5)."""
     block.counters.timeouts += 1
     block.retries += 1
     if _out_of_patience(block, block.retries > _retry_limit(block), now):
         return
-    block.timed_end = -1
+    if block.retries == _R1:
+        block.doubtful = True
     if block.state in (SYN_SENT, SYN_RECEIVED):
+        block.timed_end = -1
         block.rtt.backoff()
         block.counters.retransmits += 1
         block.snd_nxt = block.iss
         return
+    if block.snd_wnd == 0:
+        # A window that was closed over data in flight is probed like any other (RFC 9293 3.8.6).
+        block.retries = 0
+        block.persisting = True
+        _persist(block, out, now)
+        return
     timed_out(block, now)
     block.rtt.backoff()
-    block.snd_nxt = block.snd_una
+    block.retransmit_at = now + block.rtt.timeout
     block.resend = True
 
 
