@@ -12,6 +12,7 @@ import pytest
 
 from rumpkit import ConfigError, Kernel
 from rumpkit.compose.hosts import SHARED
+from rumpkit.compose.spec import InterfaceSpec, Spec
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.net.ip.service import Ip
 
@@ -180,3 +181,40 @@ def test_routes_of_a_file(tmp_path: Path) -> None:
         assert isinstance(ip, Ip)
         rows = [(row.prefix, row.gateway, row.metric) for row in ip.route_rows() if row.origin == "static"]
         assert rows == [("10.8.0.0/16", "10.0.0.9", 0), ("0.0.0.0/0", "10.0.0.1", 7)]
+
+
+def test_names_of_a_config_come_before_others() -> None:
+    spec = Spec(
+        interface=[InterfaceSpec("switch:n", address=["10.0.0.2/24"], dns=["10.0.0.1"], search=["example.org"])]
+    )
+    with Kernel(spec) as kernel:
+        ip = kernel.core.service("Ip")
+        assert isinstance(ip, Ip)
+        assert ip.names.resolv_conf() == "nameserver 10.0.0.1\nsearch example.org\n"
+
+
+@pytest.mark.parametrize(
+    ("interface", "message"),
+    [
+        ('link = "user"\naddress = "dhcp"', "k.toml:3: interface[0].address[0]: there is no DHCP server behind 'user'"),
+        ('link = "tun:t"\naddress = ["dhcp"]', "there is no DHCP server behind 'tun:t'"),
+        ('link = "switch:n"\naddress = ["dhcp", "dhcp"]', "'dhcp' stands here twice"),
+        ('link = "switch:n"\naddress = "dchp"', "'dchp' is not an IPv4 address"),
+        ('link = "switch:n"\ndns = ["10.0.0.1:53"]', "interface[0].dns[0]: '10.0.0.1:53' is not an IPv4 address"),
+        ('link = "switch:n"\nsearch = ["a b"]', "interface[0].search[0]: 'a b' is not a domain name"),
+    ],
+)
+def test_addresses_and_names_that_cannot_be(interface: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "k.toml"
+    file.write_text(f"[[interface]]\n{interface}\n")
+    with pytest.raises(ConfigError) as caught:
+        Kernel(file)
+    assert message in str(caught.value)
+
+
+def test_a_kernel_waits_for_dhcp_only_as_long_as_it_is_told() -> None:
+    with Kernel(net="switch:nobody", address="dhcp") as kernel:
+        assert not kernel.online(0.05)
+        assert kernel.counters()["dhcp.messages_out"] == 1
+    with Kernel() as kernel:
+        assert kernel.online()

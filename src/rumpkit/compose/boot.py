@@ -13,18 +13,20 @@ from ..kern.component import UnknownComponent
 from ..kern.kernel import RumpKernel
 from ..kern.resolver import Unresolvable
 from ..net import components as _net_components
+from ..net.ip.names import CONFIG
 from ..net.ip.service import Ip
-from ..net.wire.address import parse_mac
+from ..net.wire.address import parse_ipv4, parse_mac
 from ..vfs import components as _vfs_components
 from ..vfs.vfs import Vfs
 from . import plugins as _plugins
 from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link
 from .spec import InterfaceSpec, MountSpec, Spec
-from .values import parse_size
+from .values import DHCP, parse_size
 
 if TYPE_CHECKING:
     from ..dev.disks import Disks
+    from ..net.dhcp.service import Dhcp
 
 FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components, _plugins)
 """Importing them registers the components that rumpkit brings along, and the way to those of other packages."""
@@ -59,6 +61,8 @@ def component_names(spec: Spec) -> tuple[str, ...]:
     has interfaces; and those it names."""
     vfs = VFS if spec.mount or not spec.interface else ()
     net = NET if spec.interface or spec.route else ()
+    if any(DHCP in interface.address for interface in spec.interface):
+        net = (*net, "dhcp")
     return (*vfs, *net, *(name for name in spec.kernel.components if name not in (*vfs, *net)))
 
 
@@ -124,9 +128,14 @@ def _attach(kernel: RumpKernel, name: str, spec: InterfaceSpec, link: OpenedLink
     else:
         ip.add_interface(link.port, name, parse_mac(spec.mac) if spec.mac else b"", spec.mtu)
     for prefix in link.addresses:
-        ip.add_address(name, prefix)
+        if prefix == DHCP:
+            cast("Dhcp", kernel.service("Dhcp")).start(name, spec.metric)
+        else:
+            ip.add_address(name, prefix)
     if link.gateway:
         ip.add_route("default", link.gateway, name, spec.metric)
+    servers = [link.user.plan.name_server] if link.user is not None else [parse_ipv4(text) for text in spec.dns]
+    ip.names.tell(f"{name} config", CONFIG, servers, spec.search)
 
 
 def _add_routes(kernel: RumpKernel, spec: Spec) -> None:

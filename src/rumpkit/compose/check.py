@@ -5,10 +5,12 @@ from functools import partial
 from typing import Any
 
 from ..net.wire.address import format_prefix, in_network, network_of, parse_ipv4, parse_mac, parse_prefix
+from ..net.wire.dns import split_name
 from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
 from .spec import InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
-from .values import parse_forward, parse_link, parse_size
+from .user.plan import parse_server
+from .values import DHCP, parse_forward, parse_link, parse_size
 
 MIN_MTU = 576
 MAX_MTU = 65535
@@ -51,11 +53,15 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
     name = spec.name or f"vif{path[1]}"
     tests.append(((*path, "name") if spec.name else path, lambda: _unique(name, names, "interface name")))
     for index, prefix in enumerate(spec.address):
-        tests.append(((*path, "address", index), partial(parse_prefix, prefix)))
+        tests.append(((*path, "address", index), partial(_address, prefix, spec)))
     if spec.gateway:
         tests.append(((*path, "gateway"), lambda: _reachable(spec)))
     if len(spec.address) > 1:
         tests.append(((*path, "address"), lambda: _many_addresses(spec)))
+    for index, server in enumerate(spec.dns):
+        tests.append(((*path, "dns", index), partial(parse_server if spec.link == "user" else parse_ipv4, server)))
+    for index, name in enumerate(spec.search):
+        tests.append(((*path, "search", index), partial(split_name, name)))
     if spec.mac:
         tests.append(((*path, "mac"), lambda: _unicast_mac(spec.mac)))
     if spec.metric:
@@ -130,12 +136,21 @@ def _within(value: int, low: int, high: int) -> None:
         raise ConfigError(f"{value} is outside {low} to {high}")
 
 
+def _address(text: str, spec: InterfaceSpec) -> None:
+    if text != DHCP:
+        parse_prefix(text)
+    elif parse_link(spec.link).kind in ("user", "tun"):
+        raise ConfigError(f"there is no DHCP server behind {spec.link!r}", hint="leave address out, or write one")
+    elif spec.address.count(DHCP) > 1:
+        raise ConfigError(f"{DHCP!r} stands here twice")
+
+
 def _reachable(spec: InterfaceSpec) -> None:
     """A `user` link without an address has its own default, which it looks at itself."""
     gateway = parse_ipv4(spec.gateway)
     if not spec.address and spec.link == "user":
         return
-    if any(in_network(gateway, *parse_prefix(prefix)) for prefix in spec.address):
+    if any(in_network(gateway, *parse_prefix(prefix)) for prefix in spec.address if prefix != DHCP):
         return
     raise ConfigError(
         f"{spec.gateway} is in no network of this interface", hint=f"address = [{', '.join(map(repr, spec.address))}]"

@@ -137,6 +137,12 @@ class Kernel:
 
         return start(self, command, env or {}, cwd, (stdin, stdout, stderr))
 
+    def online(self, timeout: float = 30.0) -> bool:
+        """Wait until every interface with `address = "dhcp"` has an address; False if `timeout` seconds pass first."""
+        from .programs import wait_online
+
+        return wait_online(self, timeout)
+
     # Looking in ------------------------------------------------------------------------------------------
 
     def capture(self, path: str | Path, interface: str = "") -> Capture:

@@ -49,6 +49,7 @@ def parse(text: str, file: str = "<config>") -> Spec:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as failure:
         raise _syntax_error(failure, file) from None
+    _list_addresses(data)
     try:
         _refuse_unknown_keys(data, Spec, ())
         return _convert(data)
@@ -72,6 +73,14 @@ def _syntax_error(failure: tomllib.TOMLDecodeError, file: str) -> ConfigError:
     if match is None:
         return ConfigError(f"is not valid TOML: {text}", file=file)
     return ConfigError(f"is not valid TOML: {text[: match.start()].strip()}", file=file, line=int(match[1]))
+
+
+def _list_addresses(data: dict[str, Any]) -> None:
+    """`address = "dhcp"` is short for `address = ["dhcp"]`."""
+    interfaces = data.get("interface")
+    for interface in interfaces if isinstance(interfaces, list) else ():
+        if isinstance(interface, dict) and isinstance(interface.get("address"), str):
+            interface["address"] = [interface["address"]]
 
 
 def _refuse_unknown_keys(data: object, kind: Any, path: KeyPath) -> None:

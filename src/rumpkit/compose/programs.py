@@ -5,21 +5,24 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..guests.linux.guest import Guest
 from ..hosts.posix.host import PosixHost
 from ..hyper.time import FOREVER, SECOND
 from ..kern.abi.errno import ENOENT
-from ..net.wire.address import format_ipv4, parse_prefix
 from .errors import ConfigError, ProgramError
 from .expand import Places, expand_run
 from .spec import RunSpec
 
 if TYPE_CHECKING:
+    from ..net.dhcp.service import Dhcp
+    from ..net.ip.service import Ip
     from .interruption import Interruption
     from .kernel import Kernel
 
+ONLINE_TIMEOUT = 30.0
+"""Seconds that DHCP servers have to give addresses before programs start without."""
 STOP_TIMEOUT = 5.0
 """Seconds that programs have to end after they were asked to."""
 SETTLE_TIMEOUT = 5.0
@@ -65,11 +68,12 @@ def start(
 
 
 def _private_files(kernel: "Kernel") -> dict[str, bytes]:
-    """What the program sees instead of the host's files: the link's name server, and its own host name."""
+    """What the program sees instead of the host's files: the kernel's name servers, and its own host name."""
     files = {HOSTS: _hosts(kernel.spec.kernel.hostname)}
-    for link in kernel.links():
-        if link.user is not None:
-            files[RESOLV_CONF] = f"nameserver {format_ipv4(link.user.plan.name_server)}\n".encode()
+    service = kernel.core.service("Ip")
+    text = cast("Ip", service).names.resolv_conf() if service is not None else ""
+    if text:
+        files[RESOLV_CONF] = text.encode()
     return files
 
 
@@ -82,8 +86,35 @@ def _hosts(hostname: str) -> bytes:
 
 
 def _shown_address(kernel: "Kernel") -> bytes | None:
-    addresses = [prefix for link in kernel.links() for prefix in link.addresses]
-    return parse_prefix(addresses[0])[0] if addresses else None
+    service = kernel.core.service("Ip")
+    interfaces = cast("Ip", service).interfaces.all() if service is not None else []
+    addresses = [own.address for one in interfaces if not one.loopback for own in one.addresses]
+    return next((address for address in addresses if len(address) == 4), None)
+
+
+def wait_online(kernel: "Kernel", timeout: float, interruption: "Interruption | None" = None) -> bool:
+    """See `Kernel.online`; an interruption ends the wait, too."""
+    service = kernel.core.service("Dhcp")
+    if service is None:
+        return True
+    dhcp = cast("Dhcp", service)
+    queues = [dhcp.changes] if interruption is None else [dhcp.changes, interruption.queue]
+    host = kernel.host
+    host.enter()
+    try:
+        deadline = host.now + int(timeout * SECOND)
+        parker = host.parker()
+        while not dhcp.bound() and host.now < deadline and not (interruption is not None and interruption.pending):
+            for queue in queues:
+                queue.add(parker)
+            try:
+                parker.park(deadline)
+            finally:
+                for queue in queues:
+                    queue.remove(parker)
+        return dhcp.bound()
+    finally:
+        host.leave()
 
 
 class Programs:
@@ -97,7 +128,9 @@ class Programs:
         self._main: Guest | None = None
 
     def start_all(self, runs: Sequence[RunSpec], places: Places) -> None:
-        """Start them in order, up to an interruption.  Raises as `Kernel.run`; what has been started ends with the kernel."""
+        """Start them in order, once the kernel has its addresses, up to an interruption.  Raises as `Kernel.run`; what has
+        been started ends with the kernel."""
+        wait_online(self._kernel, ONLINE_TIMEOUT, self._interruption)
         for run in runs:
             if self.interrupted():
                 return

@@ -27,7 +27,8 @@ class InterfaceSpec:
     name: str = ""
     """Default: vif0, vif1, ..."""
     address: list[str] = field(default_factory=list)
-    """Addresses with prefix lengths, such as "10.0.2.15/24"; for "user" that one is the default."""
+    """Addresses with prefix lengths, such as "10.0.2.15/24"; for "user" that one is the default.  "dhcp": from a DHCP
+    server, with routes and name servers.  One address needs no list."""
     gateway: str = ""
     """Where the default route leads."""
     metric: int = 0
@@ -37,7 +38,10 @@ class InterfaceSpec:
     host_loopback: bool = True
     """For "user": whether 10.0.2.2 (the gateway's address) reaches the host's 127.0.0.1."""
     dns: list[str] = field(default_factory=list)
-    """For "user": name servers that 10.0.2.3 asks, "ADDRESS" or "ADDRESS:PORT". Default: the host's."""
+    """For "user": name servers that 10.0.2.3 asks, "ADDRESS" or "ADDRESS:PORT". Default: the host's.  For other links: the
+    name servers of the programs."""
+    search: list[str] = field(default_factory=list)
+    """Domains in which the programs look short names up."""
     mac: str = ""
     mtu: int = 0
     offload: bool = True

@@ -22,6 +22,10 @@ LINK_KINDS = {
 """The kinds of links, and whether a name follows the kind (`tap:NAME`)."""
 
 
+DHCP = "dhcp"
+"""What stands for an address that a DHCP server gives."""
+
+
 def parse_size(text: str) -> int:
     """Bytes of "4096", "64K", "64M" or "1G" (powers of 1024).  Raises ConfigError."""
     match = _SIZE.match(text)

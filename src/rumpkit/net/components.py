@@ -6,6 +6,7 @@ from ..kern.component import component
 
 if TYPE_CHECKING:
     from ..kern.kernel import RumpKernel
+    from .dhcp.service import Dhcp
     from .ip.icmp import Icmp
     from .ip.service import Ip
     from .ip6.service import Ip6
@@ -90,6 +91,18 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
         IPPROTO_UDP,
         lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
     )
+    return made
+
+
+@component("dhcp", faction="net")
+def dhcp(kernel: "RumpKernel", ip: "Ip", udp: "Udp") -> "Dhcp":
+    """Addresses, routes and name servers by DHCPv4, for interfaces that ask for it."""
+    from .dhcp.client import DHCP_SYSCTLS
+    from .dhcp.service import Dhcp
+
+    made = Dhcp(kernel, ip, udp)
+    kernel.counters.register("dhcp", made.counters)
+    kernel.sysctl.register("net.dhcp", made.settings, DHCP_SYSCTLS)
     return made
 
 

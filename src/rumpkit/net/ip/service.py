@@ -21,6 +21,7 @@ from ..wire.address import format_address, format_mac, format_prefix, network_of
 from .fragments import Reassembly
 from .input import Ipv4Input
 from .ipv4 import Ipv4
+from .names import NameSettings
 from .routing import CONNECTED, ORIGIN_NAMES, RouteEntry
 from .settings import IPV4_SYSCTLS
 
@@ -62,6 +63,8 @@ class Ip:
         self.v6: Ipv6 | None = None
         self.ip6: Ip6 | None = None
         """Where the kernel has the component ipv6: its network, and the rest of it."""
+        self.names: NameSettings = NameSettings()
+        """Name servers and search domains, for the programs on the kernel."""
         self.ports: PortSettings = PortSettings()
         """The range of ephemeral ports, for every transport."""
         self._input: Ipv4Input = Ipv4Input(self.v4, timers)

@@ -13,6 +13,8 @@ So a neighbour in use is confirmed once a lifetime, and no packet waits for that
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from ...hyper.frame import Frame
 from ...hyper.time import FOREVER, MILLISECOND, SECOND, Duration, Instant
 from ...kern.counters import Counters
@@ -20,6 +22,7 @@ from ...kern.sysctl import Sysctl
 from ...kern.timer import Timer, TimerQueue
 from ..wire.address import (
     ANY_MAC,
+    ANY_V4,
     BROADCAST_MAC,
     BROADCAST_V4,
     broadcast_of,
@@ -88,6 +91,15 @@ _COUNTERS: Final = (
 )  # fmt: skip
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class AddressWatcher:
+    """Somebody to whom it matters that an address is nobody else's (RFC 5227)."""
+
+    def conflict(self, address: bytes, now: Instant) -> None:
+        """Another host has it, asks for it at the same time as we do, or, once it is ours, insists on it."""
+        raise NotImplementedError
+
+
 @final
 class Neighbour(Timer):
     """One neighbour; its timer ends the state it is in."""
@@ -120,6 +132,7 @@ class NeighbourTable:
         self._timers: TimerQueue = timers
         self._neighbours: dict[bytes, Neighbour] = {}
         self._defended: Instant = -DEFEND_INTERVAL
+        self._watchers: dict[bytes, AddressWatcher] = {}
 
     # Out -----------------------------------------------------------------------------------------------
 
@@ -158,6 +171,18 @@ class NeighbourTable:
         self.counters.requests_out += 1
         self._emit(ArpPacket(REQUEST, self._interface.mac, address, ANY_MAC, address), BROADCAST_MAC, now)
 
+    def probe(self, address: bytes, now: Instant) -> None:
+        """Ask whether somebody has an address, without saying that we want it (RFC 5227 section 2.1.1)."""
+        self.counters.requests_out += 1
+        self._emit(ArpPacket(REQUEST, self._interface.mac, ANY_V4, ANY_MAC, address), BROADCAST_MAC, now)
+
+    def watch(self, address: bytes, watcher: AddressWatcher | None) -> None:
+        """Tell `watcher` of conflicts about an address from now on; None: nobody any more."""
+        if watcher is None:
+            self._watchers.pop(address, None)
+        else:
+            self._watchers[address] = watcher
+
     # In ------------------------------------------------------------------------------------------------
 
     def input(self, head: bytes, offset: int, now: Instant) -> None:
@@ -174,6 +199,8 @@ class NeighbourTable:
         sender = packet.sender_ip
         if interface.owns(sender):
             self._conflict(sender, now)
+            return
+        if self._watchers and self._contested(packet, now):
             return
         for_us = interface.owns(packet.target_ip)
         known = self._neighbours.get(sender)
@@ -287,11 +314,27 @@ class NeighbourTable:
                 network.undeliverable(frame, now)
 
     def _conflict(self, address: bytes, now: Instant) -> None:
-        """Somebody else uses our address: say so once, and go on (RFC 5227 section 2.4 (b))."""
+        """Somebody else uses our address: say so once, and go on (RFC 5227 section 2.4 (b)), unless somebody watches who
+        can have another address."""
         self.counters.conflicts += 1
         if now - self._defended >= DEFEND_INTERVAL:
             self._defended = now
             self.announce(address, now)
+            return
+        watcher = self._watchers.get(address)
+        if watcher is not None:
+            watcher.conflict(address, now)
+
+    def _contested(self, packet: ArpPacket, now: Instant) -> bool:
+        """Whether the packet is about an address that is being probed: its owner's, or another prober's."""
+        probed = packet.operation == REQUEST and is_unspecified(packet.sender_ip)
+        address = packet.target_ip if probed else packet.sender_ip
+        watcher = self._watchers.get(address)
+        if watcher is None or self._interface.owns(address):
+            return False
+        self.counters.conflicts += 1
+        watcher.conflict(address, now)
+        return True
 
     def _lifetime(self) -> Duration:
         return self.settings.lifetime_seconds * SECOND

@@ -24,7 +24,7 @@ from ...kern.abi.errno import (
 from ...kern.counters import Counters
 from ...kern.sysctl import Sysctl
 from ...kern.wait import WaitQueue
-from ..ip.contract import Network, Transport
+from ..ip.contract import Network, Route, Transport
 from ..wire.address import ANY_V4, is_multicast
 from ..wire.checksum import pseudo_sum
 from ..wire.icmp import PORT_UNREACHABLE
@@ -274,6 +274,15 @@ class Udp(Transport):
         """Send a datagram without an endpoint, as a relay does.  Raises as `send`; EADDRNOTAVAIL where `source` is
         not local."""
         self._emit(source, sport, destination, dport, data, now, ttl, 0, False, False)
+
+    def send_over(
+        self, route: Route, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = 64
+    ) -> None:
+        """Send a datagram by a route of the caller's own making, from its source, such as before there are addresses."""
+        source = route.source
+        frame = emit_datagram(sport, dport, pseudo_sum(source, destination, PROTOCOL_UDP, 0), data, 0, len(data))
+        self.network.output(frame, route, source, destination, PROTOCOL_UDP, now, ttl, dont_fragment=False)
+        self.counters.datagrams_out += 1
 
     def _emit(
         self,
