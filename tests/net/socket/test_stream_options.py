@@ -104,7 +104,7 @@ def test_linger():
 
 def test_congestion():
     socket = World().a.socket()
-    assert socket.get_option(T, abi.TCP_CONGESTION).rstrip(b"\0") == b"reno"
+    assert socket.get_option(T, abi.TCP_CONGESTION).rstrip(b"\0") == b"cubic"
     socket.set_option(T, abi.TCP_CONGESTION, b"reno\0")
     assert socket.options.congestion == "reno"
     with pytest.raises(OSError) as caught:

@@ -42,7 +42,8 @@ it is given. `at=` (expectations only) is the millisecond at which the segment m
     t.events(*names)           what the user has not been told yet: readable writable connected ended urgent
 
 `t.block` has all variables, `t.environment.settings` the sysctls (keywords of `Script` set them), `t.environment.counters` what is
-counted. Timestamps, window scaling and the like are off unless a script turns them on, so that the numbers stay plain. What
+counted. Timestamps, window scaling and the like are off, and the congestion
+control is reno, unless a script says otherwise, so that the numbers stay plain. What
 is sent may be a super-segment; `Script(split=True)` cuts it into the segments that a wire would see.
 """
 
@@ -58,7 +59,7 @@ OUR_ISS = 0xFFFFFFF0
 PEER_ISS = 0xFFFFFFA0
 MSS = 1000
 _LETTERS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "C": CWR}
-PLAIN = {"timestamps": 0, "window_scaling": 0, "quick_acks": 0}
+PLAIN = {"timestamps": 0, "window_scaling": 0, "quick_acks": 0, "congestion": 1}
 """Settings that keep a script's numbers plain, unless it is about what they change."""
 
 

@@ -12,7 +12,8 @@ from ....hyper.time import FOREVER, MILLISECOND, Instant
 from ...wire.segment import Segment
 from ...wire.sequence import SEQ_MASK
 from .chunks import ChunkQueue
-from .congestion import CongestionControl, make
+from .congestion.control import CongestionControl
+from .congestion.registry import make
 from .episode import Episode
 from .options import TcpOptions
 from .reassembly import Reassembly

@@ -28,6 +28,7 @@ from .arrival import (
     wait_for_fin,
 )
 from .block import ControlBlock, Environment, unwrap
+from .congestion.registry import exchange
 from .options import TcpOptions
 from .receive import accept_in_order, acknowledge_later, consume, first_window
 from .recovery import start_over
@@ -316,6 +317,8 @@ class TcpConnection:
             block.send_buffer = block.options.send_buffer
         if block.options.receive_buffer:
             block.receive_buffer = block.options.receive_buffer
+        if block.options.congestion and block.options.congestion != block.congestion.name:
+            block.congestion = exchange(block.congestion, block.options.congestion)
         if block.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
             start_keepalive(block, now)
         if block.options.quickack and block.rcv_nxt != block.last_ack:

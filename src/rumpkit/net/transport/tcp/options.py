@@ -2,7 +2,7 @@
 
 from typing import final
 
-from .congestion import available
+from .congestion.registry import available
 from .settings import TcpSettings
 
 

@@ -115,8 +115,6 @@ def timed_out(block: ControlBlock, now: Instant) -> None:
     if episode.phase != TIMEOUT or block.snd_una >= block.recover:
         if episode.phase != FAST:
             _remember(block, episode)
-        elif episode.prior_window:
-            episode.undo_clock = -1
         congestion.timed_out(block.flight(), True, now)
     else:
         congestion.timed_out(block.flight(), False, now)
@@ -221,7 +219,10 @@ def _remember(block: ControlBlock, episode: Episode) -> None:
     """Keep what `_undo` needs."""
     episode.prior_window = block.congestion.window
     episode.prior_threshold = block.congestion.threshold
-    episode.undo_clock = -1
+    board = block.scoreboard
+    if board is None or not board.resent():
+        # Else an answer to an earlier retransmission would look too old to be one to the next.
+        episode.undo_clock = -1
     episode.undo_bytes = 0
 
 

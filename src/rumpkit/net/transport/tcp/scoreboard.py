@@ -297,6 +297,15 @@ class Scoreboard:
                 self.lost += record.end - record.start
             front = False
 
+    def resent(self) -> bool:
+        """Whether something that was sent again has not arrived yet."""
+        at = self.first
+        while at < len(self.records):
+            if self.records[at].flags & (RESENT | SACKED) == RESENT:
+                return True
+            at += 1
+        return False
+
     def reneged(self, una: i64) -> bool:
         """Whether the peer has dropped what it acknowledged selectively: it has the next byte, and doesn't acknowledge it."""
         return self.first < len(self.records) and self.records[self.first].flags & SACKED != 0

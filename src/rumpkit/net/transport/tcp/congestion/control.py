@@ -1,15 +1,14 @@
-"""Congestion control: how much may be in flight (RFC 5681), chosen by name for each connection.
+"""What a congestion control is: the congestion window of one connection, between `recovery` and the algorithms.
 
 What was lost, and what to send again, is `recovery`'s to say; a congestion control only hears of it.  All sizes are bytes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Final, final
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from ....hyper.time import Instant
+from .....hyper.time import Instant
 
 UNLIMITED: Final = 1 << 30
 """An ssthresh that no window reaches: slow start until the first loss."""
@@ -17,9 +16,10 @@ UNLIMITED: Final = 1 << 30
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionControl(ABC):
-    """The congestion window of one connection.  Subclass it, and add it with `register`."""
+    """The congestion window of one connection.  Subclass it, and add it with `registry.register`."""
 
     def __init__(self, mss: i64, initial_segments: i64) -> None:
+        self.name: str = ""
         self.mss: i64 = mss
         self.initial: i64 = initial_window(mss, initial_segments)
         self.window: i64 = self.initial
@@ -70,51 +70,3 @@ class CongestionControl(ABC):
 def initial_window(mss: i64, segments: i64) -> i64:
     """The initial window of RFC 6928 for ten segments: min(10 MSS, max(2 MSS, 14600)), and its like."""
     return min(segments * mss, max(2 * mss, segments * 1460))
-
-
-@final
-class NewReno(CongestionControl):
-    """Slow start and congestion avoidance of RFC 5681, counting bytes (RFC 3465), so that one acknowledgement of a
-    super-segment counts for what it acknowledges."""
-
-    def __init__(self, mss: i64, initial_segments: i64) -> None:
-        super().__init__(mss, initial_segments)
-        self._credit: i64 = 0
-        """Bytes acknowledged in congestion avoidance and not yet turned into window."""
-
-    def acknowledged(self, size: i64, flight: i64, sample: i64, rtt: i64, now: Instant) -> None:
-        """Grow: by what was acknowledged in slow start, by one segment a window after it."""
-        if self.window < self.threshold:
-            growth = min(size, self.threshold - self.window)
-            self.window += growth
-            size -= growth
-        self._credit += size
-        if self._credit >= self.window:
-            self._credit -= self.window
-            self.window += self.mss
-
-    def reduced_threshold(self, flight: i64, now: Instant) -> i64:
-        """Half the flight, at least two segments (RFC 5681 equation 4)."""
-        self._credit = 0
-        return max(flight // 2, 2 * self.mss)
-
-
-CongestionMaker = Callable[[int, int], CongestionControl]
-"""Makes a congestion control from (MSS, initial window in segments)."""
-
-_makers: Final[dict[str, CongestionMaker]] = {"reno": NewReno}
-
-
-def register(name: str, maker: CongestionMaker) -> None:
-    """Offer a congestion control under `name` (TCP_CONGESTION, and the sysctl by its place in `available`)."""
-    _makers[name] = maker
-
-
-def available() -> tuple[str, ...]:
-    """The names that TCP_CONGESTION takes; the first is the default."""
-    return tuple(_makers)
-
-
-def make(name: str, mss: int, initial_segments: int) -> CongestionControl:
-    """A new congestion control.  Raises KeyError."""
-    return _makers[name](mss, initial_segments)
