@@ -32,6 +32,8 @@ class Requirement(NamedTuple):
     text: str
     why: str
     """The reason that it has no test; empty if it should have one."""
+    same: str = ""
+    """The requirement of a later RFC that this one became, "9293 MUST-1": its tests and its reason are this one's too."""
 
     @property
     def binding(self) -> bool:
@@ -73,12 +75,20 @@ def load(folder: Path = TESTS / "rfc") -> tuple[dict[str, Rfc], dict[str, Reason
         data = tomllib.loads(path.read_text("utf-8"))
         number = data["rfc"]
         rows = {
-            name: Requirement(number, name, row["level"], row["section"], row["text"], row.get("why", ""))
+            name: Requirement(number, name, row["level"], row["section"], row["text"], row.get("why", ""), row.get("same", ""))
             for name, row in data["requirements"].items()
         }
         rfcs[number] = Rfc(number, data["title"], rows)
     data = tomllib.loads((folder / "reasons.toml").read_text("utf-8"))
     return rfcs, {name: Reason(row["done"], row["text"]) for name, row in data.items()}
+
+
+def resolve(rfcs: dict[str, Rfc], row: Requirement) -> Requirement:
+    """The requirement whose tests and reason are this one's.  Raises KeyError."""
+    if not row.same:
+        return row
+    number, name = row.same.split()
+    return rfcs[number].requirements[name]
 
 
 def claims(tests: Path = TESTS) -> list[Claim]:
@@ -137,6 +147,10 @@ def problems(rfcs: dict[str, Rfc], reasons: dict[str, Reason], made: list[Claim]
             where = f"tests/rfc/{row.rfc}.toml: {row.name}"
             used.add(row.why)
             has = (row.rfc, row.name) in claimed
+            if row.same:
+                if _unknown(rfcs, row) or has or row.why:
+                    found.append(f"{where}: `same` must name a requirement, and leaves nothing else to say")
+                continue
             if row.level not in LEVELS:
                 found.append(f"{where}: {row.level} is no level")
             if row.why and row.why not in reasons:
@@ -147,6 +161,13 @@ def problems(rfcs: dict[str, Rfc], reasons: dict[str, Reason], made: list[Claim]
                 found.append(f"{where}: no test claims this {row.level}, and no reason is given")
     found += [f"tests/rfc/reasons.toml: nothing is for the reason {name}" for name in reasons if name not in used]
     return found
+
+
+def _unknown(rfcs: dict[str, Rfc], row: Requirement) -> bool:
+    try:
+        return bool(resolve(rfcs, row).same)
+    except (KeyError, ValueError):
+        return True
 
 
 def page(rfcs: dict[str, Rfc], reasons: dict[str, Reason], made: list[Claim]) -> str:
@@ -160,25 +181,24 @@ def page(rfcs: dict[str, Rfc], reasons: dict[str, Reason], made: list[Claim]) ->
     text += "| RFC | MUST: tested | met otherwise | not met | SHOULD: tested | met otherwise | not met | open |\n"
     text += "|" + " --- |" * 8 + "\n"
     for rfc in rfcs.values():
-        text += f"| [{rfc.number}](#rfc-{rfc.number}) {rfc.title} | {_counts(rfc, reasons, tests, True)} "
-        text += f"| {_counts(rfc, reasons, tests, False)} |\n"
+        rows = [resolve(rfcs, row)._replace(level=row.level) for row in rfc.requirements.values()]
+        counts = [*_counts([row for row in rows if row.binding], reasons, tests)[:3]]
+        counts += _counts([row for row in rows if not row.binding], reasons, tests)
+        text += f"| [{rfc.number}](#rfc-{rfc.number}) {rfc.title} | {' | '.join(map(str, counts))} |\n"
     for rfc in rfcs.values():
         text += f"\n## RFC {rfc.number}\n\n| requirement | section | level | what | shown by |\n|" + " --- |" * 5 + "\n"
         for row in rfc.requirements.values():
-            what = row.text.replace("|", "\\|")
-            text += f"| {row.name} | {row.section} | {row.level} | {what} | {_shown(row, reasons, tests)} |\n"
+            shown = f"as RFC {row.same}" if row.same else _shown(row, reasons, tests)
+            text += f"| {row.name} | {row.section} | {row.level} | {row.text} | {shown} |\n"
     return text
 
 
-def _counts(rfc: Rfc, reasons: dict[str, Reason], tests: dict[tuple[str, str], list[Claim]], binding: bool) -> str:
-    rows = [row for row in rfc.requirements.values() if row.binding == binding]
+def _counts(rows: list[Requirement], reasons: dict[str, Reason], tests: dict[tuple[str, str], list[Claim]]) -> list[int]:
+    """How many are tested, met otherwise, not met, and open."""
     tested = sum((row.rfc, row.name) in tests for row in rows)
     done = sum(bool(row.why) and reasons[row.why].done for row in rows)
     missing = sum(bool(row.why) and not reasons[row.why].done for row in rows)
-    counts = [tested, done, missing]
-    if not binding:
-        counts.append(len(rows) - sum(counts))
-    return " | ".join(str(count) for count in counts)
+    return [tested, done, missing, len(rows) - tested - done - missing]
 
 
 def _shown(row: Requirement, reasons: dict[str, Reason], tests: dict[tuple[str, str], list[Claim]]) -> str:

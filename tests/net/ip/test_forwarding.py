@@ -37,6 +37,7 @@ def fails(number, call, *arguments):
     assert caught.value.errno == number
 
 
+@pytest.mark.rfc("1122", "3.1-d", "3.3.1.2-c", "3.3.1.6-a")
 def test_a_router_connects_two_networks_and_takes_one_off_the_ttl():
     path = Path()
     socket = path.a.ping("10.0.2.2")
@@ -47,6 +48,7 @@ def test_a_router_connects_two_networks_and_takes_one_off_the_ttl():
     assert path.router.counter("ip.forwarded") == 2
 
 
+@pytest.mark.rfc("1122", "3.2.2.4-a")
 def test_a_packet_whose_time_is_over_is_reported():
     path = Path()
     socket = path.a.ping("10.0.2.2", ttl=1)
@@ -192,6 +194,7 @@ def test_forwarding_is_off_unless_asked_for():
     assert (path.router.counter("ip.forwarded"), path.router.counter("ip.not_ours")) == (0, 1)
 
 
+@pytest.mark.rfc("1122", "3.2.2.2-a", "3.2.2.2-d")
 def test_no_redirect_is_sent_and_none_is_heeded():
     path = Path()
     path.a.do(path.a.ip.add_route, "10.0.1.0/25", "10.0.1.1")

@@ -43,6 +43,7 @@ def waiting(node):
     return node.ip.reassembly.waiting()
 
 
+@pytest.mark.rfc("1122", "3.2.1.4-a", "3.3.2-a", "3.3.2-b")
 @given(st.randoms(use_true_random=False), st.integers(512, 2000), st.sampled_from([8, 64, 512]))
 def test_fragments_in_any_order_and_with_duplicates_make_the_datagram(order, size, step):
     _, a, _, server = receiver()
@@ -123,6 +124,7 @@ def test_impossible_fragments_are_dropped(frame):
     assert len(a.drain(server)) == 1
 
 
+@pytest.mark.rfc("1122", "3.3.2-e", "3.3.2-f")
 def test_the_sender_hears_of_a_datagram_that_never_became_whole():
     host, a, b, _ = receiver()
     frames = pieces(datagram(300)[0])

@@ -29,6 +29,7 @@ def icmp_sent(node):
     return found
 
 
+@pytest.mark.rfc("1122", "3.1-h", "3.2.1.2-a")
 def test_a_damaged_header_is_dropped():
     _, a, _ = pair()
     good = packet("10.0.0.2", "10.0.0.1", 1, ECHO_REQUEST)
@@ -51,6 +52,7 @@ def test_a_cut_packet_is_dropped():
     assert a.counter("ip.bad_header") == len(good) - 14
 
 
+@pytest.mark.rfc("1122", "3.2.1.3-d", "3.2.2-i")
 @pytest.mark.parametrize(
     "source",
     [
@@ -72,6 +74,7 @@ def test_impossible_sources_are_dropped(source):
     assert icmp_sent(a) == []
 
 
+@pytest.mark.rfc("1122", "3.2.1.3-c")
 @pytest.mark.parametrize("destination", ["127.0.0.1", "239.1.1.1", "240.0.0.1", "0.0.0.0"])
 def test_impossible_destinations_are_dropped(destination):
     _, a, _ = pair()
@@ -80,6 +83,7 @@ def test_impossible_destinations_are_dropped(destination):
     assert icmp_sent(a) == []
 
 
+@pytest.mark.rfc("1122", "3.2.1.3-c")
 def test_packets_for_others_are_dropped_unless_we_forward():
     _, a, _ = pair()
     a.inject(packet("10.0.0.2", "192.0.2.1", 1, ECHO_REQUEST))
@@ -87,6 +91,7 @@ def test_packets_for_others_are_dropped_unless_we_forward():
     assert icmp_sent(a) == []
 
 
+@pytest.mark.rfc("1122", "3.3.6-e")
 def test_a_unicast_packet_in_a_broadcast_frame_is_dropped():
     _, a, _ = pair()
     a.do(lambda: a.kernel.sysctl.set("net.ip.accept_any_destination", 1))
@@ -94,6 +99,7 @@ def test_a_unicast_packet_in_a_broadcast_frame_is_dropped():
     assert a.counter("ip.martian_destination") == 1
 
 
+@pytest.mark.rfc("1122", "3.3.8-a", "3.2.2.1-a")
 def test_an_unknown_protocol_is_reported():
     _, a, _ = pair()
     frame = packet("10.0.0.2", "10.0.0.1", 200, b"whatever it is")
@@ -103,6 +109,7 @@ def test_an_unknown_protocol_is_reported():
     assert message.data == frame[14:]
 
 
+@pytest.mark.rfc("1122", "3.2.2-b", "3.2.2.1-a", "3.4-d", "3.4-f", "4.1.3.1-a")
 def test_a_closed_port_is_reported_with_what_was_sent():
     _, a, _ = pair()
     frame = packet("10.0.0.2", "10.0.0.1", 17, TO_NOBODY)
@@ -111,6 +118,7 @@ def test_a_closed_port_is_reported_with_what_was_sent():
     assert (message.kind, message.code, message.data) == (DESTINATION_UNREACHABLE, 3, frame[14:])
 
 
+@pytest.mark.rfc("1122", "3.2.2-f", "3.2.2-g", "3.3.7-b")
 @pytest.mark.parametrize(
     "frame",
     [
@@ -128,6 +136,7 @@ def test_errors_are_never_about_broadcasts(frame):
     assert icmp_sent(a) == []
 
 
+@pytest.mark.rfc("1122", "3.2.2-e")
 def test_errors_are_never_about_errors():
     _, a, _ = pair()
     a.do(a.v4.report, 3, 1, 0, Frame(packet("10.0.0.2", "10.0.0.1", 1, bytes([3, 1, 0, 0]) + bytes(40))), 14, 0)
@@ -135,6 +144,7 @@ def test_errors_are_never_about_errors():
     assert a.counter("icmp.errors_out") == 1
 
 
+@pytest.mark.rfc("1122", "3.2.2-h")
 def test_errors_are_never_about_later_fragments():
     _, a, _ = pair()
     for offset, expected in ((8, 0), (0, 1)):
@@ -174,6 +184,7 @@ def test_harmless_options_are_tolerated():
     assert message.data == b"data"
 
 
+@pytest.mark.rfc("1122", "3.2.2.5-a")
 @pytest.mark.parametrize(
     ("options", "pointer"), [(b"\1\7\0\0", 22), (b"\7\1\0\0", 21), (b"\1\1\1\7", 23), (b"\7\5\0\0", 21)]
 )

@@ -38,6 +38,7 @@ prefixes = st.builds(
 )
 
 
+@pytest.mark.rfc("1122", "3.2.1.3-a", "3.3.1.1-a")
 @given(st.lists(prefixes, max_size=20, unique=True), st.integers(0, 2**32 - 1), st.data())
 def test_the_longest_prefix_wins(networks, number, data):
     table = RoutingTable()
@@ -56,6 +57,7 @@ def test_the_longest_prefix_wins(networks, number, data):
     assert len(table.entries()) == len(entries)
 
 
+@pytest.mark.rfc("1122", "3.3.1.2-d")
 def test_metrics_order_equal_prefixes_and_dead_interfaces_do_not_count():
     table = RoutingTable()
     low, first, second = interface(), interface(), interface()
@@ -100,6 +102,7 @@ def test_sources_follow_the_next_hop():
     fails(ENETUNREACH, n.v4.route, parse_ipv4("0.0.0.0"))
 
 
+@pytest.mark.rfc("1122", "3.3.1.2-a")
 def test_routes_are_remembered_until_something_changes():
     n = node("10.0.0.1/24")
     n.do(n.ip.add_route, "default", "10.0.0.254")
@@ -131,6 +134,7 @@ def test_a_removed_address_is_ours_no_more():
     fails(EADDRNOTAVAIL, n.ip.remove_address, "vif0", "10.0.5.1")
 
 
+@pytest.mark.rfc("1122", "3.2.2.9-f")
 def test_addresses_that_cannot_be_are_refused():
     n = node("10.0.0.1/24")
     for bad in ("224.0.0.1/24", "0.0.0.1/8", "255.255.255.255/32"):
@@ -157,6 +161,7 @@ def test_point_to_point_networks_have_no_broadcast():
     assert n.v4.is_local(parse_ipv4("10.0.9.9"))
 
 
+@pytest.mark.rfc("1122", "3.2.2.9-b")
 def test_the_listings():
     n = node("10.0.0.1/24")
     n.do(n.ip.add_route, "default", "10.0.0.254", None, 7)

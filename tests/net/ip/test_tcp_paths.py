@@ -62,6 +62,7 @@ class Path:
         assert got == data
 
 
+@pytest.mark.rfc("1122", "3.3.3-a")
 @pytest.mark.parametrize("features", [0, FEATURES_ALL])
 def test_tcp_finds_the_narrow_link_and_goes_on(features):
     path = Path(features=features)

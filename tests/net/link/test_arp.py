@@ -1,5 +1,7 @@
 """ARP as neighbours see it: who is asked, who answers, what waits meanwhile, and how long an answer holds."""
 
+import pytest
+
 from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.time import MILLISECOND, SECOND
 from rumpkit.net.wire.address import ANY_MAC, BROADCAST_MAC, parse_ipv4
@@ -72,6 +74,7 @@ def test_the_queue_of_a_neighbour_keeps_the_youngest():
     assert a.counter("arp.queue_dropped") == 3
 
 
+@pytest.mark.rfc("1122", "3.3.1.4-a")
 def test_silence_is_asked_three_times_and_then_given_up():
     host, a, _ = pair()
     start = host.now
@@ -87,6 +90,7 @@ def test_silence_is_asked_three_times_and_then_given_up():
     assert len(arps(a)) == 1 + 4
 
 
+@pytest.mark.rfc("1122", "3.3.1.4-c", "3.3.1.4-d")
 def test_an_idle_neighbour_grows_stale_and_is_forgotten():
     host, a, _ = pair()
     a.ping("10.0.0.2")
@@ -98,6 +102,7 @@ def test_an_idle_neighbour_grows_stale_and_is_forgotten():
     assert states(a) == {}
 
 
+@pytest.mark.rfc("1122", "3.3.1.4-a", "3.3.1.4-b")
 def test_a_neighbour_in_use_is_confirmed_by_unicast_and_nothing_waits():
     host, a, _ = pair()
     a.ping("10.0.0.2")

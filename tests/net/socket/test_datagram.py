@@ -77,6 +77,7 @@ def test_datagrams_go_there_and_back():
     assert reply is not None and (reply.data, reply.source) == (b"answer", (B, 53))
 
 
+@pytest.mark.rfc("1122", "3.3.2-c")
 @pytest.mark.parametrize("size", [0, 1, 1472, 1473, 8000, 65507])
 def test_every_size_arrives_whole(size):
     host, a, b = pair()
@@ -105,6 +106,7 @@ def test_a_short_read_cuts_the_datagram_and_says_so():
     assert b.receive(server) is None
 
 
+@pytest.mark.rfc("1122", "3.2.2-c", "3.2.2.1-b", "3.2.2.1-c", "3.4-e", "4.1.3.3-a")
 def test_a_datagram_to_nobody_is_reported_to_a_connected_socket():
     host, a, _b = pair()
     client = a.socket()
@@ -119,6 +121,7 @@ def test_a_datagram_to_nobody_is_reported_to_a_connected_socket():
     fails(ECONNREFUSED, a.send, client, b"y")
 
 
+@pytest.mark.rfc("1122", "4.1.3.3-a")
 def test_an_unconnected_socket_hears_of_errors_only_if_it_asks():
     host, a, _ = pair()
     client = a.socket()
@@ -161,6 +164,7 @@ def test_a_connected_socket_hears_its_peer_only():
     assert a.drain(client) == [b"stranger"]
 
 
+@pytest.mark.rfc("1122", "4.1.3.5-b", "4.1.3.5-c")
 def test_the_most_specific_socket_gets_the_datagram():
     host, a, b = pair()
     reuse = [b.socket() for _ in range(2)]
@@ -224,6 +228,7 @@ def test_a_closed_socket_frees_its_port():
     a.udp_socket(port=7)
 
 
+@pytest.mark.rfc("1122", "3.3.6-b", "3.3.6-c")
 def test_broadcast_wants_permission_and_reaches_every_socket():
     host, a, b = pair()
     servers = [b.socket() for _ in range(2)]
@@ -250,6 +255,7 @@ def test_a_broadcast_to_nobody_is_not_answered():
     assert b.counter("icmp.errors_out") == 0
 
 
+@pytest.mark.rfc("1122", "3.3.7-a")
 def test_multicast_reaches_members():
     host, a, b = pair()
     server = b.udp_socket(port=7)
@@ -354,6 +360,7 @@ def test_options_are_kept(level, name, value, then):
     assert int.from_bytes(socket.get_option(level, name), "little") == then
 
 
+@pytest.mark.rfc("1122", "3.2.1.7-a")
 def test_options_are_checked():
     _, a, _ = pair()
     socket = a.socket()
@@ -364,6 +371,7 @@ def test_options_are_checked():
     fails(EAGAIN, socket.receive, 10, 0x2000, 0)
 
 
+@pytest.mark.rfc("1122", "3.2.1.6-a", "3.2.1.7-c")
 def test_ttl_and_tos_are_on_the_wire():
     host, a, _b = pair()
     client = a.socket()
@@ -375,6 +383,7 @@ def test_ttl_and_tos_are_on_the_wire():
     assert (head[14 + 8], head[14 + 1]) == (7, 0x10)
 
 
+@pytest.mark.rfc("1122", "3.3.3-b")
 def test_the_dont_fragment_option_refuses_what_does_not_fit():
     _, a, _ = pair()
     client = a.socket()

@@ -35,6 +35,7 @@ def request(sequence=1, data=b"data"):
     return IcmpMessage(ECHO, 0, 0x9999 << 16 | sequence, data).emit()
 
 
+@pytest.mark.rfc("1122", "3.1-a", "3.2.2.6-a", "3.2.2.6-b", "3.2.2.6-e", "3.3.1.1-b")
 def test_replies_reach_the_socket_that_asked():
     host, a, _ = pair()
     sockets = [a.ping("10.0.0.2", b"%d" % number, number) for number in range(4)]
@@ -47,6 +48,7 @@ def test_replies_reach_the_socket_that_asked():
         assert message.identifier() == socket.local_address()[1]
 
 
+@pytest.mark.rfc("1122", "3.2.2.6-d")
 @pytest.mark.parametrize("size", [0, 1, 1471, 1472, 1473, 65507])
 def test_pings_of_any_size(size):
     host, a, _ = pair()

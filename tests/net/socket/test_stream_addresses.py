@@ -238,6 +238,7 @@ SOFT = [(DESTINATION_UNREACHABLE, 0), (DESTINATION_UNREACHABLE, 1), (DESTINATION
         (TIME_EXCEEDED, 1), (PARAMETER_PROBLEM, 0)]  # fmt: skip
 
 
+@pytest.mark.rfc("1122", "3.2.2.5-b", "3.2.2.1-d")
 @pytest.mark.rfc("9293", "MUST-47", "MUST-54", "MUST-56", "SHLD-20", "SHLD-25")
 @pytest.mark.parametrize(("kind", "code"), SOFT)
 def test_a_soft_error_is_told_to_those_who_ask_and_ends_nothing(kind, code):

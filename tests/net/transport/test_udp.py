@@ -24,6 +24,7 @@ def datagram(payload=b"data", sport=1000, dport=7, checksum=None):
     return packet("10.0.0.2", "10.0.0.1", 17, header[:6] + checksum.to_bytes(2, "big") + payload)
 
 
+@pytest.mark.rfc("1122", "4.1.3.4-a", "4.1.3.4-b")
 def test_checksums_are_checked_and_may_be_absent():
     _, a, _ = pair()
     server = a.udp_socket(port=7)
@@ -34,6 +35,7 @@ def test_checksums_are_checked_and_may_be_absent():
     assert a.counter("udp.bad_checksum") == 1
 
 
+@pytest.mark.rfc("1122", "4.1.3.4-a", "4.1.3.4-b")
 def test_every_damaged_bit_of_a_datagram_is_noticed():
     _, a, _ = pair()
     server = a.udp_socket(port=7)
@@ -154,6 +156,7 @@ def test_a_gateway_takes_strays_and_answers_in_their_name():
     assert b.do(client.take_error) == ECONNREFUSED
 
 
+@pytest.mark.rfc("1122", "3.2.1.3-b", "4.1.3.6-b")
 def test_only_a_gateway_sends_in_others_names():
     host, a, _ = pair()
     with pytest.raises(OSError) as caught:

@@ -66,6 +66,7 @@ def test_fragments() -> None:
     assert last.is_fragment() and not last.more_fragments() and last.fragment_offset() == 1480
 
 
+@pytest.mark.rfc("1122", "3.2.1.1-a")
 def test_lengths_that_contradict_each_other_are_refused() -> None:
     data = emit_ipv4_header(SOURCE, DESTINATION, PROTOCOL_TCP, 40)
     assert parse_ipv4_header(data, 0, 60) is not None
