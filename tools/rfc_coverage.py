@@ -75,7 +75,9 @@ def load(folder: Path = TESTS / "rfc") -> tuple[dict[str, Rfc], dict[str, Reason
         data = tomllib.loads(path.read_text("utf-8"))
         number = data["rfc"]
         rows = {
-            name: Requirement(number, name, row["level"], row["section"], row["text"], row.get("why", ""), row.get("same", ""))
+            name: Requirement(
+                number, name, row["level"], row["section"], row["text"], row.get("why", ""), row.get("same", "")
+            )
             for name, row in data["requirements"].items()
         }
         rfcs[number] = Rfc(number, data["title"], rows)
@@ -193,7 +195,9 @@ def page(rfcs: dict[str, Rfc], reasons: dict[str, Reason], made: list[Claim]) ->
     return text
 
 
-def _counts(rows: list[Requirement], reasons: dict[str, Reason], tests: dict[tuple[str, str], list[Claim]]) -> list[int]:
+def _counts(
+    rows: list[Requirement], reasons: dict[str, Reason], tests: dict[tuple[str, str], list[Claim]]
+) -> list[int]:
     """How many are tested, met otherwise, not met, and open."""
     tested = sum((row.rfc, row.name) in tests for row in rows)
     done = sum(bool(row.why) and reasons[row.why].done for row in rows)
