@@ -10,6 +10,8 @@ same object to many receivers.
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 CHECKSUM_UNVERIFIED: Final = 0
 """The transport checksum is written out in full; the consumer has to check it."""
 CHECKSUM_VERIFIED: Final = 1
@@ -34,6 +36,7 @@ FEATURES_ALL: Final = FEATURE_CHECKSUM | FEATURE_TSO4 | FEATURE_TSO6 | FEATURE_U
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Frame:
     """One frame, or one super-segment that stands for several (`gso_size` is then the payload size of each)."""
 

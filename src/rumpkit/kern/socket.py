@@ -27,6 +27,7 @@ class Received(NamedTuple):
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Chunk:
     """A run of bytes held by reference: `body[start : start + size]`."""
 

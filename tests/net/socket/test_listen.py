@@ -124,7 +124,7 @@ def test_a_connection_reset_before_accept_is_accepted_all_the_same():
 def test_defer_accept_waits_for_data():
     world = World(delay=1_000_000)
     listener = listening(world)
-    listener.options.defer_accept = 3
+    listener.own_options().defer_accept = 3
     client = start(world)
     world.run(0.5)
     assert listener.poll() == 0
@@ -137,7 +137,7 @@ def test_defer_accept_waits_for_data():
 def test_defer_accept_gives_in_after_its_time():
     world = World(delay=1_000_000)
     listener = listening(world)
-    listener.options.defer_accept = 2
+    listener.own_options().defer_accept = 2
     start(world)
     world.run(10)
     assert listener.poll() & POLLIN
@@ -181,14 +181,14 @@ def test_an_address_goes_before_the_wildcard():
 def test_accepted_sockets_have_the_listeners_options():
     world = World()
     listener = listening(world)
-    listener.options.nodelay = True
-    listener.options.keepalive = True
+    listener.own_options().nodelay = True
+    listener.own_options().keepalive = True
     start(world)
     world.run(0.1)
     server = world.call(listener.accept, world.now)
     assert server.options.nodelay
     assert server.options.keepalive
-    server.options.nodelay = False
+    server.own_options().nodelay = False
     assert listener.options.nodelay
 
 

@@ -262,7 +262,7 @@ def test_peek_truncate_and_low_water():
     got = world.call(server.receive, 2, MSG_TRUNC, world.now)
     assert (got.data, got.size) == (b"", 2)
     assert world.call(server.receive, 100, 0, world.now).data == b"cdef"
-    server.options.receive_low_water = 5
+    server.own_options().receive_low_water = 5
     world.send_all(client, b"four")
     world.run(0)
     assert polled(server) == POLLOUT
@@ -304,7 +304,7 @@ def test_out_of_band():
     assert world.call(server.receive, 100, 0, world.now).data == b"after"
     assert world.call(server.receive, 1, MSG_OOB, world.now).data == b"!"
     assert not server.poll() & POLLPRI
-    server.options.oob_inline = True
+    server.own_options().oob_inline = True
     world.call(client.send, b"xy", 0, MSG_OOB, None, world.now)
     world.run(0.1)
     assert world.call(server.receive, 100, 0, world.now).data == b"x"
@@ -482,7 +482,7 @@ def test_closing_with_unread_data_resets():
 def test_linger_zero_resets():
     world = World(delay=1_000_000)
     client, server = world.pair()
-    client.options.linger = 0
+    client.own_options().linger = 0
     world.call(client.release, world.now)
     world.run(1)
     assert server.reset_by() == ECONNRESET

@@ -187,3 +187,22 @@ def test_ttl_and_tos_are_on_the_packets():
     world.run(0.01)
     [head] = [head for head in ear.heads if head[26:30] == world.a.address]
     assert (head[15], head[22]) == (0x20, 7)
+
+
+def test_sockets_share_options_until_one_is_set():
+    """What a socket sets is its own, and its listener's new options are not those of connections made before."""
+    world = World()
+    listener = world.b.socket()
+    world.call(listener.bind, (bytes(4), 80))
+    world.call(listener.listen, 5)
+    assert listener.options is world.b.socket().options
+    clients = [world.a.socket() for _ in range(2)]
+    for client in clients:
+        world.call(client.connect, (world.b.address, 80), world.now)
+    first, second = (world.call(listener.accept, world.now) for _ in clients)
+    assert first.options is second.options is first.channel.connection.block.options
+    world.call(first.set_option, T, abi.TCP_NODELAY, int_option(1))
+    world.call(listener.set_option, T, abi.TCP_CORK, int_option(1))
+    assert first.channel.connection.block.options.nodelay
+    assert not second.options.nodelay and not listener.options.nodelay and not clients[0].options.nodelay
+    assert listener.listener.options.cork and not first.options.cork and not second.options.cork

@@ -52,7 +52,7 @@ class TcpSocket(StreamSocket):
     def __init__(self, tcp: Tcp, family: int, kind: int, protocol: int) -> None:
         super().__init__(family, kind, protocol)
         self.tcp: Tcp = tcp
-        self.options: TcpOptions = TcpOptions()
+        self.options: TcpOptions = tcp.environment.options
         self.reuse_address: bool = False
         self.reuse_port: bool = False
         self.channel: Channel | None = None
@@ -373,6 +373,17 @@ class TcpSocket(StreamSocket):
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
         set_stream_option(self, level, name, value)
+
+    def own_options(self) -> TcpOptions:
+        """The options of this socket alone, to be changed."""
+        options = self.options
+        if options.shared:
+            self.options = options = options.copy()
+            if self.channel is not None:
+                self.channel.connection.block.options = options
+            if self.listener is not None:
+                self.listener.options = options
+        return options
 
     def options_changed(self) -> None:
         """An option that a live connection has to hear of was set."""

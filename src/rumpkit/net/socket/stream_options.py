@@ -75,6 +75,7 @@ def set_stream_option(socket: "TcpSocket", level: int, name: int, value: bytes) 
     row = _OPTIONS.get((level, name))
     if row is None or row.set is None:
         raise error(ENOPROTOOPT)
+    socket.own_options()
     row.set(socket, value)
     socket.options_changed()
 

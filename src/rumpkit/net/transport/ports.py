@@ -8,6 +8,8 @@ Ephemeral ports are drawn at random (RFC 6056 section 3.3.1).
 from collections.abc import Callable
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from ...hyper.calls import Hypercalls
 from ...kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, error
 from ...kern.sysctl import Sysctl
@@ -32,6 +34,7 @@ PORT_SYSCTLS: Final[tuple[Sysctl, ...]] = (
 
 
 @final
+@mypyc_attr(acyclic=True)
 class PortBinding:
     """A hold on one local port.  A listener's connections share its binding (`PortAllocator.hold`)."""
 

@@ -6,7 +6,7 @@ be a super-segment: `gso_size` bytes of payload for each of the segments that a 
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -24,6 +24,7 @@ NO_BLOCKS: Final[tuple[tuple[int, int], ...]] = ()
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Segment:
     """A TCP segment (RFC 9293 section 3.1).
 

@@ -151,7 +151,7 @@ class Wire:
         made = self.socket()
         for name, value in options.items():
             assert hasattr(made.options, name), name
-            setattr(made.options, name, value)
+            setattr(made.own_options(), name, value)
         self.do(made.bind, (bytes(4), port))
         self.do(made.listen, backlog)
         return made

@@ -99,7 +99,7 @@ def _in_syn_sent(block: ControlBlock, segment: Segment, now: Instant) -> None:
         if ack <= block.iss or ack > block.snd_max:
             reset = reset_for(segment)
             if reset is not None:
-                block.replies.append(reset)
+                block.reply(reset)
             return
         acknowledged = True
     if flags & RST:
@@ -287,7 +287,7 @@ def _process_ack(block: ControlBlock, segment: Segment, seq: i64, now: Instant) 
         if not block.snd_una < ack <= block.snd_max:
             reset = reset_for(segment)
             if reset is not None:
-                block.replies.append(reset)
+                block.reply(reset)
             return False
         _acknowledge_syn(block, block.iss + 1, now)
         block.snd_wnd = segment.window << block.snd_scale
@@ -352,7 +352,7 @@ def _process_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant)
     if block.orphan and seq + segment.size > block.rcv_nxt:
         # Nobody will ever read it: tell the peer (RFC 1122 4.2.2.13, RFC 2525 section 2.17).
         block.counters.aborts_on_data += 1
-        block.replies.append(abort_segment(block, now))
+        block.reply(abort_segment(block, now))
         close(block, ECONNRESET)
         return
     take_text(block, segment, seq, now)

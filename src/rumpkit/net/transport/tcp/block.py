@@ -6,7 +6,7 @@ low 32 bits are the wire's (see `unwrap`).
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from ....hyper.time import FOREVER, MILLISECOND, Instant
 from ...wire.segment import Segment
@@ -59,9 +59,13 @@ class Environment:
         self.settings: TcpSettings = TcpSettings()
         self.counters: TcpCounters = TcpCounters()
         self.challenges: RateLimit = RateLimit()
+        self.options: TcpOptions = TcpOptions()
+        """Those of sockets that have set none."""
+        self.options.shared = True
 
 
 @final
+@mypyc_attr(acyclic=True)
 class ControlBlock:
     """One connection's state.
 
@@ -120,7 +124,7 @@ class ControlBlock:
     """Send the first lost segment again, whatever the congestion window says."""
     probe: bool = False
     """Send a segment that the peer has to answer."""
-    replies: list[Segment]
+    replies: list[Segment] | None = None
     """Segments to send as they are, such as resets."""
 
     # Congestion control and recovery
@@ -216,7 +220,6 @@ class ControlBlock:
         self.send_queue = ChunkQueue(iss + 1)
         self.send_buffer = options.send_buffer or settings.send_buffer
         self.small_end = iss
-        self.replies = []
         self.congestion = make(options.congestion_name(settings), self.snd_mss, settings.initial_window)
         self.rtt = RttEstimator(settings)
         self.recover = iss
@@ -233,6 +236,13 @@ class ControlBlock:
             self.events |= CONNECTED | WRITABLE
         elif self.state == CLOSED:
             self.events |= ENDED
+
+    def reply(self, segment: Segment) -> None:
+        """Let the next `transmit` send a segment as it is."""
+        if self.replies is None:
+            self.replies = [segment]
+        else:
+            self.replies.append(segment)
 
     def acknowledge_now(self) -> None:
         """The next `transmit` sends an acknowledgement, if only by what it sends anyway."""

@@ -7,7 +7,7 @@ a connection is its (unwrapped) sequence number.
 from bisect import bisect_right
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from ....kern.socket import Chunk
 
@@ -20,15 +20,21 @@ _SPARE: Final = 64
 """Dropped entries that a list may keep in front before it is moved."""
 
 
+_NO_CHUNKS: Final[list[Chunk]] = []
+_NO_POSITIONS: Final[list[int]] = []
+"""What every empty queue has, as most queues are empty most of the time.  Nobody puts anything in."""
+
+
 @final
+@mypyc_attr(acyclic=True)
 class ChunkQueue:
     """A queue of bytes between two positions, `start` (inclusive) and `end` (exclusive)."""
 
     def __init__(self, position: i64) -> None:
         self.start: i64 = position
         self.end: i64 = position
-        self._chunks: list[Chunk] = []
-        self._positions: list[int] = []
+        self._chunks: list[Chunk] = _NO_CHUNKS
+        self._positions: list[int] = _NO_POSITIONS
         """Where each chunk begins; the first one may begin before `start`."""
         self._first: int = 0
         self._next: int = 0
@@ -53,8 +59,12 @@ class ChunkQueue:
                 chunks[-1] = Chunk(joined, 0, len(joined))
                 self.end += size
                 return
-        chunks.append(Chunk(body, start, size))
-        self._positions.append(self.end)
+        if chunks:
+            chunks.append(Chunk(body, start, size))
+            self._positions.append(self.end)
+        else:
+            self._chunks = [Chunk(body, start, size)]
+            self._positions = [self.end]
         self.end += size
 
     def drop(self, size: i64) -> None:
@@ -66,9 +76,8 @@ class ChunkQueue:
         while first < len(chunks) and positions[first] + chunks[first].size <= self.start:
             first += 1
         if first == len(chunks):
-            if first:
-                chunks.clear()
-                positions.clear()
+            self._chunks = _NO_CHUNKS
+            self._positions = _NO_POSITIONS
             first = 0
             self._next = 0
         elif first > _SPARE and first * 2 > len(chunks):

@@ -10,7 +10,7 @@ next data or an acknowledgement, and neither needs the fifty questions of `arriv
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from ....hyper.time import FOREVER, Instant
 from ....kern.abi.errno import ECONNREFUSED, ECONNRESET, EMSGSIZE
@@ -49,6 +49,7 @@ _EXPECTED_FLAGS: Final = SYN | FIN | RST | URG | ACK
 
 
 @final
+@mypyc_attr(acyclic=True)
 class TcpConnection:
     """A connection from `open` or `answer` to CLOSED.
 
@@ -58,7 +59,7 @@ class TcpConnection:
 
     def __init__(self, environment: Environment, options: TcpOptions, iss: i64, mss: i64, clock: i64) -> None:
         self.block: ControlBlock = ControlBlock(environment, options, iss, mss, clock)
-        self._due: list[Segment] = []
+        self._due: list[Segment] | None = None
         """What a deadline had sent already."""
 
     # Opening -----------------------------------------------------------------------------------------------------
@@ -136,9 +137,9 @@ class TcpConnection:
 
     def transmit(self, out: list[Segment], now: Instant) -> None:
         """Add to `out` every segment that should go out now."""
-        if self._due:
+        if self._due is not None:
             out.extend(self._due)
-            self._due.clear()
+            self._due = None
         transmit(self.block, out, now)
 
     def answer_now(self) -> bool:
@@ -156,7 +157,10 @@ class TcpConnection:
 
     def on_deadline(self, now: Instant) -> None:
         """Do what is due; `transmit` afterwards."""
-        on_deadline(self.block, self._due, now)
+        due: list[Segment] = []
+        on_deadline(self.block, due, now)
+        if due:
+            self._due = due
 
     def reopens(self, segment: Segment) -> bool:
         """Whether this SYN may start a new connection in place of this one, which is in TIME-WAIT."""
@@ -257,7 +261,9 @@ class TcpConnection:
             self.abort(now)
             block.receive_queue.clear()
             return
-        block.options.cork = False
+        if block.options.cork:
+            block.options = block.options.copy()
+            block.options.cork = False
         self.finish(now)
         if block.state == FIN_WAIT_2:
             wait_for_fin(block, now)
@@ -269,7 +275,7 @@ class TcpConnection:
         if state == CLOSED:
             return
         if state not in (SYN_SENT, TIME_WAIT):
-            block.replies.append(abort_segment(block, now))
+            block.reply(abort_segment(block, now))
         close(block, error)
 
     # What the network says ----------------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ class Tcp(TcpCore, Answers):
             self._make_way(key)
             self._send_cookie(listener, key, segment, now)
             return
-        channel = self._answer(key, segment, listener.options.copy(), now)
+        channel = self._answer(key, segment, listener.options.share(), now)
         if channel is None:
             return
         channel.listener = listener
@@ -275,7 +275,7 @@ class Tcp(TcpCore, Answers):
             counters.listen_overflows += 1
             return True
         syn = remembered_syn(segment, mss, settings)
-        channel = self._answer(key, syn, listener.options.copy(), now, iss)
+        channel = self._answer(key, syn, listener.options.share(), now, iss)
         if channel is None:
             return True
         counters.syncookies_received += 1

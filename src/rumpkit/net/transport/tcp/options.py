@@ -2,11 +2,14 @@
 
 from typing import final
 
+from mypy_extensions import mypyc_attr
+
 from .congestion.registry import available
 from .settings import TcpSettings
 
 
 @final
+@mypyc_attr(acyclic=True)
 class TcpOptions:
     """Options of one socket; an accepted socket starts with a copy of its listener's.
 
@@ -14,6 +17,8 @@ class TcpOptions:
     """
 
     def __init__(self) -> None:
+        self.shared: bool = False
+        """Others have it too: who wants to change something makes a copy first."""
         self.nodelay: bool = False
         self.cork: bool = False
         self.quickack: bool = False
@@ -42,8 +47,13 @@ class TcpOptions:
         self.ttl: int = 64
         self.tos: int = 0
 
+    def share(self) -> "TcpOptions":
+        """The options of an accepted socket, until it or its listener changes some."""
+        self.shared = True
+        return self
+
     def copy(self) -> "TcpOptions":
-        """The options of an accepted socket."""
+        """The same options, to be changed."""
         other = TcpOptions()
         other.nodelay = self.nodelay
         other.cork = self.cork

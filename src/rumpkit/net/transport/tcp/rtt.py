@@ -2,6 +2,8 @@
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from ....hyper.time import MILLISECOND, Duration
 from .settings import TcpSettings
 
@@ -11,6 +13,7 @@ _PROBE_MARGIN: Final = 2 * MILLISECOND
 
 
 @final
+@mypyc_attr(acyclic=True)
 class RttEstimator:
     """Smoothed round-trip time, its variation and the timeout that follows, in nanoseconds."""
 

@@ -29,7 +29,7 @@ def transmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     before = len(out)
     if block.replies:
         out.extend(block.replies)
-        block.replies.clear()
+        block.replies = None
         before = len(out)
     state = block.state
     if state == CLOSED:

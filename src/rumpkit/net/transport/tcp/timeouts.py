@@ -149,7 +149,7 @@ def _keep_alive(block: ControlBlock, now: Instant) -> None:
         exhausted = block.probes >= (options.keepalive_probes or settings.keepalive_probes)
     if exhausted:
         block.counters.aborts_on_timeout += 1
-        block.replies.append(abort_segment(block, now))
+        block.reply(abort_segment(block, now))
         close(block, block.soft_error or ETIMEDOUT)
         return
     block.probes += 1
