@@ -16,7 +16,7 @@ from .congestion.control import CongestionControl
 from .congestion.registry import make
 from .episode import Episode
 from .options import TcpOptions
-from .reassembly import Reassembly
+from .reassembly import NOTHING, Reassembly
 from .rtt import RttEstimator
 from .scoreboard import Scoreboard
 from .settings import RateLimit, TcpCounters, TcpSettings
@@ -224,7 +224,7 @@ class ControlBlock:
         self.rtt = RttEstimator(settings)
         self.recover = iss
         self.receive_queue = ChunkQueue(0)
-        self.reassembly = Reassembly()
+        self.reassembly = NOTHING
         self.receive_buffer = options.receive_buffer or settings.receive_buffer
         self.quick_acks = settings.quick_acks
         self.ts_offset = clock
@@ -243,6 +243,12 @@ class ControlBlock:
             self.replies = [segment]
         else:
             self.replies.append(segment)
+
+    def own_reassembly(self) -> Reassembly:
+        """`reassembly`, to put something in."""
+        if self.reassembly is NOTHING:
+            self.reassembly = Reassembly()
+        return self.reassembly
 
     def acknowledge_now(self) -> None:
         """The next `transmit` sends an acknowledgement, if only by what it sends anyway."""

@@ -5,7 +5,7 @@ Below `recovery` and `rack`, which say what becomes of it.
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 OPEN: Final = 0
 """No loss is being made good."""
@@ -18,6 +18,7 @@ TIMEOUT: Final = 3
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Episode:
     """The present or last loss episode, and what its like have taught."""
 

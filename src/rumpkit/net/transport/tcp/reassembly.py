@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from ....kern.socket import Chunk
 from .chunks import ChunkQueue
@@ -13,6 +13,7 @@ _REMEMBERED: Final = 6
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Reassembly:
     """Out-of-order data of one connection: chunks by reference, in order and without overlap."""
 
@@ -151,3 +152,7 @@ class Reassembly:
             return
         others = [one for one in recent if not run <= one < end]
         self._recent = [position, *others[: _REMEMBERED - 1]]
+
+
+NOTHING: Final = Reassembly()
+"""What connections have until something arrives ahead of its turn.  Nobody puts anything in."""

@@ -113,8 +113,9 @@ def accept_in_order(block: ControlBlock, body: bytes, start: i64, size: i64) -> 
 def note_duplicate(block: ControlBlock, first: i64, end: i64) -> None:
     """These bytes came once more: the next acknowledgement reports them (RFC 2883)."""
     if block.sack:
-        block.reassembly.duplicate_first = first
-        block.reassembly.duplicate_end = end
+        reassembly = block.own_reassembly()
+        reassembly.duplicate_first = first
+        reassembly.duplicate_end = end
 
 
 def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i64, size: i64) -> None:
@@ -125,7 +126,7 @@ def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i
         block.counters.reassembly_drops += 1
     elif ahead:
         block.counters.out_of_order += 1
-        if not reassembly.insert(seq, segment.body, start, size):
+        if not block.own_reassembly().insert(seq, segment.body, start, size):
             block.counters.duplicates += 1
             note_duplicate(block, seq, seq + size)
     else:

@@ -8,7 +8,7 @@ acknowledges part of it selectively, or part of it is sent again.  As long as no
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from ....hyper.time import FOREVER, Instant
 
@@ -23,6 +23,7 @@ _SPARE: Final = 64
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Transmission:
     """Bytes `start` to `end` (exclusive; a FIN counts), last sent at `sent_at` in segments of `unit` bytes."""
 
@@ -41,6 +42,7 @@ class Transmission:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Scoreboard:
     """The records between SND.UNA and SND.MAX: in order, without gaps or overlap.
 
