@@ -5,7 +5,7 @@ Below the congestion controls.  Rounds are counted in acknowledged bytes, which 
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from .....hyper.time import MILLISECOND
 
@@ -23,6 +23,7 @@ _NONE: Final = 1 << 61
 
 
 @final
+@mypyc_attr(acyclic=True)
 class HyStart:
     """The rounds of one slow start."""
 
