@@ -24,7 +24,7 @@ def test_loopback_and_own_addresses_stay_inside():
         ping = a.ping6(address)
         host.run(host.now + SECOND)
         assert ping.replies == [(address, b"ping", 64)]
-    assert a.packets() == []
+    assert a.messages(128) == []
 
 
 def test_link_local_neighbours_answer():

@@ -1,7 +1,7 @@
 """What keeps an Ethernet link's IPv6 going: a link-local address from the moment it is up, duplicate address detection
-for every address.  Above `dad` and `discovery`."""
+for every address, routers asked for, groups reported.  Above `dad`, `discovery`, `routers` and `mld`."""
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ...hyper.time import FOREVER, Instant
 from ...kern.timer import TimerQueue
@@ -11,6 +11,11 @@ from .identifiers import IDGEN_RETRIES, LINK_LOCAL_PREFIX, from_mac, solicited_n
 from .ipv6 import Ipv6
 from .link import LINK_LOCAL, MANUAL, TENTATIVE, VALID, Address6, Link6, LinkControl
 from .neighbours import Neighbours6
+
+if TYPE_CHECKING:
+    from .mld import LinkListener
+    from .routers import Routers
+    from .slaac import Slaac
 
 
 @final
@@ -22,6 +27,9 @@ class EthernetControl(LinkControl):
     ) -> None:
         self.link: Link6 = link
         self.neighbours: Neighbours6 = neighbours
+        self.listener: LinkListener | None = None
+        self.routers: Routers | None = None
+        self.slaac: Slaac | None = None
         self._discovery: Discovery = discovery
         self._ipv6: Ipv6 = ipv6
         self._timers: TimerQueue = timers
@@ -33,6 +41,8 @@ class EthernetControl(LinkControl):
         link = self.link
         if not any(own.origin == LINK_LOCAL or is_link_local(own.address) for own in link.addresses):
             self._make_link_local(now)
+        if self.listener is not None:
+            self.listener.came_up(now)
         for own in list(link.addresses):
             if own.state == TENTATIVE and own.deadline == FOREVER:
                 self._discovery.dad.start(own, True, now)
@@ -40,6 +50,10 @@ class EthernetControl(LinkControl):
     def went_down(self, now: Instant) -> None:
         """What was learnt on the link means nothing on the next one it is plugged into."""
         self.neighbours.clear()
+        if self.listener is not None:
+            self.listener.went_down()
+        if self.routers is not None:
+            self.routers.forget(self.link, now)
         for own in list(self.link.addresses):
             if own.origin == MANUAL:
                 if own.state == VALID:
@@ -63,16 +77,26 @@ class EthernetControl(LinkControl):
     def address_timer(self, address: Address6, now: Instant) -> None:
         if address.state == TENTATIVE:
             self._discovery.dad.timer(address, now)
+        elif self.slaac is not None:
+            self.slaac.lifetime(address, now)
 
     def group_joined(self, group: bytes, now: Instant) -> None:
-        return None
+        if self.listener is not None:
+            self.listener.joined(group, now)
 
     def group_left(self, group: bytes, now: Instant) -> None:
-        return None
+        if self.listener is not None:
+            self.listener.left(group, now)
 
     def became_valid(self, address: Address6, now: Instant) -> None:
         """An address is ours from now on."""
-        return None
+        if self.slaac is not None:
+            self.slaac.lifetime(address, now)
+        if is_link_local(address.address):
+            if self.listener is not None:
+                self.listener.has_address(now)
+            if self.routers is not None:
+                self.routers.ask(self.link, now)
 
     def is_duplicate(self, address: Address6, now: Instant) -> None:
         """Somebody else has the address: try another where we made it up (RFC 7217 section 5, RFC 4862 5.4.5)."""
@@ -81,6 +105,8 @@ class EthernetControl(LinkControl):
             if self._ipv6.settings.stable_privacy and self._conflicts <= IDGEN_RETRIES:
                 self._ipv6.remove_address(self.link, address.address, now)
                 self._make_link_local(now)
+        elif address.origin != MANUAL and self.slaac is not None:
+            self.slaac.is_duplicate(address, now)
 
     def _make_link_local(self, now: Instant) -> None:
         interface = self.link.interface

@@ -2,7 +2,7 @@
 what goes out is made here.  Between ICMPv6 and `neighbours`, `dad` and `routers`."""
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from ...hyper.calls import Hypercalls
 from ...hyper.time import MILLISECOND, Duration, Instant
@@ -39,6 +39,9 @@ from .link import TENTATIVE, VALID, Link6
 from .neighbours import Neighbours6
 from .settings import NdCounters, NdSettings
 
+if TYPE_CHECKING:
+    from .routers import Routers
+
 HOP_LIMIT: Final = 255
 """What no router has forwarded (RFC 4861 section 3.1)."""
 ALL_ROUTERS: Final = b"\xff\x02" + bytes(13) + b"\2"
@@ -55,6 +58,7 @@ class Discovery(Icmp6Handler):
         """By the interface's index."""
         self.dad: DuplicateDetection = DuplicateDetection(hyper, timers, ipv6, self.settings, self.counters)
         self.dad.discovery = self
+        self.routers: Routers | None = None
         self._hyper: Hypercalls = hyper
         self._ipv6: Ipv6 = ipv6
         self._handlers: dict[int, Callable[[Received6, Instant], bool]] = {
@@ -115,11 +119,13 @@ class Discovery(Icmp6Handler):
 
     def not_a_router(self, link: Link6, address: bytes, now: Instant) -> None:
         """A neighbour that was a router says that it is none any more (RFC 4861 section 7.2.5)."""
-        self._ipv6.generation += 1
+        if self.routers is not None:
+            self.routers.drop(link, address, now)
 
     def lost(self, link: Link6, address: bytes, now: Instant) -> None:
-        """A neighbour does not answer."""
-        self._ipv6.generation += 1
+        """A neighbour does not answer: if it is a router, others are preferred to it (RFC 4861 section 6.3.6)."""
+        if self.routers is not None:
+            self.routers.lost(link, address, now)
 
     # Messages in ---------------------------------------------------------------------------------------
 
@@ -190,8 +196,10 @@ class Discovery(Icmp6Handler):
         return True
 
     def _router_message(self, received: Received6, now: Instant) -> bool:
-        self.counters.ignored_in += 1
-        return True
+        if self.routers is None:
+            self.counters.ignored_in += 1
+            return True
+        return self.routers.handle(received, now)
 
     def _emit(self, link: Link6, kind: int, body: bytes, source: bytes, destination: bytes, now: Instant) -> None:
         message = Icmp6Message(kind, 0, int.from_bytes(body[:4], "big"), body[4:])

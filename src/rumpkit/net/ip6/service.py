@@ -1,4 +1,4 @@
-"""The IPv6 service of a kernel: its network, ICMPv6 and neighbour discovery, and what gives interfaces their part in them.
+"""The IPv6 service of a kernel: its network, ICMPv6, neighbours, routers and groups, and what gives interfaces their part in them.
 
 Below `ip.service`, which speaks for both versions of IP; above everything else of `net.ip6`.
 """
@@ -19,10 +19,13 @@ from .icmp import Icmp6
 from .input import Ipv6Input
 from .ipv6 import Ipv6
 from .link import MANUAL, Address6, Link6
+from .mld import MLD_SYSCTLS, LinkListener, Mld
 from .neighbours import Neighbours6
 from .reassembly import Reassembly6
 from .report import ICMP6_SYSCTLS
+from .routers import Routers
 from .settings import IPV6_SYSCTLS, ND_SYSCTLS
+from .slaac import Slaac
 
 _SECRET_SIZE = 16
 
@@ -38,6 +41,9 @@ class Ip6:
         self.discovery: Discovery = Discovery(hyper, timers, self.network, self.icmp)
         self.secret: bytes = hyper.random(_SECRET_SIZE)
         """What interface identifiers are made with (RFC 7217); another kernel's are others."""
+        self.slaac: Slaac = Slaac(hyper, timers, self.network, self.discovery.settings, self.secret)
+        self.routers: Routers = Routers(timers, self.network, self.discovery, self.slaac)
+        self.mld: Mld = Mld(hyper, timers, self.network, self.icmp)
         self._controls: dict[int, EthernetControl] = {}
         self._timers: TimerQueue = timers
         self.discovery.dad.became_valid = self._became_valid
@@ -48,9 +54,11 @@ class Ip6:
         counters.register("ip6", self.network.counters)
         counters.register("icmp6", self.icmp.counters)
         counters.register("nd", self.discovery.counters)
+        counters.register("mld", self.mld.counters)
         sysctl.register("net.ip6", self.network.settings, IPV6_SYSCTLS)
         sysctl.register("net.icmp6", self.icmp.settings, ICMP6_SYSCTLS)
         sysctl.register("net.nd", self.discovery.settings, ND_SYSCTLS)
+        sysctl.register("net.mld", self.mld.settings, MLD_SYSCTLS)
 
     def attach(self, interface: Interface, now: Instant) -> Link6:
         """Give an interface its part in IPv6: packets in, and on Ethernet neighbours and a link-local address."""
@@ -70,6 +78,7 @@ class Ip6:
         self.network.remove_interface(interface, now)
         self._controls.pop(interface.index, None)
         self.discovery.tables.pop(interface.index, None)
+        self.mld.listeners.pop(interface.index, None)
         interface.ipv6 = None
         interface.resolver = None
 
@@ -94,6 +103,9 @@ class Ip6:
         discovery.tables[interface.index] = table
         interface.resolver = table
         control = EthernetControl(link, table, discovery, self.network, self._timers, self.secret)
+        control.slaac = self.slaac
+        control.routers = self.routers
+        control.listener = self.mld.listeners[interface.index] = LinkListener(self.mld, link)
         self._controls[interface.index] = control
         link.control = control
 
