@@ -12,9 +12,11 @@ import pytest
 
 from rumpkit import ConfigError, Kernel
 from rumpkit.compose.hosts import SHARED
-from rumpkit.compose.spec import InterfaceSpec, Spec
+from rumpkit.compose.spec import InterfaceSpec, RouteSpec, Spec
 from rumpkit.hosts.posix.host import PosixHost
+from rumpkit.hosts.sim.host import SimHost
 from rumpkit.net.ip.service import Ip
+from rumpkit.net.wire.address import parse_address
 
 
 def test_keywords_and_a_file_make_the_same_kernel(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_names_of_a_config_come_before_others() -> None:
         ('link = "tun:t"\naddress = ["dhcp"]', "there is no DHCP server behind 'tun:t'"),
         ('link = "switch:n"\naddress = ["dhcp", "dhcp"]', "'dhcp' stands here twice"),
         ('link = "switch:n"\naddress = "dchp"', "'dchp' is not an IPv4 address"),
-        ('link = "switch:n"\ndns = ["10.0.0.1:53"]', "interface[0].dns[0]: '10.0.0.1:53' is not an IPv4 address"),
+        ('link = "switch:n"\ndns = ["10.0.0.1:53"]', "interface[0].dns[0]: '10.0.0.1:53' is not an IPv6 address"),
         ('link = "switch:n"\nsearch = ["a b"]', "interface[0].search[0]: 'a b' is not a domain name"),
     ],
 )
@@ -218,3 +220,54 @@ def test_a_kernel_waits_for_dhcp_only_as_long_as_it_is_told() -> None:
         assert kernel.counters()["dhcp.messages_out"] == 1
     with Kernel() as kernel:
         assert kernel.online()
+
+
+IPV6 = 'link = "switch:six"\naddress = ["10.0.0.2/24", "fd00::2/64"]\ngateway = ["10.0.0.1", "fe80::1"]\n'
+
+
+def test_addresses_of_both_versions_can_be_used_at_once() -> None:
+    spec = Spec(
+        interface=[InterfaceSpec("switch:six", address=["10.0.0.2/24", "fd00::2/64"], gateway=["10.0.0.1", "fe80::1"])],
+        route=[RouteSpec("fd07::/16", gateway="fd00::9")],
+    )
+    with Kernel(spec, host=SimHost(seed=1)) as kernel:
+        ip = kernel.core.service("Ip")
+        assert isinstance(ip, Ip) and ip.v6 is not None
+        assert not ip.v6.is_detecting() and ip.v6.is_local(parse_address("fd00::2"))
+        routes = [(row.prefix, row.gateway) for row in ip.route_rows() if row.origin == "static"]
+        assert routes == [("0.0.0.0/0", "10.0.0.1"), ("fd07::/16", "fd00::9"), ("::/0", "fe80::1")]
+
+
+@pytest.mark.parametrize(
+    ("interface", "there"),
+    [
+        (InterfaceSpec("switch:six", address=["10.0.0.2/24"]), False),
+        (InterfaceSpec("switch:six", address=["10.0.0.2/24"], autoconf=False), False),
+        (InterfaceSpec("switch:six", autoconf=True), True),
+        (InterfaceSpec("switch:six", address=["fd00::2/64"]), True),
+    ],
+)
+def test_a_kernel_has_ipv6_where_its_config_says_anything_of_it(interface: InterfaceSpec, there: bool) -> None:
+    with Kernel(Spec(interface=[interface]), host=SimHost(seed=1)) as kernel:
+        ip = kernel.core.service("Ip")
+        assert isinstance(ip, Ip)
+        assert (ip.v6 is not None) == there
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (IPV6.replace("fe80::1", "fd01::1"), "interface[0].gateway[1]: fd01::1 is in no network of this interface"),
+        (IPV6.replace("fe80::1", "10.0.0.9"), "gateway[0]: there is another gateway of this version of IP"),
+        (IPV6.replace("fd00::2/64", "fd00::2/129"), "has no prefix length from 0 to 128"),
+        (IPV6 + '[[route]]\nto = "fd07::/16"\ngateway = "10.0.0.9"', "route[0].gateway: 10.0.0.9 is no IPv6 address"),
+        ('link = "user"\naddress = ["fd00::2/64"]', 'fd00::2/64 leaves a "user" link no room'),
+        ('link = "user"\ngateway = "fd00::1"', "'fd00::1' is not an IPv4 address"),
+    ],
+)
+def test_ipv6_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "six.toml"
+    file.write_text(f"[[interface]]\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        Kernel(file)
+    assert message in str(caught.value)

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..net.wire.address import format_prefix, in_network, network_of, parse_ipv4, parse_mac, parse_prefix
+from ..net.wire.address import (
+    format_prefix,
+    in_network,
+    is_link_local,
+    network_of,
+    parse_address,
+    parse_ipv4,
+    parse_mac,
+    parse_prefix,
+)
 from ..net.wire.dns import split_name
 from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
@@ -54,12 +63,13 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
     tests.append(((*path, "name") if spec.name else path, lambda: _unique(name, names, "interface name")))
     for index, prefix in enumerate(spec.address):
         tests.append(((*path, "address", index), partial(_address, prefix, spec)))
-    if spec.gateway:
-        tests.append(((*path, "gateway"), lambda: _reachable(spec)))
+    for index, gateway in enumerate(spec.gateways):
+        place = (*path, "gateway") if isinstance(spec.gateway, str) else (*path, "gateway", index)
+        tests.append((place, partial(_reachable, gateway, spec)))
     if len(spec.address) > 1:
         tests.append(((*path, "address"), lambda: _many_addresses(spec)))
     for index, server in enumerate(spec.dns):
-        tests.append(((*path, "dns", index), partial(parse_server if spec.link == "user" else parse_ipv4, server)))
+        tests.append(((*path, "dns", index), partial(parse_server if spec.link == "user" else parse_address, server)))
     for index, name in enumerate(spec.search):
         tests.append(((*path, "search", index), partial(split_name, name)))
     if spec.mac:
@@ -80,7 +90,7 @@ def _route_tests(path: KeyPath, spec: RouteSpec, names: set[str]) -> list[Test]:
     for key in ("gateway", "source"):
         text = getattr(spec, key)
         if text:
-            tests.append(((*path, key), partial(parse_ipv4, text)))
+            tests.append(((*path, key), partial(_of_family, text, spec)))
     if not spec.gateway and not spec.interface:
         tests.append((path, _route_without_way))
     if spec.interface:
@@ -145,15 +155,29 @@ def _address(text: str, spec: InterfaceSpec) -> None:
         raise ConfigError(f"{DHCP!r} stands here twice")
 
 
-def _reachable(spec: InterfaceSpec) -> None:
-    """A `user` link without an address has its own default, which it looks at itself."""
-    gateway = parse_ipv4(spec.gateway)
+def _of_family(text: str, spec: RouteSpec) -> None:
+    """An address of the version of IP that the route is of."""
+    address = parse_address(text)
+    sixth = ":" in spec.to if spec.to != "default" else ":" in (spec.gateway or text)
+    if (len(address) == 16) != sixth:
+        raise ConfigError(f"{text} is no IPv{6 if sixth else 4} address", hint=f"the route leads to {spec.to!r}")
+
+
+def _reachable(text: str, spec: InterfaceSpec) -> None:
+    """A `user` link without an address has its own default, which it looks at itself.  Link-local gateways are on every link."""
+    if spec.link == "user":
+        parse_ipv4(text)
+    gateway = parse_address(text)
+    if sum(len(parse_address(other)) == len(gateway) for other in spec.gateways) > 1:
+        raise ConfigError("there is another gateway of this version of IP", hint="write [[route]] with a metric")
+    if len(gateway) == 16 and is_link_local(gateway):
+        return
     if not spec.address and spec.link == "user":
         return
     if any(in_network(gateway, *parse_prefix(prefix)) for prefix in spec.address if prefix != DHCP):
         return
     raise ConfigError(
-        f"{spec.gateway} is in no network of this interface", hint=f"address = [{', '.join(map(repr, spec.address))}]"
+        f"{text} is in no network of this interface", hint=f"address = [{', '.join(map(repr, spec.address))}]"
     )
 
 

@@ -68,7 +68,7 @@ class Description(NamedTuple):
 def _interface(index: int, spec: InterfaceSpec) -> tuple[str, ...]:
     name = spec.name or f"vif{index}"
     if parse_link(spec.link).kind != "user":
-        return name, spec.link, ", ".join(spec.address), spec.gateway, ""
+        return name, spec.link, ", ".join(spec.address), ", ".join(spec.gateways), ""
     from ..net.wire.address import format_ipv4
 
     made = plan(spec)

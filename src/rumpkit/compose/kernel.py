@@ -48,7 +48,7 @@ class Kernel:
         *,
         net: str = "",
         address: str | Sequence[str] = (),
-        gateway: str = "",
+        gateway: str | Sequence[str] = "",
         forward: Sequence[str] = (),
         mounts: Mapping[str, str] | None = None,
         hostname: str = "rump",
@@ -261,7 +261,7 @@ def _load(config: str | Path | Spec) -> Spec:
 def _spec(
     net: str,
     address: str | Sequence[str],
-    gateway: str,
+    gateway: str | Sequence[str],
     forward: Sequence[str],
     mounts: Mapping[str, str] | None,
     hostname: str,
@@ -271,7 +271,8 @@ def _spec(
     spec = Spec(kernel=KernelSpec(hostname, list(components)), sysctl=dict(sysctl or {}))
     if net:
         addresses = [address] if isinstance(address, str) else list(address)
-        spec.interface.append(InterfaceSpec(net, address=addresses, gateway=gateway, forward=list(forward)))
+        gateways = gateway if isinstance(gateway, str) else list(gateway)
+        spec.interface.append(InterfaceSpec(net, address=addresses, gateway=gateways, forward=list(forward)))
     for path, kind in (mounts or {}).items():
         spec.mount.append(MountSpec(path, kind))
     return spec

@@ -20,7 +20,8 @@ class OpenedLink(NamedTuple):
     port: LinkPort
     addresses: tuple[str, ...]
     """The interface's addresses: the config's, or the link's default."""
-    gateway: str
+    gateways: tuple[str, ...]
+    """Where default routes lead."""
     close: Callable[[], None]
     """Takes down what stands behind the port.  Called off the schedule, after the kernel has closed."""
     external: bool = False
@@ -51,7 +52,7 @@ def _open_switch(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink
     port = switch.port()
     if not spec.offload:
         port.features = 0
-    return OpenedLink(port, tuple(spec.address), spec.gateway, _nothing)
+    return OpenedLink(port, tuple(spec.address), tuple(spec.gateways), _nothing)
 
 
 def _open_tap(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
@@ -61,7 +62,7 @@ def _open_tap(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     if not isinstance(host, PosixHost):
         raise ConfigError(f"{spec.link!r} needs the posix host")
     port = open_tap(host, name, mtu=spec.mtu, offload=spec.offload)
-    return OpenedLink(port, tuple(spec.address), spec.gateway, port.close, True)
+    return OpenedLink(port, tuple(spec.address), tuple(spec.gateways), port.close, True)
 
 
 def _open_tun(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
@@ -71,7 +72,7 @@ def _open_tun(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     if not isinstance(host, PosixHost):
         raise ConfigError(f"{spec.link!r} needs the posix host")
     port = open_tun(host, name, mtu=spec.mtu, offload=spec.offload)
-    return OpenedLink(port, tuple(spec.address), spec.gateway, port.close, True, point_to_point=True)
+    return OpenedLink(port, tuple(spec.address), tuple(spec.gateways), port.close, True, point_to_point=True)
 
 
 def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
@@ -82,7 +83,7 @@ def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     if not isinstance(host, PosixHost):
         raise ConfigError(f"{spec.link!r} needs the posix host")
     user = UserLink(host, spec)
-    return OpenedLink(user.port, (user.plan.prefix(),), format_ipv4(user.plan.gateway), user.close, True, user)
+    return OpenedLink(user.port, (user.plan.prefix(),), (format_ipv4(user.plan.gateway),), user.close, True, user)
 
 
 OPENERS: dict[str, Callable[[Hypercalls, InterfaceSpec, str], OpenedLink]] = {

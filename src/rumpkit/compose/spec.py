@@ -29,8 +29,11 @@ class InterfaceSpec:
     address: list[str] = field(default_factory=list)
     """Addresses with prefix lengths, such as "10.0.2.15/24"; for "user" that one is the default.  "dhcp": from a DHCP
     server, with routes and name servers.  One address needs no list."""
-    gateway: str = ""
-    """Where the default route leads."""
+    gateway: str | list[str] = ""
+    """Where the default route leads; a list has one for each version of IP, such as ["10.0.0.1", "fd00::1"]."""
+    autoconf: bool | None = None
+    """Whether to listen to IPv6 routers, for addresses, routes and name servers.  Default: where the kernel has IPv6,
+    which it has if any address, gateway or route is one of IPv6's, or this is true."""
     metric: int = 0
     """Of that route: the least is taken of those whose interfaces are up."""
     forward: list[str] = field(default_factory=list)
@@ -46,6 +49,13 @@ class InterfaceSpec:
     mtu: int = 0
     offload: bool = True
     """False: frames are finished (checksummed, at most MTU-sized) in software before they enter the link."""
+
+    @property
+    def gateways(self) -> list[str]:
+        """The gateway, or each of them."""
+        if isinstance(self.gateway, str):
+            return [self.gateway] if self.gateway else []
+        return self.gateway
 
 
 @dataclass(slots=True)

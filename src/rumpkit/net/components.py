@@ -42,7 +42,7 @@ def ipv6(kernel: "RumpKernel", ip: "Ip") -> "Ip6":
     """The Internet protocol, version 6: addresses, neighbours, routers, ICMPv6, multicast listening."""
     from .ip6.service import Ip6
 
-    made = Ip6(kernel.hyper, kernel.timers)
+    made = Ip6(kernel.hyper, kernel.timers, ip.names)
     made.register(kernel.counters, kernel.sysctl)
     ip.enable_ipv6(made)
     return made

@@ -39,7 +39,7 @@ def plan(spec: InterfaceSpec) -> Plan:
             f'{text} leaves a "user" link no room', hint=f"IPv4, prefix length {MAX_PREFIX_LENGTH} at most"
         )
     network = int.from_bytes(address, "big") >> (32 - length) << (32 - length)
-    gateway = parse_ipv4(spec.gateway) if spec.gateway else (network + GATEWAY_HOST).to_bytes(4, "big")
+    gateway = parse_ipv4(spec.gateways[0]) if spec.gateways else (network + GATEWAY_HOST).to_bytes(4, "big")
     name_server = (network + NAME_SERVER_HOST).to_bytes(4, "big")
     if int.from_bytes(gateway, "big") >> (32 - length) != network >> (32 - length):
         raise ConfigError(f"gateway {format_ipv4(gateway)} is not in the network of {text}")

@@ -151,6 +151,15 @@ class Ipv6(Network):
             raise error(EADDRNOTAVAIL)
         self.leave_on(link, group, self._hyper.now)
 
+    def is_detecting(self) -> bool:
+        """Whether a configured address on a link that is up can't be used yet."""
+        return any(
+            own.origin == MANUAL and own.state == TENTATIVE
+            for link in self.links.values()
+            if link.interface.up
+            for own in link.addresses
+        )
+
     # For the other parts of IPv6 -----------------------------------------------------------------------
 
     def join_on(self, link: Link6, group: bytes, now: Instant) -> None:

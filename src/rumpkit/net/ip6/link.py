@@ -110,6 +110,8 @@ class Link6:
         self.retrans_milliseconds: int = 0
         self.reachable_milliseconds: int = 0
         """As a router says, or 0: neighbour discovery's settings hold."""
+        self.accept_ra: bool = True
+        """Whether to listen to routers, where the sysctl lets it."""
         self.control: LinkControl | None = None
 
     def owns(self, address: bytes) -> bool:

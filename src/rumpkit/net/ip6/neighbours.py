@@ -98,6 +98,11 @@ class Neighbours6(Resolver):
             self._enter(neighbour, DELAY, now)
         self._send(frame, self._headers[next_hop], now)
 
+    def doubt(self, next_hop: bytes, now: Instant) -> None:
+        neighbour = self.known.get(next_hop)
+        if neighbour is not None and neighbour.state == REACHABLE:
+            self._enter(neighbour, STALE, now)
+
     def add_static(self, address: bytes, mac: bytes, now: Instant) -> None:
         """A neighbour that is never asked for, nor forgotten."""
         neighbour = self.known.get(address) or self._add(address, now)

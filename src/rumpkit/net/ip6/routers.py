@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, final
 
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.timer import Timer, TimerQueue
+from ..ip.names import ROUTER, NameSettings
 from ..ip.routing import DYNAMIC, RouteEntry
 from ..wire.address import is_link_local, is_multicast, network_of
 from ..wire.icmpv6 import ROUTER_ADVERTISEMENT
@@ -63,6 +64,18 @@ class LearntRoute(Timer):
 
 
 @final
+class NamesTimer(Timer):
+    """The end of the next lifetime of a name server or search domain."""
+
+    def __init__(self, owner: "LinkRouters") -> None:
+        super().__init__()
+        self._owner: LinkRouters = owner
+
+    def expire(self, now: Instant) -> None:
+        self._owner.names_changed(now)
+
+
+@final
 class LinkRouters(Timer):
     """What routers have said on one link.  Its timer is for the next solicitation."""
 
@@ -74,12 +87,17 @@ class LinkRouters(Timer):
         self.servers: dict[bytes, Instant] = {}
         self.domains: dict[str, Instant] = {}
         """Name servers and search domains, and until when they may be used."""
+        self.names: NamesTimer = NamesTimer(self)
         self.solicitations: int = 0
         """How many are still to be sent."""
         self._routers: Routers = routers
 
     def expire(self, now: Instant) -> None:
         self._routers.solicit(self, now)
+
+    def names_changed(self, now: Instant) -> None:
+        """A name server or search domain may be used no longer."""
+        self._routers.names_changed(self, now)
 
     def expired(self, route: LearntRoute) -> None:
         """A route's lifetime is over."""
@@ -90,20 +108,21 @@ class LinkRouters(Timer):
 class Routers:
     """All links' routers of one kernel."""
 
-    def __init__(self, timers: TimerQueue, ipv6: Ipv6, discovery: Discovery, slaac: Slaac) -> None:
+    def __init__(self, timers: TimerQueue, ipv6: Ipv6, discovery: Discovery, slaac: Slaac, names: NameSettings) -> None:
         self.links: dict[int, LinkRouters] = {}
         """By the interface's index."""
         self._timers: TimerQueue = timers
         self._ipv6: Ipv6 = ipv6
         self._discovery: Discovery = discovery
         self._slaac: Slaac = slaac
+        self._names: NameSettings = names
         discovery.routers = self
 
     # Asking --------------------------------------------------------------------------------------------
 
     def ask(self, link: Link6, now: Instant) -> None:
         """A link has come up: ask who routes (RFC 4861 section 6.3.7)."""
-        if self._listens():
+        if self._listens(link):
             state = self._of(link)
             state.solicitations = self._ipv6.settings.router_solicitations
             self.solicit(state, now)
@@ -128,7 +147,7 @@ class Routers:
         if message is None:
             return False
         link = received.link
-        if not self._listens() or link.interface.index not in self._discovery.tables:
+        if not self._listens(link) or link.interface.index not in self._discovery.tables:
             self._discovery.counters.ignored_in += 1
             return True
         state = self._of(link)
@@ -141,6 +160,7 @@ class Routers:
         self._routes(state, received.source, message, now)
         _remember(state.servers, name_servers(message.options), now)
         _remember(state.domains, search_domains(message.options), now)
+        self._tell_names(state, now)
         self._ipv6.generation += 1
         return True
 
@@ -187,7 +207,7 @@ class Routers:
         on_link = message.target == message.destination
         if not on_link and not is_link_local(message.target):
             return False
-        if not self._ipv6.settings.accept_redirects or not self._listens():
+        if not self._ipv6.settings.accept_redirects or not self._listens(received.link):
             self._discovery.counters.ignored_in += 1
             return True
         link = received.link
@@ -231,9 +251,16 @@ class Routers:
         if state is None:
             return
         self._timers.set(state, FOREVER)
+        state.servers.clear()
+        state.domains.clear()
+        self._tell_names(state, now)
         for route in list(state.learnt.values()):
             self.forget_route(state, route)
         link.hop_limit = link.mtu = link.retrans_milliseconds = link.reachable_milliseconds = 0
+
+    def names_changed(self, state: LinkRouters, now: Instant) -> None:
+        """A lifetime of a link's names is over."""
+        self._tell_names(state, now)
 
     def forget_route(self, state: LinkRouters, route: LearntRoute) -> None:
         """A route holds no longer."""
@@ -241,18 +268,20 @@ class Routers:
             self._timers.set(route, FOREVER)
             self._ipv6.remove_route(route.entry)
 
-    def name_servers(self, now: Instant) -> list[bytes]:
-        """The name servers that routers have announced and that may be used now."""
-        return [server for state in self.links.values() for server, until in state.servers.items() if until > now]
-
-    def search_domains(self, now: Instant) -> list[str]:
-        """The search domains, likewise."""
-        return [name for state in self.links.values() for name, until in state.domains.items() if until > now]
-
     # Inside --------------------------------------------------------------------------------------------
 
-    def _listens(self) -> bool:
+    def _tell_names(self, state: LinkRouters, now: Instant) -> None:
+        """Say which name servers and search domains may be used now, and see when that changes (RFC 8106 section 5.3)."""
+        _drop_old(state.servers, now)
+        _drop_old(state.domains, now)
+        origin = state.link.interface.name
+        self._names.tell(f"{origin} router", ROUTER, list(state.servers), list(state.domains), origin)
+        self._timers.set(state.names, min([*state.servers.values(), *state.domains.values()], default=FOREVER))
+
+    def _listens(self, link: Link6) -> bool:
         settings = self._ipv6.settings
+        if not link.accept_ra:
+            return False
         return settings.accept_ra == 2 or (settings.accept_ra == 1 and not settings.forwarding)
 
     def _of(self, link: Link6) -> LinkRouters:
@@ -311,7 +340,10 @@ def _remember(known: dict[_Name, Instant], announced: list[tuple[_Name, int]], n
         known.pop(name, None)
         if lifetime > 0:
             known[name] = FOREVER if lifetime == INFINITY else now + lifetime * SECOND
-    for name in [name for name, until in known.items() if until <= now]:
-        del known[name]
     while len(known) > MAX_NAMES:
         del known[next(iter(known))]
+
+
+def _drop_old(known: dict[_Name, Instant], now: Instant) -> None:
+    for name in [name for name, until in known.items() if until <= now]:
+        del known[name]

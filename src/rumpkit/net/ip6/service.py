@@ -10,6 +10,7 @@ from ...hyper.time import Instant
 from ...kern.counters import CounterRegistry
 from ...kern.sysctl import SysctlRegistry
 from ...kern.timer import TimerQueue
+from ..ip.names import NameSettings
 from ..link.ethernet import EthernetInterface
 from ..link.interface import Interface
 from ..wire.address import LOOPBACK_V6
@@ -34,7 +35,7 @@ _SECRET_SIZE = 16
 class Ip6:
     """IPv6 of one kernel.  All methods are called on the schedule."""
 
-    def __init__(self, hyper: Hypercalls, timers: TimerQueue) -> None:
+    def __init__(self, hyper: Hypercalls, timers: TimerQueue, names: NameSettings) -> None:
         self.network: Ipv6 = Ipv6(hyper, timers)
         self.icmp: Icmp6 = Icmp6(self.network)
         self.reassembly: Reassembly6 = Reassembly6(timers, self.network)
@@ -42,7 +43,7 @@ class Ip6:
         self.secret: bytes = hyper.random(_SECRET_SIZE)
         """What interface identifiers are made with (RFC 7217); another kernel's are others."""
         self.slaac: Slaac = Slaac(hyper, timers, self.network, self.discovery.settings, self.secret)
-        self.routers: Routers = Routers(timers, self.network, self.discovery, self.slaac)
+        self.routers: Routers = Routers(timers, self.network, self.discovery, self.slaac, names)
         self.mld: Mld = Mld(hyper, timers, self.network, self.icmp)
         self._controls: dict[int, EthernetControl] = {}
         self._timers: TimerQueue = timers

@@ -68,6 +68,8 @@ class EthernetInterface(LinkInterface):
     def doubt(self, next_hop: bytes, now: Instant) -> None:
         if len(next_hop) == 4:
             self.neighbours.doubt(next_hop, now)
+        elif self.resolver is not None:
+            self.resolver.doubt(next_hop, now)
 
     def set_up(self, up: bool, now: Instant) -> None:
         if up == self.up:

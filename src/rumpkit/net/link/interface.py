@@ -80,6 +80,10 @@ class Resolver(ABC):
     def miss(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
         """Send, queue or drop a packet for a neighbour whose link header isn't known."""
 
+    @abstractmethod
+    def doubt(self, next_hop: bytes, now: Instant) -> None:
+        """As `OutputInterface.doubt`."""
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Interface(OutputInterface):
