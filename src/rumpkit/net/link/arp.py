@@ -131,6 +131,8 @@ class NeighbourTable:
         self._interface: LinkInterface = interface
         self._timers: TimerQueue = timers
         self._neighbours: dict[bytes, Neighbour] = {}
+        self._unanswered: dict[bytes, Neighbour] = {}
+        """Those that have never answered, oldest first."""
         self._defended: Instant = -DEFEND_INTERVAL
         self._watchers: dict[bytes, AddressWatcher] = {}
 
@@ -259,21 +261,25 @@ class NeighbourTable:
 
     def _add(self, address: bytes) -> Neighbour:
         if len(self._neighbours) >= self.settings.max_neighbours:
-            oldest = next(iter(self._neighbours.values()))
+            # Who has not answered goes first: a flood from invented addresses pushes out nobody who is there.
+            oldest = next(iter((self._unanswered or self._neighbours).values()))
             self._forget(oldest)
             self.counters.evicted += 1
             self.counters.queue_dropped += len(oldest.waiting)
         neighbour = Neighbour(self, address)
         self._neighbours[address] = neighbour
+        self._unanswered[address] = neighbour
         return neighbour
 
     def _forget(self, neighbour: Neighbour) -> None:
         self._neighbours.pop(neighbour.address, None)
+        self._unanswered.pop(neighbour.address, None)
         self.headers.pop(neighbour.address, b"")
         self._timers.set(neighbour, FOREVER)
 
     def _confirm(self, neighbour: Neighbour, mac: bytes, now: Instant) -> None:
         """The neighbour has said where it is."""
+        self._unanswered.pop(neighbour.address, None)
         neighbour.mac = mac
         neighbour.state = REACHABLE
         neighbour.attempts = 0

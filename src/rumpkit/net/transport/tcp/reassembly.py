@@ -39,6 +39,10 @@ class Reassembly:
         """How many pieces wait."""
         return len(self._chunks)
 
+    def first(self, default: i64) -> i64:
+        """Where the first piece begins."""
+        return self._positions[0] if self._positions else default
+
     def insert(self, position: i64, body: bytes, start: i64, size: i64) -> bool:
         """Keep body[start : start + size], which belongs at `position`.  False if there was nothing new in it.
 

@@ -118,6 +118,21 @@ def note_duplicate(block: ControlBlock, first: i64, end: i64) -> None:
         reassembly.duplicate_end = end
 
 
+def _fill_gaps(block: ControlBlock, body: bytes, start: i64, size: i64) -> None:
+    """The next bytes of the stream, where some that follow are here already: of these the old copy stays."""
+    queue = block.receive_queue
+    reassembly = block.reassembly
+    end = block.rcv_nxt + size
+    while block.rcv_nxt < end:
+        part = min(end, reassembly.first(end)) - block.rcv_nxt
+        if part > 0:
+            accept_in_order(block, body, start, part)
+        before = block.rcv_nxt - part
+        reassembly.deliver(queue)
+        block.rcv_nxt = queue.end
+        start += block.rcv_nxt - before
+
+
 def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i64, size: i64) -> None:
     reassembly = block.reassembly
     nxt = block.rcv_nxt
@@ -130,10 +145,7 @@ def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i
             block.counters.duplicates += 1
             note_duplicate(block, seq, seq + size)
     else:
-        accept_in_order(block, segment.body, start, size)
-        queue = block.receive_queue
-        reassembly.deliver(queue)
-        block.rcv_nxt = queue.end
+        _fill_gaps(block, segment.body, start, size)
     # One acknowledgement for each segment, at once (RFC 5681 section 4.2): the sender counts three.  A super-segment
     # stands for several.  With SACK it need not count.
     if block.sack:
