@@ -9,6 +9,7 @@ _SIZE: Final = 232
 _OPTION_TIMESTAMPS: Final = 1
 _OPTION_SACK: Final = 2
 _OPTION_WINDOW_SCALE: Final = 4
+_OPTION_ECN: Final = 8
 _STATES: Final = (0, 2, 3, 4)
 """tcpi_ca_state of each phase of an episode: open, CWR, recovery, loss."""
 _MAX_U32: Final = 0xFFFFFFFF
@@ -18,6 +19,7 @@ def tcp_info(block: ControlBlock, now: Instant) -> bytes:
     """The structure's bytes; what we don't keep is 0."""
     mss = max(block.snd_mss, 1)
     options = _OPTION_TIMESTAMPS if block.timestamps else 0
+    options |= _OPTION_ECN if block.ecn else 0
     options |= _OPTION_SACK if block.sack else 0
     options |= _OPTION_WINDOW_SCALE if block.peer_scales else 0
     episode = block.episode

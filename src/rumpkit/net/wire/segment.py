@@ -16,6 +16,8 @@ ACK: Final = 0x10
 URG: Final = 0x20
 ECE: Final = 0x40
 CWR: Final = 0x80
+CE: Final = 0x100
+"""No flag of the header: IP says that the packet met congestion (RFC 3168)."""
 
 NO_SCALE: Final = -1
 """`Segment.window_scale` where the option is absent."""
@@ -35,6 +37,7 @@ class Segment:
     __slots__ = (
         "ack",
         "body",
+        "ecn",
         "flags",
         "gso_size",
         "has_timestamp",
@@ -58,7 +61,9 @@ class Segment:
         self.seq: i64 = seq
         self.ack: i64 = ack
         self.flags: i64 = flags
-        """FIN, SYN, RST, PSH, ACK, URG, ECE, CWR."""
+        """FIN, SYN, RST, PSH, ACK, URG, ECE, CWR; and CE."""
+        self.ecn: i64 = 0
+        """What IP says of a segment to be sent: 0, or 2 for ECT(0) (RFC 3168 section 5)."""
         self.window: i64 = window
         self.urgent: i64 = 0
         """The urgent pointer; means something with URG only."""

@@ -281,4 +281,4 @@ def test_ecn_is_remembered():
     segment.ts_value = 5
     wire.inject(peer.address, peer.port, 80, segment)
     wire.run(0)
-    assert peer.expect(SynAck())[0].fields["ts"][0] & 0x3F == 0x2F
+    assert peer.expect(Seg("SAE", 0, 1))[0].fields["ts"][0] & 0x3F == 0x2F

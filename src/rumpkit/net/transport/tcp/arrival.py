@@ -16,6 +16,7 @@ from . import recovery, states
 from .acknowledgement import acknowledge, update_window
 from .block import DEFAULT_MSS, READABLE, URGENT, ControlBlock, unwrap
 from .chunks import ChunkQueue
+from .ecn import MARKS, marked, negotiate
 from .receive import MAX_FIELD, MAX_SCALE, note_duplicate, take_text
 from .send import abort_segment, offered_scale, reset_for
 from .states import (
@@ -74,6 +75,8 @@ def segment_arrives(block: ControlBlock, segment: Segment, now: Instant) -> None
         _remember_timestamp(block, segment, seq, now)
     if not _process_ack(block, segment, seq, now):
         return
+    if segment.flags & MARKS and block.ecn:
+        marked(block, segment, now)
     if segment.flags & URG:
         _note_urgent(block, segment, seq)
     if segment.size > 0:
@@ -148,6 +151,7 @@ def synchronize(block: ControlBlock, segment: Segment, now: Instant) -> None:
         block.timestamps = True
         block.ts_recent = segment.ts_value
         block.ts_recent_at = now
+    negotiate(block, segment)
     if segment.sack_permitted and settings.sack:
         block.sack = True
         block.rtt.probing = settings.tail_loss_probe != 0

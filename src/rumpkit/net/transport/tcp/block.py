@@ -143,6 +143,14 @@ class ControlBlock:
     """What loss recovery has to remember, from the first trouble on."""
     disorder: bool = False
     """Something is or may be lost, or was sent again: acknowledgements take the long way through `recovery`."""
+    ecn: bool = False
+    """Both sides do explicit congestion notification (RFC 3168)."""
+    ecn_echo: bool = False
+    """The peer's data met congestion, and the peer hasn't said that it has slowed down."""
+    cwr_due: bool = False
+    """The window was reduced: the next new data says so."""
+    pace_at: Instant = 0
+    """Before this nothing more is sent, if what is sent is paced."""
     resent_at: i64 = 0
     """The timestamp clock at the last retransmission."""
     duplicate_acks: i64 = 0

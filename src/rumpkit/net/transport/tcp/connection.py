@@ -15,7 +15,7 @@ from mypy_extensions import i64, mypyc_attr
 from ....hyper.time import FOREVER, Instant
 from ....kern.abi.errno import ECONNREFUSED, ECONNRESET, EMSGSIZE
 from ....kern.socket import Chunk
-from ...wire.segment import ACK, FIN, RST, SYN, URG, Segment
+from ...wire.segment import ACK, CE, CWR, ECE, FIN, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK, seq_lt
 from . import states
 from .acknowledgement import acknowledge
@@ -45,7 +45,7 @@ from .states import (
 )
 from .timeouts import next_deadline, on_deadline
 
-_EXPECTED_FLAGS: Final = SYN | FIN | RST | URG | ACK
+_EXPECTED_FLAGS: Final = SYN | FIN | RST | URG | ACK | ECE | CWR | CE
 
 
 @final

@@ -137,4 +137,6 @@ def cookie_answer(
         if syn.window_scale != NO_SCALE and settings.window_scaling:
             answer.window_scale = offered_scale(options, settings)
         answer.sack_permitted = syn.sack_permitted and settings.sack != 0
+        if settings.ecn and syn.flags & _ECN_SETUP == _ECN_SETUP:
+            answer.flags |= ECE
     return answer

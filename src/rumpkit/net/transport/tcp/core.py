@@ -136,7 +136,7 @@ class TcpCore(Transport, Driver):
                     PROTOCOL_TCP,
                     now,
                     options.ttl,
-                    options.tos,
+                    options.tos | segment.ecn,
                 )
             except OSError as failure:
                 # Lost as in a full queue; the timer will try again.

@@ -21,7 +21,7 @@ from ...wire.checksum import fold, pseudo_sum
 from ...wire.field import read_u16
 from ...wire.ipv4 import PROTOCOL_TCP
 from ...wire.offload import transport_checksum_valid
-from ...wire.segment import ACK, FIN, RST, SYN, Segment
+from ...wire.segment import ACK, CE, FIN, RST, SYN, Segment
 from ...wire.sequence import SEQ_MASK
 from ...wire.tcp import parse_segment
 from ..ports import PortAllocator, PortBinding
@@ -30,6 +30,7 @@ from .block import DEFAULT_MSS, timestamp_clock
 from .channel import Channel, Listener
 from .cookies import SynCookies, cookie_answer, remembered_syn
 from .core import HEADERS, TcpCore
+from .ecn import congestion_experienced
 from .intercept import Answers, Interceptor, PendingConnection
 from .options import TcpOptions
 from .states import CLOSED, SYN_RECEIVED
@@ -85,6 +86,8 @@ class Tcp(TcpCore, Answers):
             self._reopen(channel, segment, frame, network, now)
         else:
             connection = channel.connection
+            if connection.block.ecn and congestion_experienced(head, network):
+                segment.flags |= CE
             connection.receive(segment, now)
             if connection.answer_now():
                 self._output(channel, now)

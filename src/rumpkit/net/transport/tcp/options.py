@@ -44,6 +44,8 @@ class TcpOptions:
         self.defer_accept: int = 0
         """TCP_DEFER_ACCEPT in seconds."""
         self.congestion: str = ""
+        self.max_pacing_rate: int = 0
+        """SO_MAX_PACING_RATE, bytes a second."""
         self.ttl: int = 64
         self.tos: int = 0
 
@@ -74,6 +76,7 @@ class TcpOptions:
         other.linger = self.linger
         other.defer_accept = self.defer_accept
         other.congestion = self.congestion
+        other.max_pacing_rate = self.max_pacing_rate
         other.ttl = self.ttl
         other.tos = self.tos
         return other

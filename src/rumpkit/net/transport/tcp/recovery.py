@@ -137,6 +137,22 @@ def timed_out(block: ControlBlock, now: Instant) -> None:
         board.lose_all(now - board.rtt - rack.reordering_window(block, board, episode))
 
 
+def congested(block: ControlBlock, now: Instant) -> None:
+    """The network marked what we sent instead of dropping it: the window comes down as for a loss, once a window (RFC 3168
+    section 6.1.2)."""
+    board = block.scoreboard
+    if board is None or block.snd_una == block.snd_max:
+        return
+    episode = trouble(block)
+    if episode.phase == OPEN:
+        block.counters.ecn_reductions += 1
+        _begin_reduction(block, episode, now)
+        episode.prior_window = 0
+        episode.phase = REDUCING
+        block.recover = block.snd_max
+        block.cwr_due = True
+
+
 def start_over(block: ControlBlock) -> None:
     """All that is in flight goes again, for no fault of the network's (a smaller MTU, a window that was taken back)."""
     board = block.scoreboard

@@ -9,11 +9,13 @@ from typing import Final
 from mypy_extensions import i64
 
 from ....hyper.time import FOREVER, Instant
-from ...wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from ...wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK
 from .block import ControlBlock
+from .ecn import ECT_0, handshake_flags
 from .episode import OPEN, Episode
 from .options import TcpOptions
+from .pacing import burst, pace, paced, pacing_rate
 from .receive import MAX_SCALE, choose_scale, first_window, offer_window
 from .sack import attach_blocks
 from .scoreboard import Scoreboard, Transmission
@@ -72,6 +74,8 @@ def make_segment(
         segment.has_timestamp = True
         segment.ts_value = block.clock(now)
         segment.ts_echo = block.ts_recent
+    if block.ecn_echo:
+        segment.flags |= ECE
     if block.snd_urgent > seq:
         segment.flags |= URG
         segment.urgent = min(block.snd_urgent - seq, 65535)
@@ -102,6 +106,7 @@ def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         segment.window_scale = offered_scale(block.options, settings)
     elif block.peer_scales:
         segment.window_scale = block.rcv_scale
+    segment.flags |= handshake_flags(block, synchronized)
     segment.sack_permitted = block.sack or (not synchronized and settings.sack != 0)
     out.append(segment)
     block.snd_nxt = block.iss + 1
@@ -136,9 +141,15 @@ def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     limited = congestion_edge < edge
     if limited:
         edge = congestion_edge
-    # The pieces of a super-segment would all have the same urgent pointer, which counts from where a segment begins.
-    largest = mss if block.snd_urgent > nxt else super_segment_size(block)
+    # The pieces of a super-segment would all have the same urgent pointer, which counts from where a segment begins; and CWR is
+    # for one segment.
+    largest = mss if block.snd_urgent > nxt or block.cwr_due else super_segment_size(block)
+    rate = pacing_rate(block)
+    if rate:
+        largest = min(largest, burst(block, rate))
     while nxt < end:
+        if rate and paced(block, now):
+            return
         room = edge - nxt
         size = end - nxt
         if size > room:
@@ -165,6 +176,8 @@ def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
                 flags = ACK | PSH | FIN
         if size % mss:
             block.small_end = nxt + size
+        if rate:
+            pace(block, size, rate, now)
         _send(block, out, nxt, flags, chunk.body, chunk.start, size, now)
         nxt = block.snd_nxt
     if nxt == end and block.fin_queued and end < una + block.snd_wnd:
@@ -189,6 +202,11 @@ def _send(
     segment = make_segment(block, seq, flags, now, body, start, size)
     mss = block.snd_mss
     segment.gso_size = mss
+    if block.ecn and size > 0:
+        segment.ecn = ECT_0
+        if block.cwr_due:
+            block.cwr_due = False
+            segment.flags |= CWR
     out.append(segment)
     nxt = seq + size + (flags & FIN)
     if block.snd_max == block.snd_una:
@@ -232,7 +250,12 @@ def _send_lost(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     largest = super_segment_size(block)
     window = block.congestion.window
     edge = block.snd_una + block.snd_wnd
+    rate = pacing_rate(block)
+    if rate:
+        largest = min(largest, burst(block, rate))
     while board.lost:
+        if rate and not block.resend and paced(block, now):
+            return
         room = window - (block.snd_max - block.snd_una - board.missing())
         if room < mss and not block.resend:
             break
@@ -241,6 +264,8 @@ def _send_lost(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         if record is None:
             break
         block.resend = False
+        if rate:
+            pace(block, record.end - record.start, rate, now)
         _resend(block, episode, record, out, now)
     block.resend = False
 

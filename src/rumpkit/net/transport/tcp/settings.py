@@ -25,6 +25,8 @@ class TcpSettings:
         self.timestamps: int = 1
         self.sack: int = 1
         self.tail_loss_probe: int = 1
+        self.ecn: int = 2
+        self.pacing: int = 0
         self.initial_rto: int = 1000
         self.min_rto: int = 200
         self.max_rto: int = 120_000
@@ -66,6 +68,8 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("timestamps", 0, 1, "offer timestamps (RFC 7323)"),
     Sysctl("sack", 0, 1, "offer selective acknowledgements (RFC 2018)"),
     Sysctl("tail_loss_probe", 0, 1, "probe after two round trips without an acknowledgement (RFC 8985 section 7)"),
+    Sysctl("ecn", 0, 2, "explicit congestion notification (RFC 3168): 0 off, 1 on, 2 when the peer asks for it"),
+    Sysctl("pacing", 0, 1, "spread what is sent over the round trip; SO_MAX_PACING_RATE does it in any case"),
     Sysctl("initial_rto", 10, 60_000, "retransmission timeout before the first measurement, ms (RFC 6298)"),
     Sysctl("min_rto", 1, 60_000, "least retransmission timeout, ms"),
     Sysctl("max_rto", 1000, 3_600_000, "greatest retransmission timeout, ms"),
@@ -116,6 +120,9 @@ class TcpCounters(Counters):
         self.duplicate_reports: int = 0
         self.duplicates_reported: int = 0
         self.reneges: int = 0
+        self.ecn_handshakes: int = 0
+        self.ce_received: int = 0
+        self.ecn_reductions: int = 0
         self.malformed: int = 0
         self.bad_checksums: int = 0
         self.no_connection: int = 0
@@ -147,7 +154,8 @@ class TcpCounters(Counters):
 COUNTER_NAMES: Final[tuple[str, ...]] = (
     "active_opens", "passive_opens", "failed_attempts", "resets_received", "resets_sent", "segments_in",
     "segments_out", "retransmits", "fast_retransmits", "timeouts", "tail_probes", "probes_repaired",
-    "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "malformed", "bad_checksums", "no_connection",
+    "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "ecn_handshakes", "ce_received", "ecn_reductions",
+    "malformed", "bad_checksums", "no_connection",
     "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
     "keepalive_probes", "listen_overflows", "listen_drops", "syncookies_sent",
     "syncookies_received", "syncookies_failed", "aborts_on_data", "aborts_on_close", "aborts_on_timeout",

@@ -130,6 +130,8 @@ def options(block: ControlBlock) -> list[str]:
     found = ["ts"] if block.timestamps else []
     if block.sack:
         found.append("sack")
+    if block.ecn:
+        found.append("ecn")
     if block.peer_scales:
         found.append(f"wscale:{block.snd_scale},{block.rcv_scale}")
     return found
