@@ -193,9 +193,10 @@ def packet(
     fragment: int = DONT_FRAGMENT,
     ttl: int = 64,
     options: bytes = b"",
+    tos: int = 0,
 ) -> bytes:
     """A whole frame with an IPv4 packet, by default from 10.0.0.2's kernel of `pair` to 10.0.0.1's."""
     header = emit_ipv4_header(
-        parse_ipv4(source), parse_ipv4(destination), protocol, len(payload), identification, fragment, ttl, 0, options
+        parse_ipv4(source), parse_ipv4(destination), protocol, len(payload), identification, fragment, ttl, tos, options
     )
     return emit_ethernet(peer, mac, ETHERTYPE_IPV4) + header + payload

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rumpkit.hyper.frame import Frame
 from rumpkit.hyper.time import SECOND
+from rumpkit.net.ip.contract import Transport
 from rumpkit.net.wire.icmp import TIME_EXCEEDED, parse_icmp
 from rumpkit.net.wire.ipv4 import MORE_FRAGMENTS
 from rumpkit.net.wire.udp import emit_udp_header
@@ -215,3 +216,28 @@ def test_fragments_sent_fit_the_mtu_and_share_an_identification():
     assert len({frame.head[18:20] for frame in sent}) == 2
     assert a.counter("ip.fragmented") == 2
     assert a.counter("ip.fragments_out") == len(sent)
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [((2, 2, 2), 2), ((2, 3, 2), 3), ((1, 1, 3), 3), ((0, 0, 0), 0), ((0, 3, 0), None), ((3, 0, 0), None)],
+)
+def test_a_congestion_mark_on_a_fragment_is_the_datagrams(codes, expected):
+    """RFC 3168 section 5.3: what was not to be marked and is, is dropped."""
+    seen = Seen()
+    _, a, _, _ = receiver()
+    a.ip.v4.register(99, seen)
+    for at, code in enumerate(codes):
+        more = MORE_FRAGMENTS if at < 2 else 0
+        a.inject(packet("10.0.0.2", "10.0.0.1", 99, bytes(64), fragment=more | at << 3, tos=code))
+    assert seen.codes == ([] if expected is None else [expected])
+
+
+class Seen(Transport):
+    """A protocol that notes the ECN field of its packets."""
+
+    def __init__(self):
+        self.codes = []
+
+    def input(self, frame, network, transport, end, now):
+        self.codes.append(frame.head[network + 1] & 3)

@@ -43,6 +43,7 @@ SO_SNDTIMEO: Final = 21
 SO_ACCEPTCONN: Final = 30
 SO_PROTOCOL: Final = 38
 SO_DOMAIN: Final = 39
+SO_MAX_PACING_RATE: Final = 47
 
 IP_TOS: Final = 1
 IP_TTL: Final = 2

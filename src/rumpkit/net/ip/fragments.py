@@ -18,6 +18,9 @@ from ..wire.ipv4 import HEADER_SIZE, Ipv4Header, emit_ipv4_header
 from .settings import IpCounters, IpSettings
 
 _MAX_PAYLOAD: Final = 0xFFFF - HEADER_SIZE
+_CE: Final = 1 << 3
+_NOT_ECT: Final = 1 << 0
+"""Bits of `Assembly.marks`."""
 _OVERHEAD: Final = 128
 """Bytes that a fragment takes beside its payload."""
 
@@ -47,6 +50,8 @@ class Assembly(Timer):
         self.have: int = 0
         self.memory: int = 0
         self.dead: bool = False
+        self.marks: int = 0
+        """The ECN code points of the fragments, a bit for each."""
         self.first: Frame | None = None
         self.first_network: int = 0
 
@@ -73,6 +78,13 @@ class Assembly(Timer):
         self.parts.insert(at, part)
         self.have += len(part)
         return True
+
+    def congestion(self) -> int:
+        """What the datagram's ECN field gets from its fragments (RFC 3168 section 5.3): CE (3) if one was marked, else 0; -1 if
+        there is one that was not to be marked beside it, which nobody honest sends."""
+        if not self.marks & _CE:
+            return 0
+        return -1 if self.marks & _NOT_ECT else 3
 
     def kill(self) -> None:
         """Give the datagram up, and swallow what else comes of it."""
@@ -107,6 +119,7 @@ class FragmentStore:
         assembly = self._find(key, now)
         if assembly is None or assembly.dead:
             return None
+        assembly.marks |= 1 << congestion_code(frame.head, network)
         if not assembly.add(start, part, last):
             self._account(assembly, -assembly.memory)
             assembly.kill()
@@ -215,11 +228,13 @@ class Reassembly:
     def _finish(self, assembly: Assembly, header: Ipv4Header) -> Frame | None:
         """Lay the parts end to end behind the headers of the first."""
         first = assembly.first
-        if first is None or assembly.size > _MAX_PAYLOAD:
+        congestion = assembly.congestion()
+        if first is None or assembly.size > _MAX_PAYLOAD or congestion < 0:
+            self._counters.reassembly_failed += 1
             return None
         self._counters.reassembled += 1
         network = assembly.first_network
-        tos = first.head[network + 1]
+        tos = first.head[network + 1] | congestion
         new_header = emit_ipv4_header(
             header.source,
             header.destination,
@@ -231,3 +246,9 @@ class Reassembly:
             tos,
         )
         return Frame(first.head[:network] + new_header + b"".join(assembly.parts))
+
+
+def congestion_code(head: bytes, network: int) -> int:
+    """The ECN field of the IP header (of either version) at `network`: 0 to 3."""
+    second = head[network + 1]
+    return second & 3 if head[network] >> 4 == 4 else second >> 4 & 3

@@ -19,6 +19,7 @@ from ...kern.abi.socket import (
     SO_ERROR,
     SO_KEEPALIVE,
     SO_LINGER,
+    SO_MAX_PACING_RATE,
     SO_OOBINLINE,
     SO_RCVBUF,
     SO_RCVLOWAT,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 _MIN_SEND_BUFFER: Final = 4608
 _MIN_RECEIVE_BUFFER: Final = 2304
 """What Linux gives a socket at least."""
+_NO_RATE: Final = 0xFFFFFFFF
 _MAX_SECONDS: Final = 32767
 _MAX_COUNT: Final = 127
 
@@ -191,6 +193,20 @@ def _set_low_water(socket: "TcpSocket", value: bytes) -> None:
     socket.options.receive_low_water = wanted if wanted > 0 else 1 if wanted == 0 else 0x7FFFFFFF
 
 
+def _get_pacing_rate(socket: "TcpSocket") -> bytes:
+    rate = socket.options.max_pacing_rate
+    return min(rate or _NO_RATE, _NO_RATE).to_bytes(4, "little")
+
+
+def _set_pacing_rate(socket: "TcpSocket", value: bytes) -> None:
+    # Four bytes or eight; all ones mean no limit (socket(7)).
+    size = 8 if len(value) >= 8 else 4
+    if len(value) < size:
+        raise error(EINVAL)
+    rate = int.from_bytes(value[:size], "little")
+    socket.options.max_pacing_rate = 0 if rate in (_NO_RATE, _NO_RATE << 32 | _NO_RATE) else min(rate, 1 << 50)
+
+
 def _get_max_segment(socket: "TcpSocket") -> bytes:
     channel = socket.channel
     if channel is not None:
@@ -262,6 +278,7 @@ _OPTIONS: Final[dict[tuple[int, int], Row]] = {
     (SOL_SOCKET, SO_RCVBUF): Row(_get_receive_buffer, _set_receive_buffer),
     (SOL_SOCKET, SO_LINGER): Row(_get_linger, _set_linger),
     (SOL_SOCKET, SO_RCVLOWAT): Row(_get_low_water, _set_low_water),
+    (SOL_SOCKET, SO_MAX_PACING_RATE): Row(_get_pacing_rate, _set_pacing_rate),
     (IPPROTO_TCP, TCP_NODELAY): _flag("nodelay"),
     (IPPROTO_TCP, TCP_CORK): _flag("cork"),
     (IPPROTO_TCP, TCP_QUICKACK): _flag("quickack"),

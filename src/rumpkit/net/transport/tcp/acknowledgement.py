@@ -79,6 +79,8 @@ def _in_order(block: ControlBlock, ack: i64, size: i64, now: Instant) -> None:
     if board.oldest_at >= 0 and now - block.sampled_at >= rtt.smoothed:
         block.sampled_at = now
         rtt.sample(now - board.oldest_at)
+    elif 0 < board.sample < rtt.minimum:
+        rtt.minimum = board.sample
     congestion = block.congestion
     flight = block.snd_max - ack + size
     if flight * 2 >= congestion.window:

@@ -109,7 +109,7 @@ def detect(block: ControlBlock, board: Scoreboard, episode: Episode, now: Instan
 
 def may_probe(block: ControlBlock, episode: Episode | None) -> bool:
     """Whether the timer that went off may send a probe instead of taking everything for lost (RFC 8985 section 7.2)."""
-    if not block.sack or block.snd_una == block.snd_max or block.snd_wnd == 0:
+    if not block.rtt.probing or block.snd_una == block.snd_max or block.snd_wnd == 0:
         return False
     board = block.scoreboard
     if board is None or board.missing() or block.retries:

@@ -134,7 +134,8 @@ def timed_out(block: ControlBlock, now: Instant) -> None:
         board.lose_all(FOREVER)
     else:
         # What was sent a moment ago may still arrive (RFC 8985 section 6.3).
-        board.lose_all(now - board.rtt - rack.reordering_window(block, board, episode))
+        newest = board.rtt or block.rtt.smoothed
+        board.lose_all(now - newest - rack.reordering_window(block, board, episode))
 
 
 def congested(block: ControlBlock, now: Instant) -> None:
@@ -176,6 +177,8 @@ def settle(block: ControlBlock, board: Scoreboard, episode: Episode) -> None:
 def _measure(block: ControlBlock, board: Scoreboard, segment: Segment, now: Instant) -> None:
     """Take the round trip, where it can be told."""
     rtt = block.rtt
+    if 0 < board.sample < rtt.minimum:
+        rtt.minimum = board.sample
     if board.oldest_at >= 0:
         if now - block.sampled_at >= rtt.smoothed:
             block.sampled_at = now

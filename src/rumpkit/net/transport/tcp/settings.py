@@ -14,9 +14,9 @@ class TcpSettings:
 
     def __init__(self) -> None:
         self.send_buffer: int = 1 << 20
-        self.send_buffer_max: int = 4 << 20
+        self.send_buffer_max: int = 32 << 20
         self.receive_buffer: int = 1 << 20
-        self.receive_buffer_max: int = 6 << 20
+        self.receive_buffer_max: int = 32 << 20
         self.max_reassembly: int = 8192
         self.max_super_segment: int = 65536
         self.congestion: int = 0
