@@ -34,6 +34,9 @@ BENCHES = (
     Bench("connections", "connections", help="TCP connections over one kernel's loopback: a second, and memory"),
     Bench("switch", "bulk", help="TCP between two kernels"),
     Bench("tap", "bulk", ("tap",), "TCP between a kernel and the host"),
+    Bench("datagrams", "datagram", help="UDP round trips between two kernels"),
+    Bench("goodput", "path", ("tap",), "TCP under loss, beside Linux on the same path"),
+    Bench("fairness", "path", ("tap",), "one flow of ours beside one of Linux"),
     Bench("redis", "redis", ("tap", "redis-server", "redis-benchmark"), "redis GET on a kernel and natively"),
 )
 

@@ -72,6 +72,11 @@ def median(measure: Callable[[], float], rounds: int) -> float:
     return statistics.median(measure() for _ in range(rounds))
 
 
+def best(measure: Callable[[], float], rounds: int) -> float:
+    """The least of several measurements of a time."""
+    return min(measure() for _ in range(rounds))
+
+
 def gbits(count: int, seconds: float) -> float:
     """Gbit/s of `count` bytes."""
     return count * 8 / seconds / 1e9

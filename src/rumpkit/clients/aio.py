@@ -43,7 +43,7 @@ class AioProcess(AioFiles):
     def __init__(self, kernel: RumpKernel, process: Process) -> None:
         super().__init__(kernel, process)
         self._kern = cast(KernCalls, kernel.service("KernCalls"))
-        self._sockets = cast(SocketCalls, kernel.service("SocketCalls"))
+        self.sockets = cast(SocketCalls, kernel.service("SocketCalls"))
         self._poll = cast(PollCalls, kernel.service("PollCalls"))
 
     async def __aenter__(self) -> "AioProcess":
@@ -195,21 +195,21 @@ class AioProcess(AioFiles):
         "udp6", an object like Python's sockets (POSIX socket).
         Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EINVAL, EMFILE; ValueError for other names."""
         if isinstance(family, int):
-            return cast(int, await self.run("socket", self._sockets.socket, family, kind, protocol))
+            return cast(int, await self.run("socket", self.sockets.socket, family, kind, protocol))
         from .aiosocket import AioSocket
 
         family, kind, protocol = triple(family)
-        return AioSocket(self, cast(int, await self.run("socket", self._sockets.socket, family, kind, protocol)))
+        return AioSocket(self, cast(int, await self.run("socket", self.sockets.socket, family, kind, protocol)))
 
     async def socketpair(self, family: int, kind: int, protocol: int = 0) -> tuple[int, int]:
         """Two connected sockets (POSIX socketpair).  Raises EOPNOTSUPP where the family has no pairs, and as `socket`."""
-        pair = await self.run("socketpair", self._sockets.socketpair, family, kind, protocol)
+        pair = await self.run("socketpair", self.sockets.socketpair, family, kind, protocol)
         return cast("tuple[int, int]", pair)
 
     async def bind(self, fd: int, address: Address) -> None:
         """Name the local end: ("10.0.2.15", 80), "" for any address, 0 for any port (POSIX bind).
         Raises EADDRINUSE, EADDRNOTAVAIL, EINVAL, EACCES."""
-        await self.run("bind", self._sockets.bind, fd, await self._address(fd, address))
+        await self.run("bind", self.sockets.bind, fd, await self._address(fd, address))
 
     @overload
     async def listen(self, fd: str, number: int, address: str = "") -> "AioSocket": ...
@@ -223,7 +223,7 @@ class AioProcess(AioFiles):
         Or, for "tcp" and a port: a listening socket object, bound to that port and `address`.
         """
         if isinstance(fd, int):
-            await self.run("listen", self._sockets.listen, fd, number)
+            await self.run("listen", self.sockets.listen, fd, number)
             return None
         socket = await self.socket(fd)
         try:
@@ -237,7 +237,7 @@ class AioProcess(AioFiles):
     async def accept4(self, fd: int, flags: int = 0) -> tuple[int, TextAddress]:
         """The first waiting connection: its number and its peer's address; flags SOCK_NONBLOCK, SOCK_CLOEXEC
         (POSIX accept4).  Raises EAGAIN, EINVAL unless listening, ECONNABORTED, EMFILE, EOPNOTSUPP."""
-        result = await self.run("accept4", self._sockets.accept4, fd, flags)
+        result = await self.run("accept4", self.sockets.accept4, fd, flags)
         accepted, peer = cast("tuple[int, SocketAddress]", result)
         return accepted, to_text(peer)
 
@@ -255,7 +255,7 @@ class AioProcess(AioFiles):
         Or, for "tcp" and the like: a new connected socket object.
         """
         if isinstance(fd, int):
-            await self.run("connect", self._sockets.connect, fd, await self._address(fd, address))
+            await self.run("connect", self.sockets.connect, fd, await self._address(fd, address))
             return None
         socket = await self.socket(fd)
         try:
@@ -267,44 +267,44 @@ class AioProcess(AioFiles):
 
     async def getsockname(self, fd: int) -> TextAddress:
         """The local address (POSIX getsockname)."""
-        return to_text(cast("SocketAddress", await self.run("getsockname", self._sockets.getsockname, fd)))
+        return to_text(cast("SocketAddress", await self.run("getsockname", self.sockets.getsockname, fd)))
 
     async def getpeername(self, fd: int) -> TextAddress:
         """The peer's address (POSIX getpeername).  Raises ENOTCONN."""
-        return to_text(cast("SocketAddress", await self.run("getpeername", self._sockets.getpeername, fd)))
+        return to_text(cast("SocketAddress", await self.run("getpeername", self.sockets.getpeername, fd)))
 
     async def shutdown(self, fd: int, how: int) -> None:
         """End one or both directions: SHUT_RD, SHUT_WR, SHUT_RDWR (POSIX shutdown).  Raises ENOTCONN, EINVAL."""
-        await self.run("shutdown", self._sockets.shutdown, fd, how)
+        await self.run("shutdown", self.sockets.shutdown, fd, how)
 
     async def send(self, fd: int, data: Data, flags: int = 0) -> int:
         """As `sendto` without a destination (POSIX send)."""
-        return cast(int, await self.run("sendto", self._sockets.sendto, fd, to_bytes(data), flags))
+        return cast(int, await self.run("sendto", self.sockets.sendto, fd, to_bytes(data), flags))
 
     async def sendto(self, fd: int, data: Data, flags: int = 0, address: Address | None = None) -> int:
         """Send `data`; a stream waits until all of it is taken, unless O_NONBLOCK or MSG_DONTWAIT; how many bytes went
         (POSIX sendto).  `bytes` are kept by reference.
         Raises EPIPE, ENOTCONN, EDESTADDRREQ, ECONNRESET, EMSGSIZE, EAGAIN, ENETUNREACH."""
         destination = None if address is None else await self._address(fd, address)
-        return cast(int, await self.run("sendto", self._sockets.sendto, fd, to_bytes(data), flags, destination))
+        return cast(int, await self.run("sendto", self.sockets.sendto, fd, to_bytes(data), flags, destination))
 
     async def recv(self, fd: int, size: int, flags: int = 0) -> bytes:
         """As `recvfrom`, without the address (POSIX recv)."""
-        return cast(Received, await self.run("recvfrom", self._sockets.recvfrom, fd, size, flags)).data
+        return cast(Received, await self.run("recvfrom", self.sockets.recvfrom, fd, size, flags)).data
 
     async def recvfrom(self, fd: int, size: int, flags: int = 0) -> tuple[bytes, TextAddress | None]:
         """Up to `size` bytes, or one datagram, and where that came from (POSIX recvfrom); b"" is a stream's end.
         flags MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT.  Raises ENOTCONN, ECONNRESET, ECONNREFUSED, EAGAIN."""
-        received = cast(Received, await self.run("recvfrom", self._sockets.recvfrom, fd, size, flags))
+        received = cast(Received, await self.run("recvfrom", self.sockets.recvfrom, fd, size, flags))
         return received.data, None if received.source is None else to_text(received.source)
 
     async def getsockopt(self, fd: int, level: int, name: int) -> bytes:
         """An option's value in its C layout, little-endian (POSIX getsockopt, Linux socket(7)).  Raises ENOPROTOOPT."""
-        return cast(bytes, await self.run("getsockopt", self._sockets.getsockopt, fd, level, name))
+        return cast(bytes, await self.run("getsockopt", self.sockets.getsockopt, fd, level, name))
 
     async def setsockopt(self, fd: int, level: int, name: int, value: int | Data) -> None:
         """Set an option: an int, or its C layout (POSIX setsockopt, Linux socket(7)).  Raises ENOPROTOOPT, EINVAL."""
-        await self.run("setsockopt", self._sockets.setsockopt, fd, level, name, to_option(value))
+        await self.run("setsockopt", self.sockets.setsockopt, fd, level, name, to_option(value))
 
     # Readiness -------------------------------------------------------------------------------------------
 
@@ -345,5 +345,5 @@ class AioProcess(AioFiles):
         """The address as kernels take it; what "" means depends on the socket."""
         if address[0] != "":
             return to_address(address)
-        family = cast(bytes, await self.run("getsockopt", self._sockets.getsockopt, fd, SOL_SOCKET, SO_DOMAIN))
+        family = cast(bytes, await self.run("getsockopt", self.sockets.getsockopt, fd, SOL_SOCKET, SO_DOMAIN))
         return to_address(address, int.from_bytes(family, "little"))

@@ -91,12 +91,12 @@ class AioGate:
 
     def _bed(self) -> "tuple[Suspension, Drive | None]":
         """How a call that has blocked sleeps here, and who drives the host meanwhile.  Raises RuntimeError."""
+        drive = self._drive
+        if drive is not None and drive.usable():
+            return AsyncioSuspension(drive.loop), drive
         loop = running_loop()
         if loop is not None:
-            found = self._drive
-            if found is None or found.loop is not loop or found.stopped:
-                found = self._new_drive(loop)
-            return AsyncioSuspension(loop), found
+            return AsyncioSuspension(loop), self._new_drive(loop)
         if isinstance(self.host, SimHost):
             return SimSuspension(self.host), None
         raise RuntimeError("nobody runs this coroutine: await it under asyncio, or in a simulation")

@@ -1,10 +1,11 @@
 """Socket objects for coroutines: as `socketlike.py`, awaited."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..kern.abi.errno import EBADF
 from ..kern.abi.socket import SHUT_RDWR, SO_REUSEADDR, SOL_SOCKET, SOMAXCONN
-from .convert import Address, Data, TextAddress
+from ..kern.socket import Received
+from .convert import Address, Data, TextAddress, to_bytes
 
 if TYPE_CHECKING:
     from .aio import AioProcess
@@ -53,7 +54,9 @@ class AioSocket:
 
     async def send(self, data: Data, flags: int = 0) -> int:
         """Send `data`; how many bytes went (all, unless the call is interrupted)."""
-        return await self._process.send(self._fd, data, flags)
+        # Here and in `recv` past the process's own coroutine, which costs as much as the call.
+        process = self._process
+        return cast(int, await process.run("sendto", process.sockets.sendto, self._fd, to_bytes(data), flags))
 
     async def sendall(self, data: Data, flags: int = 0) -> None:
         """Send all of `data`."""
@@ -68,7 +71,8 @@ class AioSocket:
 
     async def recv(self, size: int, flags: int = 0) -> bytes:
         """Up to `size` bytes, or one datagram; b"" at a stream's end.  Raises ECONNRESET."""
-        return await self._process.recv(self._fd, size, flags)
+        process = self._process
+        return cast(Received, await process.run("recvfrom", process.sockets.recvfrom, self._fd, size, flags)).data
 
     async def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, TextAddress | None]:
         """As `recv`, with the sender's address (None for streams)."""

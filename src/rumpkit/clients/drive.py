@@ -7,6 +7,7 @@ Where the host has a thread of its own, or another loop, there is nothing to do.
 """
 
 import asyncio
+from threading import get_ident
 from time import monotonic_ns
 
 from ..hosts.posix.host import PosixHost
@@ -27,8 +28,14 @@ class Drive:
         self._driving = False
         self._timer: asyncio.TimerHandle | None = None
         self._fd = host.fileno()
+        self._owner = get_ident()
         self.stopped = False
         """It is forgotten; whoever wants to wait needs another one."""
+
+    def usable(self) -> bool:
+        """Whether this is the drive for who runs now: its loop does, in this thread, and it is not forgotten.  (To ask
+        asyncio which loop runs costs a system call.)"""
+        return not self.stopped and self._owner == get_ident() and self.loop.is_running()
 
     def hold(self) -> None:
         """Drive from now on, until as many have let go."""
