@@ -185,7 +185,7 @@ def full_kernel() -> RumpKernel:
 
     host = SimHost()
     host.enter()
-    return RumpKernel(host, (*VFS, *NET, "dhcp"))
+    return RumpKernel(host, (*VFS, *NET, "bridge", "dhcp"))
 
 
 PAGES: dict[str, tuple[Callable[[], str], str]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rumpkit import ConfigError, Kernel
+from rumpkit.compose.describe import describe
 from rumpkit.compose.hosts import SHARED
 from rumpkit.compose.spec import InterfaceSpec, RouteSpec, Spec
 from rumpkit.hosts.posix.host import PosixHost
@@ -271,3 +272,51 @@ def test_ipv6_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         Kernel(file)
     assert message in str(caught.value)
+
+
+TWO = '[[interface]]\nlink = "switch:one"\n[[interface]]\nlink = "switch:two"\n'
+
+
+@pytest.mark.parametrize(
+    ("interface", "message"),
+    [
+        ('link = "vlan:vif0"', "k.toml:7: interface[2].link: 'vif0' is no VLAN (write \"vlan:vif0.10\""),
+        ('link = "vlan:vif0.4095"', "'vif0.4095' is no VLAN"),
+        ('link = "vlan:vif5.10"', "there is no earlier interface 'vif5'"),
+        ('link = "vlan:lo.10"', "interface[2]: lo is no Ethernet interface"),
+        ('link = "vlan:vif0.10"\nmac = "02:00:00:00:00:01"', "a VLAN has the MAC address of the interface"),
+        ('link = "bridge"', "interface[2].ports: a bridge needs ports"),
+        ('link = "bridge"\nports = ["vif0", "vif7"]', "interface[2].ports[1]: there is no earlier interface 'vif7'"),
+        ('link = "bridge"\nports = ["vif0", "vif0"]', "'vif0' stands here twice"),
+        ('link = "switch:x"\nports = ["vif0"]', 'only a "bridge" has ports'),
+        (
+            'link = "bridge"\nports = ["vif0"]\n[[interface]]\nlink = "bridge"\nports = ["vif0"]',
+            "two bridges cannot join the same interface",
+        ),
+        (
+            'link = "switch:x"\naddress = "10.0.0.1/8"\n[[interface]]\nlink = "bridge"\nports = ["vif2"]',
+            "interface[3].ports: 'vif2' has an address of its own (give it to the bridge)",
+        ),
+    ],
+)
+def test_vlans_and_bridges_that_cannot_be(interface: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "k.toml"
+    file.write_text(f"{TWO}\n[[interface]]\n{interface}\n")
+    with pytest.raises(ConfigError) as caught:
+        Kernel(file)
+    assert message in str(caught.value)
+
+
+def test_vlans_and_a_bridge_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "k.toml"
+    file.write_text(
+        f'{TWO}[[interface]]\nname = "br0"\nlink = "bridge"\nports = ["vif0", "vif1"]\naddress = "10.0.0.1/24"\n'
+        '[[interface]]\nlink = "vlan:br0.7"\naddress = ["10.7.0.1/24"]\nmtu = 1400\n'
+    )
+    with Kernel(file) as kernel:
+        ip = kernel.core.service("Ip")
+        assert isinstance(ip, Ip)
+        rows = [(row.name, row.kind, row.mtu, row.addresses[:1]) for row in ip.interface_rows()[3:]]
+        assert rows == [("br0", "bridge", 1500, ("10.0.0.1/24",)), ("br0.7", "vlan", 1400, ("10.7.0.1/24",))]
+        assert kernel.sysctl("net.bridge.ageing_seconds") == 300
+    assert describe(file).tables()[1].rows[2][:3] == ("br0", "bridge of vif0, vif1", "10.0.0.1/24")

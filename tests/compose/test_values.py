@@ -46,7 +46,7 @@ def test_links() -> None:
         ("tpa:tap0", 'did you mean "tap"'),
         ("tap", 'write "tap:NAME"'),
         ("user:x", 'write "user"'),
-        ("", "known: switch, tap, tun, user"),
+        ("", "known: bridge, switch, tap, tun, user, vlan"),
     ],
 )
 def test_what_is_no_link(text: str, message: str) -> None:

@@ -148,6 +148,21 @@ def _in_namespace(program: str, arguments: str) -> Callable[[], str | None]:
     return probe
 
 
+def _vlan() -> str | None:
+    """VLAN interfaces in a new network namespace."""
+
+    def attempt() -> None:
+        import subprocess
+
+        _unshare(CLONE_NEWNET)
+        for command in ("tuntap add mode tap name vlan9", "link add link vlan9 name vlan9.5 type vlan id 5"):
+            done = subprocess.run(["ip", *command.split()], capture_output=True)
+            if done.returncode != 0:
+                raise OSError(errno.EOPNOTSUPP, command)
+
+    return _in_child(attempt) if shutil.which("ip", path=_path()) else "no ip"
+
+
 def _seccomp() -> str | None:
     """Seccomp user notification (Linux 5.0; descriptors can be injected since 5.9)."""
 
@@ -222,6 +237,8 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "tbf": _in_namespace("tc", "qdisc add dev lo root tbf rate 1mbit burst 10kb latency 10ms"),
     "ifb": _in_namespace("ip", "link add ifb9 type ifb"),
     "tap": _tap,
+    "bridge": _in_namespace("ip", "link add br9 type bridge vlan_filtering 1"),
+    "vlan": _vlan,
     "seccomp": _seccomp,
     "fuse": _device("/dev/fuse"),
     "kvm": _device("/dev/kvm"),

@@ -9,7 +9,7 @@ from ..dev import components as _dev_components
 from ..fs import components as _fs_components
 from ..hyper.calls import Hypercalls
 from ..hyper.time import MILLISECOND, SECOND
-from ..kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, ENETUNREACH
+from ..kern.abi.errno import EADDRNOTAVAIL, EBUSY, EEXIST, EINVAL, ENETUNREACH, EOPNOTSUPP
 from ..kern.component import UnknownComponent
 from ..kern.kernel import RumpKernel
 from ..kern.resolver import Unresolvable
@@ -23,11 +23,13 @@ from . import plugins as _plugins
 from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link
 from .spec import InterfaceSpec, MountSpec, Spec
-from .values import DHCP, parse_size
+from .values import DHCP, interface_name, parse_link, parse_size, parse_vlan
 
 if TYPE_CHECKING:
     from ..dev.disks import Disks
     from ..net.dhcp.service import Dhcp
+    from ..net.link.bridge import Bridges
+    from ..net.link.interface import Interface
 
 FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components, _plugins)
 """Importing them registers the components that rumpkit brings along, and the way to those of other packages."""
@@ -68,6 +70,8 @@ def component_names(spec: Spec) -> tuple[str, ...]:
     net: tuple[str, ...] = ()
     if spec.interface or spec.route:
         net = WITH_IPV6 if wants_ipv6(spec) else NET
+    if any(interface.link == "bridge" for interface in spec.interface):
+        net = (*net, "bridge")
     if any(DHCP in interface.address for interface in spec.interface):
         net = (*net, "dhcp")
     return (*vfs, *net, *(name for name in spec.kernel.components if name not in (*vfs, *net)))
@@ -92,14 +96,19 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
     try:
         _scheduled(host, lambda: set_sysctls(kernel, spec.sysctl))
         for index, interface in enumerate(spec.interface):
-            name = interface.name or f"vif{index}"
+            name = interface_name(index, interface.name, interface.link)
             try:
                 link = open_link(host, interface)
             except ConfigError as problem:
                 raise problem.under(f"interface[{index}]") from None
             booted.on_close(link.close)
             booted.links.append(link)
-            _scheduled(host, partial(_attach, kernel, name, interface, link))
+            try:
+                _scheduled(host, partial(_attach, kernel, name, interface, link))
+            except OSError as problem:
+                if link.port is not None:
+                    raise
+                raise ConfigError(_inner_problem(interface, problem), key=f"interface[{index}]") from None
         _scheduled(host, lambda: _add_routes(kernel, spec))
         _scheduled(host, lambda: _mount_all(kernel, spec.mount))
         _scheduled(host, lambda: _await_addresses(host, kernel))
@@ -139,10 +148,13 @@ def _close_kernel(kernel: RumpKernel) -> None:
 
 def _attach(kernel: RumpKernel, name: str, spec: InterfaceSpec, link: OpenedLink) -> None:
     ip = cast(Ip, kernel.service("Ip"))
-    if link.point_to_point:
+    mac = parse_mac(spec.mac) if spec.mac else b""
+    if link.port is None:
+        interface = _add_inner(kernel, ip, name, mac, spec)
+    elif link.point_to_point:
         interface = ip.add_point_to_point(link.port, name, spec.mtu, up=False)
     else:
-        interface = ip.add_interface(link.port, name, parse_mac(spec.mac) if spec.mac else b"", spec.mtu, up=False)
+        interface = ip.add_interface(link.port, name, mac, spec.mtu, up=False)
     if ip.v6 is not None and spec.autoconf is False:
         ip.v6.links[interface.index].accept_ra = False
     ip.set_up(name, True)
@@ -166,6 +178,25 @@ def _await_addresses(host: Hypercalls, kernel: RumpKernel) -> None:
     limit = host.now + DETECTION_LIMIT
     while ip.v6.is_detecting() and host.now < limit:
         host.parker().park(min(limit, host.now + DETECTION_STEP))
+
+
+def _add_inner(kernel: RumpKernel, ip: Ip, name: str, mac: bytes, spec: InterfaceSpec) -> "Interface":
+    """An interface over others of the kernel."""
+    link = parse_link(spec.link)
+    if link.kind == "vlan":
+        carrier, number = parse_vlan(link.name)
+        return ip.add_vlan(name, carrier, number, spec.mtu, up=False)
+    ip.add_bridge(cast("Bridges", kernel.service("Bridges")), name, spec.ports, mac, spec.mtu, up=False)
+    return ip.interfaces.get(name)
+
+
+def _inner_problem(spec: InterfaceSpec, problem: OSError) -> str:
+    """What is wrong with a VLAN or a bridge whose config looked right."""
+    if problem.errno == EOPNOTSUPP:
+        return f"{problem.filename or problem.strerror} is no Ethernet interface"
+    if problem.errno == EBUSY:
+        return "one of its ports is in another bridge"
+    return f"{spec.link!r} cannot be made: {problem.strerror}"
 
 
 def _add_routes(kernel: RumpKernel, spec: Spec) -> None:

@@ -19,7 +19,7 @@ from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
 from .spec import InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
 from .user.plan import parse_server
-from .values import DHCP, parse_forward, parse_link, parse_size
+from .values import DHCP, interface_name, parse_forward, parse_link, parse_size
 
 MIN_MTU = 576
 MAX_MTU = 65535
@@ -47,6 +47,9 @@ def _tests(spec: Spec) -> list[Test]:
     names = {"lo"}
     for index, interface in enumerate(spec.interface):
         tests += _interface_tests(("interface", index), interface, names)
+    for index, interface in enumerate(spec.interface):
+        if interface.ports:
+            tests.append((("interface", index, "ports"), partial(_ports_are_bare, interface, spec)))
     for index, route in enumerate(spec.route):
         tests += _route_tests(("route", index), route, names)
     paths: set[str] = set()
@@ -59,8 +62,9 @@ def _tests(spec: Spec) -> list[Test]:
 
 def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> list[Test]:
     tests: list[Test] = [((*path, "link"), lambda: parse_link(spec.link))]
-    name = spec.name or f"vif{path[1]}"
+    name = interface_name(int(path[1]), spec.name, spec.link)
     tests.append(((*path, "name") if spec.name else path, lambda: _unique(name, names, "interface name")))
+    tests += _inner_tests(path, spec, names)
     for index, prefix in enumerate(spec.address):
         tests.append(((*path, "address", index), partial(_address, prefix, spec)))
     for index, gateway in enumerate(spec.gateways):
@@ -83,6 +87,48 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
     for index, forward in enumerate(spec.forward):
         tests.append(((*path, "forward", index), partial(parse_forward, forward)))
     return tests
+
+
+def _inner_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> list[Test]:
+    """Of interfaces over others, which come before them in the file."""
+    tests: list[Test] = []
+    kind, _, rest = spec.link.partition(":")
+    if kind == "vlan":
+        tests.append(((*path, "link"), lambda: _known(rest.rpartition(".")[0], names, "earlier interface")))
+        if spec.mac:
+            tests.append(((*path, "mac"), _vlan_with_mac))
+    if kind == "bridge":
+        tests.append(((*path, "ports"), lambda: _joins(spec)))
+    elif spec.ports:
+        tests.append(((*path, "ports"), _ports_need_bridge))
+    for index, port in enumerate(spec.ports):
+        tests.append(((*path, "ports", index), partial(_known, port, names, "earlier interface")))
+    return tests
+
+
+def _vlan_with_mac() -> None:
+    raise ConfigError("a VLAN has the MAC address of the interface that carries it")
+
+
+def _joins(spec: InterfaceSpec) -> None:
+    if not spec.ports:
+        raise ConfigError("a bridge needs ports", hint='write ports = ["vif0", "vif1"]')
+    for port in spec.ports:
+        if spec.ports.count(port) > 1:
+            raise ConfigError(f"{port!r} stands here twice")
+
+
+def _ports_are_bare(bridge: InterfaceSpec, spec: Spec) -> None:
+    for index, other in enumerate(spec.interface):
+        name = interface_name(index, other.name, other.link)
+        if name in bridge.ports and (other.address or other.gateway or other.link == "user"):
+            raise ConfigError(f"{name!r} has an address of its own", hint="give it to the bridge")
+        if other is not bridge and set(other.ports) & set(bridge.ports):
+            raise ConfigError("two bridges cannot join the same interface")
+
+
+def _ports_need_bridge() -> None:
+    raise ConfigError('only a "bridge" has ports')
 
 
 def _route_tests(path: KeyPath, spec: RouteSpec, names: set[str]) -> list[Test]:

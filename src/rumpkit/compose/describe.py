@@ -10,7 +10,7 @@ from .errors import ConfigError
 from .load import load_checked, located
 from .spec import InterfaceSpec, Spec
 from .user.plan import plan
-from .values import parse_link
+from .values import interface_name, parse_link
 
 
 class Table(NamedTuple):
@@ -66,8 +66,11 @@ class Description(NamedTuple):
 
 
 def _interface(index: int, spec: InterfaceSpec) -> tuple[str, ...]:
-    name = spec.name or f"vif{index}"
-    if parse_link(spec.link).kind != "user":
+    name = interface_name(index, spec.name, spec.link)
+    kind = parse_link(spec.link).kind
+    if kind == "bridge":
+        return name, f"bridge of {', '.join(spec.ports)}", ", ".join(spec.address), ", ".join(spec.gateways), ""
+    if kind != "user":
         return name, spec.link, ", ".join(spec.address), ", ".join(spec.gateways), ""
     from ..net.wire.address import format_ipv4
 

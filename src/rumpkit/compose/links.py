@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class OpenedLink(NamedTuple):
     """A link that has been opened for one interface."""
 
-    port: LinkPort
+    port: LinkPort | None
+    """None: the kernel makes it itself, over interfaces that it has."""
     addresses: tuple[str, ...]
     """The interface's addresses: the config's, or the link's default."""
     gateways: tuple[str, ...]
@@ -86,9 +87,16 @@ def _open_user(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
     return OpenedLink(user.port, (user.plan.prefix(),), (format_ipv4(user.plan.gateway),), user.close, True, user)
 
 
+def _of_the_kernel(host: Hypercalls, spec: InterfaceSpec, name: str) -> OpenedLink:
+    """A VLAN or a bridge: nothing of the host's."""
+    return OpenedLink(None, tuple(spec.address), tuple(spec.gateways), _nothing)
+
+
 OPENERS: dict[str, Callable[[Hypercalls, InterfaceSpec, str], OpenedLink]] = {
     "switch": _open_switch,
     "tap": _open_tap,
     "tun": _open_tun,
     "user": _open_user,
+    "vlan": _of_the_kernel,
+    "bridge": _of_the_kernel,
 }

@@ -23,9 +23,12 @@ class InterfaceSpec:
     """[[interface]]: one network interface and the link behind it."""
 
     link: str
-    """"user", "tap:NAME", "tun:NAME" (point-to-point, no Ethernet) or "switch:NAME"."""
+    """"user", "tap:NAME", "tun:NAME" (point-to-point, no Ethernet), "switch:NAME"; "vlan:vif0.10" (VLAN 10 of the interface
+    vif0) or "bridge" (between the interfaces in `ports`)."""
     name: str = ""
-    """Default: vif0, vif1, ..."""
+    """Default: vif0, vif1, ... by place in the file; of a VLAN, what its link says."""
+    ports: list[str] = field(default_factory=list)
+    """For "bridge": the interfaces that it joins, which come before it in the file and have no addresses."""
     address: list[str] = field(default_factory=list)
     """Addresses with prefix lengths, such as "10.0.2.15/24"; for "user" that one is the default.  "dhcp": from a DHCP
     server, with routes and name servers.  One address needs no list."""

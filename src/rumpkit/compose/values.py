@@ -18,6 +18,8 @@ LINK_KINDS = {
     "tap": True,
     "tun": True,
     "switch": True,
+    "vlan": True,
+    "bridge": False,
 }
 """The kinds of links, and whether a name follows the kind (`tap:NAME`)."""
 
@@ -50,15 +52,33 @@ class Link(NamedTuple):
 
 
 def parse_link(text: str) -> Link:
-    """ "user", "tap:NAME", "tun:NAME", "switch:NAME".  Raises ConfigError."""
+    """ "user", "tap:NAME", "tun:NAME", "switch:NAME", "vlan:INTERFACE.NUMBER", "bridge".  Raises ConfigError."""
     kind, colon, name = text.partition(":")
     if kind not in LINK_KINDS:
         raise ConfigError(f"there is no link {text!r}", hint=suggest(kind, LINK_KINDS))
     if LINK_KINDS[kind] and not name:
         raise ConfigError(f"link {kind!r} needs a name", hint=f'write "{kind}:NAME"')
+    if kind == "vlan":
+        parse_vlan(name)
     if not LINK_KINDS[kind] and colon:
         raise ConfigError(f"link {kind!r} takes no name", hint=f'write "{kind}"')
     return Link(kind, name)
+
+
+def parse_vlan(name: str) -> tuple[str, int]:
+    """The carrying interface and the VLAN's number of "vif0.10".  Raises ConfigError."""
+    carrier, _, number = name.rpartition(".")
+    if not carrier or not number.isdecimal() or not 1 <= int(number) <= 4094 or number != str(int(number)):
+        raise ConfigError(f"{name!r} is no VLAN", hint='write "vlan:vif0.10", with a number from 1 to 4094')
+    return carrier, int(number)
+
+
+def interface_name(index: int, name: str, link: str) -> str:
+    """What the interface at a place in the file is called."""
+    if name:
+        return name
+    kind, _, rest = link.partition(":")
+    return rest if kind == "vlan" else f"vif{index}"
 
 
 class Forward(NamedTuple):

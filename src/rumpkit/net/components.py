@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .ip.icmp import Icmp
     from .ip.service import Ip
     from .ip6.service import Ip6
+    from .link.bridge import Bridges
     from .link.interfaces import Interfaces
     from .link.loopback import LoopbackInterface
     from .transport.tcp.layer import Tcp
@@ -91,6 +92,16 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
         IPPROTO_UDP,
         lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
     )
+    return made
+
+
+@component("bridge", faction="net")
+def bridge(kernel: "RumpKernel") -> "Bridges":
+    """Bridges between Ethernet interfaces: learning, ageing, no spanning tree."""
+    from .link.bridge import BRIDGE_SYSCTLS, Bridges
+
+    made = Bridges()
+    kernel.sysctl.register("net.bridge", made.settings, BRIDGE_SYSCTLS)
     return made
 
 

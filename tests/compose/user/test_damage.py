@@ -72,9 +72,11 @@ def send(kernel: Kernel, data: bytes) -> None:
     """Put a frame on the link, with its transport checksum taken for true: it is the headers that are to be looked at."""
     frame = Frame(data)
     frame.checksum = CHECKSUM_VERIFIED
+    port = kernel.links()[0].port
+    assert port is not None
     kernel.host.enter()
     try:
-        kernel.links()[0].port.transmit(frame)
+        port.transmit(frame)
     finally:
         kernel.host.leave()
 

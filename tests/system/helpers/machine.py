@@ -19,6 +19,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,12 @@ INSIDE = Path(__file__).with_name("inside.py")
 MODULES = """virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci
              netfs fscache 9pnet 9pnet_virtio 9p
              inet_diag udp_diag
-             tun ifb sch_netem sch_tbf sch_ingress act_mirred cls_u32""".split()
+             tun ifb sch_netem sch_tbf sch_ingress act_mirred cls_u32
+             llc stp bridge garp mrp 8021q""".split()
 """Some kernels have some of them built in.  The second line's are those that a Debian loads by itself when a guest's socket
 of NETLINK_SOCK_DIAG asks for them, the third's when `ip` and `tc` do; inside there is nobody to do so."""
+WHICH = f"{zlib.crc32(' '.join(MODULES).encode()):08x}"
+"""Stands for the list in the name of what was unpacked: another list wants it unpacked again."""
 HIDDEN = ("/tmp/", "/run/", "/dev/shm/")
 """Folders of the host's that are fresh inside: what is needed out of them is mounted again."""
 KVM_BOOTS_WITHIN = 40
@@ -49,7 +53,7 @@ def debian_kernel(release: str) -> Path:
     """The folder with `vmlinuz` and `modules/` of Debian's kernel of a release ("6.1"); skips where there is none."""
     if platform.machine() != "x86_64":
         pytest.skip("missing: x86_64 (the machine shares its programs)")
-    unpacked = sorted(CACHE.glob(f"linux-image-{release}.*/vmlinuz"))
+    unpacked = sorted(CACHE.glob(f"linux-image-{release}.*.{WHICH}/vmlinuz"))
     if unpacked:
         return unpacked[-1].parent
     for program in ("apt-get", "apt-cache", "dpkg-deb"):
@@ -61,9 +65,9 @@ def debian_kernel(release: str) -> Path:
         kernel = Path(folder) / name
         _unpack(package, kernel)
         try:
-            return kernel.rename(CACHE / name)
+            return kernel.rename(CACHE / f"{name}.{WHICH}")
         except OSError:  # another run was faster
-            return CACHE / name
+            return CACHE / f"{name}.{WHICH}"
 
 
 def _download(release: str, folder: Path) -> tuple[str, Path]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from ...hyper.calls import Hypercalls
 from ...hyper.link import LinkPort
 from ...hyper.time import Instant
-from ...kern.abi.errno import EAFNOSUPPORT, EINVAL, ESRCH, error
+from ...kern.abi.errno import EAFNOSUPPORT, EINVAL, EOPNOTSUPP, ESRCH, error
 from ...kern.counters import CounterRegistry
 from ...kern.sysctl import SysctlRegistry
 from ...kern.timer import TimerQueue
 from ..link.arp import ARP_SYSCTLS
+from ..link.ethernet import EthernetInterface
 from ..link.interface import Interface, InterfaceAddress
 from ..link.interfaces import Interfaces
 from ..link.loopback import LoopbackInterface
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..ip6.ipv6 import Ipv6
     from ..ip6.link import Address6, Link6
     from ..ip6.service import Ip6
+    from ..link.bridge import Bridge, Bridges
 
 
 class InterfaceRow(NamedTuple):
@@ -103,6 +105,47 @@ class Ip:
         self._attach(interface, up)
         return interface
 
+    def add_vlan(self, name: str, carrier: str, number: int, mtu: int = 0, up: bool = True) -> Interface:
+        """The interface of one VLAN of an Ethernet interface.  Raises ENODEV, EOPNOTSUPP where that is no Ethernet,
+        EINVAL, EEXIST."""
+        interface = self.interfaces.add_vlan(name, self._ethernet(carrier), number, mtu)
+        self._attach(interface, up)
+        return interface
+
+    def add_bridge(
+        self, bridges: "Bridges", name: str, ports: list[str], mac: bytes = b"", mtu: int = 0, up: bool = True
+    ) -> "Bridge":
+        """Join Ethernet interfaces to a bridge, with an interface of the kernel's own called `name`.  The ports carry
+        frames of the bridge only, from now on.  Raises ENODEV, EOPNOTSUPP, EBUSY, ENOSPC, EINVAL, EEXIST."""
+        from ..link.bridge import Bridge
+
+        joined = [self._ethernet(port) for port in ports]
+        if not joined or any(port.addresses for port in joined):
+            raise error(EINVAL)
+        own = mac or b"\x02" + self._hyper.random(5)
+        bridge = Bridge(self._hyper, bridges.settings, joined, own, mtu)
+        try:
+            interface = self.interfaces.add_ethernet(name, bridge.own, own)
+        except OSError:
+            bridge.close()
+            raise
+        interface.kind = "bridge"
+        bridges.by_name[name] = bridge
+        if self.ip6 is not None:
+            for port in joined:
+                self.ip6.detach(port, self._now())
+        if self._counters is not None:
+            self._counters.register(f"bridge.{name}", bridge.counters)
+        self._attach(interface, up)
+        return bridge
+
+    def _ethernet(self, name: str) -> EthernetInterface:
+        """The Ethernet interface of that name.  Raises ENODEV, EOPNOTSUPP."""
+        interface = self.interfaces.get(name)
+        if not isinstance(interface, EthernetInterface):
+            raise error(EOPNOTSUPP, name)
+        return interface
+
     def add_loopback(self) -> LoopbackInterface:
         """lo with 127.0.0.1/8 and, with IPv6, ::1/128, up.  Raises EEXIST."""
         interface = self.interfaces.add_loopback()
@@ -120,15 +163,23 @@ class Ip:
             self.ip6.changed(interface, up, self._now())
 
     def remove_interface(self, name: str) -> None:
-        """Take an interface away with its addresses and routes, and close its port.  Raises ENODEV."""
+        """Take an interface away with its addresses, its routes and its VLANs, and close its port.  Raises ENODEV."""
         interface = self.interfaces.get(name)
-        if self.ip6 is not None:
+        if isinstance(interface, EthernetInterface):
+            for other in self.interfaces.all():
+                if isinstance(other, EthernetInterface) and other.port in interface.vlans.values():
+                    self.remove_interface(other.name)
+            if interface.taker is not None:
+                interface.taker.leave()
+        if self.ip6 is not None and interface.ipv6 is not None:
             self.ip6.detach(interface, self._now())
         self.interfaces.remove(interface)
         self.v4.remove_interface(interface)
         interface.ipv4 = None
         if self._counters is not None:
             self._counters.unregister(f"interface.{name}")
+            if interface.kind == "bridge":
+                self._counters.unregister(f"bridge.{name}")
 
     def _attach(self, interface: Interface, up: bool) -> None:
         interface.ipv4 = self._input

@@ -6,6 +6,8 @@ headers in the same table (addresses differ in length).  In: filter by MAC addre
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from ...hyper.frame import Frame
 from ...hyper.link import LinkPort, Receiver
 from ...hyper.time import Instant
@@ -23,8 +25,26 @@ from ..wire.field import read_u16
 from .arp import ArpCounters, ArpSettings, NeighbourTable
 from .interface import LinkInterface
 from .tap import INBOUND
+from .vlan import VlanPort
 
 _VLAN_ID_MASK: Final = 0x0FFF
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class FrameTaker:
+    """Who takes every frame of an interface instead of the interface itself: a bridge."""
+
+    def take(self, frame: Frame, now: Instant) -> None:
+        """One frame, with at least an Ethernet header."""
+        raise NotImplementedError
+
+    def flush(self, now: Instant) -> None:
+        """A batch of frames has ended."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The interface goes away."""
+        raise NotImplementedError
 
 
 @final
@@ -46,6 +66,9 @@ class EthernetInterface(LinkInterface):
         self.neighbours: NeighbourTable = NeighbourTable(self, timers, settings, counters)
         self.headers: dict[bytes, bytes] = self.neighbours.headers
         """The Ethernet header for each neighbour that packets can go to at once."""
+        self.vlans: dict[int, VlanPort] = {}
+        """By number.  Their frames are theirs even where the interface is a port of a bridge."""
+        self.taker: FrameTaker | None = None
         self._ingress: EthernetIngress = EthernetIngress(self)
 
     def output(self, frame: Frame, next_hop: bytes, now: Instant) -> None:
@@ -101,6 +124,8 @@ class EthernetIngress(Receiver):
         self.interface: EthernetInterface = interface
         self._got_ipv6: bool = False
         """Whether this batch has brought IPv6 packets."""
+        self._got_vlans: list[VlanPort] = []
+        """The VLANs of which this batch has brought frames."""
 
     def receive(self, frame: Frame, now: Instant) -> None:
         interface = self.interface
@@ -116,6 +141,10 @@ class EthernetIngress(Receiver):
         kind = ethertype(head)
         if kind < 0:
             counters.short_in += 1
+        elif kind == ETHERTYPE_VLAN and interface.vlans and self._to_vlan(frame, now):
+            return
+        elif interface.taker is not None:
+            interface.taker.take(frame, now)
         elif head[0:6] != interface.mac and head[0] & 1 == 0 and not interface.promiscuous:
             counters.other_host_in += 1
         elif kind == ETHERTYPE_IPV4:
@@ -132,9 +161,14 @@ class EthernetIngress(Receiver):
             counters.unknown_type_in += 1
 
     def flush(self, now: Instant) -> None:
+        taker = self.interface.taker
+        if taker is not None:
+            taker.flush(now)
         network = self.interface.ipv4
         if network is not None:
             network.flush(now)
+        if self._got_vlans:
+            self._flush_vlans(now)
         if self._got_ipv6:
             self._got_ipv6 = False
             network = self.interface.ipv6
@@ -148,6 +182,25 @@ class EthernetIngress(Receiver):
             return
         self._got_ipv6 = True
         network.input(frame, HEADER_SIZE, self.interface, now)
+
+    def _to_vlan(self, frame: Frame, now: Instant) -> bool:
+        """Hand a frame without its tag to its VLAN's interface, whose filter decides; False where there is none."""
+        head = frame.head
+        at = HEADER_SIZE + TAG_SIZE
+        vlan = self.interface.vlans.get(int(read_u16(head, HEADER_SIZE)) & _VLAN_ID_MASK) if len(head) >= at else None
+        if vlan is None or vlan.receiver is None:
+            return False
+        if vlan not in self._got_vlans:
+            self._got_vlans.append(vlan)
+        vlan.receiver.receive(frame.like(head[:12] + head[at - 2 :]), now)
+        return True
+
+    def _flush_vlans(self, now: Instant) -> None:
+        vlans = self._got_vlans
+        self._got_vlans = []
+        for vlan in vlans:
+            if vlan.receiver is not None:
+                vlan.receiver.flush(now)
 
     def _tagged(self, frame: Frame, now: Instant) -> None:
         """VLAN 0 says only how urgent the frame is (IEEE 802.1Q section 6.9); frames of other VLANs are not ours."""

@@ -12,6 +12,7 @@ from .ethernet import EthernetInterface
 from .interface import Interface
 from .loopback import LoopbackInterface
 from .point import PointToPointInterface
+from .vlan import MAX_ID, MIN_ID, VlanPort
 
 MIN_MTU: Final = 68
 """Every link must carry as much (RFC 791 section 3.2)."""
@@ -44,6 +45,19 @@ class Interfaces:
         self._by_name[name] = interface
         port.attach(interface.ingress())
         return interface
+
+    def add_vlan(self, name: str, carrier: EthernetInterface, number: int, mtu: int = 0) -> EthernetInterface:
+        """The interface of a VLAN that `carrier` carries, with its MAC address, down and without addresses.  Raises
+        EINVAL for a number outside 1 to 4094, EEXIST."""
+        if not MIN_ID <= number <= MAX_ID:
+            raise error(EINVAL, f"VLAN {number}")
+        if number in carrier.vlans:
+            raise error(EEXIST, f"VLAN {number} of {carrier.name}")
+        port = VlanPort(carrier, number, self._hyper)
+        made = self.add_ethernet(name, port, carrier.mac, mtu)
+        made.kind = "vlan"
+        carrier.vlans[number] = port
+        return made
 
     def add_point_to_point(self, name: str, port: LinkPort, mtu: int = 0) -> PointToPointInterface:
         """An interface over a `port` with one other end, down and without addresses.  Raises EINVAL, EEXIST."""

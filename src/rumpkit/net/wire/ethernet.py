@@ -44,6 +44,13 @@ def emit_ethernet(destination: bytes, source: bytes, kind: i64) -> bytes:
     return destination + source + number.to_bytes(2, "big")
 
 
+def emit_tag(number: i64, priority: i64 = 0) -> bytes:
+    """The four bytes of a VLAN tag, which stand between the addresses and the ethertype (IEEE 802.1Q clause 9.6)."""
+    kind: int = ETHERTYPE_VLAN
+    control: int = priority << 13 | number
+    return kind.to_bytes(2, "big") + control.to_bytes(2, "big")
+
+
 def network_offset(head: bytes) -> i64:
     """Where the IPv4 or IPv6 header starts behind the Ethernet header and at most two VLAN tags; -1 where the frame
     carries something else or is too short to tell."""
