@@ -312,6 +312,7 @@ class Routers:
         elif known.entry.metric != metric:
             self._move(known, metric)
         self._timers.set(known, FOREVER if lifetime == INFINITY else now + lifetime * SECOND)
+        self._ipv6.generation += 1
 
     def _move(self, route: LearntRoute, metric: int) -> None:
         """Give a route another rank."""
