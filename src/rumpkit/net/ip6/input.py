@@ -46,6 +46,8 @@ from .reassembly import Reassembly6
 from .settings import Ipv6Counters
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
+_LIMITED: Final = (0, 0xFE)
+"""First bytes of addresses that are not ours on every link though they are ours: ::1 and link-local ones."""
 _IS_EXTENSION: Final = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS))
 
 
@@ -76,7 +78,7 @@ class Ipv6Input(PacketInput):
             return
         kind = self._kinds.get(header.destination, NOT_OURS)
         self.ipv6.arrival = self.link
-        if kind != LOCAL or header.destination[0] == 0xFE:
+        if kind != LOCAL or header.destination[0] in _LIMITED:
             kind = self._kind_of(header, kind, interface)
             if kind == NOT_OURS:
                 self._not_ours(frame, header, now)
@@ -138,8 +140,10 @@ class Ipv6Input(PacketInput):
                 return -1  # never leaves a host (RFC 4291 section 2.7)
             return kind if destination in self.link.groups else NOT_OURS
         if kind == LOCAL:
-            # Link-local addresses mean something on their own link only.
-            return LOCAL if not is_link_local(destination) or interface.loopback or self.link.owns(destination) else -1
+            # Loopback and link-local addresses mean something in the host, and on their own link, only.
+            if interface.loopback or self.link.owns(destination):
+                return LOCAL
+            return -1 if is_link_local(destination) or is_loopback(destination) else LOCAL
         if kind == TENTATIVE_KIND or is_unspecified(destination) or is_loopback(destination):
             return -1
         if destination.startswith(_MAPPED):
