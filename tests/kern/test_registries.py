@@ -7,7 +7,7 @@ import pytest
 from rumpkit.kern.abi.errno import EINVAL, ENOENT, MESSAGES, NAMES, error
 from rumpkit.kern.counters import CounterRegistry, Counters
 from rumpkit.kern.kernel import KERNEL_SYSCTLS, KernelSettings
-from rumpkit.kern.sysctl import Setting, Sysctl, SysctlRegistry
+from rumpkit.kern.sysctl import SYNONYMS, Setting, Sysctl, SysctlRegistry, canonical
 from rumpkit.kern.trace import Trace, TraceEvent, TraceSink
 from tests.kern.helpers import Raises
 
@@ -49,11 +49,33 @@ def test_unknown_sysctls(sysctl, name):
 
 def test_sysctls_are_listed_with_their_bounds(sysctl):
     assert list(sysctl) == [
-        Setting("net.tcp.backlog", 5, 1, 9, "connections that wait"),
-        Setting("net.tcp.ttl", 64, 1, 255, "hops"),
+        Setting("net.tcp.backlog", 5, 1, 9, "connections that wait", 5),
+        Setting("net.tcp.ttl", 64, 1, 255, "hops", 64),
     ]
+    sysctl.set("net.tcp.ttl", 9)
+    assert [(row.value, row.default) for row in sysctl] == [(5, 5), (9, 64)]
     with pytest.raises(ValueError, match="registered already"):
         sysctl.register("net.tcp", Settings(), TABLE)
+
+
+@pytest.mark.parametrize("name", ["net.tcp.ttl", "net.inet.tcp.ttl", "net.inet6.tcp6.ttl", "net.inet6.tcp.ttl"])
+def test_a_sysctl_in_other_spellings(sysctl, name):
+    sysctl.set(name, 9)
+    assert sysctl.get(name) == sysctl.get("net.tcp.ttl") == 9
+    assert [row.name for row in sysctl.under(name)] == ["net.tcp.ttl"]
+
+
+def test_synonyms_lead_to_one_name():
+    assert canonical("net.inet.tcp.sendspace") == "net.tcp.send_buffer"
+    assert canonical("net.ipv4.tcp_timestamps") == "net.tcp.timestamps"
+    for name, meant in SYNONYMS.items():
+        assert canonical(name) == canonical(meant) == meant
+
+
+@pytest.mark.parametrize("name", ["", "net", "net.inet", "net.tcp", "net.inet.tcp"])
+def test_sysctls_below_a_name(sysctl, name):
+    assert [row.name for row in sysctl.under(name)] == ["net.tcp.backlog", "net.tcp.ttl"]
+    assert sysctl.under(name + "x") == sysctl.under("net.tc") == []
 
 
 def test_the_kernels_own_defaults_are_within_their_bounds():

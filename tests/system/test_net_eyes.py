@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +28,19 @@ datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 datagram.bind(("", 53))
 print("ready", flush=True)
 time.sleep(1000)
+"""
+
+
+CHATTER = """
+import socket, time
+listener = socket.create_server(("", 80))
+peer = socket.create_connection(("127.0.0.1", 80))
+accepted, _ = listener.accept()
+print("ready", flush=True)
+while True:
+    peer.sendall(b"x" * 1000)
+    accepted.recv(1000)
+    time.sleep(0.02)
 """
 
 
@@ -98,6 +114,153 @@ def test_stat(running: Rump) -> None:
     )
     assert net("stat", "-d", "0.05", "udp") == ""
     assert rump("net", "stat", "nothing")[0] == 1
+
+
+@guest
+def test_ifconfig(running: Rump) -> None:
+    text = net("ifconfig")
+    assert "lo: flags=<UP,LOOPBACK,RUNNING>" in text
+    assert "inet 10.0.2.15/24  broadcast 10.0.2.255" in text
+    assert [row["name"] for row in json.loads(net("ifconfig", "--json", "vif0"))] == ["vif0"]
+    code, _, errors = rump("net", "ifconfig", "eth0")
+    assert (code, errors) == (125, "rump: there is no interface 'eth0'; there are: lo, vif0\n")
+
+
+@guest
+def test_route(running: Rump) -> None:
+    before = net("route")
+    assert ["default", "10.0.2.2", "vif0", "0", "static", "-"] in table(before)
+    net("route", "add", "192.168.7.0/24", "via", "10.0.2.2", "metric", "10")
+    assert ["192.168.7.0/24", "10.0.2.2", "vif0", "10", "static", "-"] in table(net("route"))
+    net("route", "delete", "192.168.7.0/24")
+    assert net("route") == before
+    code, _, errors = rump("net", "route", "add", "192.168.7.0/24", "via", "9.9.9.9")
+    assert (code, errors) == (125, "rump: the gateway 9.9.9.9 is in no network of an interface\n")
+    code, _, errors = rump("net", "route", "add")
+    assert code == 2 and "which network?" in errors
+
+
+@guest
+def test_ping_and_arp(running: Rump) -> None:
+    text = net("ping", "-c", "3", "-i", "0.05", "10.0.2.2")
+    assert "3 packets transmitted, 3 received, 0% packet loss" in text
+    assert "64 bytes from 10.0.2.2: icmp_seq=1 ttl=64 time=" in text
+    [neighbour] = [line for line in table(net("arp")) if line[0] == "10.0.2.2"]
+    assert neighbour[2:4] == ["vif0", "reachable"]
+    net("arp", "-d", "10.0.2.2")
+    assert "10.0.2.2" not in net("arp")
+    code, output, _ = rump("net", "ping", "-c", "1", "-W", "0.1", "10.0.2.200")
+    assert code == 1 and "100% packet loss" in output
+    statistics = json.loads(net("ping", "--json", "-c", "1", "127.0.0.1"))["statistics"]
+    assert (statistics["transmitted"], statistics["received"]) == (1, 1)
+
+
+@guest
+def test_ping_is_ended_by_ctrl_c(running: Rump) -> None:
+    with Rump("net", "ping", "-i", "0.05", "10.0.2.2") as pinging:
+        assert pinging.process.stdout is not None
+        for _ in range(4):
+            pinging.process.stdout.readline()
+        assert pinging.stop(signal.SIGINT) == 0
+        assert "ping statistics" in pinging.output and "rtt min/avg/max/mdev" in pinging.output
+        assert pinging.errors == ""
+
+
+@guest
+def test_sysctl(running: Rump) -> None:
+    assert net("sysctl", "-n", "net.inet.ip.ttl") == "64\n"
+    assert net("sysctl", "net.ip.ttl=65") == "net.ip.ttl: 64 -> 65\n"
+    assert table(net("sysctl", "--changed"))[1][:3] == ["net.ip.ttl", "65", "64"]
+    net("sysctl", "-w", "net.inet.ip.ttl=64")
+    assert net("sysctl", "--changed") == ""
+    assert len(json.loads(net("sysctl", "--json", "net.tcp"))) > 20
+    code, _, errors = rump("net", "sysctl", "net.ip.ttl=256")
+    assert (code, errors) == (125, "rump: net.ip.ttl must be from 1 to 255, not 256\n")
+    code, _, errors = rump("net", "sysctl", "net.tcp.snd_buffer")
+    assert code == 125 and "did you mean net.tcp.send_buffer?" in errors
+    assert rump("net", "sysctl", "net.ip.ttl=lots")[0] == 2
+
+
+def shark(*words: str) -> list[list[str]]:
+    """The fields that tshark reads."""
+    said = subprocess.run(["tshark", *words], capture_output=True, text=True, timeout=60, check=True).stdout
+    return [line.split("\t") for line in said.splitlines()]
+
+
+@guest
+@pytest.mark.needs("tshark")
+def test_capture_into_a_file(runtime: str, tmp_path: Path) -> None:
+    with Rump("run", "--", sys.executable, "-c", CHATTER) as chatting:
+        name = f"rump-{chatting.process.pid}"
+        assert chatting.process.stdout is not None
+        assert chatting.process.stdout.readline() == "ready\n"
+        path = tmp_path / "c.pcapng"
+        code, _, errors = rump("net", "capture", "-k", name, "-o", str(path), "-c", "6", "tcp", "port", "80")
+        assert (code, errors) == (0, "6 packets captured\n")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        rows = shark("-r", str(path), "-T", "fields", "-e", "tcp.port", "-e", "frame.comment", "-e", "_ws.malformed")
+        assert len(rows) == 6
+        for ports, comment, malformed in rows:
+            assert "80" in ports.split(",") and malformed == ""
+            assert comment.startswith("TCP ESTABLISHED cwnd=") and " rtt=" in comment and " flight=" in comment
+        assert len(shark("-r", str(path), "-Y", 'frame.comment contains "ssthresh=inf"')) == 6
+        path = tmp_path / "until.pcapng"
+        with Rump("net", "capture", "-k", name, "-o", str(path)) as capturing:
+            eventually(lambda: path.exists() and path.stat().st_size > 2000)
+            assert capturing.stop(signal.SIGINT) == 0
+            assert "packets captured" in capturing.errors
+        assert shark("-r", str(path))
+        chatting.stop()
+
+
+@guest
+@pytest.mark.needs("tshark")
+def test_capture_into_a_pipe(runtime: str) -> None:
+    with Rump("run", "--", sys.executable, "-c", CHATTER) as chatting:
+        assert chatting.process.stdout is not None
+        assert chatting.process.stdout.readline() == "ready\n"
+        words = [
+            sys.executable,
+            "-m",
+            "rumpkit.cli.main",
+            "net",
+            "capture",
+            "-k",
+            f"rump-{chatting.process.pid}",
+            "-o",
+            "-",
+        ]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as capturing:
+            fields = ["-T", "fields", "-e", "frame.comment"]
+            said = subprocess.run(
+                ["tshark", "-l", "-r", "-", "-c", "3", *fields],
+                stdin=capturing.stdout,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert said.stdout.count("TCP ESTABLISHED") == 3, said.stderr
+            assert capturing.stdout is not None and capturing.stderr is not None
+            capturing.stdout.close()
+            # Who writes into a pipe that nobody reads ends like any other program.
+            assert capturing.wait(30) in (141, -13)
+            assert b"Traceback" not in capturing.stderr.read()
+        chatting.stop()
+
+
+@guest
+def test_capture_says_what_is_wrong(running: Rump, tmp_path: Path) -> None:
+    path = tmp_path / "none.pcapng"
+    for words, expected, message in (
+        (["frobnicate"], 2, "cannot filter by 'frobnicate'"),
+        (["port", "http"], 2, "'http' is not a port"),
+        (["tcp", "udp"], 2, "protocol is there twice"),
+        (["-i", "eth0"], 125, "no interface 'eth0'"),
+        (["host", "1.2.3"], 125, "'1.2.3' is not"),
+    ):
+        code, _, errors = rump("net", "capture", "-o", str(path), *words)
+        assert code == expected and message in errors
+        assert not path.exists()
 
 
 @guest

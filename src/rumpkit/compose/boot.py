@@ -13,6 +13,7 @@ from ..kern.abi.errno import EADDRNOTAVAIL, EBUSY, EEXIST, EINVAL, ENETUNREACH, 
 from ..kern.component import UnknownComponent
 from ..kern.kernel import RumpKernel
 from ..kern.resolver import Unresolvable
+from ..kern.sysctl import canonical
 from ..net import components as _net_components
 from ..net.ip.names import CONFIG
 from ..net.ip.service import Ip
@@ -265,6 +266,7 @@ def set_sysctls(kernel: RumpKernel, values: dict[str, int]) -> None:
             kernel.sysctl.set(name, value)
         except OSError as problem:
             known = [setting.name for setting in kernel.sysctl]
-            hint = "" if name in known else suggest(name, known)
-            text = "there is no such sysctl" if name not in known else str(problem.strerror)
+            plain = canonical(name)
+            hint = "" if plain in known else suggest(plain, known)
+            text = "there is no such sysctl" if plain not in known else str(problem.strerror)
             raise ConfigError(text, key=f"sysctl.{name}", hint=hint) from None

@@ -20,6 +20,8 @@ from ..net.link.interface import Interface
 from ..net.link.interfaces import Interfaces
 from ..net.link.pcapng import Capture as FrameCapture
 from ..net.link.pcapng import CaptureSink
+from ..net.transport.tcp.layer import Tcp
+from ..net.transport.tcp.notes import ConnectionNotes
 from .errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -35,11 +37,11 @@ WRITE_THROUGH: Final = 1 << 20
 class Capture:
     """A running capture, made by `Kernel.capture`.  `close` ends it; so do `with` and the kernel's end."""
 
-    def __init__(self, kernel: "Kernel", path: str | Path, interface: str = "") -> None:
+    def __init__(self, kernel: "Kernel", path: str | Path, interface: str = "", comments: bool = True) -> None:
         """Record in the file `path` what goes through `interface`, or through all the kernel has now where that is "".
 
         The file is created, or emptied, and is its owner's alone to read.  Raises OSError for the file, ConfigError for an interface
-        that is not there.
+        that is not there.  With `comments`, each packet of a TCP connection bears the state of that connection.
         """
         self.path = Path(path)
         self._host = kernel.host
@@ -48,7 +50,9 @@ class Capture:
         self._open = True
         self._host.enter()
         try:
-            self._frames = FrameCapture(self._file, self._host.wall(), self._host.now)
+            tcp = kernel.core.service("Tcp") if comments else None
+            annotator = None if tcp is None else ConnectionNotes(cast(Tcp, tcp))
+            self._frames = FrameCapture(self._file, self._host.wall(), self._host.now, annotator=annotator)
             for one in self._interfaces:
                 one.add_tap(self._frames)
         finally:

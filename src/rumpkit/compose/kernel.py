@@ -145,11 +145,12 @@ class Kernel:
 
     # Looking in ------------------------------------------------------------------------------------------
 
-    def capture(self, path: str | Path, interface: str = "") -> Capture:
-        """Record every frame of an interface (default: all of them) in a pcapng file until `close`."""
+    def capture(self, path: str | Path, interface: str = "", comments: bool = True) -> Capture:
+        """Record every frame of an interface (default: all of them) in a pcapng file until `close`; with `comments`, each
+        packet of a TCP connection bears that connection's state as a comment."""
         from .capture import Capture
 
-        capture = Capture(self, path, interface)
+        capture = Capture(self, path, interface, comments)
         self._booted.on_close(capture.close)
         return capture
 
@@ -162,7 +163,8 @@ class Kernel:
             self.host.leave()
 
     def sysctl(self, name: str, value: int | None = None) -> int:
-        """A sysctl's value, after setting it where `value` is given.  Raises ENOENT, EINVAL."""
+        """A sysctl's value, after setting it where `value` is given.  The name may be in NetBSD's spelling, too:
+        `net.inet.tcp.send_buffer`.  Raises ENOENT, EINVAL."""
         self.host.enter()
         try:
             if value is not None:

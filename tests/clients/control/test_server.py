@@ -3,10 +3,8 @@
 import os
 import socket
 import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,16 +15,10 @@ from rumpkit.clients.control.client import NoKernel, connect
 from rumpkit.clients.control.protocol import ControlError, encode
 from rumpkit.compose.errors import ConfigError
 from rumpkit.hosts.sim.host import SimHost
+from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture)
 from tests.system.helpers.rump import eventually
 
 NOBODY = 65534
-
-
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch):
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        yield Path(folder)
 
 
 @pytest.fixture
@@ -193,10 +185,11 @@ def test_it_goes_with_its_kernel():
             raise ControlError(failure.errno, failure.strerror) from None
 
 
-def test_without_the_keyword_nobody_listens(runtime):
+def test_without_the_keyword_nobody_listens():
+    folder = place.candidates()[0]
     with Kernel(net="switch:lan", address="10.0.0.1/24"):
         assert place.names() == {}
-    assert not (runtime / "rumpkit").exists()
+    assert not folder.exists()
 
 
 def test_simulated_kernels_have_none():
@@ -214,10 +207,10 @@ def as_nobody(path):
 
 
 @pytest.mark.needs("root")
-def test_the_modes_keep_another_user_out_and_so_does_the_server(kernel, runtime):
+def test_the_modes_keep_another_user_out_and_so_does_the_server(kernel):
     path = client.find(kernel.listen())
     assert "PermissionError" in as_nobody(path).stderr
-    runtime.chmod(0o711)
+    path.parents[1].chmod(0o711)
     assert "PermissionError" in as_nobody(path).stderr
     path.parent.chmod(0o711)
     assert "PermissionError" in as_nobody(path).stderr

@@ -215,3 +215,25 @@ def test_asking_uses_an_address_of_the_target_s_network():
     a.do(a.ip.add_address, "vif0", "192.168.7.1/24")
     a.ping("192.168.7.9")
     assert arps(a)[-1] == (BROADCAST_MAC, REQUEST, parse_ipv4("192.168.7.1"), parse_ipv4("192.168.7.9"))
+
+
+def test_who_is_forgotten_is_asked_for_again():
+    host, a, _ = pair()
+    a.ping("10.0.0.2")
+    host.run(host.now + SECOND)
+    assert a.do(a.interface.neighbours.forget, B, host.now)
+    assert not a.do(a.interface.neighbours.forget, B, host.now)
+    assert states(a) == {}
+    asked = len(arps(a))
+    a.ping("10.0.0.2")
+    host.run(host.now + SECOND)
+    assert arps(a)[asked:] == [(BROADCAST_MAC, REQUEST, A, B)]
+    assert states(a) == {B: "reachable"}
+
+
+def test_senders_hear_that_whom_they_wait_for_is_forgotten():
+    host, a, _ = pair()
+    a.ping("10.0.0.99")
+    assert states(a) == {parse_ipv4("10.0.0.99"): "incomplete"}
+    assert a.do(a.interface.neighbours.forget, parse_ipv4("10.0.0.99"), host.now)
+    assert a.counter("arp.unresolved") == 1

@@ -6,7 +6,7 @@ import pytest
 
 from rumpkit.hyper.frame import CHECKSUM_PARTIAL, FEATURES_ALL, GSO_NONE, GSO_UDP_L4, Frame
 from rumpkit.hyper.time import SECOND
-from rumpkit.net.link.pcapng import Capture, CaptureSink
+from rumpkit.net.link.pcapng import Annotator, Capture, CaptureSink
 from rumpkit.net.link.tap import INBOUND, OUTBOUND
 from rumpkit.net.wire.checksum import pseudo_sum
 from rumpkit.net.wire.ethernet import ETHERTYPE_IPV4, emit_ethernet
@@ -139,3 +139,26 @@ def test_a_tap_on_an_interface_sees_both_directions(features):
     a.interface.remove_tap(capture)
     a.send(client, b"again", "10.0.0.2", 7)
     assert capture.frames == 3
+
+
+class Notes(Annotator):
+    def note(self, frame, direction, now):
+        return f"{len(frame)} bytes, {'in' if direction == INBOUND else 'out'}" if direction != OUTBOUND else ""
+
+
+def comments(data):
+    """The comment of each packet, None where it has none."""
+    for kind, body in blocks(data):
+        if kind == 6:
+            kept = unpack_from("<I", body, 12)[0]
+            yield options(body[20 + (kept + 3) // 4 * 4 :]).get(1)
+
+
+def test_packets_bear_what_the_annotator_says():
+    sink = Memory()
+    capture = Capture(sink, 0, 0, annotator=Notes())
+    capture.frame("a", super_frame(5000), INBOUND, 0)
+    capture.frame("a", super_frame(100, 0), OUTBOUND, 0)
+    size = len(super_frame(5000))
+    assert list(comments(sink.data)) == [f"{size} bytes, in".encode()] * 4 + [None]
+    assert len(list(packets(sink.data))) == 5

@@ -42,8 +42,14 @@ class ToolModule(Protocol):
 
 TOOLS = (
     Tool(("list", "ps"), "listing", "the running kernels"),
+    Tool(("ifconfig", "if"), "ifconfig", "interfaces: addresses, flags, counters"),
+    Tool(("route",), "route", "routes: show, add, delete"),
+    Tool(("arp", "neigh", "ndp"), "arp", "neighbours: show, delete"),
+    Tool(("ping",), "ping", "echo requests from inside the kernel"),
+    Tool(("capture", "tcpdump"), "capture", "packets, with the state of their connections, as pcapng"),
     Tool(("ss", "netstat"), "ss", "sockets: states, queues, addresses; connections from inside"),
     Tool(("stat", "nstat"), "stat", "every counter, and the MIB objects of the RFCs"),
+    Tool(("sysctl",), "sysctl", "limits and defaults: show, set"),
 )
 
 

@@ -1,6 +1,10 @@
 """What the verbs of `rump net` share: which kernel, and how to show rows."""
 
 import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from ...clients.control.client import Control, connect
 
@@ -32,6 +36,28 @@ def add_kernel(parser: argparse.ArgumentParser, json: bool = True) -> None:
 def control(arguments: argparse.Namespace) -> Control:
     """A connection to the kernel that was chosen.  Raises ControlError."""
     return connect(arguments.kernel)
+
+
+@contextmanager
+def stoppable(kernel: Control) -> Iterator[None]:
+    """While what goes on is shown: Ctrl-C and a polite kill end it, and what it says at its end still comes.  A second one ends
+    the program."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    asked = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise KeyboardInterrupt
+        kernel.cancel()
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def endpoint(address: str, port: int) -> str:

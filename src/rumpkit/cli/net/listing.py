@@ -63,8 +63,8 @@ def _describe(name: str, path: str) -> dict[str, Any]:
             row["pid"] = control.greeting["pid"]
             row["up"] = round(max(time.time() - info["started"], 0.0), 1)
             row["interfaces"] = [
-                " ".join([one["name"], *one["addresses"]])
-                for one in info.get("interfaces", ())
+                " ".join([one["name"], *(f"{own['address']}/{own['length']}" for own in one["addresses"])])
+                for one in info["interfaces"]
                 if one["kind"] != "loopback"
             ]
     except ControlError as problem:

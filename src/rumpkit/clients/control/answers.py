@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...kern.kernel import RumpKernel
 from ...net import mib
+from ...net.link import snapshot as link_snapshot
+from ...net.link.interfaces import Interfaces
 from ...net.transport import udp_snapshot
 from ...net.transport.tcp import snapshot as tcp_snapshot
 from ...net.transport.tcp.layer import Tcp
@@ -23,7 +25,14 @@ def info(server: "ControlServer", parameters: dict[str, Any]) -> Any:
         "started": server.started,
         "processes": len(kernel.processes),
         "components": [built.component.name for built in kernel.built],
+        "interfaces": interfaces(server, {}),
     }
+
+
+def interfaces(server: "ControlServer", parameters: dict[str, Any]) -> Any:
+    """Rows of interfaces."""
+    service = server.kernel.service("Interfaces")
+    return [] if service is None else link_snapshot.interfaces(cast(Interfaces, service))
 
 
 def stat(server: "ControlServer", parameters: dict[str, Any]) -> Any:

@@ -127,7 +127,7 @@ class Control:
             yield answer["part"]
 
     def cancel(self) -> None:
-        """End the request that `stream` gives the parts of; what it still has to say comes."""
+        """End the request that `stream` gives the parts of; what it still has to say comes.  May be called in a signal's handler."""
         number = self._last
         self._socket.sendall(encode({"id": number + 1_000_000_000, "method": "cancel", "params": {"id": number}}))
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from errno import EINVAL, ENOSYS
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from . import answers
+from ...net.link.pcapng import DEFAULT_SNAPLEN
+from . import answers, capturing, configuring, pinging
 from .protocol import ControlError
 
 if TYPE_CHECKING:
@@ -33,8 +34,61 @@ class Method(NamedTuple):
     parameters: dict[str, Parameter] = {}  # noqa: RUF012 (nobody changes it)
 
 
+ROUTE: Final = {
+    "prefix": Parameter(str, None, 'the network, as "192.168.1.0/24" or "default"'),
+    "gateway": Parameter(str, "", "the address of the next hop"),
+    "interface": Parameter(str, "", "the way out"),
+    "metric": Parameter(int, -1, "the least is taken; default when adding: 0, when deleting: any"),
+    "source": Parameter(str, "", "the address to send from"),
+}
+
 METHODS: Final[dict[str, Method]] = {
     "info": Method(answers.info, "what the kernel is: names, time, components, interfaces"),
+    "interfaces": Method(answers.interfaces, "interfaces with their addresses and counters"),
+    "routes": Method(configuring.routes, "the routing tables"),
+    "route_add": Method(configuring.route_add, "add a route, by a gateway or out of an interface", ROUTE),
+    "route_delete": Method(configuring.route_delete, "take a route away that was added", ROUTE),
+    "neighbours": Method(configuring.neighbours, "whom ARP and neighbour discovery know"),
+    "neighbour_delete": Method(
+        configuring.neighbour_delete,
+        "forget a neighbour",
+        {"address": Parameter(str, None, "whom"), "interface": Parameter(str, "", "on which; default: wherever it is")},
+    ),
+    "sysctls": Method(
+        configuring.sysctls,
+        "sysctls with bounds and help",
+        {"name": Parameter(str, "", "one, or all below it; default: all")},
+    ),
+    "sysctl_set": Method(
+        configuring.sysctl_set,
+        "change a sysctl",
+        {"name": Parameter(str, None, "which"), "value": Parameter(int, None, "its new value")},
+    ),
+    "ping": Method(
+        pinging.ping,
+        "send echo requests from inside the kernel; a part for each answer, the statistics at the end",
+        {
+            "destination": Parameter(str, None, "whom: an address"),
+            "count": Parameter(int, 0, "how many requests; 0: until cancelled"),
+            "interval": Parameter(int, 1000, "milliseconds between two"),
+            "size": Parameter(int, 56, "bytes behind the ICMP header"),
+            "timeout": Parameter(int, 2000, "milliseconds to wait for the last answers"),
+            "ttl": Parameter(int, 64, "time to live"),
+        },
+    ),
+    "capture": Method(
+        capturing.capture,
+        "every frame from now on, as the bytes of a pcapng file",
+        {
+            "interface": Parameter(str, "", "of which interface; default: all"),
+            "count": Parameter(int, 0, "end after so many frames; 0: when cancelled"),
+            "snaplen": Parameter(int, DEFAULT_SNAPLEN, "bytes of a frame to keep"),
+            "comments": Parameter(bool, True, "have packets bear the state of their TCP connection"),
+            "protocol": Parameter(str, "", "only this one: tcp, udp, icmp, icmp6, arp, ip, ip6"),
+            "host": Parameter(str, "", "only from or to this address"),
+            "port": Parameter(int, 0, "only from or to this port"),
+        },
+    ),
     "stat": Method(answers.stat, "every counter, and the MIB objects made of them"),
     "sockets": Method(answers.sockets, "all sockets of TCP and UDP, in parts that are lists of them"),
 }

@@ -231,6 +231,20 @@ class NeighbourTable:
             self._forget(neighbour)
             neighbour.waiting.clear()
 
+    def all(self) -> list[Neighbour]:
+        """Everybody that is known or asked for."""
+        return list(self._neighbours.values())
+
+    def forget(self, address: bytes, now: Instant) -> bool:
+        """Forget a neighbour, so that the next packet for it asks again; whether it was known.  Senders of packets that wait
+        for it are told that it is not there."""
+        neighbour = self._neighbours.get(address)
+        if neighbour is None:
+            return False
+        self._forget(neighbour)
+        self._give_up(neighbour, now)
+        return True
+
     def rows(self) -> list[tuple[bytes, bytes, str]]:
         """Address, MAC address (empty while unknown) and state of each neighbour, for listings."""
         return [(n.address, n.mac, STATE_NAMES[n.state]) for n in self._neighbours.values()]

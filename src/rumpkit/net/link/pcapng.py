@@ -23,6 +23,8 @@ _INTERFACE_STATISTICS: Final = 5
 _ENHANCED_PACKET: Final = 6
 _BYTE_ORDER: Final = 0x1A2B3C4D
 _LINKTYPE_ETHERNET: Final = 1
+_COMMENT: Final = 1
+_MAX_COMMENT: Final = 4096
 _USER_APPLICATION: Final = 4
 _IF_NAME: Final = 2
 _IF_TSRESOL: Final = 9
@@ -44,6 +46,15 @@ class CaptureSink(ABC):
         return DEFAULT_LIMIT
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Annotator(ABC):
+    """Somebody who knows more about a frame than its bytes say."""
+
+    @abstractmethod
+    def note(self, frame: Frame, direction: int, now: Instant) -> str:
+        """What to say about it, or "".  Called on the schedule, for every frame: look, change nothing."""
+
+
 def section_header(application: str) -> bytes:
     """The block that a file starts with; `application` says who wrote it."""
     option = _option(_USER_APPLICATION, application.encode())
@@ -57,12 +68,14 @@ def interface_description(name: str, snaplen: int) -> bytes:
     return _block(_INTERFACE_DESCRIPTION, pack("<HHI", _LINKTYPE_ETHERNET, 0, snaplen) + options)
 
 
-def enhanced_packet(interface: int, wall: int, data: bytes, size: int, direction: int) -> bytes:
+def enhanced_packet(interface: int, wall: int, data: bytes, size: int, direction: int, comment: str = "") -> bytes:
     """One frame: `data` is what was kept of its `size` bytes, `wall` nanoseconds since 1970 UTC, `direction` INBOUND
-    or OUTBOUND."""
+    or OUTBOUND, `comment` what Wireshark shows as the packet's comment."""
     fixed = pack("<IIIII", interface, wall >> 32 & 0xFFFFFFFF, wall & 0xFFFFFFFF, len(data), size)
-    options = _option(_EPB_FLAGS, pack("<I", direction)) + _END_OF_OPTIONS
-    return _block(_ENHANCED_PACKET, fixed + _padded(data) + options)
+    options = _option(_EPB_FLAGS, pack("<I", direction))
+    if comment:
+        options = _option(_COMMENT, comment.encode()[:_MAX_COMMENT]) + options
+    return _block(_ENHANCED_PACKET, fixed + _padded(data) + options + _END_OF_OPTIONS)
 
 
 def interface_statistics(interface: int, wall: int, received: int, dropped: int) -> bytes:
@@ -94,7 +107,13 @@ class Capture(FrameTap):
     kernels of one host."""
 
     def __init__(
-        self, sink: CaptureSink, wall: int, now: Instant, snaplen: int = DEFAULT_SNAPLEN, limit: int = DEFAULT_LIMIT
+        self,
+        sink: CaptureSink,
+        wall: int,
+        now: Instant,
+        snaplen: int = DEFAULT_SNAPLEN,
+        limit: int = DEFAULT_LIMIT,
+        annotator: Annotator | None = None,
     ) -> None:
         self.written: int = 0
         """Bytes given to the sink."""
@@ -104,6 +123,7 @@ class Capture(FrameTap):
         self._sink: CaptureSink = sink
         self._snaplen: int = snaplen
         self._limit: int = limit
+        self._annotator: Annotator | None = annotator
         self._epoch: int = wall - now
         """The wall clock at instant 0: all frames of a capture are timed by one clock that never jumps."""
         self._interfaces: dict[str, int] = {}
@@ -115,10 +135,12 @@ class Capture(FrameTap):
         number = self._interfaces.get(interface, -1)
         if number < 0:
             number = self._introduce(interface)
+        annotator = self._annotator
+        comment = "" if annotator is None else annotator.note(frame, direction, now)
         for finished in finish(frame, 0):
             self._seen[number] += 1
             data = finished.linear()
-            block = enhanced_packet(number, self._epoch + now, data[: self._snaplen], len(data), direction)
+            block = enhanced_packet(number, self._epoch + now, data[: self._snaplen], len(data), direction, comment)
             if self.written + len(block) > self._limit or len(block) > self._sink.room():
                 self.skipped += 1
                 self._left_out[number] += 1
