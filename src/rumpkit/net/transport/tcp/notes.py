@@ -14,6 +14,7 @@ from ...wire.ethernet import network_offset
 from ...wire.ipv4 import PROTOCOL_TCP
 from .block import ControlBlock
 from .congestion import UNLIMITED
+from .episode import OPEN
 from .layer import Tcp
 from .states import STATE_NAMES
 
@@ -62,7 +63,10 @@ def text(block: ControlBlock) -> str:
         f"rtt={rtt.smoothed // MICROSECOND}us rttvar={rtt.variation // MICROSECOND}us rto={rtt.timeout // MICROSECOND}us",
         f"send_window={block.snd_wnd} receive_window={block.rcv_edge - block.rcv_nxt}",
     ]
-    if block.recovering:
+    episode, board = block.episode, block.scoreboard
+    if board is not None and (board.sacked or board.lost):
+        words.append(f"sacked={board.sacked} lost={board.lost}")
+    if episode is not None and episode.phase != OPEN:
         words.append("recovering")
     if block.retries:
         words.append(f"retries={block.retries}")
