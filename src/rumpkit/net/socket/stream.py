@@ -23,6 +23,7 @@ from ...kern.abi.ioctl import FIONREAD, SIOCOUTQ
 from ...kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from ...kern.abi.socket import (
     MSG_DONTWAIT,
+    MSG_FASTOPEN,
     MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
@@ -35,9 +36,11 @@ from ...kern.socket import Chunk, Received, SocketAddress, StreamSocket
 from ...kern.wait import Blocked
 from ..transport.ports import PortBinding
 from ..transport.tcp.channel import Channel, Listener
+from ..transport.tcp.fastopen import CLIENT, Attempt
 from ..transport.tcp.layer import Tcp
 from ..transport.tcp.options import TcpOptions
 from ..transport.tcp.states import CLOSED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from .stream_fast import send_fast
 from .stream_options import get_stream_option, set_stream_option
 
 _ANY: Final = bytes(4)
@@ -61,6 +64,8 @@ class TcpSocket(StreamSocket):
         self._local: SocketAddress = (_ANY, 0)
         self._connecting: bool = False
         """connect was called, and nobody has heard of its end."""
+        self.deferred: SocketAddress | None = None
+        """Where the first write will connect to (TCP_FASTOPEN_CONNECT)."""
         self._error_taken: bool = False
         self._receive_shut: bool = False
         self._finished: bool = False
@@ -114,6 +119,8 @@ class TcpSocket(StreamSocket):
     def connect(self, address: SocketAddress, now: Instant) -> Blocked | None:
         if self.listener is not None:
             raise error(EISCONN)
+        if self.deferred is not None:
+            raise error(EALREADY)
         channel = self.channel
         if channel is not None:
             state = channel.connection.block.state
@@ -124,18 +131,35 @@ class TcpSocket(StreamSocket):
                 return None
             if state != CLOSED or not self._error_taken:
                 raise error(EISCONN)
+        address = self.checked(address)
+        fast: Attempt | None = None
+        if self.options.fast_open_connect and self.tcp.environment.settings.fastopen & CLIENT:
+            fast = self.tcp.fast_open.attempt(address[0], now)
+            if fast.with_data:
+                # The first write sends the SYN.
+                self.deferred = address
+                return None
+        self.open(address, fast, b"", now)
+        return Blocked(self.queue, retry=self._connected)
+
+    def checked(self, address: SocketAddress) -> SocketAddress:
+        """Whom to connect to for `address`: any address means ourselves.  Raises EAFNOSUPPORT, EADDRNOTAVAIL."""
         if len(address[0]) != 4:
             raise error(EAFNOSUPPORT)
         if address[1] == 0:
             raise error(EADDRNOTAVAIL)
-        if not any(address[0]):
-            address = (_LOOPBACK, address[1])
+        return address if any(address[0]) else (_LOOPBACK, address[1])
+
+    def open(self, address: SocketAddress, fast: Attempt | None, first: bytes, now: Instant) -> Channel:
+        """Send the SYN, and with it as much of `first` as `fast` lets go."""
         local = self._local if self._binding is not None else None
         self._error_taken = False
         self._receive_shut = self._finished = False
-        self.channel = self.tcp.connect(local, address, self.options, self.queue, self._binding, now)
+        channel = self.tcp.connect(local, address, self.options, self.queue, self._binding, now, fast, first)
+        self.channel = channel
+        self.deferred = None
         self._connecting = True
-        return Blocked(self.queue, retry=self._connected)
+        return channel
 
     def _connected(self) -> Blocked | None:
         """How a connect ends: None, or the error that ended it."""
@@ -158,6 +182,8 @@ class TcpSocket(StreamSocket):
         self, data: bytes, start: int, flags: int, destination: SocketAddress | None, now: Instant
     ) -> int | Blocked:
         channel = self.channel
+        if channel is None and (self.deferred is not None or flags & MSG_FASTOPEN):
+            return send_fast(self, data, start, flags, destination, now)
         number = self.take_error()
         if number:
             raise error(number)
@@ -331,7 +357,7 @@ class TcpSocket(StreamSocket):
             return POLLIN | POLLRDNORM if listener.ready else 0
         channel = self.channel
         if channel is None:
-            return POLLHUP | POLLOUT | POLLWRNORM
+            return (0 if self.deferred is not None else POLLHUP) | POLLOUT | POLLWRNORM
         connection = channel.connection
         block = connection.block
         state = block.state
@@ -343,7 +369,7 @@ class TcpSocket(StreamSocket):
             mask |= POLLHUP
         if receive_shut:
             mask |= POLLIN | POLLRDNORM | POLLRDHUP
-        if state not in (SYN_SENT, SYN_RECEIVED):
+        if state not in (SYN_SENT, SYN_RECEIVED) or block.early:
             if connection.readable() >= max(self.options.receive_low_water, 1):
                 mask |= POLLIN | POLLRDNORM
             if send_shut or connection.writable():

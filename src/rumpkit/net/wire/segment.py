@@ -38,6 +38,7 @@ class Segment:
         "ack",
         "body",
         "ecn",
+        "fast_open",
         "flags",
         "gso_size",
         "has_timestamp",
@@ -74,6 +75,8 @@ class Segment:
         self.has_timestamp: bool = False
         self.ts_value: i64 = 0
         self.ts_echo: i64 = 0
+        self.fast_open: bytes | None = None
+        """The Fast Open option's cookie, b"" where one is asked for (RFC 7413); None where absent."""
         self.sack_permitted: bool = False
         self.sack_blocks: tuple[tuple[int, int], ...] = NO_BLOCKS
         """(left, right) edges, right exclusive, in the option's order; at most 4, 3 beside timestamps."""

@@ -19,6 +19,7 @@ WINDOW_SCALE: Final = 3
 SACK_PERMITTED: Final = 4
 SACK: Final = 5
 TIMESTAMPS: Final = 8
+FAST_OPEN: Final = 34
 
 
 def parse_options(segment: Segment, data: bytes, start: i64, end: i64) -> bool:
@@ -52,6 +53,8 @@ def parse_options(segment: Segment, data: bytes, start: i64, end: i64) -> bool:
             segment.sack_permitted = True
         elif kind == SACK and size >= 10 and size & 7 == 2:
             segment.sack_blocks = _parse_blocks(data, at + 2, at + size)
+        elif kind == FAST_OPEN and (size == 2 or (6 <= size <= 18 and size & 1 == 0)):
+            segment.fast_open = data[at + 2 : at + size]
         at += size
     return True
 
@@ -67,7 +70,13 @@ def _parse_blocks(data: bytes, start: i64, end: i64) -> tuple[tuple[int, int], .
 
 def has_rare_options(segment: Segment) -> bool:
     """Whether `segment` carries anything but timestamps."""
-    return segment.mss > 0 or segment.window_scale >= 0 or segment.sack_permitted or len(segment.sack_blocks) > 0
+    return (
+        segment.mss > 0
+        or segment.window_scale >= 0
+        or segment.sack_permitted
+        or len(segment.sack_blocks) > 0
+        or segment.fast_open is not None
+    )
 
 
 def options_size(segment: Segment) -> i64:
@@ -92,6 +101,10 @@ def emit_options(segment: Segment) -> bytes:
         out += b"\x01\x01\x04\x02"
     if segment.window_scale >= 0:
         out += b"\x01\x03\x03" + bytes([segment.window_scale])
+    cookie = segment.fast_open
+    if cookie is not None and len(out) + 2 + len(cookie) <= MAX_OPTIONS_SIZE:
+        option = bytes([FAST_OPEN, 2 + len(cookie)]) + cookie
+        out += bytes([NOP]) * (-len(option) % 4) + option
     room = (MAX_OPTIONS_SIZE - 4 - len(out)) // 8
     blocks = segment.sack_blocks[:room]
     if blocks:

@@ -116,8 +116,17 @@ def _in_syn_sent(block: ControlBlock, segment: Segment, now: Instant) -> None:
         # Simultaneous open: both SYNs are on their way, and each side answers with its own once more.
         block.enter(states.SYN)
         block.snd_nxt = block.iss
+        block.snd_max = block.iss + 1
         return
+    fast = block.fast
+    if fast is not None:
+        fast.lost = block.retries > 0
+        fast.taken = ack - block.iss - 1
+        fast.received = segment.fast_open or b""
     _acknowledge_syn(block, ack, now)
+    # Data that went with the SYN and was not taken goes again, as if for the first time.
+    block.send_queue.drop(ack - block.iss - 1)
+    block.snd_nxt = block.snd_max = ack
     block.snd_wnd = segment.window
     block.snd_max_wnd = max(block.snd_max_wnd, block.snd_wnd)
     block.snd_wl1 = unwrap(segment.seq, block.rcv_nxt)
@@ -172,7 +181,7 @@ def establish(block: ControlBlock, event: int, now: Instant) -> None:
 
 def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:
     block.snd_una = ack
-    block.retransmit_at = FOREVER
+    block.retransmit_at = FOREVER if block.snd_max == ack else now + block.rtt.timeout
     if block.timed_end >= 0:
         block.rtt.sample(now - block.timed_at)
         block.sampled_at = now
@@ -215,7 +224,7 @@ def _check_sequence(block: ControlBlock, segment: Segment, seq: i64, now: Instan
         return True
     if block.state == SYN_RECEIVED and segment.flags & (SYN | RST | ACK) == SYN and seq == block.irs:
         # The peer hasn't seen our SYN-ACK.
-        block.snd_nxt = block.iss
+        block.repeat_syn()
         block.timed_end = -1
         return False
     if segment.flags & RST:

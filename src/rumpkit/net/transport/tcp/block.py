@@ -15,6 +15,7 @@ from .chunks import ChunkQueue
 from .congestion.control import CongestionControl
 from .congestion.registry import make
 from .episode import Episode
+from .fastopen import Attempt
 from .options import TcpOptions
 from .reassembly import NOTHING, Reassembly
 from .rtt import RttEstimator
@@ -88,6 +89,13 @@ class ControlBlock:
     """Opened by a listener."""
     orphan: bool = False
     """No user is left: nobody will read."""
+
+    fast: Attempt | None = None
+    """TCP Fast Open, until the handshake is done."""
+    early: bool = False
+    """Data may be sent and taken though the handshake isn't done: the peer had a Fast Open cookie."""
+    syn_due: bool = False
+    """Send the SYN-ACK again, though data has followed it."""
 
     # Send sequence space
     iss: i64
@@ -257,6 +265,13 @@ class ControlBlock:
         if self.reassembly is NOTHING:
             self.reassembly = Reassembly()
         return self.reassembly
+
+    def repeat_syn(self) -> None:
+        """The next `transmit` sends the SYN or SYN-ACK again."""
+        if self.early and self.snd_max > self.iss + 1:
+            self.syn_due = True
+        else:
+            self.snd_nxt = self.iss
 
     def acknowledge_now(self) -> None:
         """The next `transmit` sends an acknowledgement, if only by what it sends anyway."""

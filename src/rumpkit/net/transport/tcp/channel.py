@@ -59,6 +59,8 @@ class Channel(Timer):
         """The socket's, while there is one."""
         self.listener: Listener | None = None
         """Who opened it, until the handshake is done."""
+        self.early: Listener | None = None
+        """Who counts it among the early ones."""
         self.binding: PortBinding | None = None
         self.opened_at: Instant = 0
         self.busy: bool = False
@@ -84,6 +86,8 @@ class Listener:
         """Woken when a connection is ready."""
         self.backlog: int = 0
         self.half_open: dict[bytes, Channel] = {}
+        self.early: int = 0
+        """Connections that were ready before their handshake was done, and still aren't through with it."""
         self.ready: list[Channel] = []
 
     def full(self) -> bool:

@@ -30,7 +30,7 @@ from .arrival import (
 from .block import ControlBlock, Environment, unwrap
 from .congestion.registry import exchange
 from .options import TcpOptions
-from .receive import accept_in_order, acknowledge_later, consume, first_window
+from .receive import accept_in_order, acknowledge_later, consume, first_window, take_text
 from .recovery import start_over
 from .send import abort_segment, may_queue, transmit
 from .states import (
@@ -78,6 +78,14 @@ class TcpConnection:
         block.enter(states.PASSIVE_OPEN)
         block.enter(states.SYN)
         synchronize(block, syn, now)
+
+    def take_early(self, syn: Segment, now: Instant) -> None:
+        """What came with the SYN counts: its sender's cookie was right (RFC 7413 section 4.2.2)."""
+        block = self.block
+        block.early = True
+        first_window(block)
+        if syn.size > 0:
+            take_text(block, syn, block.rcv_nxt, now)
 
     def resume(self, syn: Segment, now: Instant) -> None:
         """As `answer`, by a SYN whose SYN-ACK went out long ago as a cookie (`cookies`)."""

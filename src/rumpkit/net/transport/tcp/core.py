@@ -21,11 +21,12 @@ from ..ports import PortAllocator
 from .block import ENDED, Environment
 from .channel import Channel, Driver
 from .connection import TcpConnection
+from .fastopen import FastOpen
 from .isn import SequenceNumbers
 from .options import TcpOptions
 from .send import reset_for
 from .settings import TCP_SYSCTLS
-from .states import CLOSED, TIME_WAIT
+from .states import CLOSED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from .timewait import ISN_GAP, TimeWait, TimeWaits
 
 HEADERS: Final = 40
@@ -43,6 +44,7 @@ class TcpCore(Transport, Driver):
         self.environment: Environment = Environment()
         self.environment.challenges.secret = kernel.hyper.random(16)
         self._numbers: SequenceNumbers = SequenceNumbers(kernel.hyper.random(32))
+        self.fast_open: FastOpen = FastOpen(kernel.hyper.random, self.environment.settings)
         self.channels: dict[bytes, Channel] = {}
         """By the 12 bytes of addresses and ports, as in the headers of what arrives."""
         self._busy: list[Channel] = []
@@ -70,6 +72,8 @@ class TcpCore(Transport, Driver):
         self._output(channel, now)
         block = channel.connection.block
         state = block.state
+        if block.fast is not None or block.early:
+            self._watch_fast_open(channel, now)
         if state == CLOSED:
             self._remove(channel)
         elif state == TIME_WAIT and (channel.queue is None or not channel.waiting):
@@ -82,6 +86,29 @@ class TcpCore(Transport, Driver):
         deadline = channel.connection.next_deadline()
         if deadline != channel.deadline:
             self._timers.set(channel, deadline)
+
+    def _watch_fast_open(self, channel: Channel, now: Instant) -> None:
+        """The handshake of a connection that uses the option may be over: note what came of it."""
+        block = channel.connection.block
+        fast = block.fast
+        if block.state == SYN_SENT or block.state == SYN_RECEIVED:
+            return
+        counters = self.environment.counters
+        server = channel.remote[0]
+        if fast is not None and not block.passive:
+            if fast.received:
+                self.fast_open.learn(server, fast.received, block.peer_mss)
+            if fast.size and fast.taken > 0:
+                counters.fastopen_active += 1
+            elif fast.size:
+                counters.fastopen_active_failed += 1
+                if fast.lost or block.retries:
+                    self.fast_open.suspect(server, now)
+        block.fast = None
+        block.early = False
+        if channel.early is not None:
+            channel.early.early -= 1
+            channel.early = None
 
     def sent(self, source: bytes, destination: bytes, quoted: bytes) -> bool:
         channel = self.channels.get(destination + source + quoted[2:4] + quoted[0:2])

@@ -31,6 +31,7 @@ from .channel import Channel, Listener
 from .cookies import SynCookies, cookie_answer, remembered_syn
 from .core import HEADERS, TcpCore
 from .ecn import congestion_experienced
+from .fastopen import SERVER, SERVER_ALL, SERVER_NO_COOKIE, Attempt
 from .intercept import Answers, Interceptor, PendingConnection
 from .options import TcpOptions
 from .states import CLOSED, SYN_RECEIVED
@@ -105,9 +106,12 @@ class Tcp(TcpCore, Answers):
         queue: WaitQueue,
         binding: PortBinding | None,
         now: Instant,
+        fast: Attempt | None = None,
+        first: bytes = b"",
     ) -> Channel:
         """Start a connection to `remote`, from `local` (or what route and chance choose where it's None, or partly
-        zero).  Raises ENETUNREACH, EADDRNOTAVAIL, EADDRINUSE."""
+        zero).  With `fast` its SYN has the Fast Open option, and may carry the begin of `first`.
+        Raises ENETUNREACH, EADDRNOTAVAIL, EADDRINUSE."""
         network = self._network
         wanted = local[0] if local is not None and any(local[0]) else None
         route = network.route(remote[0], wanted)
@@ -127,6 +131,12 @@ class Tcp(TcpCore, Answers):
             channel.binding = binding
             self.ports.hold(binding)
         channel.connection.open()
+        if fast is not None:
+            channel.connection.block.fast = fast
+            if fast.cookie == b"":
+                self.environment.counters.fastopen_cookies_asked += 1
+            if first:
+                channel.connection.write(first, 0)
         self.settle(channel, now)
         return channel
 
@@ -159,6 +169,7 @@ class Tcp(TcpCore, Answers):
             del self._listeners[name]
         for channel in list(listener.half_open.values()) + listener.ready:
             channel.listener = None
+            channel.early = None
             channel.connection.abort(now)
             self.settle(channel, now)
         listener.half_open.clear()
@@ -244,11 +255,40 @@ class Tcp(TcpCore, Answers):
         channel = self._answer(key, segment, listener.options.share(), now)
         if channel is None:
             return
-        channel.listener = listener
         channel.binding = listener.binding
         self.ports.hold(listener.binding)
-        listener.half_open[key] = channel
+        if self._comes_early(listener, channel, segment, now):
+            channel.early = listener
+            listener.early += 1
+            channel.connection.take_early(segment, now)
+            listener.ready.append(channel)
+            listener.queue.wake_all()
+        else:
+            channel.listener = listener
+            listener.half_open[key] = channel
         self.settle(channel, now)
+
+    def _comes_early(self, listener: Listener, channel: Channel, syn: Segment, now: Instant) -> bool:
+        """Whether a SYN's sender may send before the handshake is done (RFC 7413 section 4.2.2); sees to its cookie."""
+        settings = self.environment.settings
+        counters = self.environment.counters
+        if not settings.fastopen & SERVER or not (listener.options.fast_open or settings.fastopen & SERVER_ALL):
+            return False
+        addresses = channel.key[:-4]
+        cookie = syn.fast_open
+        if cookie is None:
+            if not syn.size or not settings.fastopen & SERVER_NO_COOKIE:
+                return False
+        elif not self.fast_open.valid(cookie, addresses, now):
+            counters.fastopen_passive_failed += 1 if cookie else 0
+            counters.fastopen_cookies_asked += 0 if cookie else 1
+            channel.connection.block.fast = Attempt(self.fast_open.cookie(addresses, now), 0)
+            return False
+        if listener.early >= (listener.options.fast_open or listener.backlog):
+            counters.fastopen_overflows += 1
+            return False
+        counters.fastopen_passive += 1
+        return True
 
     def _send_cookie(self, listener: Listener, key: bytes, syn: Segment, now: Instant) -> None:
         """Answer a SYN and forget it."""

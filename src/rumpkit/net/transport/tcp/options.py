@@ -41,6 +41,10 @@ class TcpOptions:
         self.oob_inline: bool = False
         self.linger: int = -1
         """SO_LINGER in seconds: -1 is off, 0 resets the connection at close."""
+        self.fast_open: int = 0
+        """TCP_FASTOPEN: how many connections with data on their SYN a listener takes before their handshakes are done."""
+        self.fast_open_connect: bool = False
+        """TCP_FASTOPEN_CONNECT: the first write sends the SYN."""
         self.defer_accept: int = 0
         """TCP_DEFER_ACCEPT in seconds."""
         self.congestion: str = ""
@@ -74,6 +78,8 @@ class TcpOptions:
         other.receive_low_water = self.receive_low_water
         other.oob_inline = self.oob_inline
         other.linger = self.linger
+        other.fast_open = self.fast_open
+        other.fast_open_connect = self.fast_open_connect
         other.defer_accept = self.defer_accept
         other.congestion = self.congestion
         other.max_pacing_rate = self.max_pacing_rate

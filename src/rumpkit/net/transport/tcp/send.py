@@ -11,9 +11,11 @@ from mypy_extensions import i64
 from ....hyper.time import FOREVER, Instant
 from ...wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK
-from .block import ControlBlock
+from ...wire.tcp_options import options_size
+from .block import DEFAULT_MSS, ControlBlock
 from .ecn import ECT_0, handshake_flags
 from .episode import OPEN, Episode
+from .fastopen import Attempt
 from .options import TcpOptions
 from .pacing import burst, pace, paced, pacing_rate
 from .receive import MAX_SCALE, choose_scale, first_window, offer_window
@@ -37,9 +39,12 @@ def transmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     if state == CLOSED:
         return
     if state == SYN_SENT or state == SYN_RECEIVED:
-        if block.snd_nxt == block.iss:
+        if block.snd_nxt == block.iss or block.syn_due:
             _send_syn(block, out, now)
-            return
+            if not block.early:
+                return
+        if block.early and not block.fin_queued and block.snd_nxt < block.send_queue.end:
+            send_queued(block, out, now)
     else:
         if block.disorder:
             _send_lost(block, out, now)
@@ -108,14 +113,36 @@ def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         segment.window_scale = block.rcv_scale
     segment.flags |= handshake_flags(block, synchronized)
     segment.sack_permitted = block.sack or (not synchronized and settings.sack != 0)
+    fast = block.fast
+    if fast is not None:
+        if synchronized:
+            segment.fast_open = fast.cookie
+        elif block.snd_max == block.iss:
+            # A SYN that has to be sent again goes plain: it may be the option, or the data, that somebody minds.
+            segment.fast_open = fast.cookie
+            _attach_data(block, fast, segment)
     out.append(segment)
-    block.snd_nxt = block.iss + 1
+    if block.snd_nxt == block.iss:
+        block.snd_nxt = block.iss + 1
+    block.syn_due = False
     if block.snd_max < block.snd_nxt:
-        block.snd_max = block.snd_nxt
+        block.snd_max = block.snd_nxt + segment.size
         block.timed_end = block.snd_nxt
         block.timed_at = now
         block.unacked_since = now
     block.retransmit_at = now + block.rtt.timeout
+
+
+def _attach_data(block: ControlBlock, fast: Attempt, segment: Segment) -> None:
+    """Let the first of the queue go with the SYN, as much as one segment takes (RFC 7413 section 4.2.1)."""
+    queue = block.send_queue
+    if not fast.with_data or queue.end == queue.start:
+        return
+    size = min(block.path_mss, fast.mss or DEFAULT_MSS) - options_size(segment)
+    chunk = queue.cut(queue.start, min(size, queue.end - queue.start), size)
+    segment.body = chunk.body
+    segment.start = chunk.start
+    segment.size = fast.size = chunk.size
 
 
 def offered_scale(options: TcpOptions, settings: TcpSettings) -> int:

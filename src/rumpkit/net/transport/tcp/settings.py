@@ -51,6 +51,9 @@ class TcpSettings:
         self.challenge_acks: int = 1000
         self.answer_interval: int = 500
         self.syncookies: int = 1
+        self.fastopen: int = 0
+        self.fastopen_cache: int = 1024
+        self.fastopen_blackhole: int = 3_600_000
         self.max_pending: int = 1024
         self.pending_timeout: int = 60_000
 
@@ -93,6 +96,9 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("max_backlog", 1, 1 << 16, "greatest backlog of listen()"),
     Sysctl("challenge_acks", 1, 1 << 20, "challenge ACKs a second, give or take half, by chance (RFC 5961 section 7)"),
     Sysctl("answer_interval", 0, 60_000, "least time between two answers of a connection to what it can't accept, ms"),
+    Sysctl("fastopen", 0, 0x607, "Fast Open (RFC 7413): 1 client, 2 server, 4 and 0x200 the same without cookies, 0x400 all listeners"),
+    Sysctl("fastopen_cache", 0, 1 << 20, "servers whose Fast Open cookies are remembered; the oldest is forgotten"),
+    Sysctl("fastopen_blackhole", 0, 1 << 31, "how long a server that lost a SYN with data gets none, ms"),
     Sysctl("syncookies", 0, 2, "SYN cookies: 0 never, 1 when too many connections are half-open, 2 always"),
     Sysctl("max_pending", 1, 1 << 20, "intercepted connection requests that wait for an answer"),
     Sysctl("pending_timeout", 100, 1 << 31, "how long an intercepted connection request may wait, ms"),
@@ -136,6 +142,12 @@ class TcpCounters(Counters):
         self.keepalive_probes: int = 0
         self.listen_overflows: int = 0
         self.listen_drops: int = 0
+        self.fastopen_active: int = 0
+        self.fastopen_active_failed: int = 0
+        self.fastopen_passive: int = 0
+        self.fastopen_passive_failed: int = 0
+        self.fastopen_overflows: int = 0
+        self.fastopen_cookies_asked: int = 0
         self.syncookies_sent: int = 0
         self.syncookies_received: int = 0
         self.syncookies_failed: int = 0
@@ -157,7 +169,8 @@ COUNTER_NAMES: Final[tuple[str, ...]] = (
     "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "ecn_handshakes", "ce_received", "ecn_reductions",
     "malformed", "bad_checksums", "no_connection",
     "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
-    "keepalive_probes", "listen_overflows", "listen_drops", "syncookies_sent",
+    "keepalive_probes", "listen_overflows", "listen_drops", "fastopen_active", "fastopen_active_failed",
+    "fastopen_passive", "fastopen_passive_failed", "fastopen_overflows", "fastopen_cookies_asked", "syncookies_sent",
     "syncookies_received", "syncookies_failed", "aborts_on_data", "aborts_on_close", "aborts_on_timeout",
     "time_wait_overflows", "orphan_overflows", "pending_overflows",
 )  # fmt: skip

@@ -76,7 +76,7 @@ def _retransmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         block.timed_end = -1
         block.rtt.backoff()
         block.counters.retransmits += 1
-        block.snd_nxt = block.iss
+        block.repeat_syn()
         return
     if block.snd_wnd == 0:
         # A window that was closed over data in flight is probed like any other (RFC 9293 3.8.6).
