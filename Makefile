@@ -6,7 +6,7 @@ python := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-pure test-native test-pyodide lint format bench coverage-rfc clean
+.PHONY: help demo test test-all test-pure test-native test-pyodide lint format bench coverage-rfc fuzz clean
 
 help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -45,6 +45,11 @@ bench: ## run the benchmarks on the native form and print ratios against peers
 
 coverage-rfc: ## which test shows which requirement of an RFC: check, and write docs/reference/rfc-coverage.md
 	@$(PYTHON) tools/rfc_coverage.py $(ARGS)
+
+fuzz: ## fuzz the wire parsers, TCP, a whole kernel and the config, a minute each; ARGS="frames --seconds 600"
+	@$(environment) test
+	@$(python) -m pip install -q --disable-pip-version-check atheris 2>/dev/null || true
+	@PYTHONPATH=src $(python) -m tests.fuzz $(ARGS)
 
 clean: ## remove what was built, and .venv
 	rm -rf .venv .cache build dist htmlcov .coverage .coverage.* .hypothesis .pytest_cache .ruff_cache .import_linter_cache

@@ -73,9 +73,10 @@ class MonitorCoverage:
         self.seen: set[tuple[CodeType, int, int]] = set()
         monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._monitoring = monitoring
-        self._tool = monitoring.COVERAGE_ID
+        self._tool = 4  # beside coverage.py's
         events = monitoring.events
         monitoring.use_tool_id(self._tool, "rumpkit fuzz")
+        monitoring.restart_events()
         monitoring.register_callback(self._tool, events.LINE, self._line)
         self._events = events.LINE
         if hasattr(events, "BRANCH_LEFT"):

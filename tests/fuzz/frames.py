@@ -139,7 +139,7 @@ class World:
         counters = self.interface.counters
         assert counters.frames_in == self.frames, "a frame was not counted"
         arp = get("arp.requests_in") + get("arp.replies_in") + get("arp.bad_in")
-        strange = counters.short_in + counters.other_host_in + counters.unknown_type_in + get_or_zero(counters, "vlan_in")
+        strange = counters.short_in + counters.other_host_in + counters.unknown_type_in + counters.tagged_in
         taken = get("ip.packets_in") + get("ip6.packets_in") + arp
         assert strange + taken == self.frames, "a frame is accounted for by no counter, or by two"
         for name in ("ip", "ip6"):
@@ -159,11 +159,6 @@ class World:
         for channel in self.tcp.channels.values():
             block = channel.connection.block
             assert block.receive_queue.size() <= block.receive_buffer + 65536
-
-
-def get_or_zero(counters: object, name: str) -> int:
-    """A counter that may not be there."""
-    return int(getattr(counters, name, 0))
 
 
 class Play:

@@ -25,7 +25,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.$}\])-])/(?:work/\w|home/(?!(?:u|user|alice|
 """Paths of the machine that somebody works on; the homes of people who live in examples only are nobody's."""
 REGISTRY = re.compile(r"\b(?:pypi[.]org|pythonhosted[.]org|npmjs[.](?:org|com)|deb[.]debian[.]org)\b")
 
-OUTSIDE_OF_THE_MIRROR = ("system", "house")
+OUTSIDE_OF_THE_MIRROR = ("system", "house", "fuzz")
 """Folders of tests that mirror no folder of the package."""
 
 
