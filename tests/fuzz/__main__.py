@@ -22,7 +22,7 @@ from tests.fuzz.targets import CORPUS, TARGETS, corpus_of
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".cache" / "fuzz"
-MAX_KEPT = 60
+MAX_KEPT = 150
 """Inputs that are kept in the tree for a target."""
 
 
@@ -110,8 +110,10 @@ def _save(name: str) -> None:
     target, seeds = TARGETS[name]
     best = distil(target, [*corpus_of(name), *_found(name)])
     kept = [data for data in best if data not in seeds][:MAX_KEPT]
-    CORPUS.mkdir(exist_ok=True)
-    (CORPUS / f"{name}.hex").write_text("".join(f"{data.hex()}\n" for data in kept if data), "ascii")
+    text = "".join(f"{data.hex()}\n" for data in kept if data)
+    if text:
+        CORPUS.mkdir(exist_ok=True)
+        (CORPUS / f"{name}.hex").write_text(text, "ascii")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,16 @@ class Play:
         self.now = 1000 * SECOND
         self.out: list[Segment] = []
         self.read = 0
-        self.steps = (self.segment, self.segment, self.segment, self.wait, self.write, self.consume, self.finish, self.trouble)
+        self.steps = (
+            self.segment,
+            self.segment,
+            self.segment,
+            self.wait,
+            self.write,
+            self.consume,
+            self.finish,
+            self.trouble,
+        )
         if first & 16:
             self.connection.open()
         else:
@@ -84,7 +93,9 @@ class Play:
         reader = self.reader
         block = self.end.block
         kind = reader.u8()
-        flags = (ACK, ACK | PSH, ACK, SYN, SYN | ACK, RST, ACK | FIN, reader.u8() if kind & 7 == 7 else ACK | URG)[kind & 7]
+        flags = (ACK, ACK | PSH, ACK, SYN, SYN | ACK, RST, ACK | FIN, reader.u8() if kind & 7 == 7 else ACK | URG)[
+            kind & 7
+        ]
         seq = (block.rcv_nxt if block.irs else PEER_ISS) + (reader.near() if kind & 8 else 0)
         ack = block.snd_max if not kind & 16 else block.snd_una + reader.near()
         size = reader.u16() % 3000 if kind & 32 else 0
@@ -96,7 +107,10 @@ class Play:
             self.options(made)
         elif block.timestamps:
             made.has_timestamp = True
-            made.ts_value, made.ts_echo = self.now // MILLISECOND & MASK, block.clock(self.now) if hasattr(block, "clock") else 0
+            made.ts_value, made.ts_echo = (
+                self.now // MILLISECOND & MASK,
+                block.clock(self.now) if hasattr(block, "clock") else 0,
+            )
         if flags & URG:
             made.urgent = reader.u16()
         self.connection.receive(made, self.now)
@@ -105,7 +119,11 @@ class Play:
         """Time passes: to the next deadline, or by so much."""
         due = self.connection.next_deadline()
         amount = self.reader.u8()
-        self.now = due if amount & 1 and due != FOREVER and due > self.now else self.now + (amount << (amount & 15)) * MILLISECOND
+        self.now = (
+            due
+            if amount & 1 and due != FOREVER and due > self.now
+            else self.now + (amount << (amount & 15)) * MILLISECOND
+        )
         for _ in range(20):
             if self.connection.next_deadline() > self.now:
                 return

@@ -110,7 +110,9 @@ class World:
 
     def ipv6(self, kind: int, payload: bytes, destination: bytes = A6, hops: int = 255) -> bytes:
         """The same for IPv6."""
-        return emit_ethernet(OURS, PEERS, 0x86DD) + emit_ipv6_header(B6, destination, kind, len(payload), hops) + payload
+        return (
+            emit_ethernet(OURS, PEERS, 0x86DD) + emit_ipv6_header(B6, destination, kind, len(payload), hops) + payload
+        )
 
     def tcp_frame(self, segment: Segment, sport: int, dport: int = 80) -> bytes:
         """A segment from the neighbour, with its checksum."""
@@ -199,7 +201,9 @@ class Play:
         payload = reader.take(reader.u8())
         if protocol == 1 and len(payload) >= 8:
             payload = IcmpMessage(payload[0], payload[1], int.from_bytes(payload[4:8], "big"), payload[8:]).emit()
-        self.world.arrive(self.world.ipv4(protocol, payload, source, fragment, options), reader.u8() if what & 128 else 0)
+        self.world.arrive(
+            self.world.ipv4(protocol, payload, source, fragment, options), reader.u8() if what & 128 else 0
+        )
 
     def segment(self) -> None:
         """A TCP segment of the connection's, or a new one's."""

@@ -14,7 +14,13 @@ def main() -> None:
     def once(data: bytes) -> None:
         target(data)
 
-    options = [f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=1024", f"-artifact_prefix={folder}.", "-timeout=20"]
+    options = [
+        f"-max_total_time={seconds}",
+        f"-seed={seed}",
+        "-max_len=1024",
+        f"-artifact_prefix={folder}.",
+        "-timeout=20",
+    ]
     atheris.Setup([sys.argv[0], folder, *options], once)
     atheris.Fuzz()
 

@@ -104,6 +104,7 @@ def test_our_own_question_that_comes_back_is_no_conflict():
     assert a.addresses()["fd00::1"] == "valid"
 
 
+@pytest.mark.rfc("4861", "4.4-a", "7.2.4-d", "7.2.3-g")
 def test_a_valid_address_is_defended():
     _, a, _ = pair6()
     a.forget_sent()

@@ -41,6 +41,7 @@ def test_a_ping_to_all_nodes_is_answered_from_a_unicast_address():
     assert ping.replies == [(b.link_local, b"ping", 64)]
 
 
+@pytest.mark.rfc("8200", "4.5-b", "4.5-c", "4.5-d", "4.5-e", "5-d", "5-f")
 @pytest.mark.parametrize("size", [1452, 1453, 5000, 65000])
 def test_large_packets_are_fragmented_and_put_together(size):
     host, a, b = pair6()

@@ -70,6 +70,7 @@ def mac_of(node, address):
     return {format_ipv6(key): mac for key, mac, _, _ in node.table.rows()}.get(address)
 
 
+@pytest.mark.rfc("4861", "7.2.2-b", "7.2.3-b", "7.2.4-a", "7.2.4-c", "4.4-b", "7.2.4-e", "7.2.1-a")
 def test_one_question_one_answer():
     host, a, b = fresh()
     a.ping6(B)
@@ -85,6 +86,7 @@ def test_one_question_one_answer():
     assert mac_of(b, "fd00::1") == MAC_A
 
 
+@pytest.mark.rfc("4861", "7.2.2-a")
 def test_the_question_bears_the_source_of_the_packet_that_prompts_it():
     host, a, _ = fresh()
     a.do(a.ip.add_address, "vif0", "fd00::5/64", False)
@@ -93,6 +95,7 @@ def test_the_question_bears_the_source_of_the_packet_that_prompts_it():
     assert asked(a) == [(b"\x33\x33\xff\0\0\2", "fd00::5", B)]
 
 
+@pytest.mark.rfc("4861", "7.2.2-d", "7.2.2-e", "7.2.2-f")
 def test_the_queue_of_a_neighbour_keeps_the_youngest():
     host, a, _ = fresh()
     a.kernel.sysctl.set("net.nd.queue_packets", 2)
@@ -102,6 +105,7 @@ def test_the_queue_of_a_neighbour_keeps_the_youngest():
     assert a.counter("nd.queue_dropped") == 3
 
 
+@pytest.mark.rfc("4861", "7.2.2-g", "7.2.2-h", "7.2.2-i", "7.3.3-a", "7.3.3-c")
 def test_silence_is_asked_three_times_then_reported():
     host, a, _ = fresh()
     ping = a.ping6("fd00::9")
@@ -111,6 +115,7 @@ def test_silence_is_asked_three_times_then_reported():
     assert ping.errors == [EHOSTUNREACH] and a.states() == {} and len(asked(a)) == 3
 
 
+@pytest.mark.rfc("4861", "7.3.3-b", "7.3.3-c")
 def test_the_five_states_in_turn():
     host, a = lone()
     a.ping6(B)
@@ -175,6 +180,7 @@ def test_an_idle_neighbour_is_forgotten():
     assert a.states() == {}
 
 
+@pytest.mark.rfc("4861", "7.3.1-a")
 def test_a_transport_confirms_without_a_question():
     host, a = lone()
     meet(host, a, "stale")
@@ -186,6 +192,7 @@ def test_a_transport_confirms_without_a_question():
     assert asked(a) == []
 
 
+@pytest.mark.rfc("4861", "7.2.5-b", "7.2.5-c", "7.2.5-d", "7.2.5-e", "7.2.5-f", "7.3.1-b", "7.3.3-d")
 @pytest.mark.parametrize(
     ("before", "mac", "flags", "state", "known"),
     [
@@ -218,6 +225,7 @@ def test_what_an_advertisement_does(before, mac, flags, state, known):
     assert a.states() == {B: state} and mac_of(a, B) == known
 
 
+@pytest.mark.rfc("4861", "7.2.3-b", "7.2.3-d", "7.3.1-b", "7.3.3-d")
 @pytest.mark.parametrize("before", ["reachable", "stale"])
 def test_a_solicitation_from_elsewhere_moves_a_neighbour_which_is_looked_after_then(before):
     host, a = lone()
@@ -230,12 +238,14 @@ def test_a_solicitation_from_elsewhere_moves_a_neighbour_which_is_looked_after_t
     assert [to for to, _, _ in a.packets()][-1] == OTHER
 
 
+@pytest.mark.rfc("4861", "7.2.5-a")
 def test_an_unasked_advertisement_teaches_nothing_about_strangers():
     _, a, _ = fresh()
     a.inject(advertisement("fd00::50", STRANGER, nd.OVERRIDE, ALL_NODES))
     assert a.states() == {}
 
 
+@pytest.mark.rfc("4861", "7.2.3-a")
 def test_questions_for_others_get_no_answer():
     _, a, _ = fresh()
     a.inject(solicitation(target="fd00::51", to=MAC_A))
@@ -244,6 +254,7 @@ def test_questions_for_others_get_no_answer():
     assert a.messages(NEIGHBOUR_ADVERTISEMENT) == [] and a.states() == {}
 
 
+@pytest.mark.rfc("4861", "4.3-b", "4.6-b", "7.1.1-a", "7.1.2-a")
 @pytest.mark.parametrize(
     "head",
     [
@@ -267,6 +278,7 @@ def test_messages_that_break_the_rules_are_dropped(head):
     assert a.states() == {} and a.messages(NEIGHBOUR_ADVERTISEMENT) == []
 
 
+@pytest.mark.rfc("4861", "7.1.1-a")
 def test_a_wrong_checksum_is_dropped():
     _, a, _ = fresh()
     head = solicitation()

@@ -113,7 +113,12 @@ def _records(message: dns.Message) -> tuple[object, ...]:
         [(r.name, r.kind, r.class_number, r.ttl, r.data, r.target) for r in part]
         for part in (message.answers, message.authority, message.additional)
     ]
-    return (message.identification, message.flags, [(q.name, q.kind, q.class_number) for q in message.questions], sections)
+    return (
+        message.identification,
+        message.flags,
+        [(q.name, q.kind, q.class_number) for q in message.questions],
+        sections,
+    )
 
 
 def dns_message(data: bytes) -> bool:
@@ -240,7 +245,10 @@ def _sack() -> bytes:
 def _dns() -> bytes:
     message = dns.Message(7)
     message.questions = [dns.Question("www.example.org", 1)]
-    message.answers = [dns.Record("www.example.org", 1, 60, A), dns.Record("example.org", 2, 60, target="a.example.org")]
+    message.answers = [
+        dns.Record("www.example.org", 1, 60, A),
+        dns.Record("example.org", 2, 60, target="a.example.org"),
+    ]
     return message.emit()
 
 

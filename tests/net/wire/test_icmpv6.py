@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ SOURCE = bytes.fromhex("fd000000000000000000000000000001")
 DESTINATION = bytes.fromhex("fd000000000000000000000000000002")
 
 
+@pytest.mark.rfc("8200", "8.1-h")
 @given(octets, octets, st.integers(0, 0xFFFFFFFF), st.binary(max_size=99), addresses, addresses, st.integers(0, 9))
 def test_round_trip(
     kind: int, code: int, rest: int, data: bytes, source: bytes, destination: bytes, offset: int

@@ -39,6 +39,7 @@ def test_sizes_of_extension_headers(kind: int, second: int, size: int) -> None:
     assert extension_size(data[: size - 1], kind, 0, 32) == -1
 
 
+@pytest.mark.rfc("8200", "4.2-h")
 @given(st.binary(max_size=40).filter(lambda options: check_options(options, 0, len(options)) == OPTIONS_FINE))
 def test_an_emitted_options_header_reads_back(options: bytes) -> None:
     header = emit_options_header(58, options)
@@ -55,6 +56,7 @@ def test_a_router_alert_is_found() -> None:
     assert not has_router_alert(emit_options_header(58, b""), 2, 8)
 
 
+@pytest.mark.rfc("8200", "4.2-b", "4.2-g")
 @pytest.mark.parametrize(
     ("options", "where"),
     [

@@ -15,6 +15,7 @@ def test_good_bytes_are_taken(name):
     assert all(take(data) for data in seeds)
 
 
+@pytest.mark.rfc("8200", "4.5-s")
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 @given(st.data(), st.lists(change, max_size=4), st.binary(max_size=8), st.integers(0, 12))
 def test_parse_emit_parse(name, draw, changes, more, less):
