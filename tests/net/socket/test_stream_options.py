@@ -22,7 +22,7 @@ S, T, IP = abi.SOL_SOCKET, abi.IPPROTO_TCP, abi.IPPROTO_IP
         (S, abi.SO_BROADCAST, 0, 1, 0),
         (S, abi.SO_SNDBUF, 1 << 20, 10_000, 20_000),
         (S, abi.SO_SNDBUF, 1 << 20, 1, 4608),
-        (S, abi.SO_SNDBUF, 1 << 20, 1 << 30, 64 << 20),
+        (S, abi.SO_SNDBUF, 1 << 20, 1 << 30, 128 << 20),
         (S, abi.SO_RCVBUF, 1 << 20, 10_000, 20_000),
         (S, abi.SO_RCVLOWAT, 1, 100, 100),
         (S, abi.SO_RCVLOWAT, 1, 0, 1),

@@ -293,7 +293,7 @@ def test_window_scale_both_ways():
 def test_window_scale_only_if_both_offer_it():
     t = Script(window_scaling=1)
     t.open()
-    t.expect(Syn(scale=10))
+    t.expect(Syn(scale=11))
     t.send(0, SynAck())
     t.expect(Ack(1, 1, window=65535))
     t = Script(window_scaling=1)

@@ -189,6 +189,10 @@ class ControlBlock:
     receive_buffer: i64
     consumed: i64 = 0
     """Bytes that the user read since `measured_at`, for the growth of the buffer."""
+    consumed_before: i64 = 0
+    """The same for the round trip before that."""
+    rcv_rtt: i64 = 0
+    """The round trip as the receiver sees it, by echoed timestamps; 0 until there is one."""
     measured_at: Instant = 0
     last_ack: i64 = 0
     """What was acknowledged last (Last.ACK.sent of RFC 7323)."""

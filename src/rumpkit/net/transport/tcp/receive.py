@@ -7,8 +7,9 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from ....hyper.time import FOREVER, MILLISECOND, Instant
+from ....hyper.time import FOREVER, MILLISECOND, SECOND, Instant
 from ...wire.segment import Segment
+from ...wire.sequence import SEQ_MASK
 from .block import READABLE, ControlBlock
 
 MAX_SCALE: Final = 14
@@ -167,6 +168,8 @@ def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> No
     if unit > block.rcv_mss:
         # More than we asked for is several segments that somebody below has joined.
         block.rcv_mss = min(unit, block.path_mss)
+    if block.consumed == 0 and segment.has_timestamp:
+        _measure(block, segment, now)
     if block.rcv_nxt - block.last_ack > block.rcv_mss or block.options.quickack:
         block.acknowledge_now()
     elif block.ack_at == FOREVER:
@@ -188,7 +191,7 @@ def consume(block: ControlBlock, size: i64, now: Instant) -> None:
     if queue.start > block.rcv_urgent:
         block.rcv_urgent = -1
     block.consumed += size
-    if now - block.measured_at >= block.rtt.smoothed:
+    if now - block.measured_at >= (block.rcv_rtt or block.rtt.smoothed):
         _grow_buffer(block, now)
     known = block.rcv_edge - block.rcv_nxt
     space = free_space(block)
@@ -196,9 +199,24 @@ def consume(block: ControlBlock, size: i64, now: Instant) -> None:
         block.acknowledge_now()
 
 
+def _measure(block: ControlBlock, segment: Segment, now: Instant) -> None:
+    """How long the peer takes to answer: a side that only receives learns the round trip from the timestamps that come back
+    (as Linux's tcp_rcv_rtt_measure_ts).  Peers may also have had nothing to send, so that more counts for little."""
+    age = ((block.clock(now) - segment.ts_echo) & SEQ_MASK) * MILLISECOND
+    known = block.rcv_rtt or block.rtt.smoothed
+    if age <= 0 or age > 10 * SECOND:
+        return
+    block.rcv_rtt = age if age < known or known == 0 else known + (age - known) // 8
+
+
 def _grow_buffer(block: ControlBlock, now: Instant) -> None:
-    """Dynamic right-sizing: room for twice what the user reads in a round trip, so that the peer can speed up."""
+    """Dynamic right-sizing: room for twice what the user reads in a round trip, so that the peer can speed up, and for more while
+    it does."""
     wanted = 2 * block.consumed
+    before = block.consumed_before
+    if 0 < before < block.consumed:
+        wanted += 2 * wanted * min(block.consumed - before, before) // before
+    block.consumed_before = block.consumed
     if wanted > block.receive_buffer and block.options.receive_buffer == 0:
         block.receive_buffer = min(wanted, max(block.settings.receive_buffer_max, block.receive_buffer))
     block.consumed = 0

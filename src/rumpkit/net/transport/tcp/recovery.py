@@ -19,6 +19,8 @@ from .block import ControlBlock
 from .episode import FAST, OPEN, REDUCING, TIMEOUT, Episode
 from .scoreboard import Scoreboard
 
+_BURST: Final = 10
+"""Segments that may go at once in recovery beside what was delivered, as when a connection starts (RFC 6928)."""
 THRESHOLD: Final = 3
 """Duplicate acknowledgements that mean a loss, without SACK."""
 
@@ -71,6 +73,8 @@ def acknowledged(block: ControlBlock, segment: Segment, ack: i64, size: i64, now
         rack.note_duplicates(block, episode, reported > 0)
         if reported:
             block.counters.duplicate_reports += 1
+            if episode.undo_bytes > 0:
+                board.reordered = True  # what we sent again was late, not lost
             episode.undo_bytes -= reported
         if episode.probe_end >= 0 and rack.probed(episode, segment, ack, size > 0, reported > 0):
             _probe_repaired(block, episode, now)
@@ -248,8 +252,12 @@ def _remember(block: ControlBlock, episode: Episode) -> None:
 def _leave(block: ControlBlock, board: Scoreboard, episode: Episode, now: Instant) -> None:
     """All that was in flight when the episode began is acknowledged."""
     congestion = block.congestion
-    if episode.phase == FAST or episode.phase == REDUCING:
-        congestion.recovered(congestion.threshold if block.sack else block.flight(), now)
+    if episode.phase == REDUCING:
+        congestion.window = congestion.threshold
+    elif episode.phase == FAST:
+        # What was held back by the hole must not go as one burst now: slow start takes the window to ssthresh.
+        flight = block.flight() - board.missing()
+        congestion.recovered(max(flight, _BURST * block.snd_mss) if block.sack else flight, now)
     if episode.phase != REDUCING:
         rack.recovered(episode)
     episode.phase = OPEN
@@ -284,7 +292,8 @@ def _reduce(block: ControlBlock, board: Scoreboard, episode: Episode, delivered:
     if pipe > threshold:
         allowed = (episode.delivered * threshold + episode.flight - 1) // episode.flight - episode.out
     else:
-        allowed = max(episode.delivered - episode.out, delivered)
+        # Credit that could not be used, for want of data or of the peer's window, must not go as one burst when it can.
+        allowed = max(min(episode.delivered - episode.out, delivered + _BURST * mss), delivered)
         if safe:
             allowed += mss
         allowed = min(allowed, threshold - pipe)

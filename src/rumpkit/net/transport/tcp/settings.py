@@ -14,10 +14,10 @@ class TcpSettings:
 
     def __init__(self) -> None:
         self.send_buffer: int = 1 << 20
-        self.send_buffer_max: int = 32 << 20
+        self.send_buffer_max: int = 64 << 20
         self.receive_buffer: int = 1 << 20
-        self.receive_buffer_max: int = 32 << 20
-        self.max_reassembly: int = 8192
+        self.receive_buffer_max: int = 64 << 20
+        self.max_reassembly: int = 16384
         self.max_super_segment: int = 65536
         self.congestion: int = 0
         self.initial_window: int = 10
