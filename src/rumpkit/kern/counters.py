@@ -4,7 +4,7 @@ Hot code does `self.counters.segments_in += 1` on its own class and knows nothin
 """
 
 from collections.abc import Iterator
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -16,6 +16,33 @@ class Counters:
     def names(self) -> tuple[str, ...]:
         """The attributes that are counters, in the order to show them."""
         raise NotImplementedError
+
+    def value(self, name: str) -> int:
+        """One of them."""
+        return int(getattr(self, name))
+
+
+_KINDS: Final = 256
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class KindCounters(Counters):
+    """Counters of messages by their types beside others: `received[8] += 1` is listed as `type_8_in`."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = [0] * _KINDS
+        self.sent: list[int] = [0] * _KINDS
+
+    def value(self, name: str) -> int:
+        if name.startswith("type_"):
+            _, kind, way = name.split("_")
+            return self.received[int(kind)] if way == "in" else self.sent[int(kind)]
+        return int(getattr(self, name))
+
+
+def kind_names(received: tuple[int, ...], sent: tuple[int, ...]) -> tuple[str, ...]:
+    """What `KindCounters.names` lists for these types."""
+    return tuple([f"type_{kind}_in" for kind in received] + [f"type_{kind}_out" for kind in sent])
 
 
 @final
@@ -38,7 +65,7 @@ class CounterRegistry:
     def __iter__(self) -> Iterator[tuple[str, int]]:
         for group, counters in self._groups.items():
             for name in counters.names():
-                yield f"{group}.{name}", int(getattr(counters, name))
+                yield f"{group}.{name}", counters.value(name)
 
     def get(self, name: str) -> int:
         """One counter's value.  Raises KeyError."""
@@ -46,4 +73,4 @@ class CounterRegistry:
         counters = self._groups[group]
         if attribute not in counters.names():
             raise KeyError(name)
-        return int(getattr(counters, attribute))
+        return counters.value(attribute)

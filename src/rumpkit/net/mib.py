@@ -1,10 +1,11 @@
 """The MIB: what counters mean, and the managed objects of the RFCs that are made of them.
 
-`OBJECTS` has the objects of RFC 4293 (IP and ICMP), RFC 4022 (TCP), RFC 4113 (UDP) and, where no RFC has a name, Linux's (TcpExt, as
-in /proc/net/netstat).  Each is a sum of counters, which count on their own, or a gauge, which somebody looks up.
+`OBJECTS` has the objects of RFC 4293 (IP and ICMP), RFC 4022 (TCP), RFC 4113 (UDP) and, where no RFC has a name, Linux's (TcpExt,
+as in /proc/net/netstat); `INTERFACE_OBJECTS` those of RFC 2863.  Each is a sum of counters, which count on their own, or a
+gauge, which somebody looks up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 
@@ -28,49 +29,72 @@ def _table(group: str, source: str, text: str) -> tuple[MibObject, ...]:
     return tuple(rows)
 
 
-OBJECTS: Final[tuple[MibObject, ...]] = (
-    *_table(
-        "ip",
+def _ip(prefix: str, group: str) -> tuple[MibObject, ...]:
+    """ipSystemStatsTable of RFC 4293 for one version of IP."""
+    return _table(
+        group,
         "RFC 4293",
-        """
-        ipSystemStatsInReceives        packets_in
-        ipSystemStatsInHdrErrors       bad_header bad_options ttl_exceeded
-        ipSystemStatsInAddrErrors      martian_source martian_destination not_ours
-        ipSystemStatsInUnknownProtos   unknown_protocol
-        ipSystemStatsInForwDatagrams   forwarded
-        ipSystemStatsReasmReqds        fragments_in
-        ipSystemStatsReasmOKs          reassembled
-        ipSystemStatsReasmFails        reassembly_failed
-        ipSystemStatsInDelivers        delivered
-        ipSystemStatsOutNoRoutes       no_route
-        ipSystemStatsOutForwDatagrams  forwarded
-        ipSystemStatsOutFragOKs        fragmented
-        ipSystemStatsOutFragFails      too_big
-        ipSystemStatsOutFragCreates    fragments_out
-        ipSystemStatsOutTransmits      packets_out
-        """,
-    ),
+        _SYSTEM_STATS.replace("ipSystemStats", prefix),
+    )
+
+
+_SYSTEM_STATS: Final = """
+    ipSystemStatsHCInReceives      packets_in
+    ipSystemStatsHCInOctets        bytes_in
+    ipSystemStatsInHdrErrors       bad_header bad_options ttl_exceeded
+    ipSystemStatsInAddrErrors      martian_source martian_destination not_ours
+    ipSystemStatsInUnknownProtos   unknown_protocol
+    ipSystemStatsHCInForwDatagrams forwarded
+    ipSystemStatsReasmReqds        fragments_in
+    ipSystemStatsReasmOKs          reassembled
+    ipSystemStatsReasmFails        reassembly_failed
+    ipSystemStatsHCInDelivers      delivered
+    ipSystemStatsOutNoRoutes       no_route
+    ipSystemStatsHCOutForwDatagrams forwarded
+    ipSystemStatsOutFragOKs        fragmented
+    ipSystemStatsOutFragFails      too_big
+    ipSystemStatsOutFragCreates    fragments_out
+    ipSystemStatsHCOutTransmits    packets_out forwarded
+    ipSystemStatsHCOutOctets       bytes_out
+"""
+
+OBJECTS: Final[tuple[MibObject, ...]] = (
+    *_ip("ipSystemStats", "ip"),
+    *_ip("ip6SystemStats", "ip6"),
     *_table(
         "icmp",
         "RFC 4293",
         """
         icmpStatsInMsgs    messages_in
         icmpStatsInErrors  bad_in
-        icmpStatsOutMsgs   echo_requests_out echo_replies_out errors_out
-        icmpMsgStatsInPkts.8   echo_requests_in
-        icmpMsgStatsInPkts.0   echo_replies_in
-        icmpMsgStatsOutPkts.8  echo_requests_out
-        icmpMsgStatsOutPkts.0  echo_replies_out
-        """,
+        icmpStatsOutMsgs   type_0_out type_3_out type_8_out type_11_out type_12_out
+        """
+        + "".join(f"icmpMsgStatsInPkts.{kind} type_{kind}_in\n" for kind in (0, 3, 4, 5, 8, 11, 12, 13, 14))
+        + "".join(f"icmpMsgStatsOutPkts.{kind} type_{kind}_out\n" for kind in (0, 3, 8, 11, 12)),
+    ),
+    *_table(
+        "icmp6",
+        "RFC 4293",
+        """
+        icmp6StatsInMsgs    messages_in
+        icmp6StatsInErrors  bad_in
+        """
+        + "".join(
+            f"icmp6MsgStatsInPkts.{kind} type_{kind}_in\n" for kind in (1, 2, 3, 4, 128, 129, *range(130, 138), 143)
+        )
+        + "".join(
+            f"icmp6MsgStatsOutPkts.{kind} type_{kind}_out\n"
+            for kind in (1, 2, 3, 4, 128, 129, 131, 132, 133, 135, 136, 143)
+        ),
     ),
     *_table(
         "udp",
         "RFC 4113",
         """
-        udpInDatagrams   datagrams_in -bad_in -bad_checksum -no_port -buffer_full
-        udpNoPorts       no_port
-        udpInErrors      bad_in bad_checksum buffer_full
-        udpOutDatagrams  datagrams_out
+        udpHCInDatagrams   datagrams_in -bad_in -bad_checksum -no_port -buffer_full
+        udpNoPorts         no_port
+        udpInErrors        bad_in bad_checksum buffer_full
+        udpHCOutDatagrams  datagrams_out
         """,
     ),
     *_table(
@@ -82,9 +106,10 @@ OBJECTS: Final[tuple[MibObject, ...]] = (
         tcpActiveOpens   active_opens
         tcpPassiveOpens  passive_opens
         tcpAttemptFails  failed_attempts
+        tcpEstabResets   established_resets
         tcpCurrEstab     established
-        tcpInSegs        segments_in
-        tcpOutSegs       segments_out -retransmits
+        tcpHCInSegs      segments_in
+        tcpHCOutSegs     segments_out -retransmits
         tcpRetransSegs   retransmits
         tcpInErrs        malformed bad_checksums
         tcpOutRsts       resets_sent
@@ -96,6 +121,12 @@ OBJECTS: Final[tuple[MibObject, ...]] = (
         """
         TcpExtTCPFastRetrans       fast_retransmits
         TcpExtTCPTimeouts          timeouts
+        TcpExtTCPLossProbes        tail_probes
+        TcpExtTCPLossProbeRecovery probes_repaired
+        TcpExtTCPSpuriousRTOs      spurious_recoveries
+        TcpExtTCPDSACKRecv         duplicate_reports
+        TcpExtTCPDSACKOldSent      duplicates_reported
+        TcpExtTCPSACKReneging      reneges
         TcpExtTCPOFOQueue          out_of_order
         TcpExtTCPOFODrop           reassembly_drops
         TcpExtPAWSEstab            paws_drops
@@ -105,6 +136,9 @@ OBJECTS: Final[tuple[MibObject, ...]] = (
         TcpExtTCPKeepAlive         keepalive_probes
         TcpExtListenOverflows      listen_overflows
         TcpExtListenDrops          listen_drops
+        TcpExtSyncookiesSent       syncookies_sent
+        TcpExtSyncookiesRecv       syncookies_received
+        TcpExtSyncookiesFailed     syncookies_failed
         TcpExtTCPAbortOnData       aborts_on_data
         TcpExtTCPAbortOnClose      aborts_on_close
         TcpExtTCPAbortOnTimeout    aborts_on_timeout
@@ -114,11 +148,40 @@ OBJECTS: Final[tuple[MibObject, ...]] = (
     ),
 )
 
+INTERFACE_OBJECTS: Final = _table(
+    "interface",
+    "RFC 2863",
+    """
+    ifHCInOctets        bytes_in
+    ifHCInUcastPkts     frames_in -group_in
+    ifHCInMulticastPkts group_in
+    ifInUnknownProtos   unknown_type_in
+    ifInErrors          short_in
+    ifInDiscards        down_in other_host_in tagged_in
+    ifHCOutOctets       bytes_out
+    ifHCOutUcastPkts    frames_out -group_out
+    ifHCOutMulticastPkts group_out
+    ifOutDiscards       down_out
+    """,
+)
+"""Of each interface; broadcasts are among the multicasts.  Objects and counters of the interface vif0 are called ifHCInOctets.vif0 and
+interface.vif0.bytes_in."""
+
+
+def objects(counters: Mapping[str, int]) -> Iterator[MibObject]:
+    """All objects, for a kernel with these counters: those of interfaces once for each."""
+    yield from OBJECTS
+    names = [name.split(".")[1] for name in counters if name.startswith("interface.") and name.endswith(".bytes_in")]
+    for interface in names:
+        for item in INTERFACE_OBJECTS:
+            own = tuple(one.replace("interface.", f"interface.{interface}.", 1) for one in item.counters)
+            yield MibObject(f"{item.name}.{interface}", item.source, own)
+
 
 def values(counters: Mapping[str, int], gauges: Mapping[str, int]) -> dict[str, int]:
     """The objects that a kernel with these counters and gauges has, by name."""
     found: dict[str, int] = {}
-    for item in OBJECTS:
+    for item in objects(counters):
         total = 0
         known = False
         for name in item.counters:

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
                 row["address"],
                 row["mac"] or "-",
                 row["interface"],
-                row["state"],
+                f"{row['state']}, router" if row["router"] else row["state"],
                 str(row["waiting"]),
                 "-" if row["expires"] is None else f"{row['expires'] / 1000:.0f} s",
             )

@@ -51,7 +51,9 @@ def lines(row: dict[str, Any]) -> list[str]:
     for own in row["addresses"]:
         family = "inet6" if ":" in own["address"] else "inet"
         broadcast = f"  broadcast {own['broadcast']}" if own["broadcast"] else ""
-        note = f"  {own['state']}" if own.get("state") else ""
+        words = [own["state"] if own["state"] != "valid" else "", own["origin"] if own["origin"] != "manual" else ""]
+        words.append("deprecated" if own.get("deprecated") else "")
+        note = "".join(f"  {word}" for word in words if word)
         found.append(f"        {family} {own['address']}/{own['length']}{broadcast}{note}")
     if row["mac"]:
         found.append(f"        ether {row['mac']}  ({row['kind']})")

@@ -137,7 +137,7 @@ def inside(info: dict[str, Any] | None, everything: bool, timers: bool) -> str:
     timer = info.get("timer")
     if timer and timers:
         words.append(f"timer:({timer['name']},{timer['in']}ms,{timer['count']})")
-    if not everything:
+    if not everything or "cwnd" not in info:  # there is little left of a connection in TIME-WAIT
         return " ".join(words)
     mss = max(info["mss"], 1)
     words += [info["congestion"], *info["options"]]
@@ -151,9 +151,10 @@ def inside(info: dict[str, Any] | None, everything: bool, timers: bool) -> str:
         words.append(f"send {info['cwnd'] * 8_000_000 // info['rtt'] / 1e6:.1f}Mbps")
     words.append(f"flight:{info['flight']}")
     for name in (
+        "sacked",
+        "lost",
         "backoffs",
         "retries",
-        "retransmits",
         "bytes_acked",
         "bytes_received",
         "send_window",

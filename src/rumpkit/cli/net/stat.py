@@ -1,12 +1,13 @@
 """`rump net stat`: every counter of a running kernel, and the managed objects of the RFCs; as they are, or as they change."""
 
 import argparse
+import sys
 import time
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ...clients.control.client import Control
-from ...net.mib import OBJECTS
+from ...net.mib import MibObject, objects
 from .. import exit as code
 from ..table import show, show_json
 from .common import add_kernel, control, seconds
@@ -78,48 +79,51 @@ def _chosen(name: str, patterns: list[str]) -> bool:
     """Whether a pattern matches: a group's name, or a glob, without regard to case."""
     small = name.lower()
     group = small.partition(".")[0]
-    return not patterns or any(one.lower() == group or fnmatchcase(small, one.lower()) for one in patterns)
+    return not patterns or (
+        name != "" and any(one.lower() == group or fnmatchcase(small, one.lower()) for one in patterns)
+    )
 
 
 def _show(arguments: argparse.Namespace, values: Values, changes: bool = False) -> int:
     hide = arguments.nonzero or changes
-    counters = {name: value for name, value in values["counters"].items() if value or not hide}
-    mib = {name: value for name, value in values["mib"].items() if value or not hide}
+    known = {item.name: item for item in objects(values["counters"])}
+    same: dict[str, list[str]] = {}
+    for item in known.values():
+        if len(item.counters) == 1:
+            same.setdefault(item.counters[0], []).append(item.name)
     patterns = arguments.pattern
-    objects = {item.name: item for item in OBJECTS}
-    groups_of = {name: _group(objects[name].counters[0]) if name in objects else "" for name in mib}
-    kept = {n: v for n, v in counters.items() if _chosen(n, patterns) or any(_chosen(m, patterns) for m in _same(n))}
-    kept_mib = {
-        n: v
-        for n, v in mib.items()
-        if _chosen(n, patterns) or (groups_of[n] and groups_of[n] in map(str.lower, patterns))
+    counters = {
+        name: value
+        for name, value in values["counters"].items()
+        if (value or not hide) and any(_chosen(one, patterns) for one in (name, *same.get(name, ())))
+    }
+    mib = {
+        name: value
+        for name, value in values["mib"].items()
+        if (value or not hide) and (_chosen(name, patterns) or _chosen(_first(known, name), patterns))
     }
     if arguments.json:
-        show_json({"counters": kept, "mib": kept_mib})
-        return code.OK if kept or kept_mib or changes else 1
+        show_json({"counters": counters, "mib": mib})
+        return code.OK if counters or mib or changes else 1
     rows: dict[str, list[tuple[str, ...]]] = {}
-    for name, value in kept.items():
+    for name, value in counters.items():
         group, _, rest = name.rpartition(".")
-        rows.setdefault(group, []).append((rest, _number(value, changes), ", ".join(_same(name))))
-    for name, value in kept_mib.items():
-        if name in objects and len(objects[name].counters) == 1 and objects[name].counters[0] in kept:
-            continue
-        formula = _formula(objects[name].counters) if name in objects else ""
-        rows.setdefault(groups_of[name], []).append(("", _number(value, changes), f"{name} = {formula}"))
+        rows.setdefault(group, []).append((rest, _number(value, changes), ", ".join(same.get(name, ()))))
+    for name, value in mib.items():
+        formula = known[name].counters if name in known else ()
+        if len(formula) != 1 or formula[0] not in counters:
+            group = _first(known, name).rpartition(".")[0]
+            rows.setdefault(group, []).append(("", _number(value, changes), f"{name} = {_formula(formula)}"))
     for group, lines in rows.items():
         show(group, ("counter", "change" if changes else "value", "MIB object"), lines, right=(1,))
     if not rows and not changes:
-        print("rump: nothing has such a name" if patterns else "rump: nothing is counted")
+        print("rump: nothing of that name is counted", file=sys.stderr)
     return code.OK if rows or changes else 1
 
 
-def _group(counter: str) -> str:
-    return counter.lstrip("-").rpartition(".")[0]
-
-
-def _same(counter: str) -> list[str]:
-    """The objects that are just this counter."""
-    return [item.name for item in OBJECTS if item.counters == (counter,)]
+def _first(known: dict[str, MibObject], name: str) -> str:
+    """The first counter of an object, whose group is the object's."""
+    return known[name].counters[0] if name in known else ""
 
 
 def _formula(counters: tuple[str, ...]) -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...kern.kernel import RumpKernel
 from ...net import mib
+from ...net.ip6 import snapshot as ip6_snapshot
+from ...net.ip6.service import Ip6
 from ...net.link import snapshot as link_snapshot
 from ...net.link.interfaces import Interfaces
 from ...net.transport import udp_snapshot
@@ -32,7 +34,14 @@ def info(server: "ControlServer", parameters: dict[str, Any]) -> Any:
 def interfaces(server: "ControlServer", parameters: dict[str, Any]) -> Any:
     """Rows of interfaces."""
     service = server.kernel.service("Interfaces")
-    return [] if service is None else link_snapshot.interfaces(cast(Interfaces, service))
+    if service is None:
+        return []
+    rows = link_snapshot.interfaces(cast(Interfaces, service))
+    sixth = server.kernel.service("Ip6")
+    if sixth is not None:
+        for row in rows:
+            row["addresses"] += ip6_snapshot.addresses(cast(Ip6, sixth), row["index"], server.host.now)
+    return rows
 
 
 def stat(server: "ControlServer", parameters: dict[str, Any]) -> Any:

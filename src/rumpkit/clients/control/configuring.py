@@ -4,10 +4,13 @@ from difflib import get_close_matches
 from errno import EINVAL, ENETUNREACH, ENOENT, ESRCH
 from typing import TYPE_CHECKING, Any, cast
 
+from ...hyper.time import Instant
 from ...kern.sysctl import canonical
 from ...net.ip.service import Ip
+from ...net.ip6 import snapshot as ip6_snapshot
 from ...net.link import snapshot as link_snapshot
 from ...net.link.ethernet import EthernetInterface
+from ...net.link.interface import Interface
 from ...net.wire.address import parse_address
 from .protocol import ControlError
 
@@ -81,7 +84,9 @@ def route_delete(server: "ControlServer", parameters: Parameters) -> Any:
 
 def neighbours(server: "ControlServer", parameters: Parameters) -> Any:
     """Rows of neighbours."""
-    return link_snapshot.neighbours(_ip(server).interfaces, server.host.now)
+    ip = _ip(server)
+    rows = link_snapshot.neighbours(ip.interfaces, server.host.now)
+    return rows if ip.ip6 is None else [*rows, *ip6_snapshot.neighbours(ip.ip6, ip.interfaces, server.host.now)]
 
 
 def neighbour_delete(server: "ControlServer", parameters: Parameters) -> Any:
@@ -91,16 +96,21 @@ def neighbour_delete(server: "ControlServer", parameters: Parameters) -> Any:
     except ValueError as problem:
         raise ControlError(EINVAL, str(problem)) from None
     name = parameters["interface"]
+    ip = _ip(server)
     forgotten = [
-        one.name
-        for one in _ip(server).interfaces.all()
-        if isinstance(one, EthernetInterface)
-        and name in ("", one.name)
-        and one.neighbours.forget(address, server.host.now)
+        one.name for one in ip.interfaces.all() if name in ("", one.name) and _forget(ip, one, address, server.host.now)
     ]
     if not forgotten:
         raise ControlError(ENOENT, f"no neighbour {parameters['address']} is known{f' on {name}' if name else ''}")
     return {"interfaces": forgotten}
+
+
+def _forget(ip: Ip, interface: Interface, address: bytes, now: Instant) -> bool:
+    """Have one interface forget a neighbour; whether it knew it."""
+    if len(address) == 4:
+        return isinstance(interface, EthernetInterface) and interface.neighbours.forget(address, now)
+    table = None if ip.ip6 is None else ip.ip6.neighbours(interface)
+    return table is not None and table.remove(address)
 
 
 # Sysctls -----------------------------------------------------------------------------------------------------------

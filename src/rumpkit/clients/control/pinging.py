@@ -9,8 +9,11 @@ from ...hyper.time import FOREVER, MICROSECOND, MILLISECOND, Instant
 from ...kern.abi.errno import MESSAGES
 from ...kern.timer import Timer
 from ...net.ip.icmp import Icmp, Pinger
+from ...net.ip6.icmp import Icmp6
+from ...net.ip6.service import Ip6
 from ...net.wire.address import format_address, parse_address
 from ...net.wire.icmp import ECHO, HEADER_SIZE, IcmpMessage
+from ...net.wire.icmpv6 import ECHO_REQUEST, Icmp6Message
 from .live import Live, Outlet
 from .protocol import ControlError
 
@@ -55,11 +58,25 @@ def ping(server: "ControlServer", parameters: dict[str, Any]) -> Live:
 
 def _echo(server: "ControlServer", destination: bytes) -> Echo:
     if len(destination) != 4:
-        raise ControlError(EAFNOSUPPORT, "this kernel has no IPv6 to ping by")
+        sixth = server.kernel.service("Ip6")
+        if sixth is None:
+            raise ControlError(EAFNOSUPPORT, "this kernel has no IPv6 to ping by")
+        return EchoV6(cast(Ip6, sixth).icmp, server.host.random(2))
     icmp = server.kernel.service("Icmp")
     if icmp is None:
         raise ControlError(ENOENT, "this kernel has no ICMP to ping by")
     return EchoV4(cast(Icmp, icmp), server.host.random(2))
+
+
+def _take_identifier(pingers: dict[int, Pinger], pinger: Pinger, chance: bytes) -> int:
+    """An identifier that nobody pings under, from a random one on.  Raises EADDRINUSE."""
+    first = int.from_bytes(chance, "big")
+    for step in range(_IDENTIFIERS):
+        identifier = (first + step) % _IDENTIFIERS
+        if identifier and identifier not in pingers:
+            pingers[identifier] = pinger
+            return identifier
+    raise ControlError(EADDRINUSE, "too many are pinging already")
 
 
 @final
@@ -68,21 +85,39 @@ class EchoV4:
 
     def __init__(self, icmp: Icmp, chance: bytes) -> None:
         self._icmp = icmp
-        self._first = int.from_bytes(chance, "big")
+        self._chance = chance
 
     def open(self, pinger: Pinger) -> int:
-        """Take an identifier that nobody pings under."""
-        for step in range(_IDENTIFIERS):
-            identifier = (self._first + step) % _IDENTIFIERS
-            if identifier and identifier not in self._icmp.pingers:
-                self._icmp.pingers[identifier] = pinger
-                return identifier
-        raise ControlError(EADDRINUSE, "too many are pinging already")
+        """Take an identifier."""
+        return _take_identifier(self._icmp.pingers, pinger, self._chance)
 
     def send(self, identifier: int, sequence: int, destination: bytes, payload: bytes, ttl: int, now: Instant) -> None:
         """Send a request."""
         message = IcmpMessage(ECHO, 0, identifier << 16 | sequence, payload)
         self._icmp.send(Frame(message.emit()), None, destination, ttl, 0, now)
+        self._icmp.counters.echo_requests_out += 1
+
+    def close(self, identifier: int) -> None:
+        """Give it back."""
+        self._icmp.pingers.pop(identifier, None)
+
+
+@final
+class EchoV6:
+    """Echo of ICMPv6."""
+
+    def __init__(self, icmp: Icmp6, chance: bytes) -> None:
+        self._icmp = icmp
+        self._chance = chance
+
+    def open(self, pinger: Pinger) -> int:
+        """Take an identifier."""
+        return _take_identifier(self._icmp.pingers, pinger, self._chance)
+
+    def send(self, identifier: int, sequence: int, destination: bytes, payload: bytes, ttl: int, now: Instant) -> None:
+        """Send a request."""
+        message = Icmp6Message(ECHO_REQUEST, 0, identifier << 16 | sequence, payload)
+        self._icmp.send(message, None, destination, ttl, 0, now)
         self._icmp.counters.echo_requests_out += 1
 
     def close(self, identifier: int) -> None:

@@ -85,6 +85,7 @@ class Icmp(Transport):
         if message is None or not transport_checksum_valid(frame, transport, end, 0):
             counters.bad_in += 1
             return
+        counters.received[message.kind] += 1
         handler = self._handlers.get(message.kind)
         if handler is None:
             # Source quench is obsolete (RFC 6633), redirects may be anybody's (RFC 1812 lets hosts ignore them).
@@ -107,6 +108,7 @@ class Icmp(Transport):
     def send(self, message: Frame, source: bytes | None, destination: bytes, ttl: int, tos: int, now: Instant) -> None:
         """Send a message whose checksum is in place.  Raises as `Network.route` and `Network.output`."""
         route = self._ipv4.route(destination, source)
+        self.counters.sent[message.head[0]] += 1
         self._ipv4.output(
             message, route, source or route.source, destination, PROTOCOL_ICMP, now, ttl, tos, dont_fragment=False
         )

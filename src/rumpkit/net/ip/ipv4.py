@@ -116,7 +116,9 @@ class Ipv4(Network):
         header = emit_ipv4_header(source, destination, protocol, size, identification, fragment, ttl, tos)
         frame.head = header + frame.head
         frame.checksum_start += HEADER_SIZE
-        self.counters.packets_out += 1
+        counters = self.counters
+        counters.packets_out += 1
+        counters.bytes_out += HEADER_SIZE + size
         route.interface.output(frame, route.next_hop, now)
 
     def unreachable(self, frame: Frame, network: int, code: int, now: Instant) -> None:
@@ -188,6 +190,7 @@ class Ipv4(Network):
             )
             self.counters.fragments_out += 1
             self.counters.packets_out += 1
+            self.counters.bytes_out += len(header) + size
             route.interface.output(Frame(header + packet[data : data + size]), route.next_hop, now)
             data += size
             offset += size >> 3

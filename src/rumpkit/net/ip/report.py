@@ -5,7 +5,7 @@ from typing import Final, final
 
 from ...hyper.frame import GSO_NONE, Frame
 from ...hyper.time import Instant
-from ...kern.counters import Counters
+from ...kern.counters import KindCounters, kind_names
 from ...kern.sysctl import Sysctl
 from ..wire.address import ANY_MAC, is_multicast, is_unspecified
 from ..wire.ethernet import ETHERTYPE_IPV4, emit_ethernet
@@ -42,10 +42,11 @@ ICMP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
 
 
 @final
-class IcmpCounters(Counters):
-    """ICMP messages by what they were."""
+class IcmpCounters(KindCounters):
+    """ICMP messages by what they were, and by their types."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.messages_in: int = 0
         self.bad_in: int = 0
         self.echo_requests_in: int = 0
@@ -65,6 +66,7 @@ class IcmpCounters(Counters):
 _COUNTERS: Final = (
     "messages_in", "bad_in", "echo_requests_in", "echo_replies_in", "errors_in", "errors_ignored", "others_in",
     "echo_requests_out", "echo_replies_out", "errors_out", "errors_limited",
+    *kind_names((0, 3, 4, 5, 8, 11, 12, 13, 14), (0, 3, 8, 11, 12)),
 )  # fmt: skip
 
 
@@ -106,6 +108,7 @@ class ErrorReporter:
         except OSError:
             return  # no way back to the sender
         self._counters.errors_out += 1
+        self._counters.sent[kind] += 1
 
 
 def _is_query(frame: Frame, transport: int) -> bool:

@@ -68,6 +68,8 @@ class IpCounters(Counters):
         self.reassembled: int = 0
         self.reassembly_failed: int = 0
         self.packets_out: int = 0
+        self.bytes_in: int = 0
+        self.bytes_out: int = 0
         self.fragmented: int = 0
         self.fragments_out: int = 0
         self.too_big: int = 0
@@ -84,7 +86,7 @@ class Ipv4Counters(IpCounters):
 
 
 _COUNTERS: Final = (
-    "packets_in", "delivered", "bad_header", "bad_options", "martian_source", "martian_destination", "not_ours",
+    "packets_in", "bytes_in", "delivered", "bad_header", "bad_options", "martian_source", "martian_destination", "not_ours",
     "unknown_protocol", "forwarded", "ttl_exceeded", "fragments_in", "reassembled", "reassembly_failed", "packets_out",
-    "fragmented", "fragments_out", "too_big", "no_route", "unresolved",
+    "bytes_out", "fragmented", "fragments_out", "too_big", "no_route", "unresolved",
 )  # fmt: skip

@@ -45,6 +45,7 @@ class FragmentSender:
             header = FragmentHeader(kind, at - start, more, identification).emit()
             self._counters.fragments_out += 1
             self._counters.packets_out += 1
+            self._counters.bytes_out += len(before) + len(header) + len(part)
             route.interface.output(Frame(before[:4] + size + before[6:] + header + part), route.next_hop, now)
 
     def _next(self, destination: bytes) -> int:

@@ -94,6 +94,7 @@ class Icmp6(Transport):
             counters.bad_in += 1
             return
         kind = message.kind
+        counters.received[kind] += 1
         if kind == ECHO_REQUEST:
             self._echo(received, now)
         elif kind == ECHO_REPLY:
@@ -133,6 +134,7 @@ class Icmp6(Transport):
         route = self._ipv6.route(destination, source, zone)
         own = source or route.source
         frame = Frame(message.emit(own, destination))
+        self.counters.sent[message.kind] += 1
         hops = ttl or route.hop_limit
         self._ipv6.output(frame, route, own, destination, PROTOCOL_ICMPV6, now, hops, tos, dont_fragment=False)
 

@@ -66,6 +66,7 @@ class Ipv6Input(PacketInput):
         counters = self.counters
         counters.packets_in += 1
         head = frame.head
+        counters.bytes_in += len(head) + frame.size - network
         header = parse_ipv6_header(head, network, len(head) + frame.size - network)
         if header is None and frame.size:
             frame = Frame(frame.linear())  # a header across head and body is odd, but no reason to lose it

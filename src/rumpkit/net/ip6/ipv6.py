@@ -125,7 +125,9 @@ class Ipv6(Network):
             return
         frame.head = emit_ipv6_header(source, destination, protocol, size, ttl, tos, flow) + head
         frame.checksum_start += HEADER_SIZE
-        self.counters.packets_out += 1
+        counters = self.counters
+        counters.packets_out += 1
+        counters.bytes_out += HEADER_SIZE + size
         route.interface.output(frame, route.next_hop, now)
 
     def unreachable(self, frame: Frame, network: int, code: int, now: Instant) -> None:
@@ -214,7 +216,12 @@ class Ipv6(Network):
         hop-by-hop options header or b""."""
         data = options + message.emit(source, destination)
         protocol = HOP_BY_HOP if options else PROTOCOL_ICMPV6
-        self.counters.packets_out += 1
+        counters = self.counters
+        counters.packets_out += 1
+        counters.bytes_out += HEADER_SIZE + len(data)
+        reporter = self.reporter
+        if reporter is not None:
+            reporter.count(message.kind)
         head = emit_ipv6_header(source, destination, protocol, len(data), hop_limit) + data
         link.interface.output(Frame(head), destination, now)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ...hyper.frame import GSO_NONE, Frame
 from ...hyper.time import Instant
-from ...kern.counters import Counters
+from ...kern.counters import KindCounters, kind_names
 from ...kern.sysctl import Sysctl
 from ..ip.bucket import TokenBucket
 from ..wire.address import ANY_MAC, is_link_local, is_multicast, is_unspecified
@@ -49,10 +49,11 @@ ICMP6_SYSCTLS: Final[tuple[Sysctl, ...]] = (
 
 
 @final
-class Icmp6Counters(Counters):
-    """ICMPv6 messages by what they were."""
+class Icmp6Counters(KindCounters):
+    """ICMPv6 messages by what they were, and by their types."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.messages_in: int = 0
         self.bad_in: int = 0
         self.echo_requests_in: int = 0
@@ -72,6 +73,10 @@ class Icmp6Counters(Counters):
 _COUNTERS: Final = (
     "messages_in", "bad_in", "echo_requests_in", "echo_replies_in", "errors_in", "errors_ignored", "others_in",
     "echo_requests_out", "echo_replies_out", "errors_out", "errors_limited",
+    *kind_names(
+        (1, 2, 3, 4, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 143),
+        (1, 2, 3, 4, 128, 129, 131, 132, 133, 135, 136, 143),
+    ),
 )  # fmt: skip
 
 
@@ -84,6 +89,10 @@ class ErrorReporter6:
         self._settings: Icmp6Settings = settings
         self._counters: Icmp6Counters = counters
         self._bucket: TokenBucket = TokenBucket(settings.error_burst)
+
+    def count(self, kind: int) -> None:
+        """A message of that type has been sent by others."""
+        self._counters.sent[kind] += 1
 
     def report(
         self, kind: int, code: int, rest: int, frame: Frame, offset: int, arrival: Link6 | None, now: Instant
@@ -115,6 +124,7 @@ class ErrorReporter6:
         except OSError:
             return  # no way back to the sender
         self._counters.errors_out += 1
+        self._counters.sent[kind] += 1
 
 
 def _is_error(frame: Frame, offset: int) -> bool:

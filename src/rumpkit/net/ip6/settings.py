@@ -80,9 +80,9 @@ class Ipv6Counters(IpCounters):
 
 
 _IPV6_COUNTERS: Final = (
-    "packets_in", "delivered", "bad_header", "bad_options", "martian_source", "martian_destination", "beyond_scope",
+    "packets_in", "bytes_in", "delivered", "bad_header", "bad_options", "martian_source", "martian_destination", "beyond_scope",
     "not_ours", "unknown_protocol", "forwarded", "ttl_exceeded", "fragments_in", "atomic_fragments", "reassembled",
-    "reassembly_failed", "packets_out", "fragmented", "fragments_out", "too_big", "no_route", "unresolved",
+    "reassembly_failed", "packets_out", "bytes_out", "fragmented", "fragments_out", "too_big", "no_route", "unresolved",
 )  # fmt: skip
 
 

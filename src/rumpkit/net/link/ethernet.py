@@ -139,6 +139,8 @@ class EthernetIngress(Receiver):
         if interface.tapped:
             interface.tell_taps(frame, INBOUND, now)
         kind = ethertype(head)
+        if kind >= 0 and head[0] & 1:
+            counters.group_in += 1
         if kind < 0:
             counters.short_in += 1
         elif kind == ETHERTYPE_VLAN and interface.vlans and self._to_vlan(frame, now):

@@ -25,8 +25,10 @@ class InterfaceCounters(Counters):
     def __init__(self) -> None:
         self.frames_in: int = 0
         self.bytes_in: int = 0
+        self.group_in: int = 0
         self.frames_out: int = 0
         self.bytes_out: int = 0
+        self.group_out: int = 0
         self.short_in: int = 0
         self.other_host_in: int = 0
         self.tagged_in: int = 0
@@ -39,7 +41,8 @@ class InterfaceCounters(Counters):
 
 
 _COUNTERS: Final = (
-    "frames_in", "bytes_in", "frames_out", "bytes_out", "short_in", "other_host_in", "tagged_in", "unknown_type_in",
+    "frames_in", "bytes_in", "group_in", "frames_out", "bytes_out", "group_out", "short_in", "other_host_in", "tagged_in",
+    "unknown_type_in",
     "down_in", "down_out",
 )  # fmt: skip
 
@@ -171,6 +174,8 @@ class LinkInterface(Interface):
         counters = self.counters
         counters.frames_out += 1
         counters.bytes_out += len(frame.head) + frame.size
+        if frame.head[0] & 1:
+            counters.group_out += 1
         if self.tapped:
             self.tell_taps(frame, OUTBOUND, now)
         self.port.transmit(frame)

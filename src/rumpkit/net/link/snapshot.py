@@ -43,6 +43,8 @@ def interface(one: Interface) -> Row:
             {
                 "address": format_address(own.address),
                 "length": own.length,
+                "origin": "manual",
+                "state": "valid",
                 "broadcast": format_address(broadcast_of(own.address, own.length))
                 if ethernet and own.length < 31
                 else "",
@@ -62,6 +64,7 @@ def neighbours(all_of_them: Interfaces, now: Instant) -> list[Row]:
             "address": format_address(neighbour.address),
             "mac": format_mac(neighbour.mac) if neighbour.mac else "",
             "state": STATE_NAMES[neighbour.state],
+            "router": False,
             "waiting": len(neighbour.waiting),
             "expires": None if neighbour.deadline >= FOREVER else max(neighbour.deadline - now, 0) // MILLISECOND,
         }

@@ -20,6 +20,7 @@ from .ecn import MARKS, marked, negotiate
 from .receive import MAX_FIELD, MAX_SCALE, note_duplicate, take_text
 from .send import abort_segment, offered_scale, reset_for
 from .states import (
+    CLOSE_WAIT,
     CLOSED,
     CLOSING,
     ESTABLISHED,
@@ -411,6 +412,8 @@ def close(block: ControlBlock, error: int) -> None:
     block.error = error
     if block.state in (SYN_SENT, SYN_RECEIVED):
         block.counters.failed_attempts += 1
+    elif block.state in (ESTABLISHED, CLOSE_WAIT):
+        block.counters.established_resets += 1
     if block.state == LAST_ACK and error == 0 and block.snd_una == block.send_queue.end + 1:
         block.enter(states.ACK_OF_FIN)
     elif block.state in (TIME_WAIT, FIN_WAIT_2) and error == 0:

@@ -113,6 +113,7 @@ class TcpCounters(Counters):
         self.active_opens: int = 0
         self.passive_opens: int = 0
         self.failed_attempts: int = 0
+        self.established_resets: int = 0
         self.resets_received: int = 0
         self.resets_sent: int = 0
         self.segments_in: int = 0
@@ -164,7 +165,7 @@ class TcpCounters(Counters):
 
 
 COUNTER_NAMES: Final[tuple[str, ...]] = (
-    "active_opens", "passive_opens", "failed_attempts", "resets_received", "resets_sent", "segments_in",
+    "active_opens", "passive_opens", "failed_attempts", "established_resets", "resets_received", "resets_sent", "segments_in",
     "segments_out", "retransmits", "fast_retransmits", "timeouts", "tail_probes", "probes_repaired",
     "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "ecn_handshakes", "ce_received", "ecn_reductions",
     "malformed", "bad_checksums", "no_connection",
