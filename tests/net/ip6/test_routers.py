@@ -306,6 +306,15 @@ def test_an_address_from_a_prefix_is_detected_then_used():
     assert format_ipv6(a.do(a.v6.route, parse_ipv6("2001:db8:ffff::1")).source) == address
 
 
+def test_advertisements_that_follow_at_once_do_not_disturb_detection():
+    host, a = lone(ip6__use_temporary=1)
+    for _ in range(5):
+        advertise(a, prefix())
+        host.run(host.now + 300 * MILLISECOND)
+    host.run(host.now + 500 * MILLISECOND)
+    assert list(made(a).values()) == ["valid", "valid"]
+
+
 def test_lifetimes_deprecate_then_end_an_address():
     host, a = lone()
     advertise(a, prefix(valid=100, preferred=50), lifetime=0)

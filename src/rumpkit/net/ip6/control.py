@@ -67,7 +67,7 @@ class EthernetControl(LinkControl):
         if address.state == VALID:
             self.became_valid(address, now)
         elif self.link.interface.up:
-            self._discovery.dad.start(address, address.origin == LINK_LOCAL, now)
+            self._discovery.dad.start(address, address.origin != MANUAL, now)
 
     def address_removed(self, address: Address6, now: Instant) -> None:
         self._timers.set(address, FOREVER)

@@ -59,7 +59,10 @@ class Slaac:
             self._make_temporary(link, network, valid, preferred, now)
 
     def lifetime(self, address: Address6, now: Instant) -> None:
-        """See what an address's lifetimes have come to, and set its timer for what comes next."""
+        """See what an address's lifetimes have come to, and set its timer for what comes next; while it is tentative, the
+        timer is duplicate address detection's."""
+        if address.state == TENTATIVE:
+            return
         if address.valid_until <= now:
             link = address.link
             if link.find(address.address) is address:
@@ -104,8 +107,7 @@ class Slaac:
         own.valid_until = valid
         own.preferred_until = preferred
         own.deprecated = preferred <= now
-        if own.state != TENTATIVE:
-            self.lifetime(own, now)
+        self.lifetime(own, now)
 
     def _identifier(self, link: Link6, network: bytes, origin: int) -> bytes:
         if origin == TEMPORARY:
