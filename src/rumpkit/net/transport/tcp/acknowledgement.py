@@ -10,6 +10,7 @@ from ....hyper.time import FOREVER, Instant
 from ...wire.segment import Segment
 from . import recovery
 from .block import WRITABLE, ControlBlock
+from .plpmtud import arrived
 
 
 def update_window(block: ControlBlock, segment: Segment, seq: i64, ack: i64, now: Instant) -> None:
@@ -57,6 +58,8 @@ def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -
         block.probing = not block.disorder
     else:
         _in_order(block, ack, size, now)
+    if block.search is not None:
+        arrived(block, block.search, ack)
     if ack == block.snd_max:
         block.retransmit_at = FOREVER
     elif block.disorder:

@@ -17,6 +17,7 @@ from .acknowledgement import acknowledge, update_window
 from .block import DEFAULT_MSS, READABLE, URGENT, ControlBlock, unwrap
 from .chunks import ChunkQueue
 from .ecn import MARKS, marked, negotiate
+from .plpmtud import ALWAYS, begin_search
 from .receive import MAX_FIELD, MAX_SCALE, note_duplicate, take_text
 from .send import abort_segment, offered_scale, reset_for
 from .states import (
@@ -178,6 +179,8 @@ def establish(block: ControlBlock, event: int, now: Instant) -> None:
         # CLOSE was called in SYN-RECEIVED and waited for this.
         block.enter(states.CLOSE)
     start_keepalive(block, now)
+    if block.settings.mtu_probing >= ALWAYS:
+        begin_search(block)
 
 
 def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:

@@ -67,6 +67,28 @@ class Environment:
 
 @final
 @mypyc_attr(acyclic=True)
+class PathSearch:
+    """What `plpmtud` knows of a path: sizes up to `low` pass, those beyond `high` don't."""
+
+    def __init__(self, low: i64, high: i64) -> None:
+        self.low: i64 = low
+        self.high: i64 = high
+        self.again_at: Instant = 0
+        """When a search that is over may begin again."""
+        self.whole: bool = True
+        """Nothing between the two has been tried yet."""
+        self.failed: bool = False
+        """The probe that is out is lost, and its data has not been sent again yet."""
+        self.probe_start: i64 = 0
+        """The probe that is out: its numbers, ..."""
+        self.probe_end: i64 = _NONE
+        """... -1 if none is, ..."""
+        self.size: i64 = 0
+        """... and what it would prove."""
+
+
+@final
+@mypyc_attr(acyclic=True)
 class ControlBlock:
     """One connection's state.
 
@@ -113,6 +135,8 @@ class ControlBlock:
     snd_scale: i64 = 0
     path_mss: i64
     peer_mss: i64 = DEFAULT_MSS
+    search: PathSearch | None = None
+    """The search for the path's MTU, once there is cause for one."""
     snd_mss: i64
     """Payload of a full-sized segment: what peer, path, user and options leave (RFC 6691)."""
     send_queue: ChunkQueue
@@ -305,6 +329,8 @@ class ControlBlock:
         limit: i64 = self.options.max_segment
         if limit:
             mss = min(mss, limit)
+        if self.search is not None:
+            mss = min(mss, self.search.low)
         if self.timestamps:
             mss -= TIMESTAMPS_SIZE
         self.snd_mss = max(mss, 1)

@@ -17,6 +17,7 @@ from ...wire.sequence import SEQ_MASK, seq_lt
 from . import rack
 from .block import ControlBlock
 from .episode import FAST, OPEN, REDUCING, TIMEOUT, Episode
+from .plpmtud import forgives, interrupted
 from .scoreboard import Scoreboard
 
 _BURST: Final = 10
@@ -46,8 +47,11 @@ def duplicate(block: ControlBlock, now: Instant) -> None:
     if pipe > mss:
         board.departed += min(mss, pipe - mss)
     if block.duplicate_acks == THRESHOLD and episode.phase <= REDUCING and block.snd_una > block.recover:
-        board.lose_front(mss)
-        _enter(block, episode, now)
+        search = block.search
+        probing = search is not None and search.probe_end >= 0 and search.probe_start == block.snd_una
+        board.lose_front(search.probe_end - search.probe_start if search is not None and probing else mss)
+        if not forgives(block, board):
+            _enter(block, episode, now)
     if episode.phase == FAST:
         _reduce(block, board, episode, mss, False)
 
@@ -91,7 +95,7 @@ def acknowledged(block: ControlBlock, segment: Segment, ack: i64, size: i64, now
     elif size > 0 and episode.phase == FAST:
         # A partial acknowledgement: what follows it is lost too (RFC 6582 section 3.2 step 3).
         lost = block.resend = board.lose_front(block.snd_mss)
-    if board.lost and episode.phase <= REDUCING:
+    if board.lost and episode.phase <= REDUCING and not forgives(block, board):
         _enter(block, episode, now)
     _move_window(block, board, episode, size, delivered, flight, lost, now)
     settle(block, board, episode)
@@ -105,7 +109,7 @@ def look_again(block: ControlBlock, now: Instant) -> None:
     if board is None or episode is None or not block.disorder or not block.sack:
         return
     lost = rack.detect(block, board, episode, now)
-    if lost and episode.phase <= REDUCING:
+    if lost and episode.phase <= REDUCING and not forgives(block, board):
         _enter(block, episode, now)
     if episode.phase == FAST:
         _reduce(block, board, episode, 0, lost)
@@ -116,6 +120,7 @@ def timed_out(block: ControlBlock, now: Instant) -> None:
     board = block.scoreboard
     episode = trouble(block)
     congestion = block.congestion
+    interrupted(block)
     if episode.phase != TIMEOUT or block.snd_una >= block.recover:
         if episode.phase != FAST:
             _remember(block, episode)

@@ -308,6 +308,22 @@ class Scoreboard:
             at += 1
         return False
 
+    def lost_only(self, start: i64, end: i64) -> bool:
+        """Whether what was sent as `start` to `end`, and nothing else, is lost."""
+        if self.lost != end - start:
+            return False
+        for record in self.records[self.first :]:
+            if record.flags & LOST:
+                return record.start == start and record.end == end
+        return False
+
+    def first_size(self) -> i64:
+        """The payload of the first segment that is not acknowledged; 0 if there is none."""
+        if self.first >= len(self.records):
+            return 0
+        record = self.records[self.first]
+        return min(record.end - record.start, record.unit)
+
     def reneged(self, una: i64) -> bool:
         """Whether the peer has dropped what it acknowledged selectively: it has the next byte, and doesn't acknowledge it."""
         return self.first < len(self.records) and self.records[self.first].flags & SACKED != 0

@@ -18,6 +18,7 @@ from .episode import OPEN, Episode
 from .fastopen import Attempt
 from .options import TcpOptions
 from .pacing import burst, pace, paced, pacing_rate
+from .plpmtud import probe_size, sent_again
 from .receive import MAX_SCALE, choose_scale, first_window, offer_window
 from .sack import attach_blocks
 from .scoreboard import Scoreboard, Transmission
@@ -174,6 +175,13 @@ def send_queued(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     rate = pacing_rate(block)
     if rate:
         largest = min(largest, burst(block, rate))
+    search = block.search
+    if search is not None and nxt < end:
+        size = probe_size(block, search, edge - nxt, now)
+        if size > 0:
+            chunk = queue.cut(nxt, size, size)
+            _send(block, out, nxt, ACK, chunk.body, chunk.start, size, now, size)
+            nxt = block.snd_nxt
     while nxt < end:
         if rate and paced(block, now):
             return
@@ -223,11 +231,20 @@ def super_segment_size(block: ControlBlock) -> i64:
 
 
 def _send(
-    block: ControlBlock, out: list[Segment], seq: i64, flags: i64, body: bytes, start: i64, size: i64, now: Instant
+    block: ControlBlock,
+    out: list[Segment],
+    seq: i64,
+    flags: i64,
+    body: bytes,
+    start: i64,
+    size: i64,
+    now: Instant,
+    mss: i64 = 0,
 ) -> None:
-    """Send one (super-)segment at `snd_nxt` and note what follows from it."""
+    """Send one (super-)segment at `snd_nxt`, of segments of `mss` bytes (0: full ones), and note what follows from it."""
     segment = make_segment(block, seq, flags, now, body, start, size)
-    mss = block.snd_mss
+    if mss == 0:
+        mss = block.snd_mss
     segment.gso_size = mss
     if block.ecn and size > 0:
         segment.ecn = ECT_0
@@ -299,6 +316,8 @@ def _send_lost(block: ControlBlock, out: list[Segment], now: Instant) -> None:
 
 def _resend(block: ControlBlock, episode: Episode, record: Transmission, out: list[Segment], now: Instant) -> None:
     """Send one record again."""
+    if block.search is not None:
+        sent_again(block.search, record.start, record.end)
     queue = block.send_queue
     seq = record.start
     end = record.end

@@ -51,6 +51,10 @@ class TcpSettings:
         self.challenge_acks: int = 1000
         self.answer_interval: int = 500
         self.syncookies: int = 1
+        self.mtu_probing: int = 1
+        self.base_mss: int = 1024
+        self.mtu_probe_floor: int = 512
+        self.mtu_probe_interval: int = 600_000
         self.fastopen: int = 0
         self.fastopen_cache: int = 1024
         self.fastopen_blackhole: int = 3_600_000
@@ -99,6 +103,10 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("fastopen", 0, 0x607, "Fast Open (RFC 7413): 1 client, 2 server, 4 and 0x200 the same without cookies, 0x400 all listeners"),
     Sysctl("fastopen_cache", 0, 1 << 20, "servers whose Fast Open cookies are remembered; the oldest is forgotten"),
     Sysctl("fastopen_blackhole", 0, 1 << 31, "how long a server that lost a SYN with data gets none, ms"),
+    Sysctl("mtu_probing", 0, 2, "path MTU discovery without ICMP (RFC 4821): 0 off, 1 where large segments vanish, 2 always"),
+    Sysctl("base_mss", 88, 65495, "segments with their options that it begins with"),
+    Sysctl("mtu_probe_floor", 48, 65495, "the least that it goes down to"),
+    Sysctl("mtu_probe_interval", 1000, 1 << 31, "how long it rests when it has found the MTU, ms"),
     Sysctl("syncookies", 0, 2, "SYN cookies: 0 never, 1 when too many connections are half-open, 2 always"),
     Sysctl("max_pending", 1, 1 << 20, "intercepted connection requests that wait for an answer"),
     Sysctl("pending_timeout", 100, 1 << 31, "how long an intercepted connection request may wait, ms"),
@@ -143,6 +151,10 @@ class TcpCounters(Counters):
         self.keepalive_probes: int = 0
         self.listen_overflows: int = 0
         self.listen_drops: int = 0
+        self.mtu_probes: int = 0
+        self.mtu_probes_succeeded: int = 0
+        self.mtu_probes_failed: int = 0
+        self.black_holes: int = 0
         self.fastopen_active: int = 0
         self.fastopen_active_failed: int = 0
         self.fastopen_passive: int = 0
@@ -170,7 +182,8 @@ COUNTER_NAMES: Final[tuple[str, ...]] = (
     "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "ecn_handshakes", "ce_received", "ecn_reductions",
     "malformed", "bad_checksums", "no_connection",
     "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
-    "keepalive_probes", "listen_overflows", "listen_drops", "fastopen_active", "fastopen_active_failed",
+    "keepalive_probes", "listen_overflows", "listen_drops", "mtu_probes", "mtu_probes_succeeded", "mtu_probes_failed", "black_holes",
+    "fastopen_active", "fastopen_active_failed",
     "fastopen_passive", "fastopen_passive_failed", "fastopen_overflows", "fastopen_cookies_asked", "syncookies_sent",
     "syncookies_received", "syncookies_failed", "aborts_on_data", "aborts_on_close", "aborts_on_timeout",
     "time_wait_overflows", "orphan_overflows", "pending_overflows",

@@ -11,6 +11,7 @@ from ...wire.segment import Segment
 from . import rack
 from .arrival import close
 from .block import ControlBlock
+from .plpmtud import black_hole
 from .recovery import look_again, timed_out, trouble
 from .send import abort_segment, force_tail, send_probe
 from .states import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
@@ -85,6 +86,7 @@ def _retransmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         _persist(block, out, now)
         return
     timed_out(block, now)
+    black_hole(block, now)
     block.rtt.backoff()
     block.retransmit_at = now + block.rtt.timeout
     block.resend = True
