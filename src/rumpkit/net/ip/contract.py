@@ -95,6 +95,8 @@ class Network(ABC):
     def __init__(self) -> None:
         self.generation: int = 0
         """Moves on when routes, addresses or path MTUs change: cached routes are looked up again then."""
+        self.incoming: OutputInterface | None = None
+        """During `Transport.input`: the interface by which the packet came."""
 
     @abstractmethod
     def register(self, protocol: int, transport: Transport) -> None:

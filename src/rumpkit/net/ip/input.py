@@ -24,7 +24,7 @@ from ..wire.icmp import (
 )
 from ..wire.ipv4 import HEADER_SIZE, PROTOCOL_TCP, Ipv4Header, decrement_ttl, parse_ipv4_header
 from .fragments import LateDatagram, Reassembly
-from .ipv4 import BROADCAST, LOCAL, NOT_OURS, Ipv4
+from .ipv4 import BROADCAST, GROUP, LOCAL, NOT_OURS, Ipv4
 from .options import OPTIONS_FINE, check_options
 from .settings import Ipv4Counters
 
@@ -44,6 +44,7 @@ class Ipv4Input(PacketInput):
     def input(self, frame: Frame, network: int, interface: Interface, now: Instant) -> None:
         counters = self.counters
         counters.packets_in += 1
+        self.ipv4.incoming = interface
         head = frame.head
         counters.bytes_in += len(head) + frame.size - network
         header = parse_ipv4_header(head, network, len(head) + frame.size - network)
@@ -119,7 +120,10 @@ class Ipv4Input(PacketInput):
             return kind
         if is_loopback(destination):
             return LOCAL if interface.loopback else -1
-        if is_multicast(destination) or destination[0] >= _CLASS_E or destination[0] == 0:
+        if is_multicast(destination):
+            allowed = self.ipv4.groups.allows(interface, destination, header.source, int(header.protocol))
+            return GROUP if allowed else -1
+        if destination[0] >= _CLASS_E or destination[0] == 0:
             return -1
         if head[0] & 1:
             return -1  # a unicast packet in a broadcast frame (RFC 1122 section 3.3.6)

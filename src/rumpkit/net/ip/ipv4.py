@@ -8,7 +8,7 @@ from typing import Final, final
 from ...hyper.calls import Hypercalls
 from ...hyper.frame import GSO_NONE, Frame
 from ...hyper.time import Instant
-from ...kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, EMSGSIZE, ENETUNREACH, error
+from ...kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, EMSGSIZE, ENETUNREACH, ENODEV, error
 from ...kern.timer import TimerQueue
 from ..link.interface import Interface, InterfaceAddress
 from ..wire.address import BROADCAST_V4, broadcast_of, in_network, is_loopback, is_multicast, network_of
@@ -16,6 +16,7 @@ from ..wire.icmp import DESTINATION_UNREACHABLE
 from ..wire.ipv4 import DONT_FRAGMENT, HEADER_SIZE, MAX_PACKET_SIZE, MORE_FRAGMENTS, emit_ipv4_header
 from ..wire.offload import complete_checksum
 from .contract import Network, Route, Transport
+from .groups import ALL_HOSTS, ANYBODY, NOTHING, Groups
 from .identification import Identifications
 from .options import copied_options
 from .pmtu import PathMtus
@@ -28,8 +29,6 @@ LOCAL: Final = 1
 BROADCAST: Final = 2
 GROUP: Final = 3
 """What an address is to this kernel: a multicast group that was joined, ..."""
-ALL_HOSTS: Final = b"\xe0\0\0\1"
-"""The group that every host is in (RFC 1112 section 4)."""
 
 
 @final
@@ -52,7 +51,9 @@ class Ipv4(Network):
         """Who tells senders what went wrong; set by the ICMP component."""
         self.interfaces: list[Interface] = []
         self._identifications: Identifications = Identifications(hyper)
-        self._groups: dict[bytes, int] = {}
+        self.groups: Groups = Groups()
+        self._joined: dict[tuple[bytes, int], list[Interface]] = {}
+        """By group and the zone that was asked for: on which interfaces that was."""
         self._cache: dict[bytes, Route] = {}
         self._cached: int = 0
         """The generation that the cache is of."""
@@ -124,21 +125,30 @@ class Ipv4(Network):
     def unreachable(self, frame: Frame, network: int, code: int, now: Instant) -> None:
         self.report(DESTINATION_UNREACHABLE, code, 0, frame, network, now)
 
-    def join(self, group: bytes) -> None:
-        """Take packets to a multicast group (on every interface, and without telling routers by IGMP)."""
-        self._groups[group] = self._groups.get(group, 0) + 1
-        self.kinds[group] = GROUP
+    def join(self, group: bytes, zone: int = 0) -> None:
+        """Take packets to a multicast group, from anybody (`groups` has finer ways).  Raises ENODEV."""
+        interface = self.group_interface(group, zone)
+        self.groups.replace(interface, group, NOTHING, ANYBODY)
+        self._joined.setdefault((group, zone), []).append(interface)
 
-    def leave(self, group: bytes) -> None:
+    def leave(self, group: bytes, zone: int = 0) -> None:
         """Undo one `join`.  Raises EADDRNOTAVAIL."""
-        count = self._groups.get(group, 0)
-        if count == 0:
+        joined = self._joined.get((group, zone))
+        if not joined:
             raise error(EADDRNOTAVAIL)
-        if count > 1:
-            self._groups[group] = count - 1
-        else:
-            del self._groups[group]
-            self.kinds.pop(group, 0)
+        interface = joined.pop()
+        if interface in self.interfaces:
+            self.groups.replace(interface, group, ANYBODY, NOTHING)
+
+    def group_interface(self, group: bytes, zone: int = 0) -> Interface:
+        """The interface of the index `zone`, or, for 0, the one by which packets to a group would leave.  Raises ENODEV."""
+        for interface in self.interfaces:
+            if zone and interface.index == zone:
+                return interface
+        entry = None if zone else self._entry(group, None)
+        if entry is None:
+            raise error(ENODEV)
+        return entry.interface
 
     # For the other parts of IP -------------------------------------------------------------------------
 
@@ -209,6 +219,7 @@ class Ipv4(Network):
     def remove_interface(self, interface: Interface) -> None:
         """Forget an interface and every route through it."""
         self.interfaces.remove(interface)
+        self.groups.forget(interface)
         if self.loopback is interface:
             self.loopback = None
         for entry in self.table.entries():
@@ -276,8 +287,6 @@ class Ipv4(Network):
         kinds.clear()
         kinds[BROADCAST_V4] = BROADCAST
         kinds[ALL_HOSTS] = GROUP
-        for group in self._groups:
-            kinds[group] = GROUP
         for interface in self.interfaces:
             for own in interface.addresses:
                 network = network_of(own.address, own.length)

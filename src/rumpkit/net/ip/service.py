@@ -20,6 +20,7 @@ from ..link.loopback import LoopbackInterface
 from ..transport.ports import PORT_SYSCTLS, PortSettings
 from ..wire.address import format_address, format_mac, format_prefix, network_of, parse_address, parse_prefix
 from .fragments import Reassembly
+from .groups import GROUP_SYSCTLS, IGMP_SYSCTLS
 from .input import Ipv4Input
 from .ipv4 import Ipv4
 from .names import NameSettings
@@ -72,6 +73,8 @@ class Ip:
         self._input: Ipv4Input = Ipv4Input(self.v4, timers)
         self.reassembly: Reassembly = self._input.reassembly
         self._hyper: Hypercalls = hyper
+        self._timers: TimerQueue = timers
+        self.v4.groups.start = self._start_igmp
         self._counters: CounterRegistry | None = None
 
     def register(self, counters: CounterRegistry, sysctl: SysctlRegistry) -> None:
@@ -82,6 +85,10 @@ class Ip:
         sysctl.register("net.ip", self.v4.settings, IPV4_SYSCTLS)
         sysctl.register("net.arp", self.interfaces.arp_settings, ARP_SYSCTLS)
         sysctl.register("net.port", self.ports, PORT_SYSCTLS)
+        groups = self.v4.groups
+        counters.register("igmp", groups.igmp_counters)
+        sysctl.register("net.igmp", groups.igmp_settings, IGMP_SYSCTLS)
+        sysctl.register("net.group", groups.settings, GROUP_SYSCTLS)
 
     def enable_ipv6(self, ip6: "Ip6") -> None:
         """Give every interface, those to come too, its part in IPv6."""
@@ -138,6 +145,11 @@ class Ip:
             self._counters.register(f"bridge.{name}", bridge.counters)
         self._attach(interface, up)
         return bridge
+
+    def _start_igmp(self) -> None:
+        from .igmp import Igmp
+
+        Igmp(self._hyper, self._timers, self.v4, self.v4.groups)
 
     def _ethernet(self, name: str) -> EthernetInterface:
         """The Ethernet interface of that name.  Raises ENODEV, EOPNOTSUPP."""

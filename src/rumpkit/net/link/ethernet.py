@@ -28,6 +28,8 @@ from .tap import INBOUND
 from .vlan import VlanPort
 
 _VLAN_ID_MASK: Final = 0x0FFF
+_GROUPS_V4: Final = b"\x01\x00\x5e"
+_ALL_HOSTS_MAC: Final = b"\x01\x00\x5e\x00\x00\x01"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -147,8 +149,8 @@ class EthernetIngress(Receiver):
             return
         elif interface.taker is not None:
             interface.taker.take(frame, now)
-        elif head[0:6] != interface.mac and head[0] & 1 == 0 and not interface.promiscuous:
-            counters.other_host_in += 1
+        elif head[0:6] != interface.mac and not self._wanted(head):
+            return
         elif kind == ETHERTYPE_IPV4:
             network = interface.ipv4
             if network is not None:
@@ -184,6 +186,19 @@ class EthernetIngress(Receiver):
             return
         self._got_ipv6 = True
         network.input(frame, HEADER_SIZE, self.interface, now)
+
+    def _wanted(self, head: bytes) -> bool:
+        """Whether a frame that isn't plainly ours is for us: broadcasts are, and groups that we are in; those of IPv4 are
+        looked up here (RFC 1112 section 6.4), others by whom they are for."""
+        interface = self.interface
+        if head[0] & 1 == 0:
+            if not interface.promiscuous:
+                interface.counters.other_host_in += 1
+            return interface.promiscuous
+        if head[0:3] != _GROUPS_V4 or head[0:6] == _ALL_HOSTS_MAC or head[0:6] in interface.group_macs:
+            return True
+        interface.counters.other_group_in += 1
+        return False
 
     def _to_vlan(self, frame: Frame, now: Instant) -> bool:
         """Hand a frame without its tag to its VLAN's interface, whose filter decides; False where there is none."""

@@ -31,6 +31,7 @@ class InterfaceCounters(Counters):
         self.group_out: int = 0
         self.short_in: int = 0
         self.other_host_in: int = 0
+        self.other_group_in: int = 0
         self.tagged_in: int = 0
         self.unknown_type_in: int = 0
         self.down_in: int = 0
@@ -41,8 +42,8 @@ class InterfaceCounters(Counters):
 
 
 _COUNTERS: Final = (
-    "frames_in", "bytes_in", "group_in", "frames_out", "bytes_out", "group_out", "short_in", "other_host_in", "tagged_in",
-    "unknown_type_in",
+    "frames_in", "bytes_in", "group_in", "frames_out", "bytes_out", "group_out", "short_in", "other_host_in",
+    "other_group_in", "tagged_in", "unknown_type_in",
     "down_in", "down_out",
 )  # fmt: skip
 
@@ -99,6 +100,8 @@ class Interface(OutputInterface):
         self.mac: bytes = mac
         self.addresses: list[InterfaceAddress] = []
         self.up: bool = False
+        self.group_macs: dict[bytes, int] = {}
+        """The Ethernet addresses of the IPv4 groups that the interface is in, and of how many groups each is."""
         self.promiscuous: bool = False
         """Take unicast frames to other MAC addresses too."""
         self.loopback: bool = False
