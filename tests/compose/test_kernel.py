@@ -262,6 +262,7 @@ def test_a_kernel_has_ipv6_where_its_config_says_anything_of_it(interface: Inter
         (IPV6.replace("fe80::1", "10.0.0.9"), "gateway[0]: there is another gateway of this version of IP"),
         (IPV6.replace("fd00::2/64", "fd00::2/129"), "has no prefix length from 0 to 128"),
         (IPV6 + '[[route]]\nto = "fd07::/16"\ngateway = "10.0.0.9"', "route[0].gateway: 10.0.0.9 is no IPv6 address"),
+        (IPV6 + "mtu = 1279", "interface[0].mtu: 1279 is outside 1280 to 65535"),
         ('link = "user"\naddress = ["fd00::2/64"]', 'fd00::2/64 leaves a "user" link no room'),
         ('link = "user"\ngateway = "fd00::1"', "'fd00::1' is not an IPv4 address"),
     ],

@@ -157,7 +157,7 @@ def _attach(kernel: RumpKernel, name: str, spec: InterfaceSpec, link: OpenedLink
     else:
         interface = ip.add_interface(link.port, name, mac, spec.mtu, up=False)
     if ip.v6 is not None and spec.autoconf is False:
-        ip.v6.links[interface.index].accept_ra = False
+        ip.v6.stop_listening(interface)
     ip.set_up(name, True)
     for prefix in link.addresses:
         if prefix == DHCP:

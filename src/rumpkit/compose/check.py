@@ -22,6 +22,8 @@ from .user.plan import parse_server
 from .values import DHCP, interface_name, parse_forward, parse_link, parse_size
 
 MIN_MTU = 576
+MIN_MTU_V6 = 1280
+"""What every link of IPv6 carries (RFC 8200 section 5)."""
 MAX_MTU = 65535
 MAX_METRIC = 0xFFFFFFFF
 MAX_HOSTNAME = 64
@@ -81,7 +83,8 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
     if spec.metric:
         tests.append(((*path, "metric"), lambda: _within(spec.metric, 0, MAX_METRIC)))
     if spec.mtu:
-        tests.append(((*path, "mtu"), lambda: _within(spec.mtu, MIN_MTU, MAX_MTU)))
+        sixth = spec.autoconf or any(":" in text for text in (*spec.address, *spec.gateways))
+        tests.append(((*path, "mtu"), lambda: _within(spec.mtu, MIN_MTU_V6 if sixth else MIN_MTU, MAX_MTU)))
     if spec.forward:
         tests.append(((*path, "forward"), lambda: _forwards_need_user(spec)))
     for index, forward in enumerate(spec.forward):

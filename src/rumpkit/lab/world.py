@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from ..clients.suspend import Expiry, SimSuspension, SimTask
-from ..compose.boot import NET
+from ..compose.boot import NET, WITH_IPV6
 from ..compose.kernel import Kernel
 from ..hosts.sim.host import Deadlock, SimHost
 from ..hosts.task import Task
@@ -89,7 +89,7 @@ class World:
             host=self.host,
             hostname=hostname or f"kernel{len(self.kernels)}",
             mounts=mounts,
-            components=(*NET, *components),
+            components=(*(WITH_IPV6 if any(":" in text for text in (*addresses, gateway)) else NET), *components),
             sysctl=sysctl,
         )
         self.kernels.append(kernel)

@@ -2,11 +2,20 @@
 
 import pytest
 
+from rumpkit.hosts.sim.host import SimHost
+from rumpkit.hyper.frame import FEATURES_ALL, GSO_TCPV6, Frame
 from rumpkit.hyper.time import SECOND
 from rumpkit.kern.abi.errno import EADDRNOTAVAIL, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH
+from rumpkit.net.ip.contract import Transport
+from rumpkit.net.ip6.ipv6 import flow_label
 from rumpkit.net.wire.address import format_ipv6, parse_ipv6
+from rumpkit.net.wire.checksum import pseudo_sum
 from rumpkit.net.wire.ipv6 import FRAGMENT
-from tests.net.lan6 import ALL_NODES, pair6
+from rumpkit.net.wire.offload import transport_checksum_valid
+from rumpkit.net.wire.segment import ACK, PSH, Segment
+from rumpkit.net.wire.tcp import emit_segment
+from tests.net.lan import Hub
+from tests.net.lan6 import ALL_NODES, Node6, frame6, pair6
 
 
 def test_an_echo_request_is_answered():
@@ -130,8 +139,62 @@ def test_an_address_that_is_taken_away_is_gone():
 def test_flow_labels_tell_flows_apart_and_stay():
     _, a, _ = pair6()
     route = a.do(a.v6.route, parse_ipv6("fd00::2"))
-    from rumpkit.net.ip6.ipv6 import flow_label
-
     labels = [flow_label(port << 16 | 80, route.flow) for port in range(1024, 1124)]
     assert len(set(labels)) > 95 and all(0 < label < 1 << 20 for label in labels)
     assert labels == [flow_label(port << 16 | 80, route.flow) for port in range(1024, 1124)]
+
+
+def test_a_link_too_small_for_ipv6_has_no_part_in_it():
+    host = SimHost(seed=1)
+    a = Node6(host, "a", (Hub(host, mtu=1279), ""))
+    assert a.interface.index not in a.v6.links and a.interface.ipv6 is None
+    with pytest.raises(OSError) as caught:
+        a.do(a.ip.add_address, "vif0", "fd00::1/64")
+    assert caught.value.errno == EINVAL
+    a.inject(frame6(58, b"", "fe80::9", ALL_NODES))
+    assert a.counter("interface.vif0.unknown_type_in") == 1
+
+
+def test_identifications_of_fragments_differ_and_are_not_guessed():
+    numbers = []
+    for seed in range(3):
+        host, a, _ = pair6(SimHost(seed=seed))
+        for _ in range(4):
+            a.ping6("fd00::2", bytes(2000))
+        host.run(host.now + SECOND)
+        seen = {frame.head[58:62] for _, header, frame in a.packets() if header.next_header == FRAGMENT}
+        assert len(seen) == 4
+        numbers.append(min(seen))
+    assert len(set(numbers)) == 3
+
+
+@pytest.mark.parametrize("features", [0, FEATURES_ALL], ids=["finished", "unfinished"])
+def test_super_segments_leave_whole_where_the_link_takes_them_else_as_segments(features):
+    host, a, b = pair6(features=features)
+    taken: list[Frame] = []
+
+    class Sink(Transport):
+        def input(self, frame, network, transport, end, now):
+            taken.append(frame)
+
+    b.v6.transports[6] = Sink()
+    own, target = parse_ipv6("fd00::1"), parse_ipv6("fd00::2")
+    segment = Segment(1, 2, ACK | PSH, 1000, bytes(range(250)) * 40, 0, 10_000)
+    segment.gso_size = 1428
+    route = a.do(a.v6.route, target)
+    a.do(
+        a.v6.output,
+        emit_segment(segment, 1024, 80, pseudo_sum(own, target, 6, 0), GSO_TCPV6),
+        route,
+        own,
+        target,
+        6,
+        host.now,
+    )
+    host.run(host.now + SECOND)
+    if features:
+        assert [(frame.gso_type, frame.gso_size, frame.size) for frame in taken] == [(GSO_TCPV6, 1428, 10_000)]
+    else:
+        assert [len(frame) - 74 for frame in taken] == [1428] * 7 + [4]
+        assert all(transport_checksum_valid(f, 54, len(f), pseudo_sum(own, target, 6, len(f) - 54)) for f in taken)
+    assert b"".join(frame.linear()[74:] for frame in taken) == bytes(range(250)) * 40

@@ -233,7 +233,10 @@ class Ip:
         """IPv6 and an interface's part in it.  Raises EAFNOSUPPORT."""
         if self.v6 is None:
             raise error(EAFNOSUPPORT, "the component ipv6 is not there")
-        return self.v6, self.v6.links[interface.index]
+        link = self.v6.links.get(interface.index)
+        if link is None:
+            raise error(EINVAL, f"{interface.name} takes no packets of 1280 bytes, as IPv6 needs")
+        return self.v6, link
 
     def add_route(
         self,

@@ -238,6 +238,12 @@ class Ipv6(Network):
         self.rebuild()
         return link
 
+    def stop_listening(self, interface: Interface) -> None:
+        """Let nobody on an interface's link configure anything."""
+        link = self.links.get(interface.index)
+        if link is not None:
+            link.accept_ra = False
+
     def remove_interface(self, interface: Interface, now: Instant) -> None:
         """Forget an interface and every route through it."""
         link = self.links.pop(interface.index, None)

@@ -207,7 +207,9 @@ class Routers:
         on_link = message.target == message.destination
         if not on_link and not is_link_local(message.target):
             return False
-        if not self._ipv6.settings.accept_redirects or not self._listens(received.link):
+        settings = self._ipv6.settings
+        # A router keeps its own counsel (RFC 4861 section 8.2).
+        if not settings.accept_redirects or settings.forwarding or not self._listens(received.link):
             self._discovery.counters.ignored_in += 1
             return True
         link = received.link

@@ -14,6 +14,7 @@ from ..ip.names import NameSettings
 from ..link.ethernet import EthernetInterface
 from ..link.interface import Interface
 from ..wire.address import LOOPBACK_V6
+from ..wire.ipv6 import MIN_MTU
 from .control import EthernetControl
 from .discovery import Discovery
 from .icmp import Icmp6
@@ -61,8 +62,11 @@ class Ip6:
         sysctl.register("net.nd", self.discovery.settings, ND_SYSCTLS)
         sysctl.register("net.mld", self.mld.settings, MLD_SYSCTLS)
 
-    def attach(self, interface: Interface, now: Instant) -> Link6:
-        """Give an interface its part in IPv6: packets in, and on Ethernet neighbours and a link-local address."""
+    def attach(self, interface: Interface, now: Instant) -> Link6 | None:
+        """Give an interface its part in IPv6: packets in, and on Ethernet neighbours and a link-local address.  None where
+        the link takes less than IPv6 needs (RFC 8200 section 5): it has no part then."""
+        if interface.mtu < MIN_MTU:
+            return None
         network = self.network
         link = network.add_interface(interface)
         interface.ipv6 = Ipv6Input(network, link, self.reassembly)
