@@ -75,6 +75,7 @@ CHAIN = (
 )
 
 
+@pytest.mark.rfc("8200", "4.1-c", "4.2-b", "4.4-a", "4.5-f", "8.4-a")
 @pytest.mark.parametrize(
     ("first", "headers"),
     [
@@ -93,6 +94,7 @@ def test_headers_that_may_be_passed(first, headers):
     assert answered(a) == 1 and problems(a) == []
 
 
+@pytest.mark.rfc("8200", "4-b", "4-d", "4-e", "4.2-c", "4.2-d", "4.2-e", "4.4-b", "4.7-a")
 @pytest.mark.parametrize(
     ("first", "headers", "expected"),
     [
@@ -120,6 +122,7 @@ def test_headers_that_stop_a_packet(first, headers, expected):
     assert answered(a) == 0 and problems(a) == expected
 
 
+@pytest.mark.rfc("8200", "4.2-d", "4.2-e")
 @pytest.mark.parametrize(("option", "expected"), [(b"\x9e\0", [(4, 2, 42)]), (b"\xde\0", [])])
 def test_of_packets_to_groups_only_one_kind_of_option_is_reported(option, expected):
     a = lone()
@@ -167,6 +170,7 @@ def test_fragments_in_any_order_make_a_packet():
         assert a.ip6.reassembly.waiting() == 0
 
 
+@pytest.mark.rfc("8200", "4.5-p")
 @pytest.mark.parametrize("start", [792, 808 - 16, 0])
 def test_overlaps_are_refused_and_what_follows_is_swallowed(start):
     a = lone()
@@ -179,6 +183,7 @@ def test_overlaps_are_refused_and_what_follows_is_swallowed(start):
     assert a.ip6.reassembly.waiting() == 0 and a.ip6.reassembly.memory == 0
 
 
+@pytest.mark.rfc("8200", "4.5-r")
 def test_identifications_and_addresses_tell_packets_apart():
     a = lone()
     a.inject(fragment(0, 800))
@@ -186,6 +191,7 @@ def test_identifications_and_addresses_tell_packets_apart():
     assert a.counter("icmp6.echo_requests_in") == 0 and a.ip6.reassembly.waiting() == 2
 
 
+@pytest.mark.rfc("8200", "4.5-j", "4.5-k", "4.5-l", "4.5-m", "4.5-n", "4.5-o")
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
@@ -204,6 +210,7 @@ def test_fragments_that_cannot_be(head, expected):
     assert problems(a) == expected and a.ip6.reassembly.waiting() == 0
 
 
+@pytest.mark.rfc("8200", "4.5-h", "4.5-i")
 def test_an_unfinished_packet_is_reported_after_a_minute_if_its_first_fragment_came():
     a = lone()
     a.inject(fragment(0, 800))

@@ -42,6 +42,7 @@ def test_a_router_sends_packets_on_with_a_hop_less():
     assert router.counter("ip6.forwarded") == 2
 
 
+@pytest.mark.rfc("8200", "5-e", "4.5-c")
 def test_a_path_mtu_is_learnt_and_fragments_fit_from_then_on():
     host, a, router, _ = routed()
     a.ping6("fd01::1", bytes(1440))
@@ -95,6 +96,7 @@ def test_what_errors_mean_to_a_caller(kind, code, errno):
     assert host is not None
 
 
+@pytest.mark.rfc("8200", "3-a")
 def test_a_packet_without_a_route_or_hops_is_reported_by_the_router():
     host, a, router, _ = routed()
     ping = a.ping6("fd77::1")

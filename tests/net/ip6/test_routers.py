@@ -73,6 +73,7 @@ def made(node: Node6) -> dict[str, str]:
 # Asking --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("4861", "4.1-c", "6.3.7-a", "6.3.7-b")
 def test_routers_are_asked_for_three_times_four_seconds_apart():
     host = SimHost(seed=1)
     a = Node6(host, "a", (Hub(host), ""))
@@ -90,6 +91,7 @@ def test_routers_are_asked_for_three_times_four_seconds_apart():
     assert options is not None and nd.link_address(options, nd.SOURCE_LINK_ADDRESS) == a.interface.mac
 
 
+@pytest.mark.rfc("4861", "6.3.7-d")
 def test_an_answer_ends_the_asking():
     host = SimHost(seed=1)
     a = Node6(host, "a", (Hub(host), ""))
@@ -114,6 +116,7 @@ def test_who_does_not_listen_does_not_ask(sysctl):
 # Default routers -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("4861", "5.3-a", "6.3.4-j", "6.3.4-k", "6.3.4-l")
 def test_a_router_is_a_default_route_for_its_lifetime():
     host, a = lone()
     advertise(a, prefix(), lifetime=30)
@@ -124,6 +127,7 @@ def test_a_router_is_a_default_route_for_its_lifetime():
     assert gateway(a) == ""
 
 
+@pytest.mark.rfc("4861", "4.2-c")
 def test_a_lifetime_of_zero_ends_it_at_once():
     host, a = lone()
     advertise(a, prefix())
@@ -132,6 +136,7 @@ def test_a_lifetime_of_zero_ends_it_at_once():
     assert gateway(a) == ""
 
 
+@pytest.mark.rfc("4861", "6.3.4-c")
 def test_preferences_decide_between_routers():
     host, a = lone()
     advertise(a, prefix())
@@ -144,6 +149,7 @@ def test_preferences_decide_between_routers():
     assert gateway(a) == ROUTER
 
 
+@pytest.mark.rfc("4861", "6.3.4-c", "6.3.6-a")
 def test_a_router_that_does_not_answer_gives_way_to_another():
     host, a = lone()
     advertise(a, prefix())
@@ -158,6 +164,7 @@ def test_a_router_that_does_not_answer_gives_way_to_another():
     assert [row.metric for row in a.ip.route_rows() if row.prefix == "::/0"] == [1024, 1024]
 
 
+@pytest.mark.rfc("4861", "7.2.5-h", "7.3.3-f")
 def test_a_router_that_becomes_a_host_is_left():
     host, a = lone()
     advertise(a, prefix())
@@ -174,6 +181,7 @@ def test_routers_are_limited():
     assert sum(row.prefix == "::/0" for row in a.ip.route_rows()) == 2
 
 
+@pytest.mark.rfc("4861", "6.1.2-a")
 @pytest.mark.parametrize(
     "wrong", [{"hops": 254}, {"code": 1}, {"source": "fd00::1"}], ids=["forwarded", "code", "not link-local"]
 )
@@ -186,6 +194,7 @@ def test_advertisements_that_break_the_rules_are_dropped(wrong):
 # The link ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("4861", "6.3.4-a", "6.3.4-b", "6.3.4-e", "6.3.4-f", "6.3.4-i", "6.3.4-n")
 def test_parameters_of_the_link():
     host, a = lone()
     advertise(a, prefix(), nd.mtu_option(1400), hop_limit=17, reachable=10_000, retrans=200)
@@ -201,6 +210,7 @@ def test_parameters_of_the_link():
     assert len(a.messages(NEIGHBOUR_SOLICITATION)) == 3  # 200 ms apart
 
 
+@pytest.mark.rfc("4861", "6.3.4-n")
 @pytest.mark.parametrize("mtu", [1279, 1501, 0])
 def test_mtus_that_cannot_be_are_ignored(mtu):
     _, a = lone()
@@ -208,6 +218,7 @@ def test_mtus_that_cannot_be_are_ignored(mtu):
     assert a.link.path_mtu() == 1500
 
 
+@pytest.mark.rfc("4861", "6.3.4-p")
 def test_a_prefix_on_the_link_needs_no_router():
     host, a = lone()
     advertise(a, prefix(), prefix(flags=nd.AUTONOMOUS, text="2001:db8:2::"))
@@ -267,6 +278,7 @@ def redirect(source: str = ROUTER, target: str = OTHER, destination: str = "2001
     return icmp6_frame(REDIRECT, body, source, "2001:db8:1::5", to=b"\2\0\0\0\0\1", **frame)
 
 
+@pytest.mark.rfc("4861", "8.3-a")
 @pytest.mark.parametrize(("accept", "expected"), [(0, ROUTER), (1, OTHER)])
 def test_redirects_are_believed_only_where_that_is_wanted(accept, expected):
     host, a = lone(ip6__accept_redirects=accept)
@@ -281,6 +293,7 @@ def test_redirects_are_believed_only_where_that_is_wanted(accept, expected):
     assert gateway(a) == ROUTER
 
 
+@pytest.mark.rfc("4861", "8.1-a")
 def test_only_the_present_first_hop_redirects():
     host, a = lone(ip6__accept_redirects=1)
     advertise(a, prefix())

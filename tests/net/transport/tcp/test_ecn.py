@@ -42,6 +42,7 @@ def marked(t, time, segment):
 # The handshake ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9293", "SHLD-8")
 @pytest.mark.parametrize(("ecn", "answer"), [(0, "SA"), (1, "SAE"), (2, "SAE")])
 def test_a_listener_agrees_as_the_sysctl_says(ecn, answer):
     t = Script(ecn=ecn)
