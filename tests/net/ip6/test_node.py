@@ -31,10 +31,10 @@ MAC_X = b"\2\0\0\0\0\x55"
 UNKNOWN = nd.Option(200, bytes(6))
 
 
-def lone(prefix: str = "fd00::1/64", **sysctl: int) -> Node6:
+def lone(**sysctl: int) -> Node6:
     """A kernel at US, long after it came up."""
     host = SimHost(seed=1)
-    node = Node6(host, "a", (Hub(host), prefix), **sysctl)
+    node = Node6(host, "a", (Hub(host), "fd00::1/64"), **sysctl)
     host.run(host.now + 20 * SECOND)
     node.forget_sent()
     return node
@@ -48,11 +48,11 @@ def known(node: Node6, address: str) -> tuple[bytes, str, bool] | None:
     return None
 
 
-def solicitation(*options: nd.Option, source: str = THEM, reserved: int = 0, **frame: int) -> bytes:
+def solicitation(*options: nd.Option, source: str = THEM, reserved: int = 0) -> bytes:
     body = bytearray(nd.Neighbour(0, parse_ipv6(US), list(options)).emit())
     body[1] = reserved
     group = format_ipv6(solicited_node(parse_ipv6(US)))
-    return icmp6_frame(NEIGHBOUR_SOLICITATION, bytes(body), source, group, **frame)
+    return icmp6_frame(NEIGHBOUR_SOLICITATION, bytes(body), source, group)
 
 
 def advertisement(*options: nd.Option, target: str = THEM, flags: int = nd.SOLICITED | nd.OVERRIDE) -> bytes:
@@ -132,7 +132,9 @@ def test_a_router_looks_at_no_header_that_is_not_for_it():
     near, far = Hub(host), Hub(host)
     router = Node6(host, "router", (near, "fd00::1/64"), (far, "fd01::1/64"), ip6__forwarding=1)
     host.run(host.now + 20 * SECOND)
-    router.do(router.ip6.neighbours(router.interfaces[1]).add_static, parse_ipv6("fd01::9"), STRANGER, host.now)
+    table = router.ip6.neighbours(router.interfaces[1])
+    assert table is not None
+    router.do(table.add_static, parse_ipv6("fd01::9"), STRANGER, host.now)
     router.forget_sent()
     payload = emit_options_header(PROTOCOL_ICMPV6, DROPS) + echo(destination="fd01::9")
     router.inject(frame6(DESTINATION_OPTIONS, payload, THEM, "fd01::9", to=router.interfaces[0].mac))

@@ -51,6 +51,7 @@ def test_a_listener_agrees_as_the_sysctl_says(ecn, answer):
     assert t.block.ecn == (ecn != 0)
 
 
+@pytest.mark.rfc("9293", "SHLD-8")
 @pytest.mark.parametrize(("ecn", "flags"), [(0, "S"), (1, "SEC"), (2, "S")])
 def test_a_client_asks_as_the_sysctl_says(ecn, flags):
     t = Script(ecn=ecn)
@@ -87,6 +88,7 @@ def test_a_syn_that_got_no_answer_asks_no_more():
 # The receiver -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9293", "SHLD-8")
 def test_a_mark_is_echoed_until_the_peer_has_slowed_down():
     t = accepted()
     marked(t, 10, Data(1, bytes(MSS)))
@@ -141,6 +143,7 @@ def test_marks_without_agreement_mean_nothing():
 # The sender -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9293", "SHLD-8")
 def test_an_echo_halves_the_window_once_a_round_trip():
     t = opened(10)
     t.send(200, Seg("AE", 1, 1 + 2 * MSS, b""))
@@ -168,6 +171,7 @@ def test_the_next_new_data_says_that_the_window_came_down():
     assert all("C" not in seg.flags for seg in sent[1:])
 
 
+@pytest.mark.rfc("9293", "SHLD-8")
 def test_only_new_data_may_be_marked():
     """Section 6.1.4 and 6.1.5: neither pure acknowledgements nor what is sent again carry ECT."""
     t = opened()
