@@ -1,15 +1,17 @@
 """Two connections and a bad network between them, in simulated time: loss, duplication, reordering, and users who do as they like."""
 
 from heapq import heappop, heappush
+from itertools import pairwise
 from random import Random
 
 from rumpkit.hyper.time import FOREVER, MILLISECOND, SECOND
 from rumpkit.net.transport.tcp.block import Environment
 from rumpkit.net.transport.tcp.connection import TcpConnection
 from rumpkit.net.transport.tcp.options import TcpOptions
+from rumpkit.net.transport.tcp.scoreboard import LOST, SACKED
 from rumpkit.net.transport.tcp.send import reset_for
 from rumpkit.net.transport.tcp.states import CLOSED, STATE_NAMES, SYN_SENT, TIME_WAIT
-from rumpkit.net.wire.segment import FIN, PSH, SYN, Segment
+from rumpkit.net.wire.segment import CE, CWR, FIN, PSH, SYN, Segment
 from rumpkit.net.wire.sequence import SEQ_MASK
 
 
@@ -17,12 +19,15 @@ class End:
     """One side: a connection, what its user wants to send, and what it has read."""
 
     def __init__(self, name, iss, mss, data, settings):
+        settings = dict(settings)
+        pacing = settings.pop("max_pacing_rate", 0)
         self.name = name
         self.environment = Environment()
         for key, value in settings.items():
             assert hasattr(self.environment.settings, key), key
             setattr(self.environment.settings, key, value)
         self.options = TcpOptions()
+        self.options.max_pacing_rate = pacing
         self.connection = TcpConnection(self.environment, self.options, iss, mss, iss)
         self.data = data
         self.written = 0
@@ -45,6 +50,7 @@ class End:
         assert block.snd_una <= block.snd_nxt <= block.snd_max, self
         assert block.snd_max <= block.send_queue.end + 1 or block.state == CLOSED
         assert block.congestion.window >= 1
+        self.check_scoreboard()
         assert block.reassembly.count() <= block.settings.max_reassembly
         assert block.receive_queue.size() <= block.receive_buffer + block.rcv_mss + (1 << block.rcv_scale)
         if block.irs and block.state != CLOSED:
@@ -56,6 +62,26 @@ class End:
         assert all(ranges[i][1] < ranges[i + 1][0] for i in range(len(ranges) - 1))
         if block.state not in (CLOSED, TIME_WAIT) and block.snd_max > block.snd_una:
             assert block.retransmit_at < FOREVER or block.resend, f"{self.name}: data in flight and no timer"
+
+    def check_scoreboard(self):
+        """The records lie side by side from the first unacknowledged byte to the last sent, and the sums are right."""
+        block = self.block
+        board = block.scoreboard
+        if board is None or block.state == CLOSED:
+            return
+        records = board.records[board.first :]
+        assert all(record.start < record.end for record in records), records
+        assert all(a.end == b.start for a, b in pairwise(records)), records
+        if records:
+            assert records[0].start == max(block.snd_una, block.iss + 1), self
+            assert records[-1].end == block.snd_max, self
+        for flag, total in ((SACKED, board.sacked), (LOST, board.lost)):
+            assert total == sum(record.end - record.start for record in records if record.flags & flag), (flag, records)
+        assert not any(record.flags & (SACKED | LOST) == SACKED | LOST for record in records)
+        assert len(records) <= block.flight() + 1
+        assert block.flight() >= board.missing()
+        if not block.disorder:
+            assert all(record.flags & (SACKED | LOST) == 0 for record in records), (self, records)
 
     def __repr__(self):
         block = self.block
@@ -70,13 +96,14 @@ class Network:
     """The world: ends `a` and `b`, and the segments under way."""
 
     def __init__(self, seed, *, size_a=0, size_b=0, mss=1000, loss=0.0, duplicate=0.0, jitter=0, delay=10 * MILLISECOND,
-                 both_open=False, whole=0.0, **settings):  # fmt: skip
+                 both_open=False, whole=0.0, mark=0.0, **settings):  # fmt: skip
         self.random = Random(seed)
         self.loss = loss
         self.duplicate = duplicate
         self.jitter = jitter
         self.delay = delay
         self.whole = whole
+        self.mark = mark
         self.now = 1000 * SECOND
         self.queue = []
         self.count = 0
@@ -114,6 +141,8 @@ class Network:
             size = min(unit, segment.size - offset)
             last = offset + size == segment.size
             flags = segment.flags if last else segment.flags & ~(PSH | FIN)
+            if offset:
+                flags &= ~CWR
             part = Segment(
                 (segment.seq + offset) & SEQ_MASK, segment.ack, flags, segment.window,
                 segment.body, segment.start + offset, size,
@@ -121,6 +150,7 @@ class Network:
             part.has_timestamp = segment.has_timestamp
             part.ts_value = segment.ts_value
             part.ts_echo = segment.ts_echo
+            part.ecn = segment.ecn
             parts.append(part)
         return parts
 
@@ -130,6 +160,8 @@ class Network:
             if self.random.random() < self.loss:
                 continue
             self.count += 1
+            if segment.ecn and self.random.random() < self.mark:
+                segment.flags |= CE
             when = self.now + self.delay + (self.random.randrange(self.jitter) if self.jitter else 0)
             heappush(self.queue, (when, self.count, self.peer(end), segment))
 
