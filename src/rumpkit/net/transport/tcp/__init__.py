@@ -4,11 +4,13 @@ How to read it, from the bottom up:
 
 - `states` is the state machine, as a table to hold against RFC 9293 figure 5.
 - `chunks` holds bytes by reference; `reassembly` holds what came too early.
-- `rtt` estimates the round trip (RFC 6298), `congestion` keeps the congestion window (RFC 5681), and `recovery` decides
-  what is sent again before the timer does (RFC 6582).
+- `rtt` estimates the round trip (RFC 6298); `congestion` is a folder of congestion controls (CUBIC, RFC 9438, by default).
+- `scoreboard` has a record of each (super-)segment in flight; `episode` is what loss recovery remembers.
 - `block` is one connection's variables under the names of RFC 9293 section 3.3.1. What works on them are functions: `send`
-  makes segments, `receive` takes data and offers a window, `acknowledgement` makes use of what the peer says it has,
-  `arrival` handles a segment in the order of RFC 9293 section 3.10.7, `timeouts` does what is due.
+  makes segments (`pacing` may hold them back), `receive` takes data and offers a window, `sack` reports what came out of order,
+  `acknowledgement` makes use of what the peer says it has and hands over to `recovery` while something is amiss: that finds losses with
+  `rack` (RFC 8985) or by counting (RFC 6582), moves the window down (RFC 6937) and takes back what was wrong (RFC 4015). `ecn` is
+  RFC 3168. `arrival` handles a segment in the order of RFC 9293 section 3.10.7, `timeouts` does what is due.
 - `connection` is the face of one connection. It is sans-I/O: segments, calls and the time go in; segments, events and the
   next deadline come out. Nothing up to here knows of frames, sockets or a kernel.
 - `channel` gives a connection its place in a kernel and has the two queues of a listener, `layer` finds the connection that a
