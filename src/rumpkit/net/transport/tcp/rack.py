@@ -94,7 +94,7 @@ def recovered(episode: Episode) -> None:
 
 def detect(block: ControlBlock, board: Scoreboard, episode: Episode, now: Instant) -> bool:
     """Mark what is lost; True if something is that wasn't.  Sets `wake_at` for what may be lost soon."""
-    if board.newest_at == 0 and board.rtt == 0:
+    if board.newest_end < 0:
         return False
     before = board.lost
     window = reordering_window(block, board, episode)

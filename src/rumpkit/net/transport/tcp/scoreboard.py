@@ -18,6 +18,7 @@ LOST: Final = 2
 """Deemed lost, and not sent again since."""
 RESENT: Final = 4
 """Sent more than once: an acknowledgement may be of any of the copies."""
+_NOWHERE: Final = 1 << 61
 _SPARE: Final = 64
 """Dropped entries that the list may keep in front before it is moved."""
 
@@ -65,8 +66,8 @@ class Scoreboard:
         self.highest: i64 = una
         """The same, as of now."""
         self.newest_at: i64 = 0
-        """When the newest transmission that arrived was sent (RACK.xmit_ts), and where it ended (RACK.end_seq)."""
-        self.newest_end: i64 = una
+        """When the newest transmission that arrived was sent (RACK.xmit_ts), and where it ended (RACK.end_seq; -1 if none did)."""
+        self.newest_end: i64 = -1
         self.rtt: i64 = 0
         """The round trip of that transmission (RACK.rtt)."""
         self.oldest_at: i64 = -1
@@ -75,6 +76,8 @@ class Scoreboard:
         """The round trip of the newest of what the last acknowledgement newly covers, of what was sent once; else 0."""
         self.reordered: bool = False
         """Something sent once has arrived after something that was sent later."""
+        self._lost_from: i64 = _NOWHERE
+        """Nothing before this is lost."""
         self.repaired: i64 = 0
         """Bytes covered by the last acknowledgement that had been sent more than once."""
 
@@ -92,7 +95,7 @@ class Scoreboard:
         """The first lost run, `limit` bytes at most and none beyond `edge`, which goes out again now in segments of `unit`; None if
         there is none."""
         records = self.records
-        at = self.first
+        at = self._find(self._lost_from)
         count: i64 = len(records)
         while at < count and not records[at].flags & LOST:
             at += 1
@@ -110,6 +113,7 @@ class Scoreboard:
         if record.end - record.start > limit:
             self._split(at, record.start + limit)
         self.lost -= record.end - record.start
+        self._lost_from = record.end if self.lost else _NOWHERE
         record.flags = RESENT
         record.unit = unit
         record.sent_at = now
@@ -264,8 +268,7 @@ class Scoreboard:
                 continue
             due = record.sent_at + patience
             if due <= now:
-                record.flags |= LOST
-                self.lost += record.end - record.start
+                self._lose(record)
             elif due > latest:
                 latest = due
         return latest if latest else FOREVER
@@ -279,8 +282,7 @@ class Scoreboard:
             return False
         if record.end - record.start > size:
             self._split(self.first, record.start + size)
-        record.flags = LOST
-        self.lost += record.end - record.start
+        self._lose(record)
         return True
 
     def lose_all(self, sent_before: i64) -> None:
@@ -295,8 +297,7 @@ class Scoreboard:
             if record.flags & SACKED:
                 continue
             if not record.flags & LOST and (front or record.sent_at <= sent_before):
-                record.flags |= LOST
-                self.lost += record.end - record.start
+                self._lose(record)
             front = False
 
     def resent(self) -> bool:
@@ -355,6 +356,12 @@ class Scoreboard:
             else:
                 high = middle
         return low
+
+    def _lose(self, record: Transmission) -> None:
+        record.flags |= LOST
+        self.lost += record.end - record.start
+        if record.start < self._lost_from:
+            self._lost_from = record.start
 
     def _split(self, at: i64, position: i64) -> None:
         record = self.records[at]
