@@ -421,7 +421,7 @@ def test_data_for_a_program_that_has_closed_is_a_reset():
     assert b.recv(10) == b""
     b.sendall(b"too late")
     assert right.over.wait(5)
-    assert right.notes == ["kernel reset ECONNRESET", "end"]
+    assert right.notes == ["kernel reset EPIPE", "end"]
     b.close()
     world.close()
 

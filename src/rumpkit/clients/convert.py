@@ -10,7 +10,7 @@ from typing import TypeAlias
 from ..hyper.time import Duration
 from ..kern.abi.errno import EINVAL, error
 from ..kern.abi.socket import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM
-from ..kern.socket import SocketAddress
+from ..kern.socket import ControlMessage, Received, SocketAddress
 from ..net.wire.address import ANY_V4, ANY_V6, format_address, parse_address
 
 Data: TypeAlias = bytes | bytearray | memoryview
@@ -18,6 +18,8 @@ Address: TypeAlias = tuple[str | bytes, int]
 """A text address, or one as bytes, and a port: ("10.0.2.2", 80).  "" is any address."""
 TextAddress: TypeAlias = tuple[str, int]
 Number: TypeAlias = int | float
+ReceivedMessage: TypeAlias = tuple[bytes, list[ControlMessage], int, TextAddress | None]
+"""What recvmsg gives, in the order in which Python's sockets have it: data, control messages, flags, source."""
 
 PROTOCOLS: dict[str, tuple[int, int, int]] = {
     "tcp": (AF_INET, SOCK_STREAM, IPPROTO_TCP),
@@ -60,6 +62,12 @@ def to_text(address: SocketAddress) -> TextAddress:
     """The address as programs like it.  What is neither IPv4 nor IPv6 (an unnamed socket's) becomes ""."""
     host, port = address
     return format_address(host) if len(host) in (4, 16) else "", port
+
+
+def to_message(received: Received) -> ReceivedMessage:
+    """What was received as programs like it."""
+    source = None if received.source is None else to_text(received.source)
+    return received.data, list(received.control), received.flags, source
 
 
 def to_duration(seconds: Number | None) -> Duration:

@@ -19,7 +19,7 @@ from ..kern.calls import KernCalls
 from ..kern.kernel import RumpKernel
 from ..kern.pollcalls import PollCalls
 from ..kern.process import Credentials, Process
-from ..kern.socket import Received, SocketAddress
+from ..kern.socket import ControlMessage, Received, SocketAddress
 from ..kern.socketcalls import SocketCalls
 from ..kern.wait import Blocked
 from .convert import (
@@ -27,10 +27,12 @@ from .convert import (
     Address,
     Data,
     Number,
+    ReceivedMessage,
     TextAddress,
     to_address,
     to_bytes,
     to_duration,
+    to_message,
     to_option,
     to_parts,
     to_text,
@@ -134,7 +136,9 @@ class LocalProcess(LocalFiles):
         host = self.host
         host.enter()
         try:
-            self._kern.close(self.process, fd)
+            result = self._kern.close(self.process, fd)
+            if result is not None:
+                self.wait(result)
         finally:
             host.leave()
 
@@ -366,6 +370,48 @@ class LocalProcess(LocalFiles):
         flags MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT.  Raises ENOTCONN, ECONNRESET, ECONNREFUSED, EAGAIN."""
         received = cast(Received, self.run("recvfrom", self._sockets.recvfrom, fd, size, flags))
         return received.data, None if received.source is None else to_text(received.source)
+
+    def sendmsg(
+        self,
+        fd: int,
+        parts: Sequence[Data],
+        control: Sequence[ControlMessage] = (),
+        flags: int = 0,
+        address: Address | None = None,
+    ) -> int:
+        """As `sendto`, of the parts as one, with control messages: (level, type, data in its C layout) (POSIX sendmsg).
+        Raises as `sendto`, and EINVAL."""
+        destination = None if address is None else self._address(fd, address)
+        arguments = (fd, to_parts(parts), tuple(control), flags, destination)
+        return cast(int, self.run("sendmsg", self._sockets.sendmsg, *arguments))
+
+    def recvmsg(self, fd: int, size: int, flags: int = 0) -> ReceivedMessage:
+        """As `recvfrom`: data, control messages, MSG_* flags such as MSG_TRUNC, and the sender (POSIX recvmsg).
+        MSG_ERRQUEUE gives errors in full."""
+        return to_message(cast(Received, self.run("recvmsg", self._sockets.recvmsg, fd, size, flags)))
+
+    def sendmmsg(
+        self,
+        fd: int,
+        messages: Sequence[tuple[Sequence[Data], Sequence[ControlMessage], Address | None]],
+        flags: int = 0,
+    ) -> int:
+        """As `sendmsg` for each of the messages, (parts, control messages, address or None); how many went
+        (Linux sendmmsg)."""
+        prepared = [
+            (to_parts(parts), tuple(control), None if address is None else self._address(fd, address))
+            for parts, control, address in messages
+        ]
+        return cast(int, self.run("sendmmsg", self._sockets.sendmmsg, fd, prepared, flags))
+
+    def recvmmsg(
+        self, fd: int, count: int, size: int, flags: int = 0, timeout: Number | None = None
+    ) -> list[ReceivedMessage]:
+        """As `recvmsg`, up to `count` times; waits for all, or with MSG_WAITFORONE for the first, no longer than `timeout`
+        seconds (Linux recvmmsg)."""
+        arguments = (fd, count, size, flags, to_duration(timeout))
+        found = self.run("recvmmsg", self._sockets.recvmmsg, *arguments)
+        return [to_message(one) for one in cast("list[Received]", found)]
 
     def getsockopt(self, fd: int, level: int, name: int) -> bytes:
         """An option's value in its C layout, little-endian (POSIX getsockopt, Linux socket(7)).  Raises ENOPROTOOPT."""

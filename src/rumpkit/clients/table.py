@@ -22,8 +22,8 @@ _NAMES: Final[dict[str, str]] = {
     getrandom
     """,
     "SocketCalls": """
-    socket socketpair bind listen accept4 connect getsockname getpeername shutdown sendto recvfrom getsockopt
-    setsockopt
+    socket socketpair bind listen accept4 connect getsockname getpeername shutdown sendto recvfrom sendmsg
+    recvmsg sendmmsg recvmmsg getsockopt setsockopt
     """,
     "PollCalls": """
     poll select epoll_create1 epoll_ctl epoll_wait

@@ -157,6 +157,27 @@ class SendWait(FileWait):
 
 
 @final
+class LingerWait(Blocked):
+    """A close that waits for the last bytes to be acknowledged (SO_LINGER): it succeeds whatever comes of them."""
+
+    def __init__(self, hyper: Hypercalls, file: OpenFile, limit: Duration) -> None:
+        super().__init__(file.queue, hyper.now + limit)
+        self.file: OpenFile = file
+
+    def retry(self) -> object:
+        """Done, or wait on."""
+        return self if self.file.lingering() else None
+
+    def expired(self) -> object:
+        """The time is over, and the kernel goes on alone."""
+        return None
+
+    def interrupted(self) -> object:
+        """As when the time is over: the number is free in any case."""
+        return None
+
+
+@final
 class SleepWait(Blocked):
     """A call that waits for nothing but its deadline (nanosleep), which is its success."""
 

@@ -32,7 +32,7 @@ from .abi.fcntl import (
     SETTABLE_FLAGS,
 )
 from .abi.ioctl import FIOCLEX, FIONBIO, FIONCLEX
-from .blocking import ReadWait, SleepWait, WriteWait
+from .blocking import LingerWait, ReadWait, SleepWait, WriteWait
 from .eventfd import HIGHEST, EventFile
 from .file import OpenFile
 from .kernel import RumpKernel
@@ -109,9 +109,16 @@ class KernCalls:
 
     # Descriptors -----------------------------------------------------------------------------------------
 
-    def close(self, process: Process, fd: int) -> None:
-        """Free `fd`; the file goes with its last reference, and whoever waits for it gets EBADF (POSIX close)."""
+    def close(self, process: Process, fd: int) -> Blocked | None:
+        """Free `fd`; the file goes with its last reference, and whoever waits for it gets EBADF (POSIX close).
+        With SO_LINGER the call waits for what was sent, no longer than that says."""
+        file = process.files.get(fd)
         process.files.close(fd, self.hyper.now)
+        if file.closed():
+            linger = file.lingering()
+            if linger:
+                return LingerWait(self.hyper, file, linger)
+        return None
 
     def dup(self, process: Process, fd: int) -> int:
         """The lowest free number, for the same open file (POSIX dup).  Raises EBADF, EMFILE."""

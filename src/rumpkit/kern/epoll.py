@@ -49,7 +49,8 @@ class Watch(ExclusiveObserver):
         if self.file.closed():
             self.owner.forget(self)
             return False
-        if self.listed or not self.armed or self.ready() == 0:
+        hint = self.file.queue.hint
+        if self.listed or not self.armed or (hint and not hint & self.events) or self.ready() == 0:
             return False
         return self.owner.add_ready(self)
 

@@ -63,6 +63,10 @@ class OpenFile:
         """The last reference has gone."""
         return None
 
+    def lingering(self) -> Duration:
+        """How long close(2) still waits for what `close` has started, in nanoseconds (SO_LINGER); 0 if it is done."""
+        return 0
+
     def read(self, size: int, now: Instant) -> bytes | Blocked:
         """Up to `size` bytes; b"" at end of file (POSIX read)."""
         raise error(EINVAL)

@@ -6,14 +6,28 @@ from typing import NamedTuple, TypeAlias, final
 from mypy_extensions import mypyc_attr
 
 from ..hyper.time import Duration, Instant
-from .abi.errno import EAFNOSUPPORT, EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, EPROTONOSUPPORT, ESOCKTNOSUPPORT, error
+from .abi.errno import (
+    EAFNOSUPPORT,
+    EINVAL,
+    ENOPROTOOPT,
+    ENOTCONN,
+    EOPNOTSUPP,
+    EPERM,
+    EPROTONOSUPPORT,
+    ESOCKTNOSUPPORT,
+    error,
+)
 from .abi.fcntl import O_RDWR
-from .abi.socket import SOCK_STREAM
+from .abi.socket import SOCK_STREAM, SOL_SOCKET
 from .file import OpenFile
 from .wait import Blocked
 
 SocketAddress: TypeAlias = tuple[bytes, int]
 """A network address as bytes (4 for IPv4, 16 for IPv6) and a port in host order."""
+
+
+ControlMessage: TypeAlias = tuple[int, int, bytes]
+"""Ancillary data: level, type, and the data in its C layout (cmsg(3))."""
 
 
 class Received(NamedTuple):
@@ -24,6 +38,7 @@ class Received(NamedTuple):
     flags: int
     size: int
     """The datagram's real size, which MSG_TRUNC asks for; len(data) for streams."""
+    control: tuple[ControlMessage, ...] = ()
 
 
 @final
@@ -64,12 +79,21 @@ class Socket(OpenFile):
         self.receive_timeout: Duration = 0
         """SO_RCVTIMEO in nanoseconds; 0 waits for ever."""
         self.send_timeout: Duration = 0
+        self.extras: dict[tuple[int, int], int] | None = None
+        """Numbers of options, by level and name, that have no place of their own.  Replaced, never changed: an accepted
+        socket shares its listener's."""
+        self.device: str = ""
+        """SO_BINDTODEVICE: the one interface to use; "" for any."""
 
     def take_error(self) -> int:
         """The pending error number, which is then forgotten."""
         number = self.error
         self.error = 0
         return number
+
+    def put_off(self, number: int) -> None:
+        """Keep an error for the next call, which an earlier part of this one has the result of."""
+        self.error = number
 
     def read(self, size: int, now: Instant) -> bytes | Blocked:
         """As `receive` without flags."""
@@ -123,6 +147,20 @@ class Socket(OpenFile):
         there is no room at all.  Streams keep `data` by reference.  Raises EPIPE, ENOTCONN, ECONNRESET, EMSGSIZE."""
         raise error(EOPNOTSUPP)
 
+    def send_with(
+        self,
+        data: bytes,
+        control: tuple[ControlMessage, ...],
+        flags: int,
+        destination: SocketAddress | None,
+        now: Instant,
+    ) -> int | Blocked:
+        """As `send`, with control messages.  Raises EINVAL for those that mean nothing here."""
+        for level, _, _ in control:
+            if level == SOL_SOCKET:
+                raise error(EINVAL)
+        return self.send(data, 0, flags, destination, now)
+
     def receive(self, size: int, flags: int, now: Instant) -> Received | Blocked:
         """Up to `size` bytes, or one datagram; data b"" of a stream is its end.  Raises ENOTCONN, ECONNRESET."""
         raise error(EOPNOTSUPP)
@@ -138,6 +176,22 @@ class Socket(OpenFile):
     def peer_address(self) -> SocketAddress:
         """The peer's name (getpeername).  Raises ENOTCONN."""
         raise error(ENOTCONN)
+
+    def bind_to_device(self, name: str) -> bool:
+        """Use only the interface `name` ("": any) from now on; False if sockets of this kind can't.  Raises ENODEV."""
+        return False
+
+    def bind_to_index(self, index: int) -> None:
+        """As `bind_to_device`, by the interface's number (0: any).  Raises ENODEV, EPERM."""
+        raise error(EPERM)
+
+    def device_index(self) -> int:
+        """The number of `device`; 0 for any."""
+        return 0
+
+    def origin(self) -> SocketAddress:
+        """Whom an accepted socket comes from, though the connection may be over by now."""
+        return self.peer_address()
 
     def get_option(self, level: int, name: int) -> bytes:
         """An option's value in its C layout, little-endian.  Raises ENOPROTOOPT."""

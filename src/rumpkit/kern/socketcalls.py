@@ -5,7 +5,7 @@ connect), SO_RCVTIMEO and SO_SNDTIMEO become deadlines, MSG_WAITALL and blocking
 Addresses are (bytes, port).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import final
 
 from ..hyper.calls import Hypercalls
@@ -14,6 +14,7 @@ from .abi.errno import EAGAIN, EDOM, EINPROGRESS, EINVAL, ENOTSOCK, error
 from .abi.fcntl import O_NONBLOCK
 from .abi.socket import (
     MSG_DONTWAIT,
+    MSG_ERRQUEUE,
     MSG_PEEK,
     MSG_WAITALL,
     SHUT_RDWR,
@@ -30,10 +31,11 @@ from .abi.socket import (
     SOCK_TYPE_MASK,
     SOL_SOCKET,
 )
-from .blocking import FileWait, OperationWait, SendWait
+from .blocking import FileWait, OperationWait, SendWait, deadline_after
 from .kernel import RumpKernel
+from .messages import Message, ReceiveBatch, SendBatch
 from .process import Process
-from .socket import Received, Socket, SocketAddress
+from .socket import ControlMessage, Received, Socket, SocketAddress
 from .wait import Blocked
 
 
@@ -73,8 +75,9 @@ class SocketCalls:
         self.get(process, fd).bind(address)
 
     def listen(self, process: Process, fd: int, backlog: int) -> None:
-        """Accept connections from now on, at most `backlog` waiting (POSIX listen).  Raises EOPNOTSUPP, EINVAL."""
-        self.get(process, fd).listen(max(backlog, 0))
+        """Accept connections from now on, at most `backlog` waiting (POSIX listen; negative: as many as can be, as on
+        Linux).  Raises EOPNOTSUPP, EINVAL."""
+        self.get(process, fd).listen(backlog)
 
     def accept4(self, process: Process, fd: int, flags: int = 0) -> tuple[int, SocketAddress] | Blocked:
         """The first waiting connection's descriptor and peer (POSIX accept4); flags SOCK_NONBLOCK, SOCK_CLOEXEC.
@@ -164,6 +167,61 @@ class SocketCalls:
                 return _received(wait.retry())
         return result
 
+    # Messages --------------------------------------------------------------------------------------------
+
+    def sendmsg(
+        self,
+        process: Process,
+        fd: int,
+        parts: Sequence[bytes],
+        control: Sequence[ControlMessage] = (),
+        flags: int = 0,
+        destination: SocketAddress | None = None,
+    ) -> int | Blocked:
+        """Send the parts as one, with control messages (POSIX sendmsg).  Raises as `sendto`, and EINVAL."""
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if not control:
+            return self.sendto(process, fd, data, flags, destination)
+        socket = self.get(process, fd)
+        taken = socket.send_with(data, tuple(control), flags, destination, self.hyper.now)
+        if isinstance(taken, Blocked):
+            if flags & MSG_DONTWAIT or socket.nonblocking():
+                taken.refused()
+            return SendWait(self.hyper, socket, taken, data, 0, flags, destination)
+        if taken < len(data) and socket.kind == SOCK_STREAM and not flags & MSG_DONTWAIT and not socket.nonblocking():
+            return _int(SendWait(self.hyper, socket, Blocked(socket.queue), data, taken, flags, destination).retry())
+        return taken
+
+    def recvmsg(self, process: Process, fd: int, size: int, flags: int = 0) -> Received | Blocked:
+        """As `recvfrom`; the result's control messages and flags count (POSIX recvmsg).  MSG_ERRQUEUE, which never
+        waits, gives errors in full (Linux ip(7))."""
+        if flags & MSG_ERRQUEUE:
+            flags |= MSG_DONTWAIT
+        return self.recvfrom(process, fd, size, flags)
+
+    def sendmmsg(self, process: Process, fd: int, messages: Sequence[Message], flags: int = 0) -> int | Blocked:
+        """Send several messages, (parts, control messages, destination or None) each; how many went (Linux sendmmsg).
+        An error after the first is put off: the next call hears of it."""
+        socket = self.get(process, fd)
+        batch = SendBatch(
+            socket, messages, lambda message: self.sendmsg(process, fd, message[0], message[1], flags, message[2])
+        )
+        return _int(batch.go_on())
+
+    def recvmmsg(
+        self, process: Process, fd: int, count: int, size: int, flags: int = 0, timeout: Duration = -1
+    ) -> list[Received] | Blocked:
+        """Up to `count` messages of up to `size` bytes (Linux recvmmsg).  It waits for all of them; with
+        MSG_WAITFORONE for the first only; `timeout` (ns, negative: none) ends it between two messages.  Raises as `recvmsg`
+        where there is not even one."""
+        socket = self.get(process, fd)
+        deadline = deadline_after(self.hyper, timeout)
+        batch = ReceiveBatch(socket, count, flags, deadline, lambda bits: self.recvmsg(process, fd, size, bits))
+        found = batch.go_on()
+        if isinstance(found, (list, Blocked)):
+            return found
+        raise TypeError(f"a receive gave {found!r}")
+
     # Options ---------------------------------------------------------------------------------------------
 
     def getsockopt(self, process: Process, fd: int, level: int, name: int) -> bytes:
@@ -197,7 +255,7 @@ class SocketCalls:
         accepted = socket.accept(self.hyper.now)
         if isinstance(accepted, Blocked):
             return accepted
-        peer = accepted.peer_address()
+        peer = accepted.origin()
         return self._install(process, accepted, flags), peer
 
 

@@ -50,6 +50,8 @@ class WaitQueue:
         self._waiters: list[Waiter] | None = None
         self._observers: list[Observer] | None = None
         self._exclusive: list[ExclusiveObserver] | None = None
+        self.hint: int = 0
+        """While observers are told: the POLL* bits that may have come, or 0 for any.  Edge-triggered watches look at it."""
 
     def add(self, waiter: Waiter) -> None:
         """Queue a one-shot waiter: it is forgotten when woken."""
@@ -108,6 +110,19 @@ class WaitQueue:
                 waiter.wake()
         if self._observers is not None or self._exclusive is not None:
             self._tell()
+
+    def wake_for(self, bits: int) -> None:
+        """As `wake_all`, where nothing but these POLL* bits can have come."""
+        self.hint = bits
+        self.wake_all()
+        self.hint = 0
+
+    def tell(self, bits: int) -> None:
+        """Tell observers, and no waiters, that these POLL* bits have come once more."""
+        if self._observers is not None or self._exclusive is not None:
+            self.hint = bits
+            self._tell()
+            self.hint = 0
 
     def _tell(self) -> None:
         observers = self._observers

@@ -84,6 +84,7 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
     from .transport.udp import UDP_SYSCTLS, Udp
 
     made = Udp(kernel.hyper, ip.v4, ip.ports)
+    made.devices = ip.interfaces
     kernel.counters.register("udp", made.counters)
     kernel.sysctl.register("net.udp", made.settings, UDP_SYSCTLS)
     kernel.sockets.register(
@@ -126,6 +127,7 @@ def tcp(kernel: "RumpKernel", ip: "Ip") -> "Tcp":
     from .transport.tcp.layer import Tcp
 
     made = Tcp(kernel, ip.v4, PortAllocator(kernel.hyper, ip.ports))
+    made.devices = ip.interfaces
     made.adopt = lambda channel: adopt(made, channel, AF_INET)
     kernel.sockets.register(
         AF_INET,

@@ -179,12 +179,12 @@ def test_time_out():
 def test_errors_of_connect():
     world = World(delay=1_000_000)
     client = world.a.socket()
-    for address, errno in [((bytes(16), 80), EAFNOSUPPORT), ((world.b.address, 0), EADDRNOTAVAIL)]:
-        with pytest.raises(OSError) as caught:
-            world.call(client.connect, address, world.now)
-        assert caught.value.errno == errno
+    with pytest.raises(OSError) as caught:
+        world.call(client.connect, (bytes(16), 80), world.now)
+    assert caught.value.errno == EAFNOSUPPORT
     listener = listening(world)
     assert world.attempt(client.connect, (world.b.address, 80), world.now) is None
+    client.flags |= O_NONBLOCK
     with pytest.raises(OSError) as caught:
         world.attempt(client.connect, (world.b.address, 80), world.now)
     assert caught.value.errno == EALREADY
@@ -302,7 +302,9 @@ def test_out_of_band():
     assert world.call(server.receive, 100, 0, world.now).data == b"beforeab"
     assert server.ioctl(0x8905, b"") == b"\1\0\0\0"
     assert world.call(server.receive, 100, 0, world.now).data == b"after"
-    assert world.call(server.receive, 1, MSG_OOB, world.now).data == b"!"
+    with pytest.raises(OSError) as caught:
+        world.call(server.receive, 1, MSG_OOB, world.now)
+    assert caught.value.errno == EINVAL, "who reads past the urgent byte has lost it"
     assert not server.poll() & POLLPRI
     server.own_options().oob_inline = True
     world.call(client.send, b"xy", 0, MSG_OOB, None, world.now)

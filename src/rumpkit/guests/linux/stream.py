@@ -351,8 +351,8 @@ class Stream(Record):
 
 def _peer_of(socket: "Socket") -> SocketAddress:
     try:
-        return socket.peer_address()
-    except OSError:  # reset before it was accepted; Linux still knows who it was
+        return socket.origin()
+    except OSError:  # gone before it was accepted; Linux still knows who it was
         return bytes(4), 0
 
 

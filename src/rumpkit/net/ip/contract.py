@@ -5,6 +5,7 @@ into a frame's head, so that nothing is copied on the way up.
 """
 
 from abc import ABC, abstractmethod
+from typing import final
 
 from mypy_extensions import mypyc_attr
 
@@ -42,6 +43,7 @@ class OutputInterface(ABC):
 
     def __init__(self, name: str, mtu: int, features: int) -> None:
         self.name: str = name
+        self.index: int = 0
         self.mtu: int = mtu
         self.features: int = features
         """FEATURE_* bits of the link behind it; transports may build super-segments even without them, as the
@@ -88,6 +90,17 @@ class Transport(ABC):
         return None
 
 
+@final
+class Report:
+    """The ICMP message behind a call of `Transport.error`."""
+
+    def __init__(self, kind: int, code: int, reporter: bytes) -> None:
+        self.kind: int = kind
+        self.code: int = code
+        self.reporter: bytes = reporter
+        """Who sent it."""
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Network(ABC):
     """A network-layer protocol, as transports see it."""
@@ -97,15 +110,17 @@ class Network(ABC):
         """Moves on when routes, addresses or path MTUs change: cached routes are looked up again then."""
         self.incoming: OutputInterface | None = None
         """During `Transport.input`: the interface by which the packet came."""
+        self.reported: Report | None = None
+        """During `Transport.error`: the message that says so; None where the error is our own."""
 
     @abstractmethod
     def register(self, protocol: int, transport: Transport) -> None:
         """Hand packets with this protocol number to `transport`."""
 
     @abstractmethod
-    def route(self, destination: bytes, source: bytes | None = None) -> Route:
-        """How to reach `destination` (from `source`, where the sender has chosen).  Raises ENETUNREACH and, where
-        `source` isn't ours, EADDRNOTAVAIL."""
+    def route(self, destination: bytes, source: bytes | None = None, zone: int = 0) -> Route:
+        """How to reach `destination` (from `source`, where the sender has chosen; through the interface of the index
+        `zone`, if it isn't 0).  Raises ENETUNREACH and, where `source` isn't ours, EADDRNOTAVAIL."""
 
     @abstractmethod
     def output(
@@ -136,10 +151,11 @@ class Network(ABC):
         """Answer the packet at `frame.head[network]` with ICMP destination unreachable (rate-limited; never about
         broadcasts, errors or fragments other than the first, RFC 1122 3.2.2)."""
 
-    def join(self, group: bytes) -> None:
-        """Take packets to a multicast group too.  Raises ENOPROTOOPT where the network has none."""
+    def join(self, group: bytes, zone: int = 0) -> None:
+        """Take packets to a multicast group too, by the interface of that index (0: whichever suits).  Raises
+        ENOPROTOOPT where the network has none."""
         raise error(ENOPROTOOPT)
 
-    def leave(self, group: bytes) -> None:
+    def leave(self, group: bytes, zone: int = 0) -> None:
         """Undo one `join`.  Raises EADDRNOTAVAIL, ENOPROTOOPT."""
         raise error(ENOPROTOOPT)

@@ -33,7 +33,7 @@ from ..wire.icmp import (
 )
 from ..wire.ipv4 import PROTOCOL_ICMP
 from ..wire.offload import transport_checksum_valid
-from .contract import Transport
+from .contract import Report, Transport
 from .ipv4 import LOCAL, NOT_OURS, Ipv4
 from .report import ErrorReporter, IcmpCounters, IcmpSettings
 
@@ -162,7 +162,9 @@ class Icmp(Transport):
             if mtu == 0:
                 counters.errors_ignored += 1
                 return
+        ipv4.reported = Report(message.kind, message.code, frame.head[network + 12 : network + 16])
         upper.error(quote.source, quote.destination, quoted, errno, mtu, now)
+        ipv4.reported = None
 
 
 def _errno_of(message: IcmpMessage) -> int:

@@ -74,14 +74,16 @@ class Ipv4(Network):
             return True
         return self.settings.accept_any_destination != 0 and not is_multicast(address) and address[0] not in (0, 255)
 
-    def route(self, destination: bytes, source: bytes | None = None) -> Route:
+    def route(self, destination: bytes, source: bytes | None = None, zone: int = 0) -> Route:
         if self._cached != self.generation:
             self._cache.clear()
             self._cached = self.generation
         key = destination if source is None else destination + source
+        if zone:
+            key += b"%d" % zone
         route = self._cache.get(key)
         if route is None:
-            route = self._find_route(destination, source)
+            route = self._find_route(destination, source, zone)
             if len(self._cache) >= self.settings.route_cache_entries:
                 self._cache.clear()
             self._cache[key] = route
@@ -303,7 +305,7 @@ class Ipv4(Network):
 
     # Inside --------------------------------------------------------------------------------------------
 
-    def _find_route(self, destination: bytes, source: bytes | None) -> Route:
+    def _find_route(self, destination: bytes, source: bytes | None, zone: int) -> Route:
         """Make the route that `route` then remembers."""
         if source is not None and not self.is_local(source):
             raise error(EADDRNOTAVAIL)
@@ -314,7 +316,10 @@ class Ipv4(Network):
                 raise error(ENETUNREACH)
             own = destination if kind == LOCAL else b"\x7f\0\0\1"
             return Route(loopback, source or own, destination, min(loopback.mtu, MAX_PACKET_SIZE))
-        entry = self._entry(destination, source) if destination[0] else None
+        if zone:
+            entry = self._entry_through(destination, zone)
+        else:
+            entry = self._entry(destination, source) if destination[0] else None
         if entry is None:
             self.counters.no_route += 1
             raise error(ENETUNREACH)
@@ -329,6 +334,18 @@ class Ipv4(Network):
             route.mtu = path.mtu
             route.fragmentable = path.fragmentable
         return route
+
+    def _entry_through(self, destination: bytes, zone: int) -> RouteEntry | None:
+        """The best route through one interface; without any, whoever asks for it by name finds the destination on its link."""
+        for entry in self.table.entries():
+            if entry.interface.index == zone and entry.interface.up:
+                if in_network(destination, entry.network, entry.length):
+                    return entry
+        for interface in self.interfaces:
+            if interface.index == zone and interface.up:
+                own = interface.addresses[0].address if interface.addresses else b""
+                return RouteEntry(destination, 32, interface, b"", 0, own, CONNECTED)
+        return None
 
     def _entry(self, destination: bytes, source: bytes | None) -> RouteEntry | None:
         """The table's answer; broadcasts and groups without a route of their own leave by the sender's interface, or

@@ -95,7 +95,7 @@ class Interface(OutputInterface):
 
     def __init__(self, name: str, index: int, mac: bytes, mtu: int, features: int) -> None:
         super().__init__(name, mtu, features)
-        self.index: int = index
+        self.index = index
         """Numbered from 1 (the first is usually loopback), never used again."""
         self.mac: bytes = mac
         self.addresses: list[InterfaceAddress] = []

@@ -80,6 +80,13 @@ class Interfaces:
             raise error(ENODEV, name)
         return interface
 
+    def numbered(self, index: int) -> Interface:
+        """The interface with that index.  Raises ENODEV."""
+        for interface in self._by_name.values():
+            if interface.index == index:
+                return interface
+        raise error(ENODEV)
+
     def remove(self, interface: Interface) -> None:
         """Close an interface and forget it."""
         del self._by_name[interface.name]

@@ -1,13 +1,14 @@
 """Datagram sockets: SOCK_DGRAM over UDP (POSIX 2.10, Linux udp(7)), and what they share with ping sockets.
 
-Between the socket calls of `kern` above and `transport.udp` below.
+Between the socket calls of `kern` above and `transport.udp` below.  Their options are in `datagram_options`.  A socket of
+IPv6 that takes IPv4 too shows addresses of that as v4-mapped ones (RFC 3493 section 3.7); below it they are 4 bytes.
 """
 
-from collections.abc import Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import mypyc_attr
 
+from ...hyper.calls import Hypercalls
 from ...hyper.time import Instant
 from ...kern.abi.errno import (
     EAFNOSUPPORT,
@@ -15,7 +16,7 @@ from ...kern.abi.errno import (
     EDESTADDRREQ,
     EINVAL,
     EMSGSIZE,
-    ENOPROTOOPT,
+    ENETUNREACH,
     ENOTCONN,
     ENOTTY,
     EOPNOTSUPP,
@@ -24,86 +25,128 @@ from ...kern.abi.errno import (
 )
 from ...kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from ...kern.abi.socket import (
-    IP_MTU_DISCOVER,
-    IP_RECVERR,
-    IP_TOS,
-    IP_TTL,
+    AF_INET6,
+    IP_FREEBIND,
+    IP_TRANSPARENT,
     IPPROTO_IP,
+    MSG_ERRQUEUE,
+    MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
-    SHUT_RD,
-    SHUT_RDWR,
-    SHUT_WR,
-    SO_BROADCAST,
-    SO_RCVBUF,
-    SO_REUSEADDR,
-    SO_REUSEPORT,
-    SO_SNDBUF,
-    SOL_SOCKET,
 )
-from ...kern.socket import Received, Socket, SocketAddress
+from ...kern.socket import ControlMessage, Received, Socket, SocketAddress
 from ...kern.wait import Blocked
 from ..transport.mailbox import Mailbox
 from ..transport.udp import Udp, UdpEndpoint
-from ..wire.address import ANY_V4, LOOPBACK_V4, format_ipv4
-from .options import int_option, option_byte, option_int
+from ..wire.address import ANY_V4, ANY_V6, LOOPBACK_V4, LOOPBACK_V6, format_address, is_link_local
+from ..wire.udp import MAX_PAYLOAD_SIZE
+from .control import Ancillary, control_of, control_of_error, parse_control
+from .options import int_option
 
-MSG_ERRQUEUE: Final = 0x2000
-IP_MULTICAST_TTL: Final = 33
-IP_MULTICAST_LOOP: Final = 34
-IP_ADD_MEMBERSHIP: Final = 35
-IP_DROP_MEMBERSHIP: Final = 36
-IP_PMTUDISC_DO: Final = 2
+if TYPE_CHECKING:
+    from ..link.interfaces import Interfaces
+
 FIONREAD: Final = 0x541B
 TIOCOUTQ: Final = 0x5411
-MIN_BUFFER: Final = 2304
+_RECEIVING: Final = 1
+_SENDING: Final = 2
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_NOTHING: Final = Ancillary()
 
 
-def destination_of(address: SocketAddress) -> SocketAddress:
-    """A peer's address to send to; the wildcard means this kernel itself, as on Linux.  Raises EAFNOSUPPORT."""
-    if len(address[0]) != 4:
-        raise error(EAFNOSUPPORT)
-    return (LOOPBACK_V4, address[1]) if address[0] == ANY_V4 else address
+def unmapped(address: bytes) -> bytes:
+    """The IPv4 address in a v4-mapped one; others as they are."""
+    return address[12:] if len(address) == 16 and address[:12] == _MAPPED else address
+
+
+def split_zone(address: bytes) -> tuple[bytes, int]:
+    """An IPv6 address that may have its zone's number behind it (20 bytes, as the kernel's clients give it)."""
+    if len(address) == 20:
+        return address[:16], int.from_bytes(address[16:], "big")
+    return address, 0
+
+
+def shown(address: bytes, family: int, zone: int = 0) -> bytes:
+    """An address as a socket of `family` shows it: mapped, or with the zone that a link-local one means something in."""
+    if family != AF_INET6:
+        return address
+    if len(address) == 4:
+        return ANY_V6 if address == ANY_V4 else _MAPPED + address
+    return address + zone.to_bytes(4, "big") if zone and is_link_local(address) else address
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class DatagramSocket(Socket):
     """What all datagram sockets do alike: a mailbox read by datagrams, two directions that can be shut."""
 
-    def __init__(self, family: int, kind: int, protocol: int) -> None:
+    def __init__(self, family: int, kind: int, protocol: int, hyper: Hypercalls) -> None:
         super().__init__(family, kind, protocol)
+        self.hyper: Hypercalls = hyper
         self.mailbox: Mailbox = Mailbox(self.queue)
-        self.read_shut: bool = False
-        self.write_shut: bool = False
+        self.shut: int = 0
+        """The directions that shutdown() ended."""
+        self.wanted: int = 0
+        """The control messages that options ask for with each datagram (`control.WANTED`)."""
+        self.zone: int = 0
+        """The index of the interface that the socket is bound to; 0 for any."""
+        self.devices: Interfaces | None = None
         self.send_buffer: int = 212_992
         self.max_receive_buffer: int = 4 << 20
 
     def take_error(self) -> int:
         return self.mailbox.take_error()
 
+    def put_off(self, number: int) -> None:
+        self.mailbox.error = number
+
     def check_error(self) -> None:
         """Raise the pending error, if there is one."""
         if self.mailbox.error:
             raise error(self.mailbox.take_error())
 
-    def receive(self, size: int, flags: int, now: Instant) -> Received | Blocked:
-        if flags & (MSG_OOB | MSG_ERRQUEUE):
-            raise error(EOPNOTSUPP if flags & MSG_OOB else EAGAIN)
+    def check_sending(self) -> None:
+        """Raise what keeps the socket from sending, as Linux does when it has found the way."""
         self.check_error()
+        if self.shut & _SENDING:
+            raise error(EPIPE)
+
+    def receive(self, size: int, flags: int, now: Instant) -> Received | Blocked:
+        if flags & MSG_ERRQUEUE:
+            return self._receive_complaint(size)
+        if self.mailbox.error:
+            self.check_error()
         mailbox = self.mailbox
         letter = mailbox.first()
         if letter is None:
-            if self.read_shut:
+            if self.shut & _RECEIVING and not self.nonblocking():
                 return Received(b"", None, 0, 0)
             return Blocked(self.queue)
         if flags & MSG_PEEK == 0:
             mailbox.take()
         data = letter.data
         real = len(data)
+        bits = 0
         if real > size:
-            return Received(data[:size], (letter.source, letter.port), MSG_TRUNC, real)
-        return Received(data, (letter.source, letter.port), 0, real)
+            data = data[:size]
+            bits = MSG_TRUNC
+        source = letter.source
+        if self.family == AF_INET6:
+            source = shown(source, AF_INET6, 0 if letter.interface is None else letter.interface.index)
+        if self.wanted:
+            control = control_of(letter, self.wanted, mailbox, self.local_address()[1], self.hyper)
+            return Received(data, (source, letter.port), bits, real, control)
+        return Received(data, (source, letter.port), bits, real)
+
+    def _receive_complaint(self, size: int) -> Received:
+        """MSG_ERRQUEUE: the oldest error in full, with what is known of the datagram it is about.  Raises EAGAIN."""
+        complaint = self.mailbox.take_complaint()
+        if complaint is None:
+            raise error(EAGAIN)
+        data = complaint.data
+        bits = MSG_ERRQUEUE | (MSG_TRUNC if len(data) > size else 0)
+        peer = (shown(complaint.destination, self.family), complaint.port)
+        return Received(data[:size], peer, bits, len(data), (control_of_error(complaint),))
 
     def read(self, size: int, now: Instant) -> bytes | Blocked:
         received = self.receive(size, 0, now)
@@ -112,23 +155,26 @@ class DatagramSocket(Socket):
     def write(self, data: bytes, now: Instant) -> int | Blocked:
         return self.send(data, 0, 0, None, now)
 
+    def connected(self) -> bool:
+        """Whether the socket has a peer."""
+        raise NotImplementedError
+
     def shutdown(self, how: int, now: Instant) -> None:
-        self.peer_address()
-        if how in (SHUT_RD, SHUT_RDWR):
-            self.read_shut = True
-        if how in (SHUT_WR, SHUT_RDWR):
-            self.write_shut = True
+        self.shut |= how + 1
         self.queue.wake_all()
+        if not self.connected():
+            raise error(ENOTCONN)  # and yet it is shut, as on Linux
 
     def poll(self) -> int:
+        mailbox = self.mailbox
         ready = POLLOUT | POLLWRNORM
-        if self.mailbox.first() is not None:
+        if mailbox.first() is not None:
             ready |= POLLIN | POLLRDNORM
-        if self.mailbox.error:
-            ready |= POLLERR | POLLIN | POLLRDNORM
-        if self.read_shut:
+        if mailbox.error or mailbox.complaints:
+            ready |= POLLERR
+        if self.shut & _RECEIVING:
             ready |= POLLIN | POLLRDNORM | POLLRDHUP
-            if self.write_shut:
+            if self.shut & _SENDING:
                 ready |= POLLHUP
         return ready
 
@@ -140,22 +186,18 @@ class DatagramSocket(Socket):
             return int_option(0)
         raise error(ENOTTY)
 
-    def buffer_option(self, name: int) -> bytes | None:
-        """SO_RCVBUF and SO_SNDBUF, None for other options."""
-        if name == SO_RCVBUF:
-            return int_option(self.mailbox.limit)
-        return int_option(self.send_buffer) if name == SO_SNDBUF else None
-
-    def set_buffer_option(self, name: int, value: bytes) -> bool:
-        """Set SO_RCVBUF or SO_SNDBUF, which count double as on Linux; False for other options."""
-        if name not in (SO_RCVBUF, SO_SNDBUF):
+    def bind_to_device(self, name: str) -> bool:
+        if self.devices is None:
             return False
-        size = max(min(option_int(value), self.max_receive_buffer) * 2, MIN_BUFFER)
-        if name == SO_RCVBUF:
-            self.mailbox.limit = size
-        else:
-            self.send_buffer = size
+        self.zone = self.devices.get(name).index if name else 0
+        self.device = name
         return True
+
+    def bind_to_index(self, index: int) -> None:
+        self.bind_to_device("" if index == 0 or self.devices is None else self.devices.numbered(index).name)
+
+    def device_index(self) -> int:
+        return self.zone
 
 
 @final
@@ -163,180 +205,198 @@ class UdpSocket(DatagramSocket):
     """A socket over UDP."""
 
     def __init__(self, udp: Udp, family: int, kind: int, protocol: int) -> None:
-        super().__init__(family, kind, protocol)
+        super().__init__(family, kind, protocol, udp.hyper)
         self.udp: Udp = udp
-        self.endpoint: UdpEndpoint = udp.open(self.queue)
+        self.endpoint: UdpEndpoint = udp.open(self.queue, ANY_V6 if family == AF_INET6 else ANY_V4)
         self.mailbox = self.endpoint.mailbox
+        self.devices = udp.devices
         self.send_buffer = udp.settings.send_buffer
         self.max_receive_buffer = udp.settings.max_receive_buffer
         self.reuse_address: bool = False
         self.reuse_port: bool = False
-        self.mtu_discover: int = 0
-        self.multicast_loop: int = 1
-        self.groups: list[bytes] = []
+        self.corked: bool = False
+        """UDP_CORK."""
+        self.segment: int = 0
+        """UDP_SEGMENT: the size of the datagrams that a longer one is cut into."""
+        self.groups: list[tuple[bytes, int]] = []
+        """Multicast groups and the indices of their interfaces."""
+        self._gathered: list[bytes] = []
+        """What MSG_MORE and UDP_CORK have held back of a datagram."""
+        self._gathered_for: SocketAddress | None = None
 
     def close(self, now: Instant) -> None:
-        for group in self.groups:
-            self.udp.network.leave(group)
+        for group, zone in self.groups:
+            self.udp.layer(group).leave(group, zone)
         self.udp.close(self.endpoint)
 
     def bind(self, address: SocketAddress) -> None:
-        if len(address[0]) != 4:
+        host, zone = split_zone(address[0])
+        if len(host) != len(self.endpoint.wildcard):
             raise error(EAFNOSUPPORT)
-        self.udp.bind(self.endpoint, address[0], address[1], self.reuse_address, self.reuse_port)
+        if zone and self.endpoint.zone == 0:
+            self.endpoint.zone = zone
+        extras = self.extras
+        freely = extras is not None and (
+            extras.get((IPPROTO_IP, IP_FREEBIND), 0) | extras.get((IPPROTO_IP, IP_TRANSPARENT), 0)
+        )
+        self.udp.bind(
+            self.endpoint, self._plain(host), address[1], self.reuse_address, self.reuse_port, 0, bool(freely)
+        )
+
+    def _plain(self, address: bytes) -> bytes:
+        """An address without mapping.  Raises ENETUNREACH where the socket is for IPv6 only."""
+        plain = unmapped(address)
+        if len(plain) == 4 and self.family == AF_INET6 and self.endpoint.only:
+            raise error(ENETUNREACH)
+        return plain
+
+    def _peer(self, address: SocketAddress) -> tuple[bytes, int, int]:
+        """A peer to send to: address, port and zone; the wildcard means this kernel itself.  Raises EAFNOSUPPORT."""
+        host, zone = split_zone(address[0])
+        if self.family == AF_INET6:
+            if len(host) == 4:
+                raise error(EAFNOSUPPORT)
+            host = self._plain(host)
+            local = self.endpoint.local
+            if host == ANY_V6:
+                host = LOOPBACK_V4 if len(local) == 4 and local != ANY_V4 else LOOPBACK_V6
+        elif len(host) != 4:
+            raise error(EAFNOSUPPORT)
+        if host == ANY_V4:
+            local = self.endpoint.local
+            host = LOOPBACK_V4 if local == ANY_V4 or len(local) != 4 else local
+        return host, address[1], zone
+
+    def connected(self) -> bool:
+        return len(self.endpoint.remote) > 0
 
     def connect(self, address: SocketAddress, now: Instant) -> Blocked | None:
         """As POSIX connect; the address (b"", 0) disconnects (AF_UNSPEC)."""
         if not address[0]:
+            self.endpoint.zone = self.zone
             self.udp.disconnect(self.endpoint)
         else:
-            peer, port = destination_of(address)
-            self.udp.connect(self.endpoint, peer, port)
+            peer, port, zone = self._peer(address)
+            if zone:
+                self.endpoint.zone = zone
+            self.udp.connect(self.endpoint, peer, port, zone)
         return None
 
     def send(
         self, data: bytes, start: int, flags: int, destination: SocketAddress | None, now: Instant
     ) -> int | Blocked:
+        return self._send(data[start:] if start else data, flags, destination, now, _NOTHING)
+
+    def send_with(
+        self,
+        data: bytes,
+        control: tuple[ControlMessage, ...],
+        flags: int,
+        destination: SocketAddress | None,
+        now: Instant,
+    ) -> int | Blocked:
+        return self._send(data, flags, destination, now, parse_control(control))
+
+    def _send(
+        self, data: bytes, flags: int, destination: SocketAddress | None, now: Instant, with_it: Ancillary
+    ) -> int | Blocked:
+        endpoint = self.endpoint
+        if endpoint.port == 0:
+            self.udp.bind(endpoint, endpoint.chosen_local, 0)
+        if len(data) > 0xFFFF:
+            raise error(EMSGSIZE)
         if flags & MSG_OOB:
             raise error(EOPNOTSUPP)
-        self.check_error()
-        if self.write_shut:
-            raise error(EPIPE)
-        endpoint = self.endpoint
+        if self._gathered:
+            destination = self._gathered_for
+        zone = with_it.interface
         if destination is not None:
-            peer, port = destination_of(destination)
+            peer, port, scope = self._peer(destination)
+            zone = zone or scope
+            if port == 0:
+                raise error(EINVAL)
         elif endpoint.remote:
             peer = endpoint.remote
             port = endpoint.remote_port
         else:
             raise error(EDESTADDRREQ)
-        payload = data[start:] if start else data
-        if len(payload) > self.send_buffer:
+        if (self.mailbox.error or self.shut) and not self._gathered:
+            self.udp.layer(peer).route(peer)  # an address that leads nowhere goes before the pending error
+            self.check_sending()
+        taken = len(data)
+        if self._gathered or self.corked or flags & MSG_MORE:
+            self.udp.layer(peer).route(peer)
+            if not self._gather(data, destination, flags):
+                return taken
+            data = self.gathered()
+        source = None if with_it.source is None else unmapped(with_it.source)
+        self._emit(data, peer, port, now, with_it, source, zone)
+        return taken
+
+    def _emit(
+        self, data: bytes, peer: bytes, port: int, now: Instant, with_it: Ancillary, source: bytes | None, zone: int
+    ) -> None:
+        if source is not None and not self.udp.layer(source).is_local(source):
+            raise error(EINVAL)
+        try:
+            self.udp.send(self.endpoint, data, peer, port, now, with_it.ttl, with_it.tos, source, zone, self.segment)
+        except OSError as failure:
+            if failure.errno == EMSGSIZE and self.endpoint.report_all:
+                self.queue.wake_all()
+            raise
+        # Linux's socket has room again as soon as the datagram has left, which is now.
+        self.queue.tell(POLLOUT | POLLWRNORM)
+
+    def _gather(self, data: bytes, destination: SocketAddress | None, flags: int) -> bool:
+        """Put data to a datagram that is being gathered; whether it is complete.  Raises EMSGSIZE."""
+        if sum(map(len, self._gathered)) + len(data) > MAX_PAYLOAD_SIZE:
             raise error(EMSGSIZE)
-        self.udp.send(endpoint, payload, peer, port, now)
-        return len(payload)
+        self._gathered.append(data)
+        self._gathered_for = destination
+        return not self.corked and not flags & MSG_MORE
+
+    def gathered(self) -> bytes:
+        """The datagram that was being gathered, which is then forgotten."""
+        data = b"".join(self._gathered)
+        self._gathered.clear()
+        return data
+
+    def uncork(self, now: Instant) -> None:
+        """UDP_CORK is off: send what was held back."""
+        self.corked = False
+        if self._gathered:
+            destination = self._gathered_for
+            self._gathered_for = None
+            data = self.gathered()
+            self.send(data, 0, 0, destination, now)
 
     def local_address(self) -> SocketAddress:
-        return self.endpoint.local, self.endpoint.port
+        endpoint = self.endpoint
+        return shown(endpoint.local, self.family, endpoint.zone), endpoint.port
 
     def peer_address(self) -> SocketAddress:
-        if not self.endpoint.remote:
+        endpoint = self.endpoint
+        if not endpoint.remote or endpoint.remote_port == 0:
             raise error(ENOTCONN)
-        return self.endpoint.remote, self.endpoint.remote_port
+        return shown(endpoint.remote, self.family, endpoint.zone), endpoint.remote_port
+
+    def bind_to_device(self, name: str) -> bool:
+        super().bind_to_device(name)
+        self.endpoint.zone = self.zone
+        return True
 
     def get_option(self, level: int, name: int) -> bytes:
-        if level == SOL_SOCKET:
-            buffer = self.buffer_option(name)
-            if buffer is not None:
-                return buffer
-        getter = _GETTERS.get((level, name))
-        if getter is None:
-            raise error(ENOPROTOOPT)
-        return int_option(getter(self))
+        from .datagram_options import get_udp_option
+
+        return get_udp_option(self, level, name)
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
-        if level == SOL_SOCKET and self.set_buffer_option(name, value):
-            return
-        setter = _SETTERS.get((level, name))
-        if setter is None:
-            raise error(ENOPROTOOPT)
-        setter(self, value)
+        from .datagram_options import set_udp_option
+
+        set_udp_option(self, level, name, value)
 
     def describe(self) -> str:
-        local = f"udp {format_ipv4(self.endpoint.local)}:{self.endpoint.port}"
+        local = f"udp {format_address(self.endpoint.local)}:{self.endpoint.port}"
         if not self.endpoint.remote:
             return local
-        return f"{local} -> {format_ipv4(self.endpoint.remote)}:{self.endpoint.remote_port}"
-
-
-# Options -------------------------------------------------------------------------------------------------------------
-
-
-def _set_broadcast(socket: UdpSocket, value: bytes) -> None:
-    socket.endpoint.broadcast = option_int(value) != 0
-
-
-def _set_reuse_address(socket: UdpSocket, value: bytes) -> None:
-    socket.reuse_address = option_int(value) != 0
-
-
-def _set_reuse_port(socket: UdpSocket, value: bytes) -> None:
-    socket.reuse_port = option_int(value) != 0
-
-
-def _set_ttl(socket: UdpSocket, value: bytes) -> None:
-    ttl = option_int(value)
-    if not (1 <= ttl <= 255 or ttl == -1):
-        raise error(EINVAL)
-    socket.endpoint.ttl = 64 if ttl == -1 else ttl
-
-
-def _set_multicast_ttl(socket: UdpSocket, value: bytes) -> None:
-    ttl = option_byte(value)
-    if not 0 <= ttl <= 255:
-        raise error(EINVAL)
-    socket.endpoint.multicast_ttl = ttl
-
-
-def _set_multicast_loop(socket: UdpSocket, value: bytes) -> None:
-    socket.multicast_loop = 1 if option_byte(value) else 0
-
-
-def _set_tos(socket: UdpSocket, value: bytes) -> None:
-    socket.endpoint.tos = option_byte(value) & 0xFC  # the ECN bits are not the user's
-
-
-def _set_report_all(socket: UdpSocket, value: bytes) -> None:
-    socket.endpoint.report_all = option_int(value) != 0
-
-
-def _set_mtu_discover(socket: UdpSocket, value: bytes) -> None:
-    how = option_byte(value)
-    if not 0 <= how <= 5:
-        raise error(EINVAL)
-    socket.mtu_discover = how
-    socket.endpoint.dont_fragment = how >= IP_PMTUDISC_DO
-
-
-def _join(socket: UdpSocket, value: bytes) -> None:
-    """struct ip_mreq or ip_mreqn: the group comes first.  Membership holds on all interfaces, and no IGMP tells it."""
-    group = value[:4]
-    if len(value) < 8 or not 224 <= group[0] <= 239:
-        raise error(EINVAL)
-    socket.udp.network.join(group)
-    socket.groups.append(group)
-
-
-def _leave(socket: UdpSocket, value: bytes) -> None:
-    group = value[:4]
-    if group not in socket.groups:
-        raise error(EINVAL)
-    socket.groups.remove(group)
-    socket.udp.network.leave(group)
-
-
-_GETTERS: Final[dict[tuple[int, int], Callable[[UdpSocket], int]]] = {
-    (SOL_SOCKET, SO_BROADCAST): lambda socket: int(socket.endpoint.broadcast),
-    (SOL_SOCKET, SO_REUSEADDR): lambda socket: int(socket.reuse_address),
-    (SOL_SOCKET, SO_REUSEPORT): lambda socket: int(socket.reuse_port),
-    (IPPROTO_IP, IP_TTL): lambda socket: socket.endpoint.ttl,
-    (IPPROTO_IP, IP_TOS): lambda socket: socket.endpoint.tos,
-    (IPPROTO_IP, IP_RECVERR): lambda socket: int(socket.endpoint.report_all),
-    (IPPROTO_IP, IP_MTU_DISCOVER): lambda socket: socket.mtu_discover,
-    (IPPROTO_IP, IP_MULTICAST_TTL): lambda socket: socket.endpoint.multicast_ttl,
-    (IPPROTO_IP, IP_MULTICAST_LOOP): lambda socket: socket.multicast_loop,
-}
-
-_SETTERS: Final[dict[tuple[int, int], Callable[[UdpSocket, bytes], None]]] = {
-    (SOL_SOCKET, SO_BROADCAST): _set_broadcast,
-    (SOL_SOCKET, SO_REUSEADDR): _set_reuse_address,
-    (SOL_SOCKET, SO_REUSEPORT): _set_reuse_port,
-    (IPPROTO_IP, IP_TTL): _set_ttl,
-    (IPPROTO_IP, IP_TOS): _set_tos,
-    (IPPROTO_IP, IP_RECVERR): _set_report_all,
-    (IPPROTO_IP, IP_MTU_DISCOVER): _set_mtu_discover,
-    (IPPROTO_IP, IP_MULTICAST_TTL): _set_multicast_ttl,
-    (IPPROTO_IP, IP_MULTICAST_LOOP): _set_multicast_loop,
-    (IPPROTO_IP, IP_ADD_MEMBERSHIP): _join,
-    (IPPROTO_IP, IP_DROP_MEMBERSHIP): _leave,
-}
+        return f"{local} -> {format_address(self.endpoint.remote)}:{self.endpoint.remote_port}"

@@ -19,9 +19,7 @@ from ...kern.abi.errno import (
     EINVAL,
     EMSGSIZE,
     ENETUNREACH,
-    ENOPROTOOPT,
     ENOTCONN,
-    EPIPE,
     error,
 )
 from ...kern.abi.socket import IP_RECVERR, IP_TOS, IP_TTL, IPPROTO_IP, SO_BROADCAST, SOL_SOCKET
@@ -30,13 +28,21 @@ from ...kern.wait import Blocked
 from ..ip.icmp import Icmp, Pinger
 from ..ip.ipv4 import Ipv4
 from ..transport.mailbox import Letter, Mailbox
-from ..wire.address import ANY_V4
+from ..wire.address import ANY_V4, LOOPBACK_V4
 from ..wire.icmp import ECHO, HEADER_SIZE, IcmpMessage
 from ..wire.ipv4 import MAX_PACKET_SIZE
-from .datagram import DatagramSocket, destination_of
+from .datagram import DatagramSocket
+from .datagram_options import get_datagram_option, set_datagram_option
 from .options import int_option, option_byte, option_int
 
 _MAX_MESSAGE: Final = MAX_PACKET_SIZE - 20
+
+
+def destination_of(address: SocketAddress) -> SocketAddress:
+    """A peer's address to send to; the wildcard means this kernel itself, as on Linux.  Raises EAFNOSUPPORT."""
+    if len(address[0]) != 4:
+        raise error(EAFNOSUPPORT)
+    return (LOOPBACK_V4, address[1]) if address[0] == ANY_V4 else address
 
 
 @final
@@ -50,7 +56,7 @@ class _PingInbox(Pinger):
 
     def reply(self, source: bytes, message: bytes, ttl: int, now: Instant) -> None:
         if not self.remote or self.remote == source:
-            self.mailbox.put(Letter(message, source, 0, ANY_V4, ttl), now)
+            self.mailbox.put(Letter(message, source, 0, ANY_V4, ttl, 0, None, now))
 
     def failed(self, destination: bytes, errno: int, now: Instant) -> None:
         soft = errno == EHOSTUNREACH or errno == ENETUNREACH
@@ -63,10 +69,9 @@ class PingSocket(DatagramSocket):
     """A socket over ICMP echo."""
 
     def __init__(self, icmp: Icmp, ipv4: Ipv4, hyper: Hypercalls, family: int, kind: int, protocol: int) -> None:
-        super().__init__(family, kind, protocol)
+        super().__init__(family, kind, protocol, hyper)
         self._icmp: Icmp = icmp
         self._ipv4: Ipv4 = ipv4
-        self._hyper: Hypercalls = hyper
         self._inbox: _PingInbox = _PingInbox(self.mailbox)
         self._identifier: int = 0
         self._local: bytes = ANY_V4
@@ -89,6 +94,9 @@ class PingSocket(DatagramSocket):
         self._take_identifier(address[1])
         self._local = address[0]
 
+    def connected(self) -> bool:
+        return len(self._inbox.remote) > 0
+
     def connect(self, address: SocketAddress, now: Instant) -> Blocked | None:
         if not address[0]:
             self._inbox.remote = b""
@@ -105,9 +113,7 @@ class PingSocket(DatagramSocket):
     def send(
         self, data: bytes, start: int, flags: int, destination: SocketAddress | None, now: Instant
     ) -> int | Blocked:
-        self.check_error()
-        if self.write_shut:
-            raise error(EPIPE)
+        self.check_sending()
         peer = self._inbox.remote if destination is None else destination_of(destination)[0]
         if not peer:
             raise error(EDESTADDRREQ)
@@ -136,9 +142,6 @@ class PingSocket(DatagramSocket):
         return self._inbox.remote, 0
 
     def get_option(self, level: int, name: int) -> bytes:
-        buffer = self.buffer_option(name) if level == SOL_SOCKET else None
-        if buffer is not None:
-            return buffer
         values = {
             (IPPROTO_IP, IP_TTL): self._ttl,
             (IPPROTO_IP, IP_TOS): self._tos,
@@ -146,12 +149,10 @@ class PingSocket(DatagramSocket):
             (SOL_SOCKET, SO_BROADCAST): int(self._broadcast),
         }
         if (level, name) not in values:
-            raise error(ENOPROTOOPT)
+            return get_datagram_option(self, level, name)
         return int_option(values[level, name])
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
-        if level == SOL_SOCKET and self.set_buffer_option(name, value):
-            return
         if (level, name) == (IPPROTO_IP, IP_TTL):
             ttl = option_int(value)
             if not 1 <= ttl <= 255:
@@ -164,7 +165,7 @@ class PingSocket(DatagramSocket):
         elif (level, name) == (SOL_SOCKET, SO_BROADCAST):
             self._broadcast = option_int(value) != 0
         else:
-            raise error(ENOPROTOOPT)
+            set_datagram_option(self, level, name, value)
 
     def describe(self) -> str:
         return f"ping {self._identifier}"
@@ -173,7 +174,7 @@ class PingSocket(DatagramSocket):
         """An identifier that nobody pings under yet.  Raises EADDRINUSE."""
         pingers = self._icmp.pingers
         if wanted == 0:
-            offset = int.from_bytes(self._hyper.random(2), "big")
+            offset = int.from_bytes(self.hyper.random(2), "big")
             for step in range(0xFFFF):
                 wanted = (offset + step) % 0xFFFF + 1
                 if wanted not in pingers:

@@ -38,9 +38,13 @@ PORT_SYSCTLS: Final[tuple[Sysctl, ...]] = (
 class PortBinding:
     """A hold on one local port.  A listener's connections share its binding (`PortAllocator.hold`)."""
 
-    def __init__(self, address: bytes, port: int, reuse_address: bool, reuse_port: bool, uid: int) -> None:
+    def __init__(
+        self, address: bytes, port: int, reuse_address: bool, reuse_port: bool, uid: int, dual: bool = False
+    ) -> None:
         self.address: bytes = address
         """All zero for the wildcard."""
+        self.dual: bool = dual
+        """The wildcard of IPv6 that stands for IPv4's, too."""
         self.port: int = port
         self.reuse_address: bool = reuse_address
         self.reuse_port: bool = reuse_port
@@ -50,6 +54,8 @@ class PortBinding:
 
     def overlaps(self, other: "PortBinding") -> bool:
         """Whether a packet could be for both, as far as the addresses say (the ports are known to be equal)."""
+        if len(self.address) != len(other.address):
+            return self.dual or other.dual
         return self.address == other.address or not any(self.address) or not any(other.address)
 
     def conflicts(self, other: "PortBinding") -> bool:
@@ -71,10 +77,16 @@ class PortAllocator:
         self._bindings: dict[int, list[PortBinding]] = {}
 
     def bind(
-        self, address: bytes, port: int, reuse_address: bool = False, reuse_port: bool = False, uid: int = 0
+        self,
+        address: bytes,
+        port: int,
+        reuse_address: bool = False,
+        reuse_port: bool = False,
+        uid: int = 0,
+        dual: bool = False,
     ) -> PortBinding:
         """Take `port` (0: any free ephemeral one) on `address`.  Raises EADDRINUSE."""
-        wanted = PortBinding(address, port, reuse_address, reuse_port, uid)
+        wanted = PortBinding(address, port, reuse_address, reuse_port, uid, dual)
         if port == 0:
             wanted.port = self._free(wanted)
         elif self._conflict(wanted):

@@ -14,24 +14,26 @@ from ...hyper.time import Instant
 from ...kern.abi.errno import (
     EACCES,
     EADDRNOTAVAIL,
+    EAFNOSUPPORT,
     EAGAIN,
-    EHOSTUNREACH,
     EINVAL,
     EMSGSIZE,
     ENETUNREACH,
     error,
 )
+from ...kern.abi.socket import IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT
 from ...kern.counters import Counters
 from ...kern.sysctl import Sysctl
 from ...kern.wait import WaitQueue
 from ..ip.contract import Network, Route, Transport
-from ..wire.address import ANY_V4, is_multicast
+from ..link.interfaces import Interfaces
+from ..wire.address import ANY_V4, ANY_V6, is_multicast
 from ..wire.checksum import pseudo_sum
 from ..wire.icmp import PORT_UNREACHABLE
 from ..wire.ipv4 import PROTOCOL_UDP
 from ..wire.offload import transport_checksum_valid
 from ..wire.udp import HEADER_SIZE, MAX_PAYLOAD_SIZE, Datagram, emit_datagram, parse_udp
-from .mailbox import Letter, Mailbox
+from .mailbox import ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_LOCAL, Complaint, Letter, Mailbox
 from .ports import PortAllocator, PortBinding, PortSettings
 
 
@@ -69,6 +71,8 @@ class UdpCounters(Counters):
         return _COUNTERS
 
 
+IP4_AND_UDP: Final = 28
+IP6_AND_UDP: Final = 48
 _COUNTERS: Final = (
     "datagrams_in", "bad_in", "bad_checksum", "no_port", "buffer_full", "datagrams_out", "errors_in",
 )  # fmt: skip
@@ -93,38 +97,63 @@ class StrayHandler:
 
 @final
 class UdpEndpoint:
-    """One end of UDP: what a socket is to the transport.  `Udp` keeps its addresses; its owner sets the rest."""
+    """One end of UDP: what a socket is to the transport.  `Udp` keeps its addresses; its owner sets the rest.
 
-    def __init__(self, queue: WaitQueue, limit: int) -> None:
+    Addresses of both families may be here: an endpoint of IPv6 that takes IPv4 too has those as 4 bytes.
+    """
+
+    def __init__(self, queue: WaitQueue, limit: int, wildcard: bytes = ANY_V4) -> None:
         self.mailbox: Mailbox = Mailbox(queue, limit)
-        self.local: bytes = ANY_V4
+        self.wildcard: bytes = wildcard
+        """The family's unspecified address."""
+        self.only: bool = len(wildcard) == 4
+        """Whether the wildcard stands for its own family only (IPV6_V6ONLY)."""
+        self.local: bytes = wildcard
         self.port: int = 0
         """In host order; 0 while unbound."""
         self.remote: bytes = b""
         """b"" while not connected."""
         self.remote_port: int = 0
         self.binding: PortBinding | None = None
+        self.port_chosen: bool = False
+        """The port was asked for by number: it outlives a connection."""
         self.broadcast: bool = False
         """SO_BROADCAST."""
         self.report_all: bool = False
-        """IP_RECVERR: hear of every ICMP error, not only of hard ones about the connected peer."""
+        """IP_RECVERR: hear of every ICMP error, in full, not only of hard ones about the connected peer."""
         self.ttl: int = 64
         self.multicast_ttl: int = 1
         self.tos: int = 0
-        self.dont_fragment: bool = False
-        self.key: bytes = b""
+        self.discover: int = IP_PMTUDISC_WANT
+        """IP_MTU_DISCOVER."""
+        self.zone: int = 0
+        """The index of the one interface to use (SO_BINDTODEVICE, the zone of a link-local peer); 0 for any."""
+        self.keys: tuple[bytes, ...] = ()
         """Under which `Udp` lists the endpoint."""
-        self.chosen_local: bytes = ANY_V4
+        self.chosen_local: bytes = wildcard
         """The address it was bound to, for when it is disconnected again."""
 
-    def heed(self, errno: int, connected: bool) -> None:
+    def heed(self, errno: int, connected: bool, complaint: Complaint) -> None:
         """ICMP says that a datagram of ours failed.  Soft errors (RFC 1122 section 4.1.3.3) may pass."""
-        soft = errno == EHOSTUNREACH or errno == ENETUNREACH
-        if errno == EMSGSIZE:
-            if self.dont_fragment:
-                self.mailbox.fail(errno)
-        elif self.report_all or (connected and not soft):
-            self.mailbox.fail(errno)
+        kind, code = complaint.kind, complaint.code
+        if errno == EMSGSIZE and self.discover == IP_PMTUDISC_DONT:
+            return
+        if self.report_all:
+            self.mailbox.complain(complaint)
+        elif not connected or not (errno == EMSGSIZE or is_hard(complaint.origin, kind, code)):
+            return
+        self.mailbox.fail(errno)
+
+
+def is_hard(origin: int, kind: int, code: int) -> bool:
+    """Whether an ICMP error is for good (icmp_err_convert of Linux)."""
+    if origin == ORIGIN_ICMP:
+        return kind == 12 or (kind == 3 and code not in _SOFT_CODES)
+    return origin == ORIGIN_ICMP6 and (kind == 4 or (kind == 1 and code in _HARD_CODES6))
+
+
+_SOFT_CODES: Final = (0, 1, 4, 5, 11, 12)
+_HARD_CODES6: Final = (1, 4, 5, 6)
 
 
 @final
@@ -132,9 +161,14 @@ class Udp(Transport):
     """One kernel's UDP."""
 
     def __init__(self, hyper: Hypercalls, network: Network, ports: PortSettings | None = None) -> None:
+        self.hyper: Hypercalls = hyper
         self.settings: UdpSettings = UdpSettings()
         self.counters: UdpCounters = UdpCounters()
         self.network: Network = network
+        """IPv4."""
+        self.network6: Network | None = None
+        self.devices: Interfaces | None = None
+        """For SO_BINDTODEVICE."""
         self.ports: PortAllocator = PortAllocator(hyper, ports)
         self.stray: StrayHandler | None = None
         self._connected: dict[bytes, UdpEndpoint] = {}
@@ -143,40 +177,69 @@ class Udp(Transport):
         """By local address and port; the youngest last."""
         network.register(PROTOCOL_UDP, self)
 
+    def layer(self, address: bytes) -> Network:
+        """The network of an address.  Raises EAFNOSUPPORT."""
+        if len(address) == 4:
+            return self.network
+        if self.network6 is None:
+            raise error(EAFNOSUPPORT)
+        return self.network6
+
     # In ------------------------------------------------------------------------------------------------
 
     def input(self, frame: Frame, network: int, transport: int, end: int, now: Instant) -> None:
+        head = frame.head
+        source = head[network + 12 : network + 16]
+        destination = head[network + 16 : network + 20]
+        self.take(self.network, frame, network, transport, end, source, destination, head[network + 8], now)
+
+    def take(
+        self,
+        layer: Network,
+        frame: Frame,
+        network: int,
+        transport: int,
+        end: int,
+        source: bytes,
+        destination: bytes,
+        ttl: int,
+        now: Instant,
+    ) -> None:
+        """Take a datagram that came over `layer`; see `Transport.input`."""
         counters = self.counters
         counters.datagrams_in += 1
         datagram = parse_udp(frame, transport, end)
         if datagram is None:
             counters.bad_in += 1
             return
-        head = frame.head
-        source = head[network + 12 : network + 16]
-        destination = head[network + 16 : network + 20]
-        if frame.checksum == CHECKSUM_UNVERIFIED and datagram.checksum != 0:
+        if frame.checksum == CHECKSUM_UNVERIFIED and (datagram.checksum != 0 or len(source) != 4):
             size = datagram.size + HEADER_SIZE
             pseudo = pseudo_sum(source, destination, PROTOCOL_UDP, size)
-            if not transport_checksum_valid(frame, transport, transport + size, pseudo):
+            if datagram.checksum == 0 or not transport_checksum_valid(frame, transport, transport + size, pseudo):
+                # Over IPv6 there is always one (RFC 8200 section 8.1).
                 counters.bad_checksum += 1
                 return
-        if not self.network.is_local(destination):
-            self._deliver_to_all(datagram, source, destination, head[network + 8], now)
+        tos = frame.head[network + 1]
+        if len(source) != 4:
+            tos = (frame.head[network] & 0xF) << 4 | tos >> 4
+        if not layer.is_local(destination):
+            self._deliver_to_all(layer, datagram, source, destination, ttl, tos, now)
             return
         sport = _port(datagram.sport)
         dport = _port(datagram.dport)
         endpoint = self._find(source, sport, destination, dport)
-        if endpoint is not None:
-            self._deliver(endpoint, datagram, source, destination, head[network + 8], now)
+        if endpoint is not None and (endpoint.zone == 0 or _came_by(layer, endpoint.zone)):
+            self._deliver(layer, endpoint, datagram, source, destination, ttl, tos, now)
             return
         stray = self.stray
-        if stray is not None and stray.stray(
-            source, int(datagram.sport), destination, int(datagram.dport), datagram.payload(), now
+        if (
+            stray is not None
+            and layer is self.network
+            and stray.stray(source, int(datagram.sport), destination, int(datagram.dport), datagram.payload(), now)
         ):
             return
         counters.no_port += 1
-        self.network.unreachable(frame, network, PORT_UNREACHABLE, now)
+        layer.unreachable(frame, network, PORT_UNREACHABLE, now)
 
     def flush(self, now: Instant) -> None:
         return None
@@ -188,7 +251,7 @@ class Udp(Transport):
             return endpoint
         endpoints = self._bound.get(local + lport)
         if endpoints is None:
-            endpoints = self._bound.get(ANY_V4 + lport)
+            endpoints = self._bound.get((ANY_V4 if len(local) == 4 else ANY_V6) + lport)
             if endpoints is None:
                 return None
         last = endpoints[-1]
@@ -198,29 +261,42 @@ class Udp(Transport):
         return endpoints[_spread(remote + rport) % len(endpoints)]
 
     def _deliver(
-        self, endpoint: UdpEndpoint, datagram: Datagram, source: bytes, destination: bytes, ttl: int, now: Instant
+        self,
+        layer: Network,
+        endpoint: UdpEndpoint,
+        datagram: Datagram,
+        source: bytes,
+        destination: bytes,
+        ttl: int,
+        tos: int,
+        now: Instant,
     ) -> None:
         """Put a datagram, or each of a batch, into the endpoint's mailbox."""
         sport = int(datagram.sport)
         payload = datagram.payload()
         step = int(datagram.gso_size)
+        incoming = layer.incoming
         if step <= 0 or step >= len(payload):
-            if not endpoint.mailbox.put(Letter(payload, source, sport, destination, ttl), now):
+            if not endpoint.mailbox.put(Letter(payload, source, sport, destination, ttl, tos, incoming, now)):
                 self.counters.buffer_full += 1
             return
         for at in range(0, len(payload), step):
-            letter = Letter(payload[at : at + step], source, sport, destination, ttl)
-            if not endpoint.mailbox.put(letter, now):
+            letter = Letter(payload[at : at + step], source, sport, destination, ttl, tos, incoming, now)
+            if not endpoint.mailbox.put(letter):
                 self.counters.buffer_full += 1
 
-    def _deliver_to_all(self, datagram: Datagram, source: bytes, destination: bytes, ttl: int, now: Instant) -> None:
+    def _deliver_to_all(
+        self, layer: Network, datagram: Datagram, source: bytes, destination: bytes, ttl: int, tos: int, now: Instant
+    ) -> None:
         """A broadcast or multicast datagram is for every endpoint that it fits (RFC 1122 section 4.1.3.5)."""
         lport = _port(datagram.dport)
-        found = [*self._bound.get(ANY_V4 + lport, ()), *self._bound.get(destination + lport, ())]
+        wildcard = ANY_V4 if len(destination) == 4 else ANY_V6
+        found = [*self._bound.get(wildcard + lport, ()), *self._bound.get(destination + lport, ())]
         if not found:
             self.counters.no_port += 1
         for endpoint in found:
-            self._deliver(endpoint, datagram, source, destination, ttl, now)
+            if endpoint.zone == 0 or _came_by(layer, endpoint.zone):
+                self._deliver(layer, endpoint, datagram, source, destination, ttl, tos, now)
 
     # Errors --------------------------------------------------------------------------------------------
 
@@ -231,49 +307,95 @@ class Udp(Transport):
         return stray is not None and stray.sent(source, _number(quoted, 0), destination, _number(quoted, 2))
 
     def error(self, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant) -> None:
-        self.counters.errors_in += 1
-        endpoint = self._find(destination, quoted[2:4], source, quoted[0:2])
-        if endpoint is not None:
-            endpoint.heed(errno, endpoint.remote == destination and len(endpoint.remote) > 0)
+        if self.fail(self.network, source, destination, quoted, errno, mtu):
             return
         stray = self.stray
         if stray is not None and len(quoted) >= 4:
             stray.failed(source, _number(quoted, 0), destination, _number(quoted, 2), errno, now)
 
+    def fail(self, layer: Network, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int) -> bool:
+        """Tell the endpoint that sent the quoted datagram; False if there is none."""
+        self.counters.errors_in += 1
+        endpoint = self._find(destination, quoted[2:4], source, quoted[0:2])
+        if endpoint is None:
+            return False
+        report = layer.reported
+        six = len(destination) != 4
+        # What never got past our own neighbours is as if this host had said "host unreachable", as on Linux.
+        kind = (1 if six else 3) if report is None else report.kind
+        code = (3 if six else 1) if report is None else report.code
+        complaint = Complaint(
+            errno,
+            ORIGIN_ICMP6 if six else ORIGIN_ICMP,
+            kind,
+            code,
+            mtu,
+            source if report is None else report.reporter,
+            destination,
+            _number(quoted, 2),
+        )
+        complaint.data = quoted[HEADER_SIZE:]
+        endpoint.heed(errno, endpoint.remote == destination and len(endpoint.remote) > 0, complaint)
+        return True
+
     # Out -----------------------------------------------------------------------------------------------
 
-    def send(self, endpoint: UdpEndpoint, data: bytes, address: bytes, port: int, now: Instant) -> None:
-        """Send one datagram, which is kept by reference, binding the endpoint first if it isn't.
+    def send(
+        self,
+        endpoint: UdpEndpoint,
+        data: bytes,
+        address: bytes,
+        port: int,
+        now: Instant,
+        ttl: int = -1,
+        tos: int = -1,
+        source: bytes | None = None,
+        zone: int = 0,
+        segment: int = 0,
+    ) -> None:
+        """Send one datagram (with `segment`, a batch of such a size each), which is kept by reference, binding the endpoint
+        first if it isn't.  What is given goes before what the endpoint has.
 
         Raises EMSGSIZE, EINVAL (port 0), EACCES (broadcast without SO_BROADCAST), EAGAIN (no port is free), and as
         `Network.route`.
         """
-        if port == 0:
-            raise error(EINVAL)
         if endpoint.port == 0:
-            self.bind(endpoint, ANY_V4, 0)
-        local = endpoint.local
-        ttl = endpoint.multicast_ttl if is_multicast(address) else endpoint.ttl
-        source = None if local == ANY_V4 or not self.network.is_local(local) else local
-        self._emit(
-            source,
-            endpoint.port,
-            address,
-            port,
-            data,
-            now,
-            ttl,
-            endpoint.tos,
-            endpoint.dont_fragment,
-            endpoint.broadcast,
-        )
+            self.bind(endpoint, endpoint.chosen_local, 0)
+        layer = self.layer(address)
+        if source is None:
+            local = endpoint.local
+            if len(local) == len(address) and local != ANY_V4 and local != ANY_V6 and layer.is_local(local):
+                source = local
+        if ttl < 0:
+            ttl = endpoint.multicast_ttl if is_multicast(address) else endpoint.ttl
+        discover = endpoint.discover
+        try:
+            self._emit(
+                source,
+                endpoint.port,
+                address,
+                port,
+                data,
+                now,
+                ttl,
+                endpoint.tos if tos < 0 else tos,
+                discover,
+                endpoint.broadcast,
+                zone or endpoint.zone,
+                segment,
+            )
+        except OSError as failure:
+            if failure.errno == EMSGSIZE and endpoint.report_all and len(data) <= MAX_PAYLOAD_SIZE:
+                mtu = layer.route(address, source).mtu
+                endpoint.mailbox.complain(Complaint(EMSGSIZE, ORIGIN_LOCAL, 0, 0, mtu, b"", address, port))
+            raise
 
     def send_as(
         self, source: bytes, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = 64
     ) -> None:
         """Send a datagram without an endpoint, as a relay does.  Raises as `send`; EADDRNOTAVAIL where `source` is
         not local."""
-        self._emit(source, sport, destination, dport, data, now, ttl, 0, False, False)
+        self._emit(source, sport, destination, dport, data, now, ttl, 0, IP_PMTUDISC_DONT, False, 0, 0)
 
     def send_over(
         self, route: Route, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = 64
@@ -294,19 +416,28 @@ class Udp(Transport):
         now: Instant,
         ttl: int,
         tos: int,
-        dont_fragment: bool,
+        discover: int,
         broadcast: bool,
+        zone: int,
+        segment: int,
     ) -> None:
-        if len(data) > MAX_PAYLOAD_SIZE:
+        size = len(data)
+        if size > MAX_PAYLOAD_SIZE:
             raise error(EMSGSIZE)
-        network = self.network
-        route = network.route(destination, source)
+        network = self.layer(destination)
+        route = network.route(destination, source, zone)
         if route.broadcast and not broadcast:
             raise error(EACCES)
         if source is None:
             source = route.source
         addresses = pseudo_sum(source, destination, PROTOCOL_UDP, 0)
-        frame = emit_datagram(sport, dport, addresses, data, 0, len(data))
+        frame = emit_datagram(sport, dport, addresses, data, 0, size, segment)
+        if ttl < 0:
+            ttl = route.hop_limit
+        dont_fragment = discover == IP_PMTUDISC_DO or discover == IP_PMTUDISC_PROBE
+        if discover == IP_PMTUDISC_WANT:
+            # Routers are told not to cut what fits the path as far as we know; what does not, we cut.
+            dont_fragment = size + (IP4_AND_UDP if len(destination) == 4 else IP6_AND_UDP) <= route.mtu
         network.output(frame, route, source, destination, PROTOCOL_UDP, now, ttl, tos, dont_fragment)
         self.counters.datagrams_out += 1
 
@@ -316,9 +447,9 @@ class Udp(Transport):
         """All that have a port."""
         return [*self._connected.values(), *(one for group in self._bound.values() for one in group)]
 
-    def open(self, queue: WaitQueue) -> UdpEndpoint:
-        """A new endpoint, unbound; `queue` is woken when something comes."""
-        return UdpEndpoint(queue, self.settings.receive_buffer)
+    def open(self, queue: WaitQueue, wildcard: bytes = ANY_V4) -> UdpEndpoint:
+        """A new endpoint of the wildcard's family, unbound; `queue` is woken when something comes."""
+        return UdpEndpoint(queue, self.settings.receive_buffer, wildcard)
 
     def bind(
         self,
@@ -328,15 +459,18 @@ class Udp(Transport):
         reuse_address: bool = False,
         reuse_port: bool = False,
         uid: int = 0,
+        anywhere: bool = False,
     ) -> None:
-        """Name the local end; port 0 chooses one.  The address may be a broadcast or multicast address (it then
-        only receives).  Raises EINVAL (bound already), EADDRNOTAVAIL, EADDRINUSE, EAGAIN (no ephemeral port)."""
+        """Name the local end; port 0 chooses one.  The address may be a broadcast or multicast address (it then only
+        receives), or, with `anywhere`, one that is not ours (IP_FREEBIND).  Raises EINVAL (bound already), EADDRNOTAVAIL,
+        EADDRINUSE, EAGAIN (no ephemeral port)."""
+        if address != ANY_V4 and address != ANY_V6 and not anywhere and not self._bindable(address):
+            raise error(EADDRNOTAVAIL)
         if endpoint.port:
             raise error(EINVAL)
-        if address != ANY_V4 and not self._bindable(address):
-            raise error(EADDRNOTAVAIL)
+        dual = address == ANY_V6 and not endpoint.only
         try:
-            binding = self.ports.bind(address, port, reuse_address, reuse_port, uid)
+            binding = self.ports.bind(address, port, reuse_address, reuse_port, uid, dual)
         except OSError:
             if port == 0:
                 raise error(EAGAIN) from None
@@ -345,68 +479,90 @@ class Udp(Transport):
         endpoint.local = address
         endpoint.chosen_local = address
         endpoint.port = binding.port
+        endpoint.port_chosen = port != 0
         self._list(endpoint)
 
-    def connect(self, endpoint: UdpEndpoint, address: bytes, port: int) -> None:
+    def connect(self, endpoint: UdpEndpoint, address: bytes, port: int, zone: int = 0) -> None:
         """Send to and receive from one peer only.  Raises as `send`, but for EMSGSIZE."""
-        route = self.network.route(address, None if endpoint.chosen_local == ANY_V4 else endpoint.chosen_local)
+        chosen = endpoint.chosen_local
+        any_source = chosen == ANY_V4 or chosen == ANY_V6
+        if not any_source and len(chosen) != len(address):
+            raise error(ENETUNREACH)
+        if endpoint.port == 0:
+            self.bind(endpoint, endpoint.chosen_local, 0)
+        source = None if any_source or not self.layer(address).is_local(chosen) else chosen
+        route = self.layer(address).route(address, source, zone or endpoint.zone)
         if route.broadcast and not endpoint.broadcast:
             raise error(EACCES)
-        if endpoint.port == 0:
-            self.bind(endpoint, ANY_V4, 0)
         self._unlist(endpoint)
         endpoint.remote = address
         endpoint.remote_port = port
-        if endpoint.chosen_local == ANY_V4:
+        if any_source:
             endpoint.local = route.source
         self._list(endpoint)
 
     def disconnect(self, endpoint: UdpEndpoint) -> None:
-        """Undo `connect`; the port stays bound."""
+        """Undo `connect`; a port stays bound only if it was asked for by its number (as on Linux)."""
         self._unlist(endpoint)
         endpoint.remote = b""
         endpoint.remote_port = 0
         endpoint.local = endpoint.chosen_local
-        if endpoint.port:
+        if not endpoint.port_chosen:
+            self._unbind(endpoint)
+        elif endpoint.port:
             self._list(endpoint)
 
-    def close(self, endpoint: UdpEndpoint) -> None:
-        """Forget the endpoint and what waits for it."""
-        self._unlist(endpoint)
+    def _unbind(self, endpoint: UdpEndpoint) -> None:
         if endpoint.binding is not None:
             self.ports.release(endpoint.binding)
             endpoint.binding = None
         endpoint.port = 0
+
+    def close(self, endpoint: UdpEndpoint) -> None:
+        """Forget the endpoint and what waits for it."""
+        self._unlist(endpoint)
+        self._unbind(endpoint)
         endpoint.mailbox.clear()
 
     def _bindable(self, address: bytes) -> bool:
-        if self.network.is_local(address) or is_multicast(address):
+        layer = self.layer(address)
+        if layer.is_local(address) or is_multicast(address):
             return True
         try:
-            return self.network.route(address).broadcast
+            return layer.route(address).broadcast
         except OSError:
             return False
 
     def _list(self, endpoint: UdpEndpoint) -> None:
-        local = endpoint.local + _port(endpoint.port)
+        port = _port(endpoint.port)
+        local = endpoint.local
         if endpoint.remote:
-            endpoint.key = endpoint.remote + endpoint.local + _port(endpoint.remote_port) + local[4:]
-            self._connected[endpoint.key] = endpoint
-        else:
-            endpoint.key = local
-            self._bound.setdefault(local, []).append(endpoint)
+            key = endpoint.remote + local + _port(endpoint.remote_port) + port
+            endpoint.keys = (key,)
+            self._connected[key] = endpoint
+            return
+        endpoint.keys = (ANY_V6 + port, ANY_V4 + port) if local == ANY_V6 and not endpoint.only else (local + port,)
+        for key in endpoint.keys:
+            self._bound.setdefault(key, []).append(endpoint)
 
     def _unlist(self, endpoint: UdpEndpoint) -> None:
-        key = endpoint.key
-        endpoint.key = b""
-        if endpoint.remote:
-            if self._connected.get(key) is endpoint:
-                del self._connected[key]
-        elif key:
+        keys = endpoint.keys
+        endpoint.keys = ()
+        for key in keys:
+            if endpoint.remote:
+                if self._connected.get(key) is endpoint:
+                    del self._connected[key]
+                continue
             endpoints = self._bound[key]
             endpoints.remove(endpoint)
             if not endpoints:
                 del self._bound[key]
+
+
+def _came_by(layer: Network, zone: int) -> bool:
+    """Whether the packet that is being delivered came by the interface of that index."""
+    incoming = layer.incoming
+    return incoming is not None and incoming.index == zone
 
 
 def _port(number: int) -> bytes:

@@ -9,12 +9,12 @@ from typing import Final
 from mypy_extensions import i64
 
 from ....hyper.time import FOREVER, MILLISECOND, SECOND, Instant
-from ....kern.abi.errno import ECONNREFUSED, ECONNRESET
+from ....kern.abi.errno import ECONNREFUSED, ECONNRESET, EPIPE
 from ...wire.segment import ACK, FIN, NO_SCALE, RST, SYN, URG, Segment
 from ...wire.sequence import SEQ_MASK, seq_gt, seq_lt
 from . import recovery, states
 from .acknowledgement import acknowledge, update_window
-from .block import DEFAULT_MSS, READABLE, URGENT, ControlBlock, unwrap
+from .block import DEFAULT_MSS, READABLE, URGENT, WRITABLE, ControlBlock, unwrap
 from .chunks import ChunkQueue
 from .ecn import MARKS, marked, negotiate
 from .plpmtud import ALWAYS, begin_search
@@ -276,7 +276,10 @@ def _check_reset(block: ControlBlock, seq: i64, now: Instant) -> None:
         return
     refused = block.state == SYN_RECEIVED
     ended = block.state in (CLOSING, LAST_ACK, TIME_WAIT)
-    close(block, ECONNREFUSED if refused else 0 if ended else ECONNRESET)
+    if block.state == CLOSE_WAIT:
+        close(block, EPIPE)  # as on Linux: the peer had said that it sends no more
+    else:
+        close(block, ECONNREFUSED if refused else 0 if ended else ECONNRESET)
 
 
 def challenge(block: ControlBlock, now: Instant) -> None:
@@ -343,6 +346,7 @@ def _fin_acknowledged(block: ControlBlock, now: Instant) -> None:
 
 def wait_for_fin(block: ControlBlock, now: Instant) -> None:
     """FIN-WAIT-2 without a user: the peer gets so long to end its direction."""
+    block.events |= WRITABLE  # a close that lingers waits for this
     timeout = block.options.fin_timeout
     if timeout < 0:
         close(block, 0)
@@ -366,7 +370,8 @@ def _process_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant)
     state = block.state
     if state not in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
         return
-    if block.orphan and seq + segment.size > block.rcv_nxt:
+    unwanted = block.orphan or (block.deaf and state != ESTABLISHED)
+    if unwanted and seq + segment.size > block.rcv_nxt:
         # Nobody will ever read it: tell the peer (RFC 1122 4.2.2.13, RFC 2525 section 2.17).
         block.counters.aborts_on_data += 1
         block.reply(abort_segment(block, now))

@@ -111,6 +111,8 @@ class ControlBlock:
     """Opened by a listener."""
     orphan: bool = False
     """No user is left: nobody will read."""
+    deaf: bool = False
+    """The user has ended receiving (SHUT_RD): data after both ends is refused, as on Linux."""
 
     fast: Attempt | None = None
     """TCP Fast Open, until the handshake is done."""
@@ -321,6 +323,9 @@ class ControlBlock:
     def writable(self) -> bool:
         """Whether a third of the send buffer is free, as Linux asks before it says POLLOUT."""
         queued = self.send_queue.end - self.send_queue.start
+        low: i64 = self.options.notsent_low_water
+        if low and self.send_queue.end - self.snd_nxt >= low:
+            return False
         return self.send_buffer - queued >= queued >> 1 and queued < self.send_buffer
 
     def set_mss(self) -> None:

@@ -62,6 +62,8 @@ class Channel(Timer):
         self.early: Listener | None = None
         """Who counts it among the early ones."""
         self.binding: PortBinding | None = None
+        self.least_ttl: int = 0
+        """IP_MINTTL: what came with less is from too far away."""
         self.opened_at: Instant = 0
         self.busy: bool = False
         """Something happened that the layer looks at when the batch ends."""

@@ -99,6 +99,8 @@ class TcpConnection:
     def receive(self, segment: Segment, now: Instant) -> None:
         """Take a segment of this connection.  Never raises for what it holds."""
         block = self.block
+        if block.more:
+            block.more = False  # the rest that MSG_MORE promised did not follow at once
         if (
             block.state == ESTABLISHED
             and segment.flags & _EXPECTED_FLAGS == ACK
@@ -239,6 +241,11 @@ class TcpConnection:
         """Whether the peer's FIN was taken, or none can come any more."""
         block = self.block
         return block.state == CLOSED or (block.rcv_fin >= 0 and block.rcv_nxt > block.rcv_fin)
+
+    def ended_by_peer(self) -> bool:
+        """Whether the peer's FIN was taken."""
+        block = self.block
+        return block.rcv_fin >= 0 and block.rcv_nxt > block.rcv_fin
 
     def finish(self, now: Instant) -> None:
         """CLOSE of our direction: the FIN follows what is queued.  Nothing happens if it was called before."""

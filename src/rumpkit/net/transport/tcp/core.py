@@ -8,17 +8,19 @@ from typing import Final
 from ....hyper.frame import GSO_TCPV4
 from ....hyper.time import FOREVER, Instant
 from ....kern.abi.errno import EMSGSIZE
+from ....kern.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from ....kern.kernel import RumpKernel
 from ....kern.socket import SocketAddress
 from ....kern.timer import TimerQueue
 from ...ip.contract import Network, Route, Transport
+from ...link.interfaces import Interfaces
 from ...wire.checksum import pseudo_sum
 from ...wire.field import read_u16, read_u32
 from ...wire.ipv4 import PROTOCOL_TCP
 from ...wire.segment import RST, Segment
 from ...wire.tcp import emit_segment
 from ..ports import PortAllocator
-from .block import ENDED, Environment
+from .block import ENDED, READABLE, WRITABLE, Environment
 from .channel import Channel, Driver
 from .connection import TcpConnection
 from .fastopen import FastOpen
@@ -31,6 +33,8 @@ from .timewait import ISN_GAP, TimeWait, TimeWaits
 
 HEADERS: Final = 40
 """IP and TCP headers without options: what the MTU has beside the MSS (RFC 6691)."""
+_DATA: Final = POLLIN | POLLRDNORM
+_ROOM: Final = POLLOUT | POLLWRNORM
 
 
 class TcpCore(Transport, Driver):
@@ -41,6 +45,8 @@ class TcpCore(Transport, Driver):
         self._timers: TimerQueue = kernel.timers
         self._network: Network = network
         self.ports: PortAllocator = ports
+        self.devices: Interfaces | None = None
+        """For SO_BINDTODEVICE."""
         self.environment: Environment = Environment()
         self.environment.challenges.secret = kernel.hyper.random(16)
         self._numbers: SequenceNumbers = SequenceNumbers(kernel.hyper.random(32))
@@ -81,8 +87,15 @@ class TcpCore(Transport, Driver):
         events = block.events
         if events:
             block.events = 0
-            if channel.queue is not None:
-                channel.queue.wake_all()
+            queue = channel.queue
+            if queue is None:
+                pass
+            elif events == READABLE and block.rcv_fin < 0:
+                queue.wake_for(_DATA)
+            elif events == WRITABLE:
+                queue.wake_for(_ROOM)
+            else:
+                queue.wake_all()
         deadline = channel.connection.next_deadline()
         if deadline != channel.deadline:
             self._timers.set(channel, deadline)

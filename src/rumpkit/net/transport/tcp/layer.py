@@ -11,7 +11,7 @@ from zlib import crc32
 
 from ....hyper.frame import CHECKSUM_UNVERIFIED, Frame
 from ....hyper.time import FOREVER, Instant
-from ....kern.abi.errno import EADDRINUSE, ENETUNREACH, error
+from ....kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, ENETUNREACH, error
 from ....kern.kernel import RumpKernel
 from ....kern.socket import SocketAddress, StreamSocket
 from ....kern.wait import WaitQueue
@@ -81,6 +81,8 @@ class Tcp(TcpCore, Answers):
                 return
         if channel is None:
             self._unmatched(key, segment, frame, network, now)
+        elif channel.least_ttl > head[network + 8]:
+            counters.too_far += 1
         elif channel.listener is not None:
             self._half_open_input(channel, channel.listener, segment, now)
         elif channel.waiting and channel.connection.reopens(segment):
@@ -111,7 +113,7 @@ class Tcp(TcpCore, Answers):
     ) -> Channel:
         """Start a connection to `remote`, from `local` (or what route and chance choose where it's None, or partly
         zero).  With `fast` its SYN has the Fast Open option, and may carry the begin of `first`.
-        Raises ENETUNREACH, EADDRNOTAVAIL, EADDRINUSE."""
+        Raises ENETUNREACH, EADDRNOTAVAIL (or in use)."""
         network = self._network
         wanted = local[0] if local is not None and any(local[0]) else None
         route = network.route(remote[0], wanted)
@@ -123,7 +125,7 @@ class Tcp(TcpCore, Answers):
         if port == 0:
             port = self.ports.choose(lambda some: self._taken(prefix, some, now))
         elif self._taken(prefix, port, now):
-            raise error(EADDRINUSE)
+            raise error(EADDRNOTAVAIL)
         key = prefix + port.to_bytes(2, "big")
         channel = self._make(key, (source, port), remote, options, route, now)
         channel.queue = queue
@@ -203,6 +205,8 @@ class Tcp(TcpCore, Answers):
             channel.listener = None
             del listener.half_open[channel.key]
             listener.ready.append(channel)
+            channel.queue = listener.queue  # what happens until it is accepted, the listener's edges show (as on Linux)
+            channel.connection.block.events = 0
             listener.queue.wake_all()
         if not channel.busy:
             channel.busy = True
@@ -327,6 +331,8 @@ class Tcp(TcpCore, Answers):
         channel.connection.receive(segment, now)
         if channel.connection.block.state != CLOSED:
             listener.ready.append(channel)
+            channel.queue = listener.queue  # what happens until it is accepted, the listener's edges show (as on Linux)
+            channel.connection.block.events = 0
             listener.queue.wake_all()
         self.settle(channel, now)
         return True

@@ -19,6 +19,8 @@ class TcpOptions:
     def __init__(self) -> None:
         self.shared: bool = False
         """Others have it too: who wants to change something makes a copy first."""
+        self.reuse_address: bool = False
+        self.reuse_port: bool = False
         self.nodelay: bool = False
         self.cork: bool = False
         self.quickack: bool = False
@@ -52,6 +54,10 @@ class TcpOptions:
         """SO_MAX_PACING_RATE, bytes a second."""
         self.ttl: int = 64
         self.tos: int = 0
+        self.notsent_low_water: int = 0
+        """TCP_NOTSENT_LOWAT: writable only with fewer unsent bytes than this."""
+        self.extras: dict[tuple[int, int], int] | None = None
+        """Other options of the socket (`kern.socket.Socket.extras`)."""
 
     def share(self) -> "TcpOptions":
         """The options of an accepted socket, until it or its listener changes some."""
@@ -61,6 +67,8 @@ class TcpOptions:
     def copy(self) -> "TcpOptions":
         """The same options, to be changed."""
         other = TcpOptions()
+        other.reuse_address = self.reuse_address
+        other.reuse_port = self.reuse_port
         other.nodelay = self.nodelay
         other.cork = self.cork
         other.quickack = self.quickack
@@ -85,6 +93,8 @@ class TcpOptions:
         other.max_pacing_rate = self.max_pacing_rate
         other.ttl = self.ttl
         other.tos = self.tos
+        other.notsent_low_water = self.notsent_low_water
+        other.extras = self.extras
         return other
 
     def congestion_name(self, settings: TcpSettings) -> str:

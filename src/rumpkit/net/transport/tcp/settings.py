@@ -141,6 +141,7 @@ class TcpCounters(Counters):
         self.malformed: int = 0
         self.bad_checksums: int = 0
         self.no_connection: int = 0
+        self.too_far: int = 0
         self.out_of_order: int = 0
         self.duplicates: int = 0
         self.reassembly_drops: int = 0
@@ -180,7 +181,7 @@ COUNTER_NAMES: Final[tuple[str, ...]] = (
     "active_opens", "passive_opens", "failed_attempts", "established_resets", "resets_received", "resets_sent", "segments_in",
     "segments_out", "retransmits", "fast_retransmits", "timeouts", "tail_probes", "probes_repaired",
     "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "ecn_handshakes", "ce_received", "ecn_reductions",
-    "malformed", "bad_checksums", "no_connection",
+    "malformed", "bad_checksums", "no_connection", "too_far",
     "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
     "keepalive_probes", "listen_overflows", "listen_drops", "mtu_probes", "mtu_probes_succeeded", "mtu_probes_failed", "black_holes",
     "fastopen_active", "fastopen_active_failed",
