@@ -157,3 +157,97 @@ def test_resets_and_syns_of_a_stranger_reach_only_his_own():
     for seq in range(0, 1 << 32, 1 << 27):
         t.send(1000 + (seq >> 27) * 600, Rst(seq + 12345), Syn(seq + 54321))
     t.state("ESTABLISHED")
+
+
+# All connections together
+
+
+def test_what_is_counted_as_held_is_what_is_there():
+    """Random segments, reads, closes: the sum for all connections is right, and nothing is left when they are gone."""
+    from random import Random
+
+    from rumpkit.net.transport.tcp.block import Environment
+
+    random = Random(7)
+    environment = Environment()
+    ends = [established(environment=environment) for _ in range(8)]
+    data = random.randbytes(20_000)
+    for step in range(1500):
+        t = random.choice(ends)
+        start = random.randrange(len(data) - 500)
+        t.send(step, Data(1 + start, data[start : start + random.randrange(1, 500)]))
+        if random.random() < 0.1:
+            t.send(step, Data(t.block.rcv_nxt - t.block.irs, data[t.block.rcv_nxt - t.block.irs - 1 :][:700]))
+        if random.random() < 0.3:
+            t.read(random.randrange(2000))
+        held = sum(one.connection.readable() + one.block.reassembly.bytes for one in ends)
+        assert environment.held == held
+        assert all(
+            one.block.reassembly.bytes == sum(end - first for first, end in one.block.reassembly.ranges())
+            for one in ends
+        )
+    for number, t in enumerate(ends):
+        if number % 3 == 0:
+            t.abort()
+            t.read()
+        elif number % 3 == 1:
+            t.send(2000, Rst(t.block.rcv_nxt - t.block.irs))
+            t.leave()
+        else:
+            t.leave()
+    assert environment.held == 0
+
+
+def test_a_part_of_what_is_there_already_does_not_keep_its_whole_segment():
+    t = established()
+    for number in range(50):
+        t.send(10, Data(2 + number * 2, b"x"))
+    for number in range(50):
+        t.send(11, Data(2 + number * 2, b"y" * 2))
+    kept = sum(len(chunk.body) for chunk in t.block.reassembly._chunks)
+    assert kept <= 2 * t.block.reassembly.bytes + 50
+
+
+def test_when_memory_is_short_windows_stay_small_and_everybody_goes_on():
+    """Many connections that nobody reads fill what may be held; the rest have four segments at a time."""
+    world = Siege(max_receive_memory=300_000)
+    listener = world.b.socket()
+    world.call(listener.bind, (bytes(4), 81))
+    world.call(listener.listen, 50)
+    hoarders = []
+    for _ in range(12):
+        hoarder = world.a.socket()
+        world.call(hoarder.connect, (world.b.address, 81), world.now)
+        hoarders.append((hoarder, world.call(listener.accept, world.now)))
+        hoarders[-1][1].hold()
+    client, server = world.pair()
+    for hoarder, _ in hoarders:
+        world.attempt(hoarder.send, bytes(400_000), 0, 0, None, world.now)
+    world.run(5)
+    held = world.b.tcp.environment.held
+    assert 300_000 < held < 2 * 300_000 + 13 * 6000
+    assert world.b.counter("memory_drops") > 0
+    assert held == sum(one.readable() for _, one in hoarders) + server.readable()
+    assert world.under(lambda step: None, client, server, 40_000) < 5000
+
+    # Those who read get their windows back.
+    for _, one in hoarders:
+        world.attempt(one.receive, 1 << 20, 0, world.now)
+    world.run(5)
+    for hoarder, one in hoarders:
+        world.call(one.release, world.now)
+        world.call(hoarder.release, world.now)
+    world.run(5)
+    assert world.b.tcp.environment.held == server.readable()
+
+
+def test_out_of_order_data_is_dropped_when_memory_is_short():
+    t = established(max_receive_memory=1000)
+    t.send(10, Data(1, b"a" * 900))
+    t.send(11, Data(1000, b"c" * 200))
+    assert t.environment.held == 1100
+    t.send(12, Data(2000, b"e" * 200))
+    assert t.environment.counters.memory_drops == 1
+    t.send(13, Data(901, b"b" * 99))
+    assert len(t.read()) == 1199
+    assert t.environment.held == 0

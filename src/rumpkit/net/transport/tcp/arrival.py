@@ -432,6 +432,7 @@ def close(block: ControlBlock, error: int) -> None:
     block.scoreboard = None
     block.episode = None
     block.disorder = block.resend = False
+    block.environment.held -= block.reassembly.bytes
     block.reassembly.clear()
     block.fin_queued = False
     block.retransmit_at = block.wake_at = block.ack_at = block.keepalive_at = block.linger_at = FOREVER

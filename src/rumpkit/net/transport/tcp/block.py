@@ -60,6 +60,8 @@ class Environment:
         self.settings: TcpSettings = TcpSettings()
         self.counters: TcpCounters = TcpCounters()
         self.challenges: RateLimit = RateLimit()
+        self.held: i64 = 0
+        """Bytes received and not read yet, of all connections."""
         self.options: TcpOptions = TcpOptions()
         """Those of sockets that have set none."""
         self.options.shared = True
@@ -307,6 +309,12 @@ class ControlBlock:
         """The next `transmit` sends an acknowledgement, if only by what it sends anyway."""
         if self.acks_owed == 0:
             self.acks_owed = 1
+
+    def let_go(self) -> None:
+        """Forget what was received: nobody will read it."""
+        self.environment.held -= self.receive_queue.size() + self.reassembly.bytes
+        self.receive_queue.clear()
+        self.reassembly.clear()
 
     def clock(self, now: Instant) -> i64:
         """The timestamp clock: milliseconds, from a start of this connection's own."""

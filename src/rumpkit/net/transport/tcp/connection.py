@@ -30,7 +30,7 @@ from .arrival import (
 from .block import ControlBlock, Environment, unwrap
 from .congestion.registry import exchange
 from .options import TcpOptions
-from .receive import accept_in_order, acknowledge_later, consume, first_window, take_text
+from .receive import accept_in_order, acknowledge_later, consume, first_window, out_of_memory, take_text
 from .recovery import start_over
 from .send import abort_segment, may_queue, transmit
 from .states import (
@@ -141,7 +141,9 @@ class TcpConnection:
                 block.snd_max_wnd = window
         if ack > block.snd_una:
             acknowledge(block, segment, ack, now)
-        if segment.size > 0:
+        if segment.size > 0 and out_of_memory(block):
+            take_text(block, segment, block.rcv_nxt, now)
+        elif segment.size > 0:
             accept_in_order(block, segment.body, segment.start, segment.size)
             acknowledge_later(block, segment, now)
 
@@ -274,7 +276,7 @@ class TcpConnection:
             if block.state != CLOSED and block.receive_queue.size() > 0:
                 block.counters.aborts_on_close += 1
             self.abort(now)
-            block.receive_queue.clear()
+            block.let_go()
             return
         if block.options.cork:
             block.options = block.options.copy()

@@ -173,6 +173,7 @@ class Tcp(TcpCore, Answers):
             channel.listener = None
             channel.early = None
             channel.connection.abort(now)
+            channel.connection.block.let_go()
             self.settle(channel, now)
         listener.half_open.clear()
         listener.ready.clear()

@@ -18,6 +18,8 @@ class Reassembly:
     """Out-of-order data of one connection: chunks by reference, in order and without overlap."""
 
     def __init__(self) -> None:
+        self.bytes: i64 = 0
+        """How much waits."""
         self._positions: list[int] = []
         self._chunks: list[Chunk] = []
         self._firsts: list[int] = []
@@ -65,7 +67,8 @@ class Reassembly:
                 stop = positions[index]
             if stop > position:
                 positions.insert(index, position)
-                chunks.insert(index, Chunk(body, start, stop - position))
+                chunks.insert(index, _chunk(body, start, stop - position))
+                self.bytes += stop - position
                 new = True
                 index += 1
             if index == len(positions):
@@ -86,6 +89,7 @@ class Reassembly:
             known: int = queue.end - positions[done]
             if known < chunk.size:
                 queue.append(chunk.body, chunk.start + known, chunk.size - known)
+            self.bytes -= chunk.size
             done += 1
         del chunks[:done]
         del positions[:done]
@@ -102,6 +106,7 @@ class Reassembly:
         """Forget everything."""
         self._chunks.clear()
         self._positions.clear()
+        self.bytes = 0
         self._firsts.clear()
         self._ends.clear()
         self._recent.clear()
@@ -156,6 +161,13 @@ class Reassembly:
             return
         others = [one for one in recent if not run <= one < end]
         self._recent = [position, *others[: _REMEMBERED - 1]]
+
+
+def _chunk(body: bytes, start: int, size: int) -> Chunk:
+    """By reference, unless a small part would keep all of a large body in memory."""
+    if size * 2 < len(body):
+        return Chunk(body[start : start + size], 0, size)
+    return Chunk(body, start, size)
 
 
 NOTHING: Final = Reassembly()

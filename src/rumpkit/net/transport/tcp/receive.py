@@ -17,6 +17,10 @@ MAX_FIELD: Final = 65535
 """The largest window that a header can say, before it is scaled."""
 
 
+_LITTLE: Final = 4
+"""Full segments in a window when memory is short."""
+
+
 def choose_scale(largest: int) -> int:
     """The window scale with which a buffer of `largest` bytes can be offered in full (RFC 7323 section 2.3)."""
     scale = 0
@@ -35,7 +39,24 @@ def free_space(block: ControlBlock) -> i64:
     clamp: i64 = block.options.window_clamp
     if clamp and space > clamp:
         space = clamp
+    if short_of_memory(block):
+        little = _LITTLE * block.rcv_mss - (queue.end - queue.start)
+        if space > little:
+            space = little
     return space if space > 0 else 0
+
+
+def short_of_memory(block: ControlBlock) -> bool:
+    """Whether all connections together hold so much that each gets only as much window as it needs to go on."""
+    return block.environment.held > block.settings.max_receive_memory
+
+
+def out_of_memory(block: ControlBlock) -> bool:
+    """Whether they hold twice that, as windows were offered before, and this one has its share: what comes is dropped."""
+    if block.environment.held <= 2 * block.settings.max_receive_memory:
+        return False
+    queue = block.receive_queue
+    return queue.end - queue.start >= _LITTLE * block.rcv_mss
 
 
 def offer_window(block: ControlBlock) -> i64:
@@ -91,6 +112,10 @@ def take_text(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> 
         size = block.rcv_fin - seq
     if size <= 0:
         return
+    if out_of_memory(block):
+        block.counters.memory_drops += 1
+        block.acknowledge_now()
+        return
     if seq == nxt and block.reassembly.empty():
         accept_in_order(block, segment.body, start, size)
         acknowledge_later(block, segment, now)
@@ -108,6 +133,7 @@ def accept_in_order(block: ControlBlock, body: bytes, start: i64, size: i64) -> 
         body = body[start : start + size]
         start = 0
     block.receive_queue.append(body, start, size)
+    block.environment.held += size
     block.events |= READABLE
 
 
@@ -129,7 +155,11 @@ def _fill_gaps(block: ControlBlock, body: bytes, start: i64, size: i64) -> None:
         if part > 0:
             accept_in_order(block, body, start, part)
         before = block.rcv_nxt - part
+        # What it held is counted already, but for what came twice.
+        held = reassembly.bytes
+        delivered = queue.end
         reassembly.deliver(queue)
+        block.environment.held += (queue.end - delivered) - (held - reassembly.bytes)
         block.rcv_nxt = queue.end
         start += block.rcv_nxt - before
 
@@ -140,9 +170,15 @@ def _take_out_of_order(block: ControlBlock, segment: Segment, seq: i64, start: i
     ahead = seq > nxt
     if ahead and reassembly.count() >= block.settings.max_reassembly:
         block.counters.reassembly_drops += 1
+    elif ahead and short_of_memory(block):
+        block.counters.memory_drops += 1
     elif ahead:
         block.counters.out_of_order += 1
-        if not block.own_reassembly().insert(seq, segment.body, start, size):
+        reassembly = block.own_reassembly()
+        before = reassembly.bytes
+        new = reassembly.insert(seq, segment.body, start, size)
+        block.environment.held += reassembly.bytes - before
+        if not new:
             block.counters.duplicates += 1
             note_duplicate(block, seq, seq + size)
     else:
@@ -187,7 +223,10 @@ def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> No
 def consume(block: ControlBlock, size: i64, now: Instant) -> None:
     """The user has read `size` bytes: grow the buffer if that was fast, and offer the room that became free."""
     queue = block.receive_queue
+    if size > queue.end - queue.start:
+        size = queue.end - queue.start
     queue.drop(size)
+    block.environment.held -= size
     if queue.start > block.rcv_urgent:
         block.rcv_urgent = -1
     block.consumed += size

@@ -18,6 +18,7 @@ class TcpSettings:
         self.receive_buffer: int = 1 << 20
         self.receive_buffer_max: int = 64 << 20
         self.max_reassembly: int = 16384
+        self.max_receive_memory: int = 256 << 20
         self.max_super_segment: int = 65536
         self.congestion: int = 0
         self.initial_window: int = 10
@@ -68,6 +69,7 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("receive_buffer", 4096, 1 << 30, "bytes that a new connection may hold unread"),
     Sysctl("receive_buffer_max", 4096, 1 << 30, "bytes to which the receive buffer grows by itself, and the SO_RCVBUF limit"),
     Sysctl("max_reassembly", 16, 1 << 20, "out-of-order pieces that a connection holds"),
+    Sysctl("max_receive_memory", 0, 1 << 40, "bytes unread in all connections: beyond it windows are small, beyond twice it data is dropped"),
     Sysctl("max_super_segment", 1500, 65536, "bytes of payload and headers in one super-segment"),
     Sysctl("congestion", 0, 63, "congestion control of new connections: 0 cubic, 1 reno, then what was registered"),
     Sysctl("initial_window", 1, 64, "initial congestion window in segments (RFC 6928)"),
@@ -145,6 +147,7 @@ class TcpCounters(Counters):
         self.out_of_order: int = 0
         self.duplicates: int = 0
         self.reassembly_drops: int = 0
+        self.memory_drops: int = 0
         self.paws_drops: int = 0
         self.challenge_acks: int = 0
         self.delayed_acks: int = 0
@@ -182,7 +185,7 @@ COUNTER_NAMES: Final[tuple[str, ...]] = (
     "segments_out", "retransmits", "fast_retransmits", "timeouts", "tail_probes", "probes_repaired",
     "spurious_recoveries", "duplicate_reports", "duplicates_reported", "reneges", "ecn_handshakes", "ce_received", "ecn_reductions",
     "malformed", "bad_checksums", "no_connection", "too_far",
-    "out_of_order", "duplicates", "reassembly_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
+    "out_of_order", "duplicates", "reassembly_drops", "memory_drops", "paws_drops", "challenge_acks", "delayed_acks", "window_probes",
     "keepalive_probes", "listen_overflows", "listen_drops", "mtu_probes", "mtu_probes_succeeded", "mtu_probes_failed", "black_holes",
     "fastopen_active", "fastopen_active_failed",
     "fastopen_passive", "fastopen_passive_failed", "fastopen_overflows", "fastopen_cookies_asked", "syncookies_sent",
