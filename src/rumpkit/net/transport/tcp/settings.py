@@ -69,7 +69,7 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("receive_buffer", 4096, 1 << 30, "bytes that a new connection may hold unread"),
     Sysctl("receive_buffer_max", 4096, 1 << 30, "bytes to which the receive buffer grows by itself, and the SO_RCVBUF limit"),
     Sysctl("max_reassembly", 16, 1 << 20, "out-of-order pieces that a connection holds"),
-    Sysctl("max_receive_memory", 0, 1 << 40, "bytes unread in all connections: beyond it windows are small, beyond twice it data is dropped"),
+    Sysctl("max_receive_memory", 0, 1 << 40, "bytes unread in all connections; beyond it windows are small, beyond twice data is dropped"),
     Sysctl("max_super_segment", 1500, 65536, "bytes of payload and headers in one super-segment"),
     Sysctl("congestion", 0, 63, "congestion control of new connections: 0 cubic, 1 reno, then what was registered"),
     Sysctl("initial_window", 1, 64, "initial congestion window in segments (RFC 6928)"),
