@@ -222,7 +222,7 @@ def test_capture_into_a_pipe(runtime: str) -> None:
         words = [
             sys.executable,
             "-m",
-            "rumpkit.cli.main",
+            "rumpkit.cli",
             "net",
             "capture",
             "-k",
@@ -311,7 +311,7 @@ def test_every_user_sees_his_own(running: Rump) -> None:
 @guest
 def test_without_a_control_socket() -> None:
     before = rump("net", "list", "--names")[1]
-    _, output, _ = rump("run", "--no-control", "--", sys.executable, "-m", "rumpkit.cli.main", "net", "list", "--names")
+    _, output, _ = rump("run", "--no-control", "--", sys.executable, "-m", "rumpkit.cli", "net", "list", "--names")
     assert output == before
 
 

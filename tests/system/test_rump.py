@@ -168,6 +168,57 @@ def test_ctrl_c_on_a_terminal_ends_the_run_and_clears_the_status_line() -> None:
 
 
 @guest
+def test_ctrl_z_gives_the_terminal_back_until_the_run_goes_on() -> None:
+    with OnTerminal("run", "--", "sleep", "1000") as running:
+        running.expect("Ctrl-C stops")
+        os.kill(running.process, signal.SIGTSTP)
+        # Nobody could wake the foreground job of a terminal without a shell, so it is not stopped.
+        running.expect("\x1b[r\x1b[24;1H\x1b[2K\x1b8")
+        running.text = ""
+        running.expect("\x1b[1;23r")  # and the line is back
+        running.expect("Ctrl-C stops")
+        running.type("\x03")
+        assert running.end() == 128 + signal.SIGINT
+
+
+@guest
+@pytest.mark.needs("bash")
+def test_a_stopped_run_is_stopped_and_goes_on() -> None:
+    run = f"{PYTHON} -m rumpkit.cli run -- sh -c 'echo ready; sleep 1000'"
+    script = f"set -m; {run} & fg >/dev/null; echo stopped; fg >/dev/null; echo over"
+    with OnTerminal(command=["bash", "-c", script]) as running:
+        running.expect("Ctrl-C stops")
+        running.type("\x1a")
+        running.expect("stopped")
+        assert "\x1b[r\x1b[24;1H\x1b[2K\x1b8" in running.text.partition("stopped")[0]
+        running.text = ""
+        running.expect("Ctrl-C stops")
+        running.type("\x03")
+        running.expect("over")
+
+
+@guest
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_what_a_shell_waits_for(number: int) -> None:
+    with Rump("run", "--", "sh", "-c", "sleep 1000; echo never") as running:
+        eventually(lambda: len(descendants(running.process.pid)) >= 3)
+        started = time.monotonic()
+        assert running.stop(number) == 128 + number
+        assert time.monotonic() - started < 4.5  # when it would be killed
+        assert running.output == ""
+
+
+def test_ctrl_c_before_anything_has_begun_is_quiet() -> None:
+    for delay in range(0, 120, 10):
+        with Rump("run", "--", "sleep", "1000") as running:
+            time.sleep(delay / 1000)
+            code = running.stop(signal.SIGINT)
+            # 1: Python itself was still on its way to us.
+            assert code in (-signal.SIGINT, 128 + signal.SIGINT, 1)
+            assert "rumpkit" not in running.errors, running.errors
+
+
+@guest
 def test_a_second_ctrl_c_kills() -> None:
     script = "import signal,time\nsignal.signal(2, signal.SIG_IGN)\nprint('ready')\ntime.sleep(1000)"
     with OnTerminal("run", "--quiet", "--", PYTHON, "-u", "-c", script) as running:

@@ -155,7 +155,3 @@ def version_line() -> str:
     from .._form import form
 
     return f"rumpkit {__version__} ({form()}, Python {platform.python_version()})"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

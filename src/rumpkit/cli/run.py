@@ -196,11 +196,9 @@ def _run_on(
     programs = Programs(kernel, interruption)
     status = StatusLine()
     status.enabled = status.enabled and not quiet
-    try:
+    with status.over():
         programs.start_all(spec.run, places)
         number = _watch(kernel, programs, status, interruption)
-    finally:
-        status.close()
     if number:
         # A terminal's Ctrl-C has reached the programs, too; any other signal is passed on.  Another one kills.
         programs.stop(number, tell=number not in FROM_TERMINAL or not in_foreground())

@@ -2,11 +2,15 @@
 
 The terminal's scrolling region (DECSTBM) is set to all lines but the last, as package managers do for their progress
 bars, so what programs print above it scrolls as ever.  Nothing is drawn unless stderr is a terminal, nor while a program reads it key by
-key.
+key.  While the program is stopped (Ctrl-Z) the terminal is as it was.
 """
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
 
 from .terminal import reads_keys
@@ -52,8 +56,36 @@ class StatusLine:
     def close(self) -> None:
         """Give the last line back to the terminal."""
         if self.enabled and self._rows:
-            self._write(f"{SAVE}\x1b[r\x1b[{self._rows};1H\x1b[2K{RESTORE}")
+            self._write(self._restoring(self._rows))
             self._rows = 0
+
+    @contextmanager
+    def over(self) -> Iterator["StatusLine"]:
+        """Closed at the end, and while the program is stopped.  In the main thread."""
+        if not self.enabled:
+            yield self
+            return
+        before = signal.signal(signal.SIGTSTP, self._stop)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGTSTP, before)
+            self.close()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Ctrl-Z: give the terminal back, stop as everybody does, and draw again when there is next something to show."""
+        rows, self._rows = self._rows, 0
+        if rows:
+            try:  # not through the stream, which may be in the midst of a write
+                os.write(self._stream.fileno(), self._restoring(rows).encode())
+            except OSError:
+                pass
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+        signal.signal(number, self._stop)
+
+    def _restoring(self, rows: int) -> str:
+        return f"{SAVE}\x1b[r\x1b[{rows};1H\x1b[2K{RESTORE}"
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

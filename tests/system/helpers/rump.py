@@ -53,7 +53,7 @@ class Rump:
         """`user` other than 0 becomes that user first, which takes root."""
         ids: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
         self.process = subprocess.Popen(
-            [interpreter(user), "-m", "rumpkit.cli.main", *words],
+            [interpreter(user), "-m", "rumpkit.cli", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -18,14 +18,16 @@ from tests.system.helpers.rump import search_path
 class OnTerminal:
     """One running `rump`, what it has written, and a keyboard."""
 
-    def __init__(self, *words: str, rows: int = 24, columns: int = 80) -> None:
+    def __init__(self, *words: str, rows: int = 24, columns: int = 80, command: list[str] | None = None) -> None:
+        """`command` is run instead of `rump` and its words."""
         self.text = ""
+        command = command or [sys.executable, "-m", "rumpkit.cli", *words]
         environment = {**os.environ, "PYTHONPATH": search_path(), "TERM": "xterm"}
         self.process, self._terminal = pty.fork()
         if not self.process:
             try:
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-                os.execve(sys.executable, [sys.executable, "-m", "rumpkit.cli.main", *words], environment)
+                os.execvpe(command[0], command, environment)
             finally:
                 os._exit(127)
 

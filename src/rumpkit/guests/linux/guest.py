@@ -222,7 +222,7 @@ class Guest:
     # What can be done to it -------------------------------------------------------------------------------------
 
     def send(self, number: int) -> bool:
-        """Send the program a signal; False if it has ended."""
+        """Send the program a signal, all of its process group; False if its first process has ended."""
         return self.program.send(number)
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> int:

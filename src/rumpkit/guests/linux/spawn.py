@@ -19,6 +19,7 @@ from typing import Any, Final, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
 from . import abi, check, libc
+from .family import pid_of, send_to_group
 from .filter import build
 
 _NOTE_SIZE: Final = 1 << 16
@@ -88,11 +89,15 @@ class Program:
         return fd
 
     def send(self, number: int) -> bool:
-        """Send a signal to the program's first process; False if it has ended."""
+        """Send a signal to the program's first process, and to what it has started in its process group, as timeout(1) does;
+        False if the first process has ended."""
+        leader = pid_of(self.pidfd)
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             return False
+        if leader > 0:
+            send_to_group(self.init, leader, number)
         return True
 
     def poll(self) -> int | None:

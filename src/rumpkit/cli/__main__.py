@@ -1,0 +1,7 @@
+"""`python -m rumpkit.cli` is `rump`."""
+
+import sys
+
+from .entry import main
+
+sys.exit(main())
