@@ -14,9 +14,7 @@ This package is a lazy face: a name is imported when it is used, so `import rump
 kernel's own (Linux x86-64 numbers), which may differ from those of the machine's `os` and `socket` modules.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # what type checkers take for true; importing typing for it takes longer than all the rest
 if TYPE_CHECKING:
     from .clients.aio import AioProcess as AioProcess
     from .clients.local import LocalProcess as LocalProcess
@@ -51,6 +49,8 @@ _CONSTANTS = ("rumpkit.kern.abi.fcntl", "rumpkit.kern.abi.socket", "rumpkit.kern
 
 def __getattr__(name: str) -> object:
     """Import what `name` stands for.  Raises AttributeError, with a suggestion where one is near."""
+    from importlib import import_module
+
     modules = (_NAMES[name],) if name in _NAMES else _CONSTANTS if name.isupper() else ()
     for module in modules:
         value: object = getattr(import_module(module), name, None)
@@ -67,6 +67,8 @@ def __dir__() -> list[str]:
 
 
 def _constants() -> list[str]:
+    from importlib import import_module
+
     return [name for module in _CONSTANTS for name in vars(import_module(module)) if name.isupper() and name[0] != "_"]
 
 
