@@ -79,8 +79,8 @@ def component_names(spec: Spec) -> tuple[str, ...]:
 
 
 def wants_ipv6(spec: Spec) -> bool:
-    """Whether a config says anything of IPv6: only then is there the component ipv6, which costs a sixth of the first kernel's
-    boot, and speaks to the link of its own accord."""
+    """Whether a config says anything of IPv6: only then is there the component ipv6, which makes a first kernel's
+    boot a fifth longer, and speaks to the link of its own accord."""
     texts = [text for one in spec.interface for text in (*one.address, *one.gateways)]
     texts += [text for one in spec.route for text in (one.to, one.gateway)]
     return any(":" in text for text in texts) or any(one.autoconf for one in spec.interface)

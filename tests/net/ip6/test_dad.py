@@ -154,6 +154,24 @@ def test_the_first_question_waits_a_random_while():
     assert len(starts) > 2 and max(starts) <= 100
 
 
+def test_a_link_that_goes_down_meanwhile_starts_anew():
+    host, a = alone()
+    a.do(a.ip.add_address, "vif0", "fd00::1/64")
+    host.run(host.now + 500 * MILLISECOND)
+    a.do(a.ip.set_up, "vif0", False)
+    host.run(host.now + 5 * SECOND)
+    assert a.addresses() == {"fd00::1": "tentative"}
+    a.do(a.ip.set_up, "vif0", True)
+    host.run(host.now + 900 * MILLISECOND)
+    assert a.addresses()["fd00::1"] == "tentative"
+    a.inject(solicitation(A))
+    assert a.addresses()["fd00::1"] == "duplicated" and solicited_node(A) not in a.link.groups
+    a.do(a.ip.set_up, "vif0", False)
+    a.do(a.ip.set_up, "vif0", True)
+    host.run(host.now + 2 * SECOND)
+    assert a.addresses()["fd00::1"] == "valid" and solicited_node(A) in a.link.groups
+
+
 def test_a_link_that_goes_down_and_up_asks_again():
     host, a, _ = pair6()
     before = a.link_local

@@ -164,6 +164,30 @@ def test_a_router_that_does_not_answer_gives_way_to_another():
     assert [row.metric for row in a.ip.route_rows() if row.prefix == "::/0"] == [1024, 1024]
 
 
+@pytest.mark.rfc("4861", "6.3.6-b")
+def test_routers_of_which_none_answers_take_turns_until_one_does():
+    host, a = lone()
+    macs = {ROUTER: STRANGER, OTHER: b"\2\0\0\0\0\x55"}
+    for text, mac in macs.items():
+        advertise(a, prefix(), source=text, mac=mac)
+    host.run(host.now + 2 * SECOND)
+    turns = []
+    for _ in range(4):
+        turns.append(gateway(a))
+        a.ping6("2001:db8:ffff::1")
+        host.run(host.now + 10 * SECOND)
+    assert turns == [ROUTER, OTHER, ROUTER, OTHER]
+    assert gateway(a) == ROUTER
+    a.ping6("2001:db8:ffff::1")
+    host.run(host.now + 10 * SECOND)
+    a.ping6("2001:db8:ffff::1")
+    link_option = [nd.Option(nd.TARGET_LINK_ADDRESS, macs[OTHER])]
+    body = nd.Neighbour(nd.ROUTER | nd.SOLICITED | nd.OVERRIDE, parse_ipv6(OTHER), link_option).emit()
+    a.inject(icmp6_frame(NEIGHBOUR_ADVERTISEMENT, body, OTHER, a.link_local))
+    assert gateway(a) == OTHER and a.states()[OTHER] == "reachable"
+    assert sorted(row.metric for row in a.ip.route_rows() if row.prefix == "::/0") == [1024, 9216]
+
+
 @pytest.mark.rfc("4861", "7.2.5-h", "7.3.3-f")
 def test_a_router_that_becomes_a_host_is_left():
     host, a = lone()
@@ -291,6 +315,29 @@ def test_redirects_are_believed_only_where_that_is_wanted(accept, expected):
     assert gateway(a, "2001:db8:ffff::2") == ROUTER
     host.run(host.now + 601 * SECOND)
     assert gateway(a) == ROUTER
+
+
+def test_a_redirect_to_a_router_that_does_not_answer_is_forgotten():
+    host, a = lone(ip6__accept_redirects=1)
+    advertise(a, prefix())
+    host.run(host.now + 2 * SECOND)
+    a.inject(icmp6_frame(REDIRECT, redirect()[58:], ROUTER, next(iter(made(a)))))
+    assert gateway(a) == OTHER and a.states()[OTHER] == "stale"
+    a.ping6("2001:db8:ffff::1")
+    host.run(host.now + 10 * SECOND)
+    assert gateway(a) == ROUTER
+
+
+@pytest.mark.rfc("4861", "8.3-e")
+def test_a_redirect_may_say_that_a_destination_is_on_the_link():
+    host, a = lone(ip6__accept_redirects=1)
+    advertise(a, prefix())
+    host.run(host.now + 2 * SECOND)
+    target = "2001:db8:ffff::1"
+    a.inject(icmp6_frame(REDIRECT, redirect(target=target)[58:], ROUTER, next(iter(made(a)))))
+    assert gateway(a) == target
+    known = {format_ipv6(address): (mac, is_router) for address, mac, _, is_router in a.table.rows()}
+    assert known[target] == (b"\2\0\0\0\0\x55", False)
 
 
 @pytest.mark.rfc("4861", "8.1-a")

@@ -15,7 +15,7 @@ from rumpkit.net.ip6.select import (
     policy_of,
     scope_of,
 )
-from rumpkit.net.wire.address import format_ipv6, parse_ipv6
+from rumpkit.net.wire.address import format_address, format_ipv6, parse_address, parse_ipv6
 from tests.net.lan6 import pair6
 
 LINK = pair6(settle=False)[1].link
@@ -121,3 +121,18 @@ def test_common_prefixes(one, other):
     bits = [f"{int.from_bytes(address, 'big'):0128b}" for address in (one, other)]
     expected = next((n for n in range(128) if bits[0][n] != bits[1][n]), 128)
     assert common_prefix(one, other) == expected
+
+
+def test_a_kernel_orders_what_a_name_resolves_to():
+    host, a, _ = pair6()
+    a.do(a.ip.add_address, "vif0", "10.0.0.1/24")
+    texts = ["10.0.0.7", "fd00::7", "2001:db8::1", "127.0.0.1", "::1"]
+    addresses = [parse_address(text) for text in texts]
+    for order in (addresses, addresses[::-1]):
+        found = [format_address(address) for address in a.do(a.ip.order_destinations, order)]
+        assert found[0] == "::1" and found[-1] == "2001:db8::1"
+        assert set(found) == set(texts)
+    a.do(a.ip.add_route, "default", "fd00::9")
+    found = [format_address(address) for address in a.do(a.ip.order_destinations, addresses)]
+    assert found.index("fd00::7") > found.index("10.0.0.7")  # unique local addresses have a low precedence
+    assert host is not None

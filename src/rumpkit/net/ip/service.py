@@ -282,6 +282,30 @@ class Ip:
                 return
         raise error(ESRCH)
 
+    def order_destinations(self, addresses: list[bytes]) -> list[bytes]:
+        """The order in which to try the addresses of a name, of both versions of IP: best first by RFC 6724 section 6, those
+        that no route leads to last."""
+        from ..ip6.select import Destination, order_destinations
+
+        asked = {}
+        for address in addresses:
+            source, deprecated = self._source_for(address)
+            asked[Destination(_mapped(address), source, deprecated)] = address
+        return [asked[destination] for destination in order_destinations(list(asked))]
+
+    def _source_for(self, address: bytes) -> tuple[bytes, bool]:
+        """The source that packets to an address would bear, as 16 bytes (b"" for no way), and whether it is deprecated."""
+        try:
+            if len(address) == 4:
+                return _mapped(self.v4.route(address).source), False
+            if self.v6 is None:
+                return b"", False
+            source = self.v6.route(address).source
+        except OSError:
+            return b"", False
+        links = self.v6.links.values()
+        return source, any(own.deprecated for link in links for own in link.addresses if own.address == source)
+
     # Listings ------------------------------------------------------------------------------------------
 
     def interface_rows(self) -> list[InterfaceRow]:
@@ -320,6 +344,11 @@ class Ip:
 
     def _now(self) -> Instant:
         return self._hyper.now
+
+
+def _mapped(address: bytes) -> bytes:
+    """An IPv4 address as one of IPv6 (RFC 4291 section 2.5.5.2), for comparisons."""
+    return bytes(10) + b"\xff\xff" + address if len(address) == 4 else address
 
 
 def _network(prefix: str, gateway: str | None) -> tuple[bytes, int]:

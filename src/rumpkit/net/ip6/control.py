@@ -9,7 +9,7 @@ from ..wire.address import is_link_local
 from .discovery import Discovery
 from .identifiers import IDGEN_RETRIES, LINK_LOCAL_PREFIX, from_mac, solicited_node, stable
 from .ipv6 import Ipv6
-from .link import LINK_LOCAL, MANUAL, TENTATIVE, VALID, Address6, Link6, LinkControl
+from .link import DUPLICATED, LINK_LOCAL, MANUAL, TENTATIVE, VALID, Address6, Link6, LinkControl
 from .neighbours import Neighbours6
 
 if TYPE_CHECKING:
@@ -56,8 +56,11 @@ class EthernetControl(LinkControl):
             self.routers.forget(self.link, now)
         for own in list(self.link.addresses):
             if own.origin == MANUAL:
-                if own.state == VALID:
-                    own.state = TENTATIVE
+                # Whether anybody has it is another question on the next link, or after a while.
+                if own.state == DUPLICATED:
+                    self._ipv6.join_on(self.link, solicited_node(own.address), now)
+                own.state = TENTATIVE
+                self._timers.set(own, FOREVER)
             else:
                 self._ipv6.remove_address(self.link, own.address, now)
         self._ipv6.rebuild()

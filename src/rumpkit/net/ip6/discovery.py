@@ -127,6 +127,11 @@ class Discovery(Icmp6Handler):
         if self.routers is not None:
             self.routers.lost(link, address, now)
 
+    def found(self, link: Link6, address: bytes) -> None:
+        """A neighbour answers that was not known: if it is a router, it is as good as others again."""
+        if self.routers is not None:
+            self.routers.found(link, address)
+
     # Messages in ---------------------------------------------------------------------------------------
 
     def _solicitation(self, received: Received6, now: Instant) -> bool:

@@ -147,6 +147,8 @@ class Neighbours6(Resolver):
             neighbour.mac = mac
             neighbour.is_router = is_router
             self._enter(neighbour, REACHABLE if solicited else STALE, now)
+            if is_router:
+                self._discovery.found(self.link, target)
             self._release(neighbour, now)
             return
         other = len(mac) > 0 and mac != neighbour.mac
@@ -198,11 +200,6 @@ class Neighbours6(Resolver):
     def rows(self) -> list[tuple[bytes, bytes, str, bool]]:
         """Address, MAC address (empty while unknown), state and whether it is a router, for listings."""
         return [(n.address, n.mac, STATE_NAMES[n.state], n.is_router) for n in self.known.values()]
-
-    def usable(self, address: bytes) -> bool:
-        """Whether a neighbour is reachable as far as is known: in any state but INCOMPLETE (RFC 4861 section 6.3.6)."""
-        neighbour = self.known.get(address)
-        return neighbour is not None and neighbour.state != INCOMPLETE
 
     # Inside --------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ more specific routes (RFC 4191), name servers (RFC 8106); redirects (section 8.3
 Between `ip6.discovery`, which brings the messages, and the routing table.  Addresses are `ip6.slaac`'s.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar, final
 
 from ...hyper.time import FOREVER, SECOND, Instant
@@ -43,6 +44,8 @@ REDIRECT_LIFETIME: Final = 600 * SECOND
 MAX_NAMES: Final = 8
 """Name servers, and search domains, remembered of a link."""
 _MAX_REACHABLE: Final = 3_600_000
+_MIN_RETRANS: Final = 10
+"""Milliseconds: beyond an hour (RFC 4861 section 6.2.1), or below this, nobody is believed."""
 _METRIC: Final = 1024
 _STEP: Final = 64
 _LOST: Final = 8192
@@ -169,7 +172,8 @@ class Routers:
         link.hop_limit = message.hop_limit or link.hop_limit
         if 0 < message.reachable <= _MAX_REACHABLE:
             link.reachable_milliseconds = message.reachable
-        link.retrans_milliseconds = message.retrans or link.retrans_milliseconds
+        if _MIN_RETRANS <= message.retrans <= _MAX_REACHABLE:
+            link.retrans_milliseconds = message.retrans
         mtu = link_mtu(message.options)
         if MIN_MTU <= mtu <= link.interface.mtu:
             link.mtu = mtu
@@ -231,14 +235,19 @@ class Routers:
     # Changes -------------------------------------------------------------------------------------------
 
     def lost(self, link: Link6, address: bytes, now: Instant) -> None:
-        """A neighbour does not answer: routes through it come last, until it is heard of again."""
+        """A neighbour does not answer: routes through it come last, behind others of which the same is known, so that those
+        take turns (RFC 4861 section 6.3.6)."""
         state = self.links.get(link.interface.index)
         if state is None:
             return
         for route in list(state.learnt.values()):
-            if route.key[2] == address and route.entry.metric < _LOST:
-                self._move(route, route.entry.metric + _LOST)
-        self._ipv6.generation += 1
+            if route.key[1:] == (128, address):
+                self.forget_route(state, route)  # a redirect's: the router that sent it still knows a way
+        self._rank(link, address, lambda metric: metric if metric >= _LOST else metric + _LOST)
+
+    def found(self, link: Link6, address: bytes) -> None:
+        """A neighbour has answered that had not before."""
+        self._rank(link, address, lambda metric: metric % _LOST)
 
     def drop(self, link: Link6, address: bytes, now: Instant) -> None:
         """A neighbour is no router any more: nothing goes through it (RFC 4861 section 7.2.5)."""
@@ -315,6 +324,16 @@ class Routers:
             self._move(known, metric)
         self._timers.set(known, FOREVER if lifetime == INFINITY else now + lifetime * SECOND)
         self._ipv6.generation += 1
+
+    def _rank(self, link: Link6, address: bytes, change: Callable[[int], int]) -> None:
+        """Give all routes through a router another rank; among equals they come last."""
+        state = self.links.get(link.interface.index)
+        if state is None:
+            return
+        for route in list(state.learnt.values()):
+            if route.key[2] == address:
+                self._move(route, change(route.entry.metric))
+                self._ipv6.generation += 1
 
     def _move(self, route: LearntRoute, metric: int) -> None:
         """Give a route another rank."""

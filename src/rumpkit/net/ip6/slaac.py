@@ -19,6 +19,8 @@ from .settings import NdSettings
 TWO_HOURS: Final = 7200 * SECOND
 """What nobody can shorten an address's life below (RFC 4862 section 5.5.3 (e))."""
 _PREFIX_BITS: Final = 64
+_MAX_CONFLICTS: Final = 64
+"""Prefixes whose duplicates are remembered."""
 
 
 @final
@@ -87,7 +89,10 @@ class Slaac:
         """Somebody has the address already: try another identifier, but not for ever."""
         link, network = address.link, address.address[:8]
         key = (link.interface.index, network)
-        self._conflicts[key] = self._conflicts.get(key, 0) + 1
+        count = self._conflicts.pop(key, 0)
+        if len(self._conflicts) >= _MAX_CONFLICTS:
+            del self._conflicts[next(iter(self._conflicts))]
+        self._conflicts[key] = count + 1
         if self._conflicts[key] <= IDGEN_RETRIES and self._ipv6.settings.stable_privacy:
             self._ipv6.remove_address(link, address.address, now)
             self._make(link, network, address.origin, address.valid_until, address.preferred_until, now)
