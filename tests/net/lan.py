@@ -77,7 +77,7 @@ class Node:
     ) -> None:
         self.host = host
         with self.entered():
-            components = ["ethernet", "ipv4", "icmp", "udp"] + ["loopback"] * loopback + ["tcp"] * tcp
+            components = ["ethernet", "ipv4", "icmp", "udp", "raw"] + ["loopback"] * loopback + ["tcp"] * tcp
             self.kernel = RumpKernel(host, (*rumpkit.kern.components.BASE, *components), name)
             self.ip: Ip = self._service("Ip", Ip)
             self.icmp: Icmp = self._service("Icmp", Icmp)

@@ -36,7 +36,7 @@ FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components, _
 """Importing them registers the components that rumpkit brings along, and the way to those of other packages."""
 
 VFS = ("vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console")
-NET = ("ethernet", "ipv4", "loopback", "icmp", "udp", "tcp")
+NET = ("ethernet", "ipv4", "loopback", "icmp", "udp", "tcp", "raw")
 WITH_IPV6 = ("ethernet", "ipv4", "ipv6", *NET[2:])
 
 DETECTION_LIMIT = 5 * SECOND

@@ -1,7 +1,7 @@
 """The base of sockets, and the registry of who makes them; `net` (and others) subclass and register theirs."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias, final
+from typing import Final, NamedTuple, TypeAlias, final
 
 from mypy_extensions import mypyc_attr
 
@@ -248,6 +248,7 @@ class StreamSocket(Socket):
         raise NotImplementedError
 
 
+ANY_PROTOCOL: Final = -1
 SocketMaker: TypeAlias = Callable[[int, int, int], Socket]
 """Makes a socket from (family, kind, protocol)."""
 PairMaker: TypeAlias = Callable[[int, int, int], tuple[Socket, Socket]]
@@ -261,10 +262,16 @@ class SocketFactories:
     def __init__(self) -> None:
         self._makers: dict[tuple[int, int, int], SocketMaker] = {}
         self._pairs: dict[tuple[int, int], PairMaker] = {}
+        self._privileged: set[tuple[int, int]] = set()
 
-    def register(self, family: int, kind: int, protocol: int, maker: SocketMaker, default: bool = True) -> None:
-        """Let `maker` make these; `default` also serves protocol 0."""
+    def register(
+        self, family: int, kind: int, protocol: int, maker: SocketMaker, default: bool = True, privileged: bool = False
+    ) -> None:
+        """Let `maker` make these (ANY_PROTOCOL: those of every protocol that nobody else makes); `default` also serves
+        protocol 0; `privileged` ones are for root."""
         self._makers[(family, kind, protocol)] = maker
+        if privileged:
+            self._privileged.add((family, kind))
         if default:
             self._makers.setdefault((family, kind, 0), maker)
 
@@ -280,10 +287,12 @@ class SocketFactories:
         self.make(family, kind, protocol)
         raise error(EOPNOTSUPP)
 
-    def make(self, family: int, kind: int, protocol: int) -> Socket:
-        """A new socket.  Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT."""
-        maker = self._makers.get((family, kind, protocol))
+    def make(self, family: int, kind: int, protocol: int, uid: int = 0) -> Socket:
+        """A new socket, for a process of that user.  Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM."""
+        maker = self._makers.get((family, kind, protocol)) or self._makers.get((family, kind, ANY_PROTOCOL))
         if maker is not None:
+            if uid and (family, kind) in self._privileged:
+                raise error(EPERM)
             return maker(family, kind, protocol)
         if not any(known == family for known, _, _ in self._makers):
             raise error(EAFNOSUPPORT)

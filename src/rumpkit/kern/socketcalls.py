@@ -58,10 +58,12 @@ class SocketCalls:
 
     def socket(self, process: Process, family: int, kind: int, protocol: int = 0) -> int:
         """A new socket; `kind` is SOCK_* with SOCK_NONBLOCK and SOCK_CLOEXEC (POSIX socket).
-        Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EINVAL, EMFILE."""
+        Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM (raw and packet sockets are for root), EINVAL, EMFILE."""
         _check_flags(kind)
         process.files.check_room()
-        return self._install(process, self.kernel.sockets.make(family, kind & SOCK_TYPE_MASK, protocol), kind)
+        return self._install(
+            process, self.kernel.sockets.make(family, kind & SOCK_TYPE_MASK, protocol, process.credentials.uid), kind
+        )
 
     def socketpair(self, process: Process, family: int, kind: int, protocol: int = 0) -> tuple[int, int]:
         """Two connected sockets (POSIX socketpair).  Raises EOPNOTSUPP and what `socket` raises."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .link.bridge import Bridges
     from .link.interfaces import Interfaces
     from .link.loopback import LoopbackInterface
+    from .socket.privileged import PrivilegedSockets
     from .transport.tcp.layer import Tcp
     from .transport.udp import Udp
 
@@ -94,6 +95,14 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
         lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
     )
     return made
+
+
+@component("raw", faction="net")
+def raw(kernel: "RumpKernel", ip: "Ip") -> "PrivilegedSockets":
+    """Raw sockets of IPv4 and packet sockets (AF_PACKET), for root."""
+    from .socket.privileged import PrivilegedSockets
+
+    return PrivilegedSockets(kernel, ip)
 
 
 @component("bridge", faction="net")

@@ -102,6 +102,15 @@ class Report:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class RawInput(ABC):
+    """Who gets copies of whole packets before transports see them: raw sockets."""
+
+    @abstractmethod
+    def take(self, frame: Frame, network: int, protocol: int, now: Instant) -> bool:
+        """Whether anybody wanted the packet at `frame.head[network]`, which then is of a known protocol."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Network(ABC):
     """A network-layer protocol, as transports see it."""
 

@@ -94,7 +94,10 @@ class Ipv4Input(PacketInput):
     ) -> None:
         """Hand a whole packet up."""
         upper = self.ipv4.transports[protocol]
-        if upper is None:
+        raw = self.ipv4.raw
+        if raw is not None and raw.take(frame, network, protocol, now) and upper is None:
+            self.counters.delivered += 1
+        elif upper is None:
             self.counters.unknown_protocol += 1
             if kind == LOCAL:
                 self.ipv4.unreachable(frame, network, PROTOCOL_UNREACHABLE, now)

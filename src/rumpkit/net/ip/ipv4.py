@@ -15,7 +15,7 @@ from ..wire.address import BROADCAST_V4, broadcast_of, in_network, is_loopback, 
 from ..wire.icmp import DESTINATION_UNREACHABLE
 from ..wire.ipv4 import DONT_FRAGMENT, HEADER_SIZE, MAX_PACKET_SIZE, MORE_FRAGMENTS, emit_ipv4_header
 from ..wire.offload import complete_checksum
-from .contract import Network, Route, Transport
+from .contract import Network, RawInput, Route, Transport
 from .groups import ALL_HOSTS, ANYBODY, NOTHING, Groups
 from .identification import Identifications
 from .options import copied_options
@@ -49,6 +49,8 @@ class Ipv4(Network):
         self.table: RoutingTable = RoutingTable()
         self.reporter: ErrorReporter | None = None
         """Who tells senders what went wrong; set by the ICMP component."""
+        self.raw: RawInput | None = None
+        """Set while there are raw sockets."""
         self.interfaces: list[Interface] = []
         self._identifications: Identifications = Identifications(hyper)
         self.groups: Groups = Groups()
@@ -151,6 +153,10 @@ class Ipv4(Network):
         if entry is None:
             raise error(ENODEV)
         return entry.interface
+
+    def next_identification(self) -> int:
+        """The identification of a packet that may be fragmented."""
+        return self._identifications.next()
 
     # For the other parts of IP -------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The interfaces of one kernel by name, and what they share: ARP's settings and counters, index numbers."""
 
+from collections.abc import Callable
 from typing import Final, final
 
 from ...hyper.calls import Hypercalls
@@ -29,6 +30,8 @@ class Interfaces:
         self.arp_counters: ArpCounters = ArpCounters()
         self._hyper: Hypercalls = hyper
         self._timers: TimerQueue = timers
+        self.watchers: list[Callable[[Interface], None]] = []
+        """Called with each interface that is made."""
         self._by_name: dict[str, Interface] = {}
         self._last_index: int = 0
 
@@ -42,7 +45,7 @@ class Interfaces:
         mtu = _checked_mtu(mtu, port)
         index = self._take(name)
         interface = EthernetInterface(name, index, mac, mtu, port, self._timers, self.arp_settings, self.arp_counters)
-        self._by_name[name] = interface
+        self._added(interface)
         port.attach(interface.ingress())
         return interface
 
@@ -63,14 +66,14 @@ class Interfaces:
         """An interface over a `port` with one other end, down and without addresses.  Raises EINVAL, EEXIST."""
         mtu = _checked_mtu(mtu, port)
         interface = PointToPointInterface(name, self._take(name), mtu, port)
-        self._by_name[name] = interface
+        self._added(interface)
         port.attach(interface.ingress())
         return interface
 
     def add_loopback(self, name: str = "lo") -> LoopbackInterface:
         """The loopback interface, down and without addresses.  Raises EEXIST."""
         interface = LoopbackInterface(name, self._take(name), self._hyper)
-        self._by_name[name] = interface
+        self._added(interface)
         return interface
 
     def get(self, name: str) -> Interface:
@@ -95,6 +98,11 @@ class Interfaces:
     def all(self) -> list[Interface]:
         """Every interface, in the order they were made."""
         return list(self._by_name.values())
+
+    def _added(self, interface: Interface) -> None:
+        self._by_name[interface.name] = interface
+        for watcher in self.watchers:
+            watcher(interface)
 
     def _take(self, name: str) -> int:
         """Check a new name, and number its interface."""
