@@ -6,6 +6,7 @@ calls.md       the system calls of a process, from the local client
 components.md  components and what they need
 sysctl.md      limits and defaults, with their bounds
 counters.md    what a kernel counts
+control.md     what programs say to a running kernel
 tcp.md         the states of a connection
 """
 
@@ -93,6 +94,7 @@ def cli() -> str:
     os.environ["COLUMNS"] = "110"
     from rumpkit.cli import exit as codes
     from rumpkit.cli.main import VERBS, main
+    from rumpkit.cli.net import TOOLS
 
     def help_of(*words: str) -> str:
         output = io.StringIO()
@@ -106,6 +108,9 @@ def cli() -> str:
     text = f"# The `rump` command\n\n{help_of()}"
     for verb in VERBS:
         text += f"\n## `rump {verb.name}`: {verb.help}\n\n{help_of(verb.name)}"
+        for tool in TOOLS if verb.name == "net" else ():
+            name = tool.names[0]
+            text += f"\n### `rump net {name}`: {tool.help}\n\n{help_of('net', name)}"
     tree = ast.parse(inspect.getsource(codes))
     rows = [(default, f"`{name}`", doc) for name, _, default, doc in attributes_of_module(tree)]
     return (
@@ -153,15 +158,87 @@ def components() -> str:
 
 def sysctl() -> str:
     """Sysctls of a kernel with everything."""
-    rows = [(f"`{s.name}`", str(s.value), f"{s.low} to {s.high}", s.help) for s in full_kernel().sysctl]
-    text = "# Sysctls\n\nSet in a config's `[sysctl]`, or with `kernel.sysctl(name, value)`.\n\n"
-    return text + table(("name", "default", "bounds", "meaning"), rows)
+    from rumpkit.kern.sysctl import SYNONYMS
+
+    kernel = full_kernel()
+    rows = [(f"`{s.name}`", str(s.default), f"{s.low} to {s.high}", s.help) for s in kernel.sysctl]
+    text = "# Sysctls\n\nSet in a config's `[sysctl]`, with `kernel.sysctl(name, value)`, or in a running kernel by "
+    text += "`rump net sysctl NAME=VALUE`.\n\n" + table(("name", "default", "bounds", "meaning"), rows)
+    text += "\n## Other spellings\n\nNetBSD's domain may stand in a name, everywhere: `net.inet.tcp.send_buffer` and "
+    text += "`net.inet6.tcp6.send_buffer` are `net.tcp.send_buffer`, `net.inet6.ip6.hop_limit` is `net.ip6.hop_limit`. These names of "
+    text += "NetBSD's and Linux's, which are of the same unit, are known, too:\n\n"
+    known = {s.name for s in kernel.sysctl}
+    spelt = [
+        (f"`{name.replace('net.', 'net.inet.', 1) if name.startswith(BSD) else name}`", f"`{meant}`")
+        for name, meant in SYNONYMS.items()
+        if meant in known
+    ]
+    return text + table(("name", "means"), spelt)
 
 
 def counters() -> str:
     """Counters of a kernel with everything."""
-    rows = [(f"`{name}`",) for name, _ in full_kernel().counters]
-    return "# Counters\n\n`kernel.counters()` gives all of these by name.\n\n" + table(("name",), rows)
+    from rumpkit.net.meanings import meaning
+    from rumpkit.net.mib import objects
+
+    values = dict(full_kernel().counters)
+    known = list(objects(values))
+    text = (
+        "# Counters\n\n`kernel.counters()` gives all of these by name, `rump net stat` shows them of a running kernel. "
+    )
+    text += "The counters of an interface bear its name in the place of `lo`.\n\n"
+    rows = []
+    for name in values:
+        same = [item for item in known if item.counters == (name,)]
+        rows.append((f"`{name}`", meaning(name), ", ".join(f"{item.name} ({item.source})" for item in same)))
+    text += table(("name", "what it counts", "as MIB object"), rows)
+    text += "\n## Objects made of several\n\n`rump net stat` also shows these, and looks the others up.\n\n"
+    sums = [
+        (
+            f"`{item.name}`",
+            item.source,
+            " ".join(f"-{one[1:]}" if one[0] == "-" else f"+{one}" for one in item.counters),
+        )
+        for item in known
+        if len(item.counters) > 1 or item.counters[0] not in values
+    ]
+    return text + table(("object", "where from", "sum of"), sums)
+
+
+def control() -> str:
+    """The control protocol and its methods."""
+    from rumpkit.clients.control import place, protocol, server, session
+    from rumpkit.clients.control.methods import METHODS
+
+    text = "# The control protocol\n\nWhat `rump net` speaks with a running kernel, for other programs. In Python, "
+    text += "`rumpkit.clients.control.client.connect(NAME)` does.\n\n## Where\n\n"
+    text += inspect.cleandoc(place.__doc__ or "").partition("\n\n")[2]
+    text += " Sockets have mode 0600 in a directory of mode 0700, and the kernel turns away whoever is neither its own user nor root.\n\n"
+    text += f"## Frames\n\n{inspect.cleandoc(protocol.__doc__ or '').partition(chr(10) * 2)[2]}\n\n## Limits\n\n"
+    limits = (
+        ("version of the protocol", protocol.VERSION),
+        ("bytes of a request", protocol.MAX_REQUEST),
+        ("bytes of a frame of an answer", protocol.MAX_ANSWER),
+        ("clients of a kernel; beyond it, idle ones give way", server.MAX_CLIENTS),
+        ("requests of one client that are answered at once", session.MAX_RUNNING),
+        ("bytes that may wait for a client before the kernel reads no more from it", session.PLENTY),
+        ("bytes of captures and pings that may wait for it; what is more is left out and counted", session.MAX_WAITING),
+    )
+    text += table(("what", "how much"), [(what, str(value)) for what, value in limits])
+    text += "\n## Methods\n"
+    for name, method in METHODS.items():
+        text += f"\n### `{name}`\n\n{method.help[:1].upper()}{method.help[1:]}.\n"
+        rows = [
+            (f"`{key}`", one.kind.__name__, "required" if one.default is None else f"`{one.default!r}`", one.help)
+            for key, one in method.parameters.items()
+        ]
+        if rows:
+            text += "\n" + table(("parameter", "type", "default", "meaning"), rows)
+    return text
+
+
+BSD = ("net.tcp.", "net.udp.", "net.ip.")
+"""What NetBSD has `inet` in."""
 
 
 def tcp() -> str:
@@ -185,7 +262,7 @@ def full_kernel() -> RumpKernel:
 
     host = SimHost()
     host.enter()
-    return RumpKernel(host, (*VFS, *NET, "bridge", "dhcp"))
+    return RumpKernel(host, (*VFS, *NET, "ipv6", "bridge", "dhcp"))
 
 
 PAGES: dict[str, tuple[Callable[[], str], str]] = {
@@ -195,6 +272,7 @@ PAGES: dict[str, tuple[Callable[[], str], str]] = {
     "components.md": (components, "components and what they need"),
     "sysctl.md": (sysctl, "limits and defaults"),
     "counters.md": (counters, "what a kernel counts"),
+    "control.md": (control, "what programs say to a running kernel"),
     "tcp.md": (tcp, "the states of a connection"),
 }
 

@@ -7,6 +7,7 @@ from rumpkit.kern.components import BASE
 from rumpkit.kern.kernel import RumpKernel
 from rumpkit.net import mib
 from rumpkit.net.components import NET
+from rumpkit.net.meanings import MEANINGS, meaning
 from tests.net.lan import pair
 from tests.net.tcp_world import World
 
@@ -26,6 +27,20 @@ def test_every_object_is_made_of_counters_that_are_there(counters):
     for item in mib.objects(counters):
         for name in item.counters:
             assert name.lstrip("-") in counters or name in GAUGES, f"{item.name}: {name}"
+
+
+def test_every_counter_has_a_meaning(counters):
+    assert [name for name in counters if not meaning(name)] == []
+
+
+def test_meanings_are_of_counters_that_are_there(counters):
+    optional = ("dhcp.", "vfs.", "interface.")
+    names = {"interface." + name.rpartition(".")[2] for name in counters if name.startswith("interface.")}
+    assert [one for one in MEANINGS if one.startswith("interface.") and one not in names] == []
+    assert [one for one in MEANINGS if one not in counters and not one.startswith(optional)] == [
+        "ip.beyond_scope",
+        "ip.atomic_fragments",
+    ]
 
 
 def test_names_are_unique(counters):

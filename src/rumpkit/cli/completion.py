@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     import shtab
 
     from .main import parser
+    from .net.common import KERNEL_PREAMBLE
 
-    print(shtab.complete(parser(), shell=arguments.shell))
+    print(shtab.complete(parser(), shell=arguments.shell, preamble=KERNEL_PREAMBLE))
     return code.OK

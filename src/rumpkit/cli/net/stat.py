@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ...clients.control.client import Control
+from ...net.meanings import meaning
 from ...net.mib import MibObject, objects
 from .. import exit as code
 from ..table import show, show_json
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("pattern", metavar="PATTERN", nargs="*", help="which ones; default: all")
     parser.add_argument("--nonzero", "-z", action="store_true", help="leave out what is 0")
+    parser.add_argument("--verbose", "-v", action="store_true", help="say what each one counts")
     changes = parser.add_mutually_exclusive_group()
     changes.add_argument(
         "--delta",
@@ -114,8 +116,11 @@ def _show(arguments: argparse.Namespace, values: Values, changes: bool = False) 
         if len(formula) != 1 or formula[0] not in counters:
             group = _first(known, name).rpartition(".")[0]
             rows.setdefault(group, []).append(("", _number(value, changes), f"{name} = {_formula(formula)}"))
+    columns = ("counter", "change" if changes else "value", "MIB object")
     for group, lines in rows.items():
-        show(group, ("counter", "change" if changes else "value", "MIB object"), lines, right=(1,))
+        if arguments.verbose:
+            lines = [(*line, meaning(f"{group}.{line[0]}") if line[0] else "") for line in lines]
+        show(group, (*columns, "what it counts") if arguments.verbose else columns, lines, right=(1,))
     if not rows and not changes:
         print("rump: nothing of that name is counted", file=sys.stderr)
     return code.OK if rows or changes else 1
