@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rumpkit.hosts.sim.host import SimHost
+from rumpkit.hyper.frame import Frame
 from rumpkit.hyper.time import SECOND
+from rumpkit.net.ip.contract import Transport
 from rumpkit.net.wire.address import format_ipv6, parse_ipv6
 from rumpkit.net.wire.icmpv6 import (
     ECHO_REPLY,
@@ -168,6 +170,29 @@ def test_fragments_in_any_order_make_a_packet():
             a.inject(parts[index])
         assert a.counter("icmp6.echo_replies_out") == 1, order
         assert a.ip6.reassembly.waiting() == 0
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [((2, 2, 2), 2), ((2, 3, 2), 3), ((3, 1, 1), 3), ((0, 0, 0), 0), ((0, 3, 0), None)]
+)
+def test_a_congestion_mark_on_a_fragment_is_the_packets(codes, expected):
+    """RFC 3168 section 5.3: what was not to be marked and is, is dropped."""
+
+    class Seen(Transport):
+        def __init__(self) -> None:
+            super().__init__()
+            self.codes: list[int] = []
+
+        def input(self, frame: Frame, network: int, transport: int, end: int, now: int) -> None:
+            self.codes.append(frame.head[network + 1] >> 4 & 3)
+
+    a, seen = lone(), Seen()
+    a.v6.transports[99] = seen
+    for at, code in enumerate(codes):
+        head = bytearray(fragment(at * 64, at * 64 + 64, more=at < 2, kind=99))
+        head[15] |= code << 4
+        a.inject(bytes(head))
+    assert seen.codes == ([] if expected is None else [expected])
 
 
 @pytest.mark.rfc("8200", "4.5-p")

@@ -62,12 +62,14 @@ class Reassembly6(LateDatagram):
         first = done.first.linear()
         field, start = find_field(first, done.first_network)
         size = start - done.first_network - HEADER_SIZE + done.size
-        if size > 0xFFFF:
+        congestion = done.congestion()
+        if size > 0xFFFF or congestion < 0:
             self._ipv6.counters.reassembly_failed += 1
             return None
         self._ipv6.counters.reassembled += 1
         before = bytearray(first[:start])
         before[field] = first[start]
+        before[done.first_network + 1] |= congestion << 4
         before[done.first_network + 4 : done.first_network + 6] = size.to_bytes(2, "big")
         return Whole(Frame(bytes(before) + b"".join(done.parts)), start, field, size)
 
