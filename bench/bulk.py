@@ -7,17 +7,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rumpkit import MSG_DONTWAIT, Kernel, Switch, simulate
 from rumpkit.clients.local import LocalProcess
-from rumpkit.compose.spec import InterfaceSpec, Spec
+from rumpkit.compose.boot import NET
+from rumpkit.compose.spec import InterfaceSpec, KernelSpec, Spec
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.posix.netdev import set_address, set_up
+from rumpkit.hosts.posix.tap import open_tap
+from rumpkit.hyper.link import LinkPort
 from rumpkit.kern.abi.errno import EAGAIN
+from rumpkit.net.ip.service import Ip
+from rumpkit.net.link.impairment import ImpairedPort, Impairment, ImpairmentConfig
 
+from . import relays
 from .result import Result, gbits
 
 SECONDS = 2.0
+LOSS = 0.001
+PLAIN = "MTU 1500, no offload"
 SIZE = 128 << 10
 """Bytes of a read or write of ours: larger ones cost the allocator fresh pages each time."""
 BLOCK = bytes(SIZE)
@@ -42,11 +51,20 @@ while time.monotonic() < end: c.sendall(b)
 def switch() -> Iterator[Result]:
     """Two kernels of one process; one thread drives both."""
     native = loopback()
-    bars = {(True, 0.0): 10.0, (False, 0.0): 0.8, (False, 0.001): None}
-    for (offload, loss), bar in bars.items():
-        name = "offload" if offload else "MTU 1500, no offload" + (", 0.1% loss" if loss else "")
-        value = lossy_rate(loss) if loss else switch_rate(offload)
-        yield Result(f"TCP between two kernels on a switch: {name}", value, "Gbit/s", "host loopback", native, bar)
+    name = "TCP between two kernels on a switch"
+    yield Result(f"{name}: offload", switch_rate(True), "Gbit/s", "host loopback", native, 20)
+    plain = switch_rate(False)
+    yield Result(f"{name}: MTU 1500, no offload", plain, "Gbit/s", "host loopback", native, 1.5)
+    lossless, lossy = lossy_rate(0.0), lossy_rate(LOSS)
+    yield Result(
+        f"{name}: MTU 1500, no offload, 0.1% loss",
+        lossy,
+        "Gbit/s",
+        "the same without loss",
+        lossless,
+        0.8,
+        of_peer=True,
+    )
 
 
 def switch_rate(offload: bool) -> float:
@@ -110,18 +128,48 @@ def start(code: str, *words: str) -> subprocess.Popen[str]:
 
 
 def tap() -> Iterator[Result]:
-    """A kernel and the host's TCP, over a TAP in this network namespace."""
+    """A kernel and the host's TCP, over a TAP in this network namespace; native programs behind relays' taps beside it."""
     native = loopback()
-    for offload, bar in ((True, 5.0), (False, 0.8)):
-        name = "TSO" if offload else "MTU 1500, no offload"
-        spec = InterfaceSpec("tap:rumpbench", address=[f"{GUEST}/24"], offload=offload)
-        with Kernel(Spec(interface=[spec]), thread=False) as kernel:
-            set_address("rumpbench", socket.inet_aton(HOST), 24)
-            set_up("rumpbench")
-            yield Result(f"TCP to the host over TAP: {name}", to_host(kernel), "Gbit/s", "host loopback", native, bar)
-            yield Result(
-                f"TCP from the host over TAP: {name}", from_host(kernel), "Gbit/s", "host loopback", native, bar
-            )
+    measured: dict[str, tuple[float, float]] = {}
+    for kind, offload, loss in (("TSO", True, 0.0), (PLAIN, False, 0.0), (f"{PLAIN}, 0.1% loss", False, LOSS)):
+        with tapped(offload, loss) as kernel:
+            measured[kind] = to_host(kernel), from_host(kernel)
+    for index, direction in enumerate(("to", "from")):
+        name = f"TCP {direction} the host over TAP"
+        fast, plain, lossy = (rates[index] for rates in measured.values())
+        yield Result(f"{name}: TSO", fast, "Gbit/s", "host loopback", native, 10)
+        yield Result(f"{name}: TSO, of loopback", fast, "Gbit/s", "host loopback", native, 0.35, of_peer=True)
+        yield Result(f"{name}: {PLAIN}", plain, "Gbit/s", "host loopback", native, 1.5)
+        yield Result(f"{name}: {PLAIN}, 0.1% loss", lossy, "Gbit/s", "the same without loss", plain, 0.8, of_peer=True)
+    for relay in relays.available():
+        with relays.RELAYS[relay]() as behind:
+            rates = relays.rates(behind)
+        for direction, ours, theirs in zip(("to", "from"), measured["TSO"], rates, strict=True):
+            yield Result(f"TCP {direction} the host, against {relay}", ours, "Gbit/s", relay, theirs, 1, of_peer=True)
+
+
+@contextmanager
+def tapped(offload: bool, loss: float) -> Iterator[Kernel]:
+    """A kernel on a TAP whose host side is up; each direction loses `loss` of the frames."""
+    host = PosixHost()
+    port: LinkPort = open_tap(host, "rumpbench", offload=offload)
+    if loss:
+        forth, back = (Impairment(host, ImpairmentConfig(loss=loss)) for _ in range(2))
+        port = ImpairedPort(host, port, forth, back)
+    with Kernel(Spec(kernel=KernelSpec(components=list(NET))), host=host, thread=False) as kernel:
+        host.enter()
+        try:
+            ip = kernel.core.service("Ip")
+            assert isinstance(ip, Ip)
+            ip.add_interface(port, "vif0")
+            ip.add_address("vif0", f"{GUEST}/24")
+        finally:
+            host.leave()
+        set_address("rumpbench", socket.inet_aton(HOST), 24)
+        set_up("rumpbench")
+        yield kernel
+        port.close()
+    host.close()
 
 
 def to_host(kernel: Kernel) -> float:
@@ -132,7 +180,8 @@ def to_host(kernel: Kernel) -> float:
     started = time.perf_counter()
     while time.perf_counter() - started < SECONDS:
         client.sendall(BLOCK)
-    client.close()
+    client.shutdown(socket.SHUT_WR)
+    client.recv(1)  # the kernel is driven by who waits in it: until all has arrived
     assert sink.stdout is not None
     count = int(sink.stdout.readline())
     rate = gbits(count, time.perf_counter() - started)
