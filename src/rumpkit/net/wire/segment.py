@@ -52,6 +52,7 @@ class Segment:
         "ts_echo",
         "ts_value",
         "urgent",
+        "user_timeout",
         "window",
         "window_scale",
     )
@@ -75,6 +76,8 @@ class Segment:
         self.has_timestamp: bool = False
         self.ts_value: i64 = 0
         self.ts_echo: i64 = 0
+        self.user_timeout: i64 = -1
+        """The user timeout option's field (RFC 5482), -1 where absent."""
         self.fast_open: bytes | None = None
         """The Fast Open option's cookie, b"" where one is asked for (RFC 7413); None where absent."""
         self.sack_permitted: bool = False

@@ -19,6 +19,7 @@ WINDOW_SCALE: Final = 3
 SACK_PERMITTED: Final = 4
 SACK: Final = 5
 TIMESTAMPS: Final = 8
+USER_TIMEOUT: Final = 28
 FAST_OPEN: Final = 34
 
 
@@ -53,6 +54,8 @@ def parse_options(segment: Segment, data: bytes, start: i64, end: i64) -> bool:
             segment.sack_permitted = True
         elif kind == SACK and size >= 10 and size & 7 == 2:
             segment.sack_blocks = _parse_blocks(data, at + 2, at + size)
+        elif kind == USER_TIMEOUT and size == 4:
+            segment.user_timeout = read_u16(data, at + 2)
         elif kind == FAST_OPEN and (size == 2 or (6 <= size <= 18 and size & 1 == 0)):
             segment.fast_open = data[at + 2 : at + size]
         at += size
@@ -76,6 +79,7 @@ def has_rare_options(segment: Segment) -> bool:
         or segment.sack_permitted
         or len(segment.sack_blocks) > 0
         or segment.fast_open is not None
+        or segment.user_timeout >= 0
     )
 
 
@@ -105,6 +109,8 @@ def emit_options(segment: Segment) -> bytes:
     if cookie is not None and len(out) + 2 + len(cookie) <= MAX_OPTIONS_SIZE:
         option = bytes([FAST_OPEN, 2 + len(cookie)]) + cookie
         out += bytes([NOP]) * (-len(option) % 4) + option
+    if segment.user_timeout >= 0 and len(out) + 4 <= MAX_OPTIONS_SIZE:
+        out += bytes([USER_TIMEOUT, 4]) + _u16(segment.user_timeout)
     room = (MAX_OPTIONS_SIZE - 4 - len(out)) // 8
     blocks = segment.sack_blocks[:room]
     if blocks:

@@ -32,6 +32,7 @@ from .states import (
     SYN_SENT,
     TIME_WAIT,
 )
+from .user_timeout import take as take_timeout
 
 _OLD_TIMESTAMP: Final = 24 * 24 * 3600 * SECOND
 """After this long without a segment TS.Recent means nothing (RFC 7323 section 5.5)."""
@@ -77,6 +78,8 @@ def segment_arrives(block: ControlBlock, segment: Segment, now: Instant) -> None
         _remember_timestamp(block, segment, seq, now)
     if not _process_ack(block, segment, seq, now):
         return
+    if segment.user_timeout >= 0:
+        take_timeout(block, segment)
     if segment.flags & MARKS and block.ecn:
         marked(block, segment, now)
     if segment.flags & URG:
@@ -166,6 +169,7 @@ def synchronize(block: ControlBlock, segment: Segment, now: Instant) -> None:
     if segment.sack_permitted and settings.sack:
         block.sack = True
         block.rtt.probing = settings.tail_loss_probe != 0
+    take_timeout(block, segment)
     block.rcv_mss = min(block.path_mss, block.peer_mss)
     block.set_mss()
     block.last_received = now

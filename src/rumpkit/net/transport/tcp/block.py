@@ -199,6 +199,12 @@ class ControlBlock:
     probes: i64 = 0
     """Window or keepalive probes that the peer has not answered."""
     unacked_since: Instant = 0
+    peer_timeout: i64 = 0
+    """The user timeout that the peer told of (RFC 5482), within our limits, in ms; 0 if it has told of none."""
+    told_timeout: int = 0
+    """The timeout that our user had when the peer was told last."""
+    timeout_due: bool = False
+    """The peer has not heard of our user's new timeout."""
 
     # Receive sequence space
     irs: i64 = 0
@@ -276,6 +282,7 @@ class ControlBlock:
         self.receive_buffer = options.receive_buffer or settings.receive_buffer
         self.quick_acks = settings.quick_acks
         self.ts_offset = clock
+        self.told_timeout = options.user_timeout
 
     def enter(self, event: int) -> None:
         """Follow the arrow that `event` has out of the present state."""

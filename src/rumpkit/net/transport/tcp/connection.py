@@ -105,6 +105,7 @@ class TcpConnection:
             block.state == ESTABLISHED
             and segment.flags & _EXPECTED_FLAGS == ACK
             and segment.seq == block.rcv_nxt & SEQ_MASK
+            and segment.user_timeout < 0
             and segment.has_timestamp == block.timestamps
             and block.rcv_fin < 0
             and not block.persisting
@@ -344,5 +345,10 @@ class TcpConnection:
             block.congestion = exchange(block.congestion, block.options.congestion)
         if block.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
             start_keepalive(block, now)
+        if block.options.user_timeout != block.told_timeout and block.state == ESTABLISHED:
+            block.told_timeout = block.options.user_timeout
+            if block.settings.user_timeout_option:
+                block.timeout_due = True
+                block.acknowledge_now()
         if block.options.quickack and block.rcv_nxt != block.last_ack:
             block.acknowledge_now()

@@ -24,6 +24,7 @@ from .sack import attach_blocks
 from .scoreboard import Scoreboard, Transmission
 from .settings import TcpSettings
 from .states import CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT
+from .user_timeout import attach
 
 _HEADERS: Final = 120
 """Room that a super-segment leaves for IP and TCP headers below 64 KiB."""
@@ -85,6 +86,9 @@ def make_segment(
     if block.snd_urgent > seq:
         segment.flags |= URG
         segment.urgent = min(block.snd_urgent - seq, 65535)
+    if block.timeout_due and size == 0:
+        block.timeout_due = False
+        attach(block, segment)
     block.last_ack = nxt
     block.ack_at = FOREVER
     return segment
@@ -114,6 +118,7 @@ def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         segment.window_scale = block.rcv_scale
     segment.flags |= handshake_flags(block, synchronized)
     segment.sack_permitted = block.sack or (not synchronized and settings.sack != 0)
+    attach(block, segment)
     fast = block.fast
     if fast is not None:
         if synchronized:

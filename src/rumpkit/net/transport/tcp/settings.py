@@ -52,6 +52,9 @@ class TcpSettings:
         self.challenge_acks: int = 1000
         self.answer_interval: int = 500
         self.syncookies: int = 1
+        self.user_timeout_option: int = 0
+        self.user_timeout_least: int = 100_000
+        self.user_timeout_most: int = 3_600_000
         self.mtu_probing: int = 1
         self.base_mss: int = 1024
         self.mtu_probe_floor: int = 512
@@ -109,6 +112,9 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("base_mss", 88, 65495, "segments with their options that it begins with"),
     Sysctl("mtu_probe_floor", 48, 65495, "the least that it goes down to"),
     Sysctl("mtu_probe_interval", 1000, 1 << 31, "how long it rests when it has found the MTU, ms"),
+    Sysctl("user_timeout_option", 0, 1, "tell the peer of TCP_USER_TIMEOUT, and take the peer's where none is set (RFC 5482)"),
+    Sysctl("user_timeout_least", 1000, 1 << 31, "the least user timeout that a peer may ask for, ms"),
+    Sysctl("user_timeout_most", 1000, 1 << 31, "the greatest, ms"),
     Sysctl("syncookies", 0, 2, "SYN cookies: 0 never, 1 when too many connections are half-open, 2 always"),
     Sysctl("max_pending", 1, 1 << 20, "intercepted connection requests that wait for an answer"),
     Sysctl("pending_timeout", 100, 1 << 31, "how long an intercepted connection request may wait, ms"),

@@ -15,6 +15,7 @@ from .plpmtud import black_hole
 from .recovery import look_again, timed_out, trouble
 from .send import abort_segment, force_tail, send_probe
 from .states import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from .user_timeout import user_timeout
 
 _R1: Final = 3
 """After so many retransmissions of a segment IP is told to doubt the way (R1 of RFC 9293 section 3.8.3)."""
@@ -104,9 +105,9 @@ def _retry_limit(block: ControlBlock) -> int:
 
 def _out_of_patience(block: ControlBlock, exhausted: bool, now: Instant) -> bool:
     """Give the connection up if its time is over: the user's if it set one (RFC 5482), else after so many tries."""
-    limit = block.options.user_timeout
+    limit = user_timeout(block)
     if limit and block.state not in (SYN_SENT, SYN_RECEIVED):
-        exhausted = now - block.unacked_since >= limit * MILLISECOND
+        exhausted = now - block.unacked_since >= limit
     if exhausted:
         block.counters.aborts_on_timeout += 1
         close(block, block.soft_error or ETIMEDOUT)
