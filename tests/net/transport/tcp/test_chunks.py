@@ -44,3 +44,13 @@ def test_a_peek_takes_part_of_a_chunk_that_is_larger_than_what_is_left():
     queue.append(b"a" * 5000, 0, 5000)
     queue.append(b"b" * 5000, 0, 5000)
     assert queue.peek(6000) == b"a" * 5000 + b"b" * 1000
+
+
+def test_a_cut_after_what_the_last_one_gave_is_long_gone():
+    queue = ChunkQueue(0)
+    for number in range(100):
+        queue.append(bytes([number]) * 5000, 0, 5000)
+    queue.cut(0, 1000, 1000)
+    queue.drop(70 * 5000)
+    assert queue.cut(70 * 5000, 1000, 1000).bytes() == bytes([70]) * 1000
+    assert queue.cut(99 * 5000, 1000, 1000).bytes() == bytes([99]) * 1000

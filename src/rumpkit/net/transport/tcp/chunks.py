@@ -83,7 +83,7 @@ class ChunkQueue:
         elif first > _SPARE and first * 2 > len(chunks):
             del chunks[:first]
             del positions[:first]
-            self._next -= first
+            self._next = max(self._next - first, 0)
             first = 0
         self._first = first
 
