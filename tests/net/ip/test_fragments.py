@@ -1,5 +1,6 @@
 """Fragmentation and reassembly, between honest hosts and against tampering ones."""
 
+import gc
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from rumpkit.hyper.frame import Frame
 from rumpkit.hyper.time import SECOND
 from rumpkit.net.ip.contract import Transport
+from rumpkit.net.ip.fragments import Assembly
 from rumpkit.net.wire.icmp import TIME_EXCEEDED, parse_icmp
 from rumpkit.net.wire.ipv4 import MORE_FRAGMENTS
 from rumpkit.net.wire.udp import emit_udp_header
@@ -168,13 +170,22 @@ def test_the_number_of_datagrams_is_limited_for_each_peer_and_in_all():
     assert waiting(a) == 8
 
 
+def test_what_is_given_up_is_not_kept():
+    _, a, _, _ = receiver()
+    gc.collect()
+    before = sum(isinstance(some, Assembly) for some in gc.get_objects())
+    for identification in range(1000):
+        a.inject(piece(bytes(64), 0, identification=identification))
+    assert sum(isinstance(some, Assembly) for some in gc.get_objects()) - before == waiting(a) == 64
+
+
 def test_memory_is_limited():
     _, a, _, server = receiver()
     a.kernel.sysctl.set("net.ip.fragment_memory", 20_000)
     for identification in range(100, 130):
         a.inject(piece(bytes(1400), 0, identification=identification, source=f"10.0.0.{identification}"))
         assert a.ip.reassembly.memory <= 20_000
-    assert waiting(a) == 20_000 // (1400 + 128)
+    assert waiting(a) == 20_000 // (1400 + 128 + 14 + 20 + 1400)  # the first fragment's frame is kept, for the error
     for frame in pieces(datagram(3000)[0], step=1024):
         a.inject(frame)
     assert len(a.drain(server)) == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 
 import pytest
 
 from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.time import MILLISECOND, SECOND
+from rumpkit.net.ip6.routers import LearntRoute
 from rumpkit.net.wire import nd
 from rumpkit.net.wire.address import format_ipv6, parse_ipv6
 from rumpkit.net.wire.icmpv6 import (
@@ -269,6 +271,17 @@ def test_prefixes_are_limited():
     advertise(a, *[prefix(text=f"2001:db8:{number:x}::") for number in range(16, 26)])
     assert sum(row.prefix.endswith("/64") and row.origin == "dynamic" for row in a.ip.route_rows()) == 3
     assert len(made(a)) == 2
+
+
+def test_what_comes_and_goes_is_not_kept():
+    _, a = lone()
+    gc.collect()
+    before = sum(isinstance(some, LearntRoute) for some in gc.get_objects())
+    for number in range(500):
+        source, mac = f"fe80::{number + 1:x}", bytes([2, 0, 0, 7, number >> 8, number & 255])
+        advertise(a, source=source, mac=mac, lifetime=65535)
+        advertise(a, source=source, mac=mac, lifetime=0)
+    assert sum(isinstance(some, LearntRoute) for some in gc.get_objects()) == before
 
 
 def test_name_servers_and_domains_for_their_lifetimes():

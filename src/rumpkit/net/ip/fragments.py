@@ -35,13 +35,12 @@ class LateDatagram:
 
 
 @final
-class Assembly(Timer):
+class Assembly:
     """The fragments of one datagram."""
 
-    def __init__(self, owner: "FragmentStore", key: bytes) -> None:
-        super().__init__()
-        self.owner: FragmentStore = owner
+    def __init__(self, key: bytes, until: Instant) -> None:
         self.key: bytes = key
+        self.until: Instant = until
         self.starts: list[int] = []
         """Where the parts begin, ascending."""
         self.parts: list[bytes] = []
@@ -54,9 +53,6 @@ class Assembly(Timer):
         """The ECN code points of the fragments, a bit for each."""
         self.first: Frame | None = None
         self.first_network: int = 0
-
-    def expire(self, now: Instant) -> None:
-        self.owner.expire(self, now)
 
     def add(self, start: int, part: bytes, last: bool) -> bool:
         """Take a part; False where it contradicts the others."""
@@ -95,12 +91,14 @@ class Assembly(Timer):
 
 
 @final
-class FragmentStore:
-    """All datagrams of one version of IP in one kernel that are not whole yet."""
+class FragmentStore(Timer):
+    """All datagrams of one version of IP in one kernel that are not whole yet.  One timer is for the oldest: a timer for each
+    would keep those that were given up until it is over."""
 
     def __init__(
         self, timers: TimerQueue, settings: IpSettings, counters: IpCounters, late: LateDatagram, address_size: int
     ) -> None:
+        super().__init__()
         self.memory: int = 0
         self._timers: TimerQueue = timers
         self._settings: IpSettings = settings
@@ -131,19 +129,25 @@ class FragmentStore:
         if assembly.have == assembly.size:
             self._forget(assembly)
             return assembly
-        self._account(assembly, assembly.have + _OVERHEAD * len(assembly.parts) - assembly.memory)
+        memory = assembly.have + _OVERHEAD * len(assembly.parts)
+        if assembly.first is not None:
+            memory += len(assembly.first)
+        self._account(assembly, memory - assembly.memory)
         while self.memory > self._settings.fragment_memory and self._assemblies:
             self._drop_oldest(b"")
         return None
 
-    def expire(self, assembly: Assembly, now: Instant) -> None:
-        """A datagram's time is over."""
-        self._forget(assembly)
-        if assembly.dead:
-            return
-        self._counters.reassembly_failed += 1
-        if assembly.first is not None:
-            self._late.reassembly_expired(assembly.first, assembly.first_network, now)
+    def expire(self, now: Instant) -> None:
+        """The oldest datagram's time is over."""
+        for assembly in list(self._assemblies.values()):
+            if assembly.until > now:
+                self._timers.set(self, assembly.until)  # they are in the order of their ends
+                return
+            self._forget(assembly)
+            if not assembly.dead:
+                self._counters.reassembly_failed += 1
+                if assembly.first is not None:
+                    self._late.reassembly_expired(assembly.first, assembly.first_network, now)
 
     def waiting(self) -> int:
         """How many datagrams are being reassembled or swallowed."""
@@ -162,10 +166,12 @@ class FragmentStore:
             self._drop_oldest(peer)
         elif len(self._assemblies) >= settings.fragment_datagrams:
             self._drop_oldest(b"")
-        assembly = Assembly(self, key)
+        until = now + settings.fragment_timeout_seconds * SECOND
+        assembly = Assembly(key, until)
         self._assemblies[key] = assembly
         self._per_peer[peer] = self._per_peer.get(peer, 0) + 1
-        self._timers.set(assembly, now + settings.fragment_timeout_seconds * SECOND)
+        if self.deadline == FOREVER:
+            self._timers.set(self, until)
         return assembly
 
     def _drop_oldest(self, peer: bytes) -> None:
@@ -185,7 +191,6 @@ class FragmentStore:
             self._per_peer[peer] = count
         else:
             self._per_peer.pop(peer, 0)
-        self._timers.set(assembly, FOREVER)
 
     def _account(self, assembly: Assembly, change: int) -> None:
         assembly.memory += change

@@ -249,6 +249,7 @@ class Neighbours6(Resolver):
                     self._forget(neighbour)
                     self._counters.evicted += 1
                     self._counters.queue_dropped += len(neighbour.waiting)
+                    neighbour.waiting.clear()  # its timer may keep it for a while
                     return
 
     def _forget(self, neighbour: Neighbour6) -> None:

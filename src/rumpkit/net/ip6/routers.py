@@ -53,29 +53,26 @@ _LOST: Final = 8192
 
 
 @final
-class LearntRoute(Timer):
+class LearntRoute:
     """A route that a router has announced, until its lifetime is over."""
 
-    def __init__(self, owner: "LinkRouters", key: tuple[bytes, int, bytes], entry: RouteEntry) -> None:
-        super().__init__()
-        self.owner: LinkRouters = owner
+    def __init__(self, key: tuple[bytes, int, bytes], entry: RouteEntry) -> None:
         self.key: tuple[bytes, int, bytes] = key
         self.entry: RouteEntry = entry
-
-    def expire(self, now: Instant) -> None:
-        self.owner.expired(self)
+        self.until: Instant = FOREVER
 
 
 @final
-class NamesTimer(Timer):
-    """The end of the next lifetime of a name server or search domain."""
+class Lifetimes(Timer):
+    """The end of the next lifetime of what is known of a link.  There is one timer for all: what is forgotten would else be
+    kept until its own is over."""
 
     def __init__(self, owner: "LinkRouters") -> None:
         super().__init__()
         self._owner: LinkRouters = owner
 
     def expire(self, now: Instant) -> None:
-        self._owner.names_changed(now)
+        self._owner.age(now)
 
 
 @final
@@ -90,7 +87,7 @@ class LinkRouters(Timer):
         self.servers: dict[bytes, Instant] = {}
         self.domains: dict[str, Instant] = {}
         """Name servers and search domains, and until when they may be used."""
-        self.names: NamesTimer = NamesTimer(self)
+        self.lifetimes: Lifetimes = Lifetimes(self)
         self.solicitations: int = 0
         """How many are still to be sent."""
         self._routers: Routers = routers
@@ -98,13 +95,9 @@ class LinkRouters(Timer):
     def expire(self, now: Instant) -> None:
         self._routers.solicit(self, now)
 
-    def names_changed(self, now: Instant) -> None:
-        """A name server or search domain may be used no longer."""
-        self._routers.names_changed(self, now)
-
-    def expired(self, route: LearntRoute) -> None:
-        """A route's lifetime is over."""
-        self._routers.forget_route(self, route)
+    def age(self, now: Instant) -> None:
+        """Some lifetime is over."""
+        self._routers.age(self, now)
 
 
 @final
@@ -163,7 +156,7 @@ class Routers:
         self._routes(state, received.source, message, now)
         _remember(state.servers, name_servers(message.options), now)
         _remember(state.domains, search_domains(message.options), now)
-        self._tell_names(state, now)
+        self.age(state, now)
         self._ipv6.generation += 1
         return True
 
@@ -227,6 +220,7 @@ class Routers:
         gateway = b"" if on_link else message.target
         if self._room(state, message.destination, 128, gateway):
             self._learn(state, message.destination, 128, gateway, 0, REDIRECT_LIFETIME // SECOND, now)
+            self.age(state, now)
         mac = link_address(message.options, TARGET_LINK_ADDRESS)
         if mac:
             self._discovery.tables[link.interface.index].heard(message.target, mac, now, 0 if on_link else 1)
@@ -264,30 +258,32 @@ class Routers:
         self._timers.set(state, FOREVER)
         state.servers.clear()
         state.domains.clear()
-        self._tell_names(state, now)
         for route in list(state.learnt.values()):
             self.forget_route(state, route)
+        self.age(state, now)
         link.hop_limit = link.mtu = link.retrans_milliseconds = link.reachable_milliseconds = 0
 
-    def names_changed(self, state: LinkRouters, now: Instant) -> None:
-        """A lifetime of a link's names is over."""
-        self._tell_names(state, now)
-
-    def forget_route(self, state: LinkRouters, route: LearntRoute) -> None:
-        """A route holds no longer."""
-        if state.learnt.pop(route.key, None) is not None:
-            self._timers.set(route, FOREVER)
-            self._ipv6.remove_route(route.entry)
-
-    # Inside --------------------------------------------------------------------------------------------
-
-    def _tell_names(self, state: LinkRouters, now: Instant) -> None:
-        """Say which name servers and search domains may be used now, and see when that changes (RFC 8106 section 5.3)."""
+    def age(self, state: LinkRouters, now: Instant) -> None:
+        """Forget what may be used no longer, say which name servers and search domains may (RFC 8106 section 5.3), and see
+        when that changes."""
+        for route in list(state.learnt.values()):
+            if route.until <= now:
+                self.forget_route(state, route)
         _drop_old(state.servers, now)
         _drop_old(state.domains, now)
         origin = state.link.interface.name
         self._names.tell(f"{origin} router", ROUTER, list(state.servers), list(state.domains), origin)
-        self._timers.set(state.names, min([*state.servers.values(), *state.domains.values()], default=FOREVER))
+        ends = [route.until for route in state.learnt.values()]
+        self._timers.set(
+            state.lifetimes, min([*ends, *state.servers.values(), *state.domains.values()], default=FOREVER)
+        )
+
+    def forget_route(self, state: LinkRouters, route: LearntRoute) -> None:
+        """A route holds no longer."""
+        if state.learnt.pop(route.key, None) is not None:
+            self._ipv6.remove_route(route.entry)
+
+    # Inside --------------------------------------------------------------------------------------------
 
     def _listens(self, link: Link6) -> bool:
         settings = self._ipv6.settings
@@ -318,11 +314,11 @@ class Routers:
             return
         if known is None:
             entry = RouteEntry(network, length, state.link.interface, gateway, metric, b"", DYNAMIC)
-            known = state.learnt[key] = LearntRoute(state, key, entry)
+            known = state.learnt[key] = LearntRoute(key, entry)
             self._ipv6.table.add(entry)
         elif known.entry.metric != metric:
             self._move(known, metric)
-        self._timers.set(known, FOREVER if lifetime == INFINITY else now + lifetime * SECOND)
+        known.until = FOREVER if lifetime == INFINITY else now + lifetime * SECOND
         self._ipv6.generation += 1
 
     def _rank(self, link: Link6, address: bytes, change: Callable[[int], int]) -> None:
