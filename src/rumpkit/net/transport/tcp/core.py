@@ -58,6 +58,9 @@ class TcpCore(Transport, Driver):
         self.waits: TimeWaits = TimeWaits(ports, kernel.timers, self.environment)
         """Connections in TIME-WAIT without a socket; those with one are in `channels`."""
         self._waiting: int = 0
+        self._last_local: SocketAddress = (b"", 0)
+        self._last_remote: SocketAddress = (b"", 0)
+        """Of the connection made last: a server's have one local address, a client's often one peer, and can share it."""
         kernel.counters.register("tcp", self.environment.counters)
         kernel.sysctl.register("net.tcp", self.environment.settings, TCP_SYSCTLS)
         network.register(PROTOCOL_TCP, self)
@@ -230,6 +233,14 @@ class TcpCore(Transport, Driver):
         after = self._make_way(key)
         if iss < 0:
             iss = after if after >= 0 else self._numbers.initial(key, now)
+        if local == self._last_local:
+            local = self._last_local
+        else:
+            self._last_local = local
+        if remote == self._last_remote:
+            remote = self._last_remote
+        else:
+            self._last_remote = remote
         clock = self._numbers.clock(key[0:8])
         connection = TcpConnection(self.environment, options, iss, route.mtu - HEADERS, clock)
         addresses = pseudo_sum(local[0], remote[0], PROTOCOL_TCP, 0)
