@@ -1,12 +1,14 @@
 """A program on the machine's own network stack, for tests to talk to.  It answers in lines of JSON.
 
-Run as `python peer.py ROLE ARGUMENTS`, with nothing of rumpkit's on its path.
+Run as `python peer.py ROLE ARGUMENTS`, with nothing of rumpkit's on its path.  PEER_CONGESTION in its environment names the
+congestion control of its TCP.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import socket
 import sys
@@ -50,9 +52,17 @@ def receive_all(connection: socket.socket) -> tuple[int, str]:
     return size, total.hexdigest()
 
 
+def controlled(connection: socket.socket) -> None:
+    """Have a connection, or those that a listener takes, use the congestion control that was asked for."""
+    wanted = os.environ.get("PEER_CONGESTION")
+    if wanted:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, wanted.encode())
+
+
 def source(address: str, port: str, size: str, seed: str) -> None:
     """Connect, send, end, and wait for the other end."""
     with socket.create_connection((address, int(port)), timeout=100) as connection:
+        controlled(connection)
         send_all(connection, int(size), int(seed))
         connection.shutdown(socket.SHUT_WR)
         size_back, digest_back = receive_all(connection)
