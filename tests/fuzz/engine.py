@@ -75,6 +75,8 @@ class MonitorCoverage:
         self._monitoring = monitoring
         self._tool = 4  # beside coverage.py's
         events = monitoring.events
+        if monitoring.get_tool(self._tool) is not None:
+            monitoring.free_tool_id(self._tool)  # of a run that ended in a crash
         monitoring.use_tool_id(self._tool, "rumpkit fuzz")
         monitoring.restart_events()
         monitoring.register_callback(self._tool, events.LINE, self._line)
