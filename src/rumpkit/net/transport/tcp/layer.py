@@ -205,10 +205,7 @@ class Tcp(TcpCore, Answers):
         if channel.connection.block.state != SYN_RECEIVED and channel.connection.block.state != CLOSED:
             channel.listener = None
             del listener.half_open[channel.key]
-            listener.ready.append(channel)
-            channel.queue = listener.queue  # what happens until it is accepted, the listener's edges show (as on Linux)
-            channel.connection.block.events = 0
-            listener.queue.wake_all()
+            _make_ready(listener, channel)
         if not channel.busy:
             channel.busy = True
             self._busy.append(channel)
@@ -266,8 +263,7 @@ class Tcp(TcpCore, Answers):
             channel.early = listener
             listener.early += 1
             channel.connection.take_early(segment, now)
-            listener.ready.append(channel)
-            listener.queue.wake_all()
+            _make_ready(listener, channel)
         else:
             channel.listener = listener
             listener.half_open[key] = channel
@@ -285,8 +281,10 @@ class Tcp(TcpCore, Answers):
             if not syn.size or not settings.fastopen & SERVER_NO_COOKIE:
                 return False
         elif not self.fast_open.valid(cookie, addresses, now):
-            counters.fastopen_passive_failed += 1 if cookie else 0
-            counters.fastopen_cookies_asked += 0 if cookie else 1
+            if cookie:
+                counters.fastopen_passive_failed += 1
+            else:
+                counters.fastopen_cookies_asked += 1
             channel.connection.block.fast = Attempt(self.fast_open.cookie(addresses, now), 0)
             return False
         if listener.early >= (listener.options.fast_open or listener.backlog):
@@ -331,10 +329,7 @@ class Tcp(TcpCore, Answers):
         self.ports.hold(listener.binding)
         channel.connection.receive(segment, now)
         if channel.connection.block.state != CLOSED:
-            listener.ready.append(channel)
-            channel.queue = listener.queue  # what happens until it is accepted, the listener's edges show (as on Linux)
-            channel.connection.block.events = 0
-            listener.queue.wake_all()
+            _make_ready(listener, channel)
         self.settle(channel, now)
         return True
 
@@ -414,6 +409,14 @@ class Tcp(TcpCore, Answers):
     def _forget(self, pending: PendingConnection) -> None:
         del self._pending[pending.key]
         pending.deadline = FOREVER
+
+
+def _make_ready(listener: Listener, channel: Channel) -> None:
+    """Let a connection be accepted.  What happens to it until then the listener's edges show (as on Linux)."""
+    listener.ready.append(channel)
+    channel.queue = listener.queue
+    channel.connection.block.events = 0
+    listener.queue.wake_all()
 
 
 def _name(local: SocketAddress) -> bytes:
