@@ -24,5 +24,5 @@ def run(arguments: argparse.Namespace) -> int:
     from .main import parser
     from .net.common import KERNEL_PREAMBLE
 
-    print(shtab.complete(parser(), shell=arguments.shell, preamble=KERNEL_PREAMBLE))
+    print(shtab.complete(parser(), shell=arguments.shell, preamble=KERNEL_PREAMBLE.get(arguments.shell, "")))
     return code.OK

@@ -15,6 +15,7 @@ from rumpkit.clients.control.client import NoKernel, connect
 from rumpkit.clients.control.protocol import ControlError, encode
 from rumpkit.compose.errors import ConfigError
 from rumpkit.hosts.sim.host import SimHost
+from rumpkit.net.transport.tcp import snapshot as tcp_snapshot
 from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture)
 from tests.system.helpers.rump import eventually
 
@@ -74,13 +75,15 @@ def test_sockets_with_their_queues_and_the_inside(kernel):
             assert sender["info"]["cwnd"] > 0 and sender["info"]["rto"] >= 200_000
 
 
-def test_many_connections_come_page_by_page(kernel):
+def test_many_connections_come_page_by_page(kernel, monkeypatch):
     with kernel.process() as process, connect() as control:
         listener = process.listen("tcp", 80)
         peers = []
         for _ in range(100):
             peers.append(process.connect("tcp", ("10.0.0.1", 80)))
             peers.append(listener.accept()[0])
+        monkeypatch.setattr(tcp_snapshot, "COUNTED", 7)
+        assert control.call("stat")["mib"]["tcpCurrEstab"] == 200
         rows = control.rows("sockets")
         assert len(rows) == 201
         assert len({(row["local_port"], row["remote_port"]) for row in rows}) == 201

@@ -5,6 +5,7 @@ import pytest
 from rumpkit import Kernel
 from rumpkit.clients.control.client import connect
 from rumpkit.clients.control.protocol import ControlError
+from rumpkit.hosts.posix.host import PosixHost
 from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture)
 from tests.clients.control.test_pinging import collect
 from tests.system.helpers.rump import eventually
@@ -17,6 +18,7 @@ def kernels():
         Kernel(net="switch:lan", address=["fd00::1/64", "10.0.0.1/24"], thread=True) as kernel,
         Kernel(net="switch:lan", address=["fd00::2/64"]) as peer,
     ):
+        assert isinstance(kernel.host, PosixHost)
         kernel.host.start_thread()
         yield kernel, peer
 

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...kern.kernel import RumpKernel
 from ...net import mib
-from ...net.ip6 import snapshot as ip6_snapshot
-from ...net.ip6.service import Ip6
 from ...net.link import snapshot as link_snapshot
 from ...net.link.interfaces import Interfaces
 from ...net.transport import udp_snapshot
@@ -15,6 +13,7 @@ from ...net.transport.tcp.layer import Tcp
 from ...net.transport.udp import Udp
 
 if TYPE_CHECKING:
+    from ...net.ip6.service import Ip6
     from .server import ControlServer
 
 
@@ -39,27 +38,31 @@ def interfaces(server: "ControlServer", parameters: dict[str, Any]) -> Any:
     rows = link_snapshot.interfaces(cast(Interfaces, service))
     sixth = server.kernel.service("Ip6")
     if sixth is not None:
+        from ...net.ip6 import snapshot as ip6_snapshot  # loaded already, and only then
+
         for row in rows:
-            row["addresses"] += ip6_snapshot.addresses(cast(Ip6, sixth), row["index"], server.host.now)
+            row["addresses"] += ip6_snapshot.addresses(cast("Ip6", sixth), row["index"], server.host.now)
     return rows
 
 
-def stat(server: "ControlServer", parameters: dict[str, Any]) -> Any:
+def stat(server: "ControlServer", parameters: dict[str, Any]) -> Generator[Any, None, Any]:
     """Counters by name, and MIB objects by name."""
     kernel = server.kernel
+    found = yield from gauges(kernel)
     counters = dict(kernel.counters)
-    return {"counters": counters, "mib": mib.values(counters, gauges(kernel))}
+    return {"counters": counters, "mib": mib.values(counters, found)}
 
 
-def gauges(kernel: RumpKernel) -> dict[str, int]:
+def gauges(kernel: RumpKernel) -> Generator[None, None, dict[str, int]]:
     """What is not counted but looked up."""
     tcp = kernel.service("Tcp")
     if tcp is None:
         return {}
     layer = cast(Tcp, tcp)
     settings = layer.environment.settings
+    established = yield from tcp_snapshot.established(layer)
     return {
-        "tcp.established": tcp_snapshot.established(layer),
+        "tcp.established": established,
         "tcp.connections": len(layer.channels),
         "tcp.time_waits": layer.time_waits,
         "tcp.orphans": layer.orphans,

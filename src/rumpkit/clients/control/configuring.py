@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 from ...hyper.time import Instant
 from ...kern.sysctl import canonical
 from ...net.ip.service import Ip
-from ...net.ip6 import snapshot as ip6_snapshot
 from ...net.link import snapshot as link_snapshot
 from ...net.link.ethernet import EthernetInterface
 from ...net.link.interface import Interface
@@ -86,7 +85,11 @@ def neighbours(server: "ControlServer", parameters: Parameters) -> Any:
     """Rows of neighbours."""
     ip = _ip(server)
     rows = link_snapshot.neighbours(ip.interfaces, server.host.now)
-    return rows if ip.ip6 is None else [*rows, *ip6_snapshot.neighbours(ip.ip6, ip.interfaces, server.host.now)]
+    if ip.ip6 is not None:
+        from ...net.ip6 import snapshot as ip6_snapshot  # a kernel without IPv6 does without its modules, too
+
+        rows += ip6_snapshot.neighbours(ip.ip6, ip.interfaces, server.host.now)
+    return rows
 
 
 def neighbour_delete(server: "ControlServer", parameters: Parameters) -> Any:

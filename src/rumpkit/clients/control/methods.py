@@ -1,7 +1,7 @@
 """What a control socket can be asked: a table of methods, each with its parameters.
 
-A method is called on the schedule.  It returns a JSON value, an iterator that gives the answer page by page (`session` lets others have the
-schedule between two pages), or a `Live`.
+A method is called on the schedule.  It returns a JSON value, a generator that gives the answer page by page, None where it has
+nothing to say yet (`session` lets others have the schedule between two pages), or a `Live`.
 """
 
 from collections.abc import Callable

@@ -9,8 +9,6 @@ from ...hyper.time import FOREVER, MICROSECOND, MILLISECOND, Instant
 from ...kern.abi.errno import MESSAGES
 from ...kern.timer import Timer
 from ...net.ip.icmp import Icmp, Pinger
-from ...net.ip6.icmp import Icmp6
-from ...net.ip6.service import Ip6
 from ...net.wire.address import format_address, parse_address
 from ...net.wire.icmp import ECHO, HEADER_SIZE, IcmpMessage
 from ...net.wire.icmpv6 import ECHO_REQUEST, Icmp6Message
@@ -18,6 +16,8 @@ from .live import Live, Outlet
 from .protocol import ControlError
 
 if TYPE_CHECKING:
+    from ...net.ip6.icmp import Icmp6
+    from ...net.ip6.service import Ip6
     from .server import ControlServer
 
 LIMITS: Final = {
@@ -61,7 +61,7 @@ def _echo(server: "ControlServer", destination: bytes) -> Echo:
         sixth = server.kernel.service("Ip6")
         if sixth is None:
             raise ControlError(EAFNOSUPPORT, "this kernel has no IPv6 to ping by")
-        return EchoV6(cast(Ip6, sixth).icmp, server.host.random(2))
+        return EchoV6(cast("Ip6", sixth).icmp, server.host.random(2))
     icmp = server.kernel.service("Icmp")
     if icmp is None:
         raise ControlError(ENOENT, "this kernel has no ICMP to ping by")
@@ -106,7 +106,7 @@ class EchoV4:
 class EchoV6:
     """Echo of ICMPv6."""
 
-    def __init__(self, icmp: Icmp6, chance: bytes) -> None:
+    def __init__(self, icmp: "Icmp6", chance: bytes) -> None:
         self._icmp = icmp
         self._chance = chance
 

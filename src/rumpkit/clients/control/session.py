@@ -235,7 +235,9 @@ class Session(Source):
     def _page(self, running: _Running) -> None:
         assert running.pages is not None
         try:
-            running.part(next(running.pages))
+            part = next(running.pages)
+            if part is not None:
+                running.part(part)
         except StopIteration as end:
             running.finish(end.value)
         except OSError as failure:
