@@ -155,7 +155,7 @@ def test_an_address_that_is_somebodys_is_declined(how):
     assert net.kinds == [wire.DISCOVER, wire.REQUEST, wire.DECLINE]
     assert net.count("arp.conflicts") == 1
     net.given = parse_ipv4("10.0.0.51")
-    net.serve(15)
+    net.serve(25)
     assert net.addresses() == ("10.0.0.51/24",)
 
 

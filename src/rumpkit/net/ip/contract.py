@@ -165,6 +165,11 @@ class Network(ABC):
         ENOPROTOOPT where the network has none."""
         raise error(ENOPROTOOPT)
 
+    def loop_back(self, frame: Frame, route: Route, destination: bytes) -> None:
+        """A packet to a group was sent by `output`: let members on this host have it, too, where the network doesn't by
+        itself.  Nobody changes the frame any more."""
+        return None
+
     def leave(self, group: bytes, zone: int = 0) -> None:
         """Undo one `join`.  Raises EADDRNOTAVAIL, ENOPROTOOPT."""
         raise error(ENOPROTOOPT)

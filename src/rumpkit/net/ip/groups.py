@@ -172,6 +172,10 @@ class Groups:
         wanted = None if groups is None else groups.get(group)
         return wanted is not None and (protocol == PROTOCOL_IGMP or wanted.allows(source))
 
+    def is_joined(self, index: int, group: bytes) -> bool:
+        """Whether an interface is in a group."""
+        return group == ALL_HOSTS or group in self.by_interface.get(index, {})
+
     def forget(self, interface: Interface) -> None:
         """An interface goes away, and with it the groups that it is in."""
         self.by_interface.pop(interface.index, None)

@@ -6,6 +6,7 @@ Between interfaces, which hand over frames, and transports, which get packets wh
 from typing import Final, final
 
 from ...hyper.frame import GSO_NONE, Frame
+from ...hyper.link import Receiver
 from ...hyper.time import Instant
 from ...kern.abi.errno import EHOSTUNREACH
 from ...kern.timer import TimerQueue
@@ -29,6 +30,8 @@ from .options import OPTIONS_FINE, check_options
 from .settings import Ipv4Counters
 
 _CLASS_E: Final = 240
+_VERSION: Final = 4
+_LINK_HEADER: Final = 14
 
 
 @final
@@ -39,6 +42,8 @@ class Ipv4Input(PacketInput):
         self.ipv4: Ipv4 = ipv4
         self.counters: Ipv4Counters = ipv4.counters
         self.reassembly: Reassembly = Reassembly(timers, ipv4.settings, ipv4.counters, _TellSender(ipv4))
+        self.looped: bool = False
+        """Whether the packet is our own, to a group that we are in."""
         self._kinds: dict[bytes, int] = ipv4.kinds
 
     def input(self, frame: Frame, network: int, interface: Interface, now: Instant) -> None:
@@ -54,7 +59,7 @@ class Ipv4Input(PacketInput):
         if header is None or not header.checksum_valid:
             counters.bad_header += 1
             return
-        if not interface.loopback and not self._plausible(header):
+        if not interface.loopback and not self.looped and not self._plausible(header):
             counters.martian_source += 1
             return
         if header.transport - header.offset > HEADER_SIZE and not self._options_fine(frame, header, now):
@@ -181,6 +186,25 @@ class Ipv4Input(PacketInput):
             ipv4.report(DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, rest, frame, network, now)
         else:
             ipv4.send_fragments(packet, route, now)
+
+
+@final
+class GroupLoop(Receiver):
+    """Takes what was sent to groups through one interface, as if it had come in there (IP_MULTICAST_LOOP)."""
+
+    def __init__(self, packets: Ipv4Input, interface: Interface) -> None:
+        self._packets: Ipv4Input = packets
+        self._interface: Interface = interface
+
+    def receive(self, frame: Frame, now: Instant) -> None:
+        # Whole, with its link header; or, where fragments of it went out, without.
+        network = 0 if frame.head[0] >> 4 == _VERSION else _LINK_HEADER
+        self._packets.looped = True
+        self._packets.input(frame, network, self._interface, now)
+        self._packets.looped = False
+
+    def flush(self, now: Instant) -> None:
+        self._packets.flush(now)
 
 
 @final

@@ -7,6 +7,7 @@ from typing import Final, final
 
 from ...hyper.calls import Hypercalls
 from ...hyper.frame import GSO_NONE, Frame
+from ...hyper.link import Receiver
 from ...hyper.time import Instant
 from ...kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, EMSGSIZE, ENETUNREACH, ENODEV, error
 from ...kern.timer import TimerQueue
@@ -54,6 +55,9 @@ class Ipv4(Network):
         self.interfaces: list[Interface] = []
         self._identifications: Identifications = Identifications(hyper)
         self.groups: Groups = Groups()
+        self.loops: dict[int, Receiver] = {}
+        """By an interface's index: what takes packets that were sent to groups there, as if they had come in."""
+        self._hyper: Hypercalls = hyper
         self._joined: dict[tuple[bytes, int], list[Interface]] = {}
         """By group and the zone that was asked for: on which interfaces that was."""
         self._cache: dict[bytes, Route] = {}
@@ -144,6 +148,12 @@ class Ipv4(Network):
         if interface in self.interfaces:
             self.groups.replace(interface, group, ANYBODY, NOTHING)
 
+    def loop_back(self, frame: Frame, route: Route, destination: bytes) -> None:
+        index = route.interface.index
+        loop = self.loops.get(index)
+        if loop is not None and self.groups.is_joined(index, destination):
+            self._hyper.post(loop, frame)
+
     def group_interface(self, group: bytes, zone: int = 0) -> Interface:
         """The interface of the index `zone`, or, for 0, the one by which packets to a group would leave.  Raises ENODEV."""
         for interface in self.interfaces:
@@ -228,6 +238,7 @@ class Ipv4(Network):
         """Forget an interface and every route through it."""
         self.interfaces.remove(interface)
         self.groups.forget(interface)
+        self.loops.pop(interface.index, None)
         if self.loopback is interface:
             self.loopback = None
         for entry in self.table.entries():

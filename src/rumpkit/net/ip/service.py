@@ -21,7 +21,7 @@ from ..transport.ports import PORT_SYSCTLS, PortSettings
 from ..wire.address import format_address, format_mac, format_prefix, network_of, parse_address, parse_prefix
 from .fragments import Reassembly
 from .groups import GROUP_SYSCTLS, IGMP_SYSCTLS
-from .input import Ipv4Input
+from .input import GroupLoop, Ipv4Input
 from .ipv4 import Ipv4
 from .names import NameSettings
 from .routing import CONNECTED, ORIGIN_NAMES, RouteEntry
@@ -195,6 +195,8 @@ class Ip:
 
     def _attach(self, interface: Interface, up: bool) -> None:
         interface.ipv4 = self._input
+        if not interface.loopback:
+            self.v4.loops[interface.index] = GroupLoop(self._input, interface)
         self.v4.add_interface(interface)
         if self._counters is not None:
             self._counters.register(f"interface.{interface.name}", interface.counters)

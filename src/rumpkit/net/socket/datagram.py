@@ -227,6 +227,8 @@ class UdpSocket(DatagramSocket):
     def close(self, now: Instant) -> None:
         for group, zone in self.groups:
             self.udp.layer(group).leave(group, zone)
+        if self.endpoint.memberships is not None:
+            self.endpoint.memberships.close()
         self.udp.close(self.endpoint)
 
     def bind(self, address: SocketAddress) -> None:

@@ -9,8 +9,6 @@ from typing import Final, NamedTuple
 from ...kern.abi.errno import EINVAL, ENOPROTOOPT, ENOTCONN, error
 from ...kern.abi.poll import POLLOUT, POLLWRNORM
 from ...kern.abi.socket import (
-    IP_ADD_MEMBERSHIP,
-    IP_DROP_MEMBERSHIP,
     IP_MTU,
     IP_MTU_DISCOVER,
     IP_MULTICAST_TTL,
@@ -36,7 +34,7 @@ from ...kern.abi.socket import (
     UDP_GRO,
     UDP_SEGMENT,
 )
-from ..wire.address import is_multicast
+from . import multicast_options as multicast
 from .common_options import get_common, remember, set_common
 from .control import wanted_bits
 from .datagram import DatagramSocket, UdpSocket
@@ -222,23 +220,6 @@ def _set_segment(socket: UdpSocket, value: bytes) -> None:
     socket.segment = size
 
 
-def _join(socket: UdpSocket, value: bytes) -> None:
-    """struct ip_mreq or ip_mreqn: the group comes first.  Membership holds on all interfaces, and no IGMP tells it."""
-    group = value[:4]
-    if len(value) < 8 or not is_multicast(group):
-        raise error(EINVAL)
-    socket.udp.network.join(group)
-    socket.groups.append((group, 0))
-
-
-def _leave(socket: UdpSocket, value: bytes) -> None:
-    group = (value[:4], 0)
-    if group not in socket.groups:
-        raise error(EINVAL)
-    socket.groups.remove(group)
-    socket.udp.network.leave(group[0])
-
-
 _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
     (SOL_SOCKET, SO_BROADCAST): DatagramRow(lambda socket: int(socket.endpoint.broadcast), _set_broadcast),
     (SOL_SOCKET, SO_REUSEADDR): DatagramRow(lambda socket: int(socket.reuse_address), _set_reuse_address),
@@ -249,9 +230,16 @@ _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
     (IPPROTO_IP, IP_MTU_DISCOVER): DatagramRow(lambda socket: socket.endpoint.discover, _set_mtu_discover),
     (IPPROTO_IP, IP_MTU): DatagramRow(_get_mtu, None),
     (IPPROTO_IP, IP_MULTICAST_TTL): DatagramRow(lambda socket: socket.endpoint.multicast_ttl, _set_multicast_ttl),
-    (IPPROTO_IP, IP_ADD_MEMBERSHIP): DatagramRow(lambda socket: 0, _join),
-    (IPPROTO_IP, IP_DROP_MEMBERSHIP): DatagramRow(lambda socket: 0, _leave),
+    (IPPROTO_IP, multicast.IP_MULTICAST_IF): DatagramRow(multicast.get_interface, multicast.set_interface),
+    (IPPROTO_IP, multicast.IP_MULTICAST_LOOP): DatagramRow(
+        lambda socket: int(socket.endpoint.loops), multicast.set_loop
+    ),
+    (IPPROTO_IP, multicast.IP_MULTICAST_ALL): DatagramRow(multicast.get_every, multicast.set_every),
+    (IPPROTO_IP, multicast.IP_MSFILTER): DatagramRow(multicast.not_readable, multicast.set_filter),
     (IPPROTO_UDP, UDP_CORK): DatagramRow(lambda socket: int(socket.corked), _set_cork),
     (IPPROTO_UDP, UDP_SEGMENT): DatagramRow(lambda socket: socket.segment, _set_segment),
     (IPPROTO_UDP, UDP_GRO): DatagramRow(lambda socket: 0, lambda socket, value: None),
 }
+_OPTIONS.update(
+    {(IPPROTO_IP, name): DatagramRow(multicast.not_readable, multicast.setter(name)) for name in multicast.MEMBERSHIPS}
+)

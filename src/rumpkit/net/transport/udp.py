@@ -26,6 +26,7 @@ from ...kern.counters import Counters
 from ...kern.sysctl import Sysctl
 from ...kern.wait import WaitQueue
 from ..ip.contract import Network, Route, Transport
+from ..ip.groups import Memberships
 from ..link.interfaces import Interfaces
 from ..wire.address import ANY_V4, ANY_V6, is_multicast
 from ..wire.checksum import pseudo_sum
@@ -128,6 +129,14 @@ class UdpEndpoint:
         """IP_MTU_DISCOVER."""
         self.zone: int = 0
         """The index of the one interface to use (SO_BINDTODEVICE, the zone of a link-local peer); 0 for any."""
+        self.memberships: Memberships | None = None
+        """The IPv4 groups that it has joined; None while there were none."""
+        self.group_zone: int = 0
+        """IP_MULTICAST_IF: the index of the interface for groups; 0 leaves it to routes."""
+        self.group_source: bytes = b""
+        """The address to send to groups from, where one was given."""
+        self.loops: bool = True
+        """IP_MULTICAST_LOOP: members on this host get what is sent, too."""
         self.keys: tuple[bytes, ...] = ()
         """Under which `Udp` lists the endpoint."""
         self.chosen_local: bytes = wildcard
@@ -294,7 +303,13 @@ class Udp(Transport):
         found = [*self._bound.get(wildcard + lport, ()), *self._bound.get(destination + lport, ())]
         if not found:
             self.counters.no_port += 1
+        group = is_multicast(destination) and len(destination) == 4
         for endpoint in found:
+            if group and endpoint.memberships is not None:
+                incoming = layer.incoming
+                index = 0 if incoming is None else incoming.index
+                if not endpoint.memberships.allows(index, destination, source):
+                    continue
             if endpoint.zone == 0 or _came_by(layer, endpoint.zone):
                 self._deliver(layer, endpoint, datagram, source, destination, ttl, tos, now)
 
@@ -366,8 +381,12 @@ class Udp(Transport):
             local = endpoint.local
             if len(local) == len(address) and local != ANY_V4 and local != ANY_V6 and layer.is_local(local):
                 source = local
+        group = is_multicast(address)
         if ttl < 0:
-            ttl = endpoint.multicast_ttl if is_multicast(address) else endpoint.ttl
+            ttl = endpoint.multicast_ttl if group else endpoint.ttl
+        if group and len(address) == 4:
+            zone = zone or endpoint.group_zone
+            source = source or endpoint.group_source or None
         discover = endpoint.discover
         try:
             self._emit(
@@ -383,6 +402,7 @@ class Udp(Transport):
                 endpoint.broadcast,
                 zone or endpoint.zone,
                 segment,
+                group and endpoint.loops,
             )
         except OSError as failure:
             if failure.errno == EMSGSIZE and endpoint.report_all and len(data) <= MAX_PAYLOAD_SIZE:
@@ -420,6 +440,7 @@ class Udp(Transport):
         broadcast: bool,
         zone: int,
         segment: int,
+        loop: bool = False,
     ) -> None:
         size = len(data)
         if size > MAX_PAYLOAD_SIZE:
@@ -439,6 +460,8 @@ class Udp(Transport):
             # Routers are told not to cut what fits the path as far as we know; what does not, we cut.
             dont_fragment = size + (IP4_AND_UDP if len(destination) == 4 else IP6_AND_UDP) <= route.mtu
         network.output(frame, route, source, destination, PROTOCOL_UDP, now, ttl, tos, dont_fragment)
+        if loop:
+            network.loop_back(frame, route, destination)
         self.counters.datagrams_out += 1
 
     # Endpoints -----------------------------------------------------------------------------------------
