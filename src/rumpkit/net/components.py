@@ -82,7 +82,8 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
     """The user datagram protocol and its sockets."""
     from ..kern.abi.socket import AF_INET, IPPROTO_UDP, SOCK_DGRAM
     from .socket.datagram import UdpSocket
-    from .transport.udp import UDP_SYSCTLS, Udp
+    from .transport.udp import Udp
+    from .transport.udp_settings import UDP_SYSCTLS
 
     made = Udp(kernel.hyper, ip.v4, ip.ports)
     made.devices = ip.interfaces

@@ -22,8 +22,6 @@ from ...kern.abi.errno import (
     error,
 )
 from ...kern.abi.socket import IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT
-from ...kern.counters import Counters
-from ...kern.sysctl import Sysctl
 from ...kern.wait import WaitQueue
 from ..ip.contract import Network, Route, Transport
 from ..ip.groups import Memberships
@@ -36,47 +34,11 @@ from ..wire.offload import transport_checksum_valid
 from ..wire.udp import HEADER_SIZE, MAX_PAYLOAD_SIZE, Datagram, emit_datagram, parse_udp
 from .mailbox import ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_LOCAL, Complaint, Letter, Mailbox
 from .ports import PortAllocator, PortBinding, PortSettings
-
-
-@final
-class UdpSettings:
-    """Defaults of one kernel's UDP."""
-
-    def __init__(self) -> None:
-        self.receive_buffer: int = 212_992
-        self.max_receive_buffer: int = 4 << 20
-        self.send_buffer: int = 212_992
-
-
-UDP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
-    Sysctl("receive_buffer", 2304, 1 << 30, "bytes of datagrams that wait for a new socket's reader"),
-    Sysctl("max_receive_buffer", 2304, 1 << 30, "the most that SO_RCVBUF gives"),
-    Sysctl("send_buffer", 4608, 1 << 30, "SO_SNDBUF of a new socket"),
-)
-
-
-@final
-class UdpCounters(Counters):
-    """What UDP did with datagrams."""
-
-    def __init__(self) -> None:
-        self.datagrams_in: int = 0
-        self.bad_in: int = 0
-        self.bad_checksum: int = 0
-        self.no_port: int = 0
-        self.buffer_full: int = 0
-        self.datagrams_out: int = 0
-        self.errors_in: int = 0
-
-    def names(self) -> tuple[str, ...]:
-        return _COUNTERS
+from .udp_settings import UdpCounters, UdpSettings
 
 
 IP4_AND_UDP: Final = 28
 IP6_AND_UDP: Final = 48
-_COUNTERS: Final = (
-    "datagrams_in", "bad_in", "bad_checksum", "no_port", "buffer_full", "datagrams_out", "errors_in",
-)  # fmt: skip
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
