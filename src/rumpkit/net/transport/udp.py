@@ -36,7 +36,6 @@ from .mailbox import ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_LOCAL, Complaint, Letter,
 from .ports import PortAllocator, PortBinding, PortSettings
 from .udp_settings import UdpCounters, UdpSettings
 
-
 IP4_AND_UDP: Final = 28
 IP6_AND_UDP: Final = 48
 
