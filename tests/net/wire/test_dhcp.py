@@ -63,6 +63,10 @@ def test_options_also_hide_in_the_name_fields():
     message = parse_dhcp(bytes(data))
     assert message is not None
     assert message.options == {15: b"abc", 12: b"h"}
+    data[108:112] = bytes((OVERLOAD, 1, 3, 255))
+    message = parse_dhcp(bytes(data))
+    assert message is not None
+    assert OVERLOAD not in message.options
 
 
 @pytest.mark.parametrize("at", [1, 2, FIXED_SIZE, FIXED_SIZE + 5])

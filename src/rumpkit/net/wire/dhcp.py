@@ -128,6 +128,7 @@ def parse_dhcp(data: bytes) -> DhcpMessage | None:
     for bit, start, end in ((1, 108, 236), (2, 44, 108)):
         if overload and overload[0] & bit and not _parse_options(data[start:end], message.options):
             return None
+    message.options.pop(OVERLOAD, b"")  # in those two it means nothing
     return message
 
 
