@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from rumpkit.clients.control import answers
+from rumpkit.net.meanings import MEANINGS, meaning
 from tests.system.helpers.rump import Rump, search_path
 from tests.system.test_net_eyes import CHATTER
 
@@ -70,3 +73,29 @@ def test_a_transcript_is_what_is_said(command: str, lines: list[str], folder: Pa
 
 def test_the_page_has_transcripts() -> None:
     assert len(commands()) >= 10
+
+
+def known_counters() -> list[str]:
+    """Counters and gauges of a kernel with everything."""
+    tool = importlib.util.spec_from_file_location("reference", PAGE.parents[2] / "tools" / "reference.py")
+    assert tool is not None and tool.loader is not None
+    module = importlib.util.module_from_spec(tool)
+    tool.loader.exec_module(module)
+    kernel = module.full_kernel()
+    gauges = answers.gauges(kernel)
+    while True:
+        try:
+            next(gauges)
+        except StopIteration as end:
+            return [*dict(kernel.counters), *end.value]
+
+
+def test_every_counter_has_a_meaning() -> None:
+    missing = [name for name in known_counters() if not meaning(name)]
+    assert missing == [], "write into net/meanings.py what they count"
+
+
+def test_meanings_are_of_counters_that_are_there() -> None:
+    known = {f"interface.{one.rpartition('.')[2]}" if one.startswith("interface.") else one for one in known_counters()}
+    of_one_version_only = {"ip.beyond_scope", "ip.atomic_fragments"}
+    assert [one for one in MEANINGS if one not in known | of_one_version_only] == []

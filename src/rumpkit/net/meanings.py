@@ -84,6 +84,12 @@ tcp.aborts_on_close        connections reset because they were closed with unrea
 tcp.aborts_on_timeout      connections given up because the peer did not answer
 tcp.time_wait_overflows    connections that skipped TIME-WAIT because there were too many
 tcp.orphan_overflows       connections reset because too many had no socket any more
+tcp.established            connections in ESTABLISHED or CLOSE-WAIT, now
+tcp.connections            connections in any state but LISTEN and TIME-WAIT, now
+tcp.time_waits             connections in TIME-WAIT, now
+tcp.orphans                connections without a socket, now
+tcp.min_rto                the sysctl, ms
+tcp.max_rto                the sysctl, ms
 tcp.pending_overflows      intercepted connection requests beyond the limit
 
 nd.solicitations_in        questions of others

@@ -47,6 +47,7 @@ def test_a_kernel_says_who_it_is(kernel):
 def test_counters_are_the_kernel_s_own(kernel):
     with connect() as control:
         said = control.call("stat")
+        assert said["gauges"]["tcp.established"] == said["gauges"]["tcp.connections"] == 0
         assert said["counters"] == kernel.counters()
         assert said["mib"]["tcpCurrEstab"] == 0
         with kernel.process() as process:

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read(kernel: Control) -> Values:
     said = kernel.call("stat")
-    return {"counters": said["counters"], "mib": said["mib"]}
+    return {kind: said[kind] for kind in ("counters", "gauges", "mib")}
 
 
 def _difference(before: Values, now: Values) -> Values:
@@ -94,20 +94,24 @@ def _show(arguments: argparse.Namespace, values: Values, changes: bool = False) 
         if len(item.counters) == 1:
             same.setdefault(item.counters[0], []).append(item.name)
     patterns = arguments.pattern
-    counters = {
-        name: value
-        for name, value in values["counters"].items()
-        if (value or not hide) and any(_chosen(one, patterns) for one in (name, *same.get(name, ())))
-    }
+    counters, gauges = (
+        {
+            name: value
+            for name, value in values[kind].items()
+            if (value or not hide) and any(_chosen(one, patterns) for one in (name, *same.get(name, ())))
+        }
+        for kind in ("counters", "gauges")
+    )
     mib = {
         name: value
         for name, value in values["mib"].items()
         if (value or not hide) and (_chosen(name, patterns) or _chosen(_first(known, name), patterns))
     }
     if arguments.json:
-        show_json({"counters": counters, "mib": mib})
-        return code.OK if counters or mib or changes else 1
+        show_json({"counters": counters, "gauges": gauges, "mib": mib})
+        return code.OK if counters or gauges or mib or changes else 1
     rows: dict[str, list[tuple[str, ...]]] = {}
+    counters |= gauges
     for name, value in counters.items():
         group, _, rest = name.rpartition(".")
         rows.setdefault(group, []).append((rest, _number(value, changes), ", ".join(same.get(name, ()))))

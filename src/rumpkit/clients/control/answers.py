@@ -46,11 +46,11 @@ def interfaces(server: "ControlServer", parameters: dict[str, Any]) -> Any:
 
 
 def stat(server: "ControlServer", parameters: dict[str, Any]) -> Generator[Any, None, Any]:
-    """Counters by name, and MIB objects by name."""
+    """Counters, gauges (what is looked up, not counted), and MIB objects, all by name."""
     kernel = server.kernel
     found = yield from gauges(kernel)
     counters = dict(kernel.counters)
-    return {"counters": counters, "mib": mib.values(counters, found)}
+    return {"counters": counters, "gauges": found, "mib": mib.values(counters, found)}
 
 
 def gauges(kernel: RumpKernel) -> Generator[None, None, dict[str, int]]:
