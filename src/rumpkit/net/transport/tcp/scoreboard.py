@@ -107,7 +107,12 @@ class Scoreboard:
             if limit <= 0:
                 return None
         while record.end - record.start < limit and at + 1 < count and records[at + 1].flags & LOST:
-            record.end = records[at + 1].end
+            following = records[at + 1]
+            end = record.start + limit
+            if following.end > end:
+                record.end = following.start = end
+                break
+            record.end = following.end
             del records[at + 1]
             count -= 1
         if record.end - record.start > limit:
