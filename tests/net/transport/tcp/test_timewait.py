@@ -1,6 +1,8 @@
 """TIME-WAIT without a socket: a small record that answers like the connection it was (RFC 9293 3.10.7.4, RFC 1337, RFC 6191)."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rumpkit.kern.abi.errno import EADDRINUSE
 from tests.net.transport.tcp.script import Ack, Data, Fin, Rst, Seg, Syn, SynAck
@@ -229,3 +231,69 @@ def test_many_reopened_ones_leave_nothing_behind():
     assert not wire.tcp.channels
     wire.run(61_000)
     assert not wire.tcp.waits._queue
+
+
+# The record against the whole connection
+
+
+def _both(ts):
+    """A connection in TIME-WAIT, as a whole and as a record."""
+    from rumpkit.hosts.sim.host import SimHost
+    from rumpkit.kern.timer import TimerQueue
+    from rumpkit.net.transport.ports import PortAllocator
+    from rumpkit.net.transport.tcp.timewait import TimeWait, TimeWaits
+    from tests.net.transport.tcp.script import established
+
+    t = established()
+    t.close()
+    t.send(100, Ack(1, 2))
+    t.send(200, Fin(1, ack=2))
+    t.state("TIME-WAIT")
+    t.out.clear()
+    t.at(5000)
+    if ts:
+        t.block.timestamps = True
+        t.block.ts_recent = 5000
+        t.block.ts_recent_at = t.now
+    host = SimHost()
+    waits = TimeWaits(PortAllocator(host), TimerQueue(host), t.environment)
+    record = TimeWait(bytes(12), t.block, None)
+    waits.add(record)
+    return t, waits, record
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.booleans(),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["A", "FA", "S", "SA", "R", "RA", "", "F", "PA", "SFA"]),
+            st.one_of(st.integers(-3, 6), st.sampled_from([-70_000, 60_000, 65_535, 65_536, 70_000, 1 << 30, 1 << 31])),
+            st.sampled_from([1, 2, 3, -70_000, 5000, 1 << 30]),
+            st.sampled_from([0, 0, 1, 100]),
+            st.sampled_from([4000, 5000, 6000, None]),
+            st.sampled_from([0, 1, 100, 499, 501]),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_a_record_answers_as_the_connection_would(ts, steps):
+    t, waits, record = _both(ts)
+    for flags, seq, ack, size, stamp, later in steps:
+        t.now += later * 1_000_000
+        fields = {"ts": (stamp, 0)} if stamp is not None and ts else {}
+        wanted = Seg(flags, seq, ack if "A" in flags else None, b"x" * size, **fields)
+        if t.connection.reopens(t._real(wanted)):
+            continue
+        t.out.clear()
+        # The two share the limit on challenges, which must not make a difference.
+        t.connection.receive(t._real(wanted), t.now)
+        t._transmit()
+        answer = waits.receive(record, t._real(wanted), t.now)
+        expected = [(s.seq, s.ack, s.flags, s.window, s.has_timestamp, s.ts_value, s.ts_echo) for s in t.out]
+        got = [] if answer is None else [answer]
+        assert [(s.seq, s.ack, s.flags, s.window, s.has_timestamp, s.ts_value, s.ts_echo) for s in got] == expected, (
+            wanted
+        )
+        assert record.until == t.block.linger_at, wanted

@@ -241,7 +241,7 @@ def _check_sequence(block: ControlBlock, segment: Segment, seq: i64, now: Instan
         # Wherever it points (RFC 5961 section 4.2).
         challenge(block, now)
         return False
-    if block.state == TIME_WAIT and segment.flags & FIN:
+    if block.state == TIME_WAIT and segment.flags & FIN and seq < block.rcv_nxt:
         _wait_again(block, now)
     if segment.size > 0 and seq + segment.size <= nxt and _is_recent(block, seq):
         note_duplicate(block, seq, seq + segment.size)

@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from ....hyper.time import FOREVER, MILLISECOND, Instant
 from ....kern.timer import Timer, TimerQueue
 from ...wire.segment import ACK, FIN, RST, SYN, Segment
-from ...wire.sequence import SEQ_MASK, seq_gt, seq_lt
+from ...wire.sequence import SEQ_MASK, seq_lt
 from ..ports import PortAllocator, PortBinding
 from .block import ControlBlock, Environment, timestamp_clock
 
@@ -31,6 +31,7 @@ class TimeWait:
     """What is left of a connection.  `key` is addresses and ports as the headers of what arrives have them."""
 
     __slots__ = (
+        "ack_room",
         "answered_at",
         "binding",
         "key",
@@ -58,6 +59,8 @@ class TimeWait:
         self.room: i64 = block.rcv_edge - block.rcv_nxt
         self.window: i64 = (self.room + (1 << block.rcv_scale) - 1) >> block.rcv_scale
         """`room` as the header has it."""
+        self.ack_room: i64 = block.snd_max - block.snd_una + max(block.snd_max_wnd, 1)
+        """How far behind `snd_nxt` an acknowledgement may be to be believed (RFC 5961 section 5)."""
         self.timestamps: bool = block.timestamps
         self.ts_offset: i64 = block.ts_offset
         self.ts_recent: i64 = block.ts_recent
@@ -80,6 +83,11 @@ class TimeWait:
             segment.ts_value = timestamp_clock(self.ts_offset, now)
             segment.ts_echo = self.ts_recent
         return segment
+
+
+def _distance(first: i64, second: i64) -> i64:
+    """How far `second` lies beyond `first`."""
+    return ((second - first + (1 << 31)) & SEQ_MASK) - (1 << 31)
 
 
 @final
@@ -138,32 +146,39 @@ class TimeWaits(Timer):
         settings = self._environment.settings
         counters = self._environment.counters
         flags = segment.flags
-        ahead = ((segment.seq - record.rcv_nxt + (1 << 31)) & SEQ_MASK) - (1 << 31)
+        ahead = _distance(record.rcv_nxt, segment.seq)
+        span = segment.span()
+        if span == 0:
+            acceptable = 0 <= ahead <= record.room
+        else:
+            acceptable = ahead + span > 0 and (ahead < record.room or ahead == 0)
         if flags & RST:
-            if ahead == 0:
-                counters.resets_received += 1
-                if not settings.rfc1337:
-                    self.remove(record)
+            if not acceptable:
                 return None
-            return self._challenge(record, now) if 0 < ahead < record.room else None
-        if flags & SYN:
-            return self._challenge(record, now)
+            if ahead != 0:
+                return self._challenge(record, now)
+            counters.resets_received += 1
+            if not settings.rfc1337:
+                self.remove(record)
+            return None
         if record.timestamps and segment.has_timestamp and seq_lt(segment.ts_value, record.ts_recent):
             counters.paws_drops += 1
             return self._answer(record, segment, now)
-        if not flags & ACK:
-            return None
-        if ahead + segment.span() <= 0 and segment.span() > 0:
-            # Old: the peer has not seen our last ACK, if this is its FIN.
+        if flags & SYN:
+            return self._challenge(record, now)
+        if not acceptable:
             counters.duplicates += 1
-            if flags & FIN:
+            if flags & FIN and ahead < 0:
+                # The peer has not seen our last ACK.
                 record.until = now + settings.time_wait * MILLISECOND
                 record.prolonged = True
             return self._answer(record, segment, now)
-        if ahead < 0 or ahead > record.room:
-            counters.duplicates += 1
-            return self._answer(record, segment, now)
-        if seq_gt(segment.ack, record.snd_nxt):
+        if not flags & ACK:
+            return None
+        if record.timestamps and segment.has_timestamp and ahead <= 0:
+            record.ts_recent = segment.ts_value
+            record.ts_recent_at = now
+        if not 0 <= _distance(segment.ack, record.snd_nxt) <= record.ack_room:
             return self._challenge(record, now)
         return None
 
