@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.helpers.rump import NOBODY, Rump, eventually, rump
+from tests.system.helpers.terminal import OnTerminal
 
 guest = pytest.mark.needs("seccomp", "userns")
 
@@ -313,6 +314,29 @@ def test_without_a_control_socket() -> None:
     before = rump("net", "list", "--names")[1]
     _, output, _ = rump("run", "--no-control", "--", sys.executable, "-m", "rumpkit.cli", "net", "list", "--names")
     assert output == before
+
+
+@guest
+def test_a_config_that_wants_none(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    command = json.dumps([sys.executable, "-m", "rumpkit.cli", "net", "list", "--names"])
+    config.write_text(f'[kernel]\nhostname="shy"\ncontrol=false\n[[run]]\ncommand={command}\n')
+    _, output, _ = rump("run", str(config))
+    assert "shy" not in output
+
+
+@guest
+def test_tables_on_a_terminal(running: Rump) -> None:
+    with OnTerminal("net", "ss", "-lt", "-k", f"rump-{running.process.pid}", columns=100) as asking:
+        assert asking.end() == 0
+    assert "LISTEN" in asking.text and "\x1b[" in asking.text
+    assert "\x1b[" not in net("ss", "-lt", "-k", f"rump-{running.process.pid}")
+
+
+def test_a_verb_that_is_not_there() -> None:
+    code, _, errors = rump("net", "frob")
+    assert code == 2 and "invalid choice: 'frob'" in errors and "ifconfig" in errors
+    assert rump("net")[0] == 2
 
 
 def test_a_kernel_that_does_not_run() -> None:

@@ -1,12 +1,15 @@
 """Captures over the control socket: filters, limits, clients that go or don't read."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rumpkit import Kernel
 from rumpkit.clients.control import session
 from rumpkit.clients.control.capturing import Filter
 from rumpkit.clients.control.client import connect
 from rumpkit.clients.control.protocol import ControlError
+from rumpkit.net.transport.tcp.notes import connection_key
 from rumpkit.net.wire.arp import REQUEST, ArpPacket
 from rumpkit.net.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, emit_ethernet
 from rumpkit.net.wire.ipv4 import emit_ipv4_header
@@ -46,6 +49,14 @@ WHO_HAS = ARP + ArpPacket(REQUEST, bytes(6), A, bytes(6), C).emit()
 def test_filters(wanted, heads, others):
     assert [wanted.wants(head) for head in heads] == [True] * len(heads)
     assert [wanted.wants(head) for head in others] == [False] * len(others)
+
+
+@given(st.binary(max_size=80), st.sampled_from([b"", V4, V6, ARP]), st.booleans())
+def test_no_frame_is_too_strange_to_be_looked_at(rest, link, inbound):
+    head = link + rest
+    for wanted in (Filter("tcp", A, 80), Filter("", B * 4, 0), Filter("arp", A, 0), Filter("", b"", 7)):
+        assert wanted.wants(head) in (True, False)
+    assert len(connection_key(head, inbound)) in (0, 12, 36)
 
 
 @pytest.fixture

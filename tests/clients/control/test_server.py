@@ -1,5 +1,6 @@
 """The kernel's end: who is let in, what is answered, and that no client does harm."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -159,6 +160,28 @@ def test_no_more_clients_than_the_limit_and_idle_ones_give_way(kernel, monkeypat
         for one in crowd:
             one.close()
     eventually(lambda: kernel._control._sessions == [])
+
+
+def test_without_descriptors_for_clients_it_waits_for_some(kernel, monkeypatch):
+    monkeypatch.setattr(server, "SECOND", 20_000_000)
+    listener = kernel._control._listener
+    tried = []
+
+    class Exhausted:
+        def accept(self):
+            tried.append(time.monotonic())
+            if len(tried) < 4:
+                raise OSError(errno.EMFILE, "too many")
+            return listener.accept()
+
+        def close(self):
+            listener.close()
+
+    kernel._control._listener = Exhausted()
+    with connect() as control:
+        assert control.call("info")
+    assert len(tried) == 4
+    assert tried[3] - tried[0] >= 0.06
 
 
 def test_two_kernels_of_one_process_and_names(kernel):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PROTOCOLS: Final = {"tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58}
 KINDS: Final = ("", "arp", "ip", "ip6", *PROTOCOLS)
 _MIN_SNAPLEN: Final = 14
+_SHORTEST: Final = 20
+"""Bytes of the shorter of the two IP headers."""
 _LATER: Final = 0x1FFF
 """Fragment offset: where it is not 0 there are no ports."""
 
@@ -62,7 +64,7 @@ class Filter:
         if self._everything:
             return True
         at = network_offset(head)
-        if at < 0:
+        if at < 0 or len(head) < at + _SHORTEST:
             return self._wants_arp(head)
         if head[at] >> 4 == 6:
             protocol, start, size, transport, later = head[at + 6], at + 8, 16, at + 40, False

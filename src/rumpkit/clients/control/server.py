@@ -8,12 +8,13 @@ import os
 import socket
 import struct
 import time
-from errno import EAGAIN, EBUSY, ECONNABORTED, EINTR, EMFILE, ENFILE, EPERM
+from errno import EAGAIN, EBUSY, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM
 from select import EPOLLIN
 from typing import TYPE_CHECKING, Final, final
 
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
+from ...hosts.task import Task
 from ...hyper.time import SECOND, Instant
 from ...kern.kernel import RumpKernel
 from .place import listen, withdraw
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 MAX_CLIENTS: Final = 32
 IDLE_LIMIT: Final = 10 * SECOND
 """How long a client may do nothing before another one may take its place, where there are too many."""
-_PASSING: Final = (EAGAIN, EINTR, ECONNABORTED, EMFILE, ENFILE)
+_PASSING: Final = (EAGAIN, EINTR, ECONNABORTED)
 """What accept may say of a moment, or of somebody who has gone again."""
+_EXHAUSTED: Final = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
+"""What it says where there are too many descriptors, ours or the machine's, to take another one."""
 
 
 @final
@@ -60,9 +63,12 @@ class ControlServer(Source):
         try:
             connection, _ = self._listener.accept()
         except OSError as failure:
-            if failure.errno in _PASSING:
-                return
-            raise
+            if failure.errno in _EXHAUSTED:  # it would be asked again and again
+                self.host.loop.modify(self, 0)
+                self.host.later(_Again(self), SECOND)
+            elif failure.errno not in _PASSING:
+                raise
+            return
         connection.setblocking(False)
         refusal = self._refusal(connection, now)
         if refusal is not None:
@@ -107,6 +113,11 @@ class ControlServer(Source):
             "methods": sorted(METHODS),
         }
 
+    def again(self) -> None:
+        """Take connections again."""
+        if self._open:
+            self.host.loop.modify(self, EPOLLIN)
+
     def forget(self, session: "Session") -> None:
         """A session has ended."""
         if session in self._sessions:
@@ -126,6 +137,17 @@ class ControlServer(Source):
                 session.close()
         finally:
             self.host.leave()
+
+
+@final
+class _Again(Task):
+    """Has a server look again whether it can take a connection."""
+
+    def __init__(self, server: ControlServer) -> None:
+        self._server = server
+
+    def run(self, now: Instant) -> None:
+        self._server.again()
 
 
 def peer_of(connection: socket.socket) -> int:

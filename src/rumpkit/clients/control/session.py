@@ -5,6 +5,7 @@ its own and only once there is room for it; so neither a large kernel nor a clie
 """
 
 import socket
+import threading
 from collections import deque
 from collections.abc import Iterator
 from errno import EAGAIN, EBUSY, EINTR, EIO, EPROTO
@@ -144,14 +145,18 @@ class Session(Source):
         if not self._open:
             return
         self._turn_asked = True  # it is here
-        self._take_requests(now)
-        for running in list(self._running.values()):
-            if running.pages is not None and self._size < PLENTY:
-                self._page(running)
-        self._write(now)
-        self._turn_asked = False
-        if self._open:
-            self._arrange()
+        try:
+            self._take_requests(now)
+            for running in list(self._running.values()):
+                if running.pages is not None and self._size < PLENTY:
+                    self._page(running)
+            self._write(now)
+            self._turn_asked = False
+            if self._open:
+                self._arrange()
+        except Exception as bug:  # ours: nobody else shall suffer from it, least of all the caller whose entry this is
+            self.close()
+            report(bug)
 
     def _take_requests(self, now: Instant) -> None:
         try:
@@ -299,6 +304,11 @@ class Session(Source):
         self._server.host.loop.unregister(self)
         self._connection.close()
         self._server.forget(self)
+
+
+def report(bug: Exception) -> None:
+    """Say that something is wrong with us, as threads do."""
+    threading.excepthook(threading.ExceptHookArgs((type(bug), bug, bug.__traceback__, threading.current_thread())))
 
 
 def _text(failure: OSError) -> str:
