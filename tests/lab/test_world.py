@@ -15,7 +15,9 @@ from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.kernel import Kernel
 from rumpkit.hyper.frame import Frame
 from rumpkit.lab.world import World
+from rumpkit.net.ip.service import Ip
 from rumpkit.net.link.tap import FrameTap
+from rumpkit.net.wire.address import parse_address
 
 PORT = 80
 
@@ -412,3 +414,14 @@ def test_one_description_in_two_worlds():
             a, b = world.kernel(link=lan), world.kernel(link=lan)
             world.spawn(serve, b)
             assert ask(world, a, b, b"x") == b"X"
+
+
+def test_ipv6_addresses_are_there_at_once():
+    with simulate() as world:
+        switch = Switch()
+        kernel = world.kernel(switch, address="fd00::1/64", gateway="fd00::9")
+        ip = kernel.core.service("Ip")
+        assert isinstance(ip, Ip) and ip.v6 is not None
+        assert world.address(kernel) == "fd00::1"
+        assert ip.v6.is_local(parse_address("fd00::1")) and not ip.v6.is_detecting()
+        assert [row.gateway for row in ip.route_rows() if row.prefix == "::/0"] == ["fd00::9"]

@@ -102,7 +102,7 @@ class World:
                 ip = kernel.core.service("Ip")
                 assert isinstance(ip, Ip)
                 ip.add_interface(port, f"vif{index}")
-                ip.add_address(f"vif{index}", prefix)
+                ip.add_address(f"vif{index}", prefix, detect=False)  # nobody else has it: the world is ours
                 if gateway and index == 0:
                     ip.add_route("default", gateway, "vif0")
             finally:
