@@ -22,7 +22,6 @@ step = st.one_of(
     st.tuples(st.just("front"), st.just(0), st.just(0)),
     st.tuples(st.just("all"), st.just(0), st.just(0)),
     st.tuples(st.just("detect"), st.integers(0, 5), st.just(0)),
-    st.tuples(st.just("renege"), st.just(0), st.just(0)),
     st.tuples(st.just("undo"), st.just(0), st.just(0)),
 )
 
@@ -132,15 +131,6 @@ class Picture:
                 expected = max(expected, entry[1] + self.rtt + window)
         assert due == (expected or FOREVER)
 
-    def renege(self, *_):
-        assert self.board.reneged(self.una) == bool(self.segments and self.segments[0][0] & SACKED)
-        self.board.forget_sacks()
-        self.board.lose_all(FOREVER)
-        # When each part of a joined record was sent is forgotten: all of it goes again.
-        for record in self.board.records[self.board.first :]:
-            for index in range((record.start - self.una) // UNIT, (record.end - self.una) // UNIT):
-                self.segments[index] = [record.flags & RESENT | LOST, record.sent_at]
-
     def undo(self, *_):
         self.board.find_all()
         for entry in self.segments:
@@ -189,4 +179,19 @@ def test_nothing_is_searched_while_nothing_is_lost():
             assert board.sample == 5
             assert board.oldest_at == now
     assert len(board.records) <= 1
+    assert board.missing() == 0
+
+
+def test_what_the_peer_reneges_on_is_lost():
+    board = Scoreboard(FIRST)
+    board.sent(FIRST, FIRST + 5 * UNIT, UNIT, 1)
+    board.sack(FIRST + UNIT, FIRST + 4 * UNIT, 2, 2)
+    assert not board.reneged(FIRST)
+    board.acknowledge(FIRST + UNIT, 3, 3)
+    assert board.reneged(FIRST + UNIT)
+    board.forget_sacks()
+    board.lose_all(FOREVER)
+    assert (board.sacked, board.lost) == (0, 4 * UNIT)
+    record = board.resend(10 * UNIT, FIRST + 5 * UNIT, UNIT, 4)
+    assert (record.start, record.end) == (FIRST + UNIT, FIRST + 5 * UNIT)
     assert board.missing() == 0
