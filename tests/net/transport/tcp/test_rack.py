@@ -3,6 +3,7 @@
 import pytest
 
 from rumpkit.hyper.time import MILLISECOND
+from rumpkit.kern.abi.errno import EMSGSIZE
 from rumpkit.net.transport.tcp.episode import FAST, OPEN, TIMEOUT
 from tests.net.transport.tcp.script import MSS, Ack, Data, Fin, Script, SynAck
 
@@ -365,3 +366,33 @@ def test_an_earlier_retransmission_does_not_make_a_later_one_look_spurious():
     t.send(301, Ack(1, at(19), sack=[(at(20), at(24))], ts=(3, 200)))
     t.send(310, Ack(1, at(20), sack=(), ts=(3, 301)))
     assert t.environment.counters.spurious_recoveries == 0
+
+
+def test_a_smaller_path_mtu_is_no_congestion():
+    """What goes again because it was too large is not lost, though it takes several windows."""
+    t = flight(10)
+    window = t.block.congestion.window
+    t.block.congestion.window = 4 * MSS
+    t.icmp(1, EMSGSIZE, 500)
+    sent = sum(len(seg.data) for seg in t.sent())
+    assert sent <= 4 * MSS
+    assert lost(t) > 0
+    t.send(200, Ack(1, 501))
+    t.send(201, Ack(1, 501, sack=[(1001, 1501)]))
+    assert t.block.episode.phase == OPEN
+    assert t.environment.counters.fast_retransmits == 0
+    assert window > t.block.congestion.window >= 4 * MSS
+
+
+def test_a_loss_after_the_episode_began_is_the_next_episodes():
+    t = flight(10, more=30)
+    t.send(200, Ack(1, 1, sack=[(at(1), at(10))]))
+    first = t.block.congestion.threshold
+    sent = [seg.seq for seg in t.sent()]
+    new = min(seq for seq in sent if seq >= at(10))
+    newest = t.block.snd_max - t.block.iss
+    assert newest - new >= 4 * MSS
+    t.send(300, Ack(1, at(10), sack=[(new + MSS, newest)]))
+    assert t.block.episode.phase == FAST
+    assert t.environment.counters.fast_retransmits == 2
+    assert t.block.congestion.threshold < first

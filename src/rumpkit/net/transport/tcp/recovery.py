@@ -86,7 +86,8 @@ def acknowledged(block: ControlBlock, segment: Segment, ack: i64, size: i64, now
         delivered = _without_sack(block, board, episode, size)
     if _spurious(block, episode, segment, size, reported):
         _undo(block, board, episode)
-    if episode.phase != OPEN and block.snd_una >= block.recover:
+    over = episode.phase != OPEN and block.snd_una >= block.recover
+    if over:
         _leave(block, board, episode, now)
         size = 0  # the window is settled: this acknowledgement does not open it further
     lost = False
@@ -95,7 +96,8 @@ def acknowledged(block: ControlBlock, segment: Segment, ack: i64, size: i64, now
     elif size > 0 and episode.phase == FAST:
         # A partial acknowledgement: what follows it is lost too (RFC 6582 section 3.2 step 3).
         lost = block.resend = board.lose_front(block.snd_mss)
-    if board.lost and episode.phase <= REDUCING and not forgives(block, board):
+    # What was lost in one episode and sent after its beginning is the next one's; what `start_over` marks is nobody's fault.
+    if (lost or (over and board.lost)) and episode.phase <= REDUCING and not forgives(block, board):
         _enter(block, episode, now)
     _move_window(block, board, episode, size, delivered, flight, lost, now)
     settle(block, board, episode)
@@ -112,7 +114,7 @@ def look_again(block: ControlBlock, now: Instant) -> None:
     if lost and episode.phase <= REDUCING and not forgives(block, board):
         _enter(block, episode, now)
     if episode.phase == FAST:
-        _reduce(block, board, episode, 0, lost)
+        _reduce(block, board, episode, 0, False)
 
 
 def timed_out(block: ControlBlock, now: Instant) -> None:
