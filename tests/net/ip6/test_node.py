@@ -457,3 +457,17 @@ def test_a_host_redirects_nobody():
     a.inject(frame6(PROTOCOL_ICMPV6, echo(destination=FAR), THEM, FAR, to=a.interface.mac))
     a.host.run(a.host.now + 100 * MILLISECOND)
     assert a.messages(REDIRECT) == []
+
+
+@pytest.mark.rfc("8200", "5-a", "5-b")
+@pytest.mark.parametrize(("mtu", "there"), [(1279, False), (1280, True)])
+def test_a_link_that_takes_less_than_1280_bytes_has_no_ipv6(mtu, there):
+    host = SimHost(seed=1)
+    a = Node6(host, "a", (Hub(host, mtu=mtu), ""))
+    host.run(host.now + 5 * SECOND)
+    assert (a.packets() != []) == there
+    a.inject(frame6(PROTOCOL_ICMPV6, echo(destination=ALL_NODES), THEM, ALL_NODES))
+    assert a.counter("ip6.packets_in") == there
+    if not there:
+        with pytest.raises(OSError):
+            a.do(a.ip.add_address, "vif0", "fd00::1/64")
