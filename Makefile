@@ -47,8 +47,8 @@ coverage-rfc: ## which test shows which requirement of an RFC: check, and write 
 	@$(PYTHON) tools/rfc_coverage.py $(ARGS)
 
 fuzz: ## fuzz the wire parsers, TCP, a whole kernel and the config, a minute each; ARGS="frames --seconds 600"
-	@$(environment) test
-	@$(python) -m pip install -q --disable-pip-version-check atheris 2>/dev/null || true
+	@$(environment) dev
+	@$(python) -c "import atheris" 2>/dev/null || $(python) -m pip install -q --disable-pip-version-check --retries 0 atheris || true
 	@PYTHONPATH=src $(python) -m tests.fuzz $(ARGS)
 
 clean: ## remove what was built, and .venv
