@@ -20,7 +20,7 @@ from tests.system.helpers.spaces import Space, space
 from tests.system.helpers.user import wait_for
 from tests.system.helpers.wire import answer
 from tests.system.test_net_captures import well_formed
-from tests.system.test_net_router import MB, peer, ping
+from tests.system.test_net_router import MB, echoes, peer, ping
 
 pytestmark = [pytest.mark.needs("root", "tap", "netns", "ip"), pytest.mark.timeout(240)]
 OFFLOAD = pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
@@ -50,7 +50,7 @@ def test_our_bridge_joins_two_network_stacks(offload, tmp_path):
     with bridged(offload) as (kernel, far):
         capture = kernel.capture(tmp_path / "bridge.pcapng")
         for address in ("10.9.0.2", "10.9.0.9"):
-            assert " 2 received" in ping("-c", "2", "-i", "0.01", "-s", "8000", address)
+            assert echoes(address)
         assert " 1 received" in far.run("ping -c 1 -W 5 10.9.0.9")
         sink = far.linux("sink", "10.9.0.2")
         command = peer("source", "10.9.0.2", str(answer(sink)["port"]), str(3 * MB), "5")
@@ -129,7 +129,7 @@ def test_linux_bridges_our_vlans(offload, tmp_path):
     with linux_bridge(offload) as (first, second):
         captures = [kernel.capture(tmp_path / f"{index}.pcapng") for index, kernel in enumerate((first, second))]
         for address in ("10.9.0.2", "10.10.0.2", "10.20.0.2", "10.10.0.3"):
-            assert " 2 received" in ping("-c", "2", "-i", "0.01", "-s", "8000", address), address
+            assert echoes(address), address
         assert " 0 received" in ping("-c", "1", "-W", "1", "10.30.0.2")
         listener = first.process().listen("tcp", 7100)
         client = second.process().connect("tcp", ("10.10.0.2", 7100))

@@ -38,7 +38,9 @@ def tshark(path: Path, condition: str) -> list[str]:
     command = ["tshark", "-n", *CHECKS, "-r", str(path), "-Y", condition]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return [
+        line for line in done.stdout.split("\n") if line
+    ]  # what it makes of payload may have other ends of lines in it
 
 
 def well_formed(path: Path, frames: int) -> None:
