@@ -15,7 +15,6 @@ from rumpkit.net.wire.checksum import internet_checksum
 from rumpkit.net.wire.dhcp import ACK, BOOTREPLY, DhcpMessage, parse_dhcp
 from rumpkit.net.wire.ethernet import destination_mac, emit_ethernet, ethertype, source_mac
 from rumpkit.net.wire.icmp import IcmpMessage, parse_icmp
-from rumpkit.net.wire.igmp import QUERY, REPORT_V2, REPORT_V3, GroupRecord, IgmpMessage, parse_igmp
 from rumpkit.net.wire.ipv4 import emit_ipv4_header, parse_ipv4_header
 from rumpkit.net.wire.ipv6 import emit_ipv6_header, parse_ipv6_header
 from rumpkit.net.wire.ipv6_extensions import (
@@ -50,23 +49,6 @@ def arp(data: bytes) -> bool:
         return False
     assert packet.emit() == data[:28]
     return True
-
-
-def igmp(data: bytes) -> bool:
-    """An IGMP message: what hosts don't look at (reserved bits, auxiliary data) is not kept."""
-    message = parse_igmp(data)
-    if message is None:
-        return False
-    again = parse_igmp(message.emit())
-    assert again is not None and vars(again) == vars(message)
-    return True
-
-
-def _igmp_seeds() -> list[bytes]:
-    query, report = IgmpMessage(QUERY, b"\xef\1\2\3"), IgmpMessage(REPORT_V3)
-    query.version, query.code, query.sources = 3, 100, (A, B)
-    report.records = (GroupRecord(4, b"\xef\1\2\3"), GroupRecord(1, b"\xef\1\2\4", (A, B)))
-    return [query.emit(), report.emit(), IgmpMessage(REPORT_V2, b"\xef\1\2\3").emit()]
 
 
 def ipv4(data: bytes) -> bool:
@@ -343,7 +325,6 @@ def _router() -> bytes:
 _ECHO = bytes([128, 0, 0, 0, 0, 1, 0, 1]) + b"data"
 ROUND_TRIPS: dict[str, tuple[Callable[[bytes], bool], list[bytes]]] = {
     "ethernet": (ethernet, [emit_ethernet(MAC_A, MAC_B, 0x0800) + b"rest"]),
-    "igmp": (igmp, _igmp_seeds()),
     "arp": (arp, [ArpPacket(1, MAC_A, A, bytes(6), B).emit(), ArpPacket(2, MAC_A, A, MAC_B, B).emit()]),
     "ipv4": (ipv4, [emit_ipv4_header(A, B, 17, 8, 7, 0x4000) + bytes(8),
                     emit_ipv4_header(A, B, 6, 8, 7, 0x2003, 1, 4, b"\x07\7\4\0\0\0\0\0") + bytes(8)]),
