@@ -38,9 +38,14 @@ def tshark(path: Path, condition: str) -> list[str]:
     command = ["tshark", "-n", *CHECKS, "-r", str(path), "-Y", condition]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return [
-        line for line in done.stdout.split("\n") if line
-    ]  # what it makes of payload may have other ends of lines in it
+    return done.stdout.splitlines()
+
+
+def count(path: Path) -> int:
+    """How many frames a capture has.  (What tshark makes of payload may have ends of lines in it.)"""
+    done = subprocess.run(["tshark", "-n", "-r", str(path), "-T", "fields", "-e", "frame.number"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return len(done.stdout.split())
 
 
 def well_formed(path: Path, frames: int) -> None:
