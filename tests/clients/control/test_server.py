@@ -180,7 +180,7 @@ def test_without_descriptors_for_clients_it_waits_for_some(kernel, monkeypatch):
     kernel._control._listener = Exhausted()
     with connect() as control:
         assert control.call("info")
-    assert len(tried) == 4
+    assert len(tried) == 5  # whoever looks for kernels knocks first
     assert tried[3] - tried[0] >= 0.06
 
 
