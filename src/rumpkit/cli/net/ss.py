@@ -155,6 +155,7 @@ def inside(info: dict[str, Any] | None, everything: bool, timers: bool) -> str:
         "lost",
         "backoffs",
         "retries",
+        "retransmits",
         "bytes_acked",
         "bytes_received",
         "send_window",

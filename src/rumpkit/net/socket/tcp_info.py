@@ -64,7 +64,7 @@ def tcp_info(block: ControlBlock, now: Instant) -> bytes:
         3,  # reordering
         0,  # rcv_rtt
         block.receive_buffer,  # rcv_space
-        0,  # total_retrans
+        episode.retransmits if episode is not None else 0,  # total_retrans
     )
     packed = small + b"".join(min(int(word), _MAX_U32).to_bytes(4, "little") for word in words)
     return packed + bytes(_SIZE - len(packed))

@@ -24,6 +24,8 @@ class Episode:
 
     def __init__(self) -> None:
         self.phase: i64 = OPEN
+        self.retransmits: i64 = 0
+        """Segments sent again since the connection was opened."""
 
         # Proportional rate reduction (RFC 6937)
         self.delivered: i64 = 0

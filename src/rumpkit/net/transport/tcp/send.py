@@ -342,7 +342,9 @@ def _resend(block: ControlBlock, episode: Episode, record: Transmission, out: li
         segment = make_segment(block, seq, flags if last else ACK, now, body, start, size)
         segment.gso_size = record.unit
         out.append(segment)
-        block.counters.retransmits += max((size + record.unit - 1) // record.unit, 1)
+        count = max((size + record.unit - 1) // record.unit, 1)
+        block.counters.retransmits += count
+        episode.retransmits += count
         seq += size
         if last:
             break

@@ -118,6 +118,7 @@ def info(block: ControlBlock, now: Instant) -> Row:
         "rto": block.rtt.timeout // MICROSECOND,
         "backoffs": block.rtt.backoffs,
         "retries": block.retries,
+        "retransmits": block.episode.retransmits if block.episode is not None else 0,
         "recovering": block.episode is not None and block.episode.phase != OPEN,
         "sacked": block.scoreboard.sacked if block.scoreboard is not None else 0,
         "lost": block.scoreboard.lost if block.scoreboard is not None else 0,
