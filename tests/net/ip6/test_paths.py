@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rumpkit.hosts.sim.host import SimHost
+from rumpkit.hyper.frame import Frame
 from rumpkit.hyper.time import SECOND
 from rumpkit.kern.abi.errno import EACCES, ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, EPROTO
+from rumpkit.net.link.impairment import Impairment, ImpairmentConfig
 from rumpkit.net.wire.address import parse_ipv6
 from rumpkit.net.wire.icmpv6 import DESTINATION_UNREACHABLE, PACKET_TOO_BIG, TIME_EXCEEDED, Icmp6Message
 from rumpkit.net.wire.ipv6 import PROTOCOL_ICMPV6, emit_ipv6_header
@@ -134,10 +136,10 @@ def test_who_does_not_forward_drops():
 
 def test_super_segments_larger_than_any_packet_are_refused_and_large_packets_are_not_sent_whole():
     _, a, _ = pair6()
-    from rumpkit.hyper.frame import Frame
-
     route = a.do(a.v6.route, parse_ipv6("fd00::2"))
     own, target = parse_ipv6("fd00::1"), parse_ipv6("fd00::2")
+    for size in (1, 3):  # too short for ports, as a raw socket may send
+        a.do(a.v6.output, Frame(bytes(size)), route, own, target, 17, a.host.now)
     for size in (1461, 65536):
         with pytest.raises(OSError) as caught:
             a.do(a.v6.output, Frame(bytes(size)), route, own, target, 17, a.host.now)
@@ -145,4 +147,32 @@ def test_super_segments_larger_than_any_packet_are_refused_and_large_packets_are
     a.forget_sent()
     a.do(a.v6.output, Frame(bytes(1460)), route, own, target, 17, a.host.now)
     a.host.run(a.host.now + SECOND)
-    assert [len(frame) for _, header, frame in a.packets() if header.next_header == 17] == [1514]
+    assert [len(frame) for _, header, frame in a.packets() if header.next_header == 17] == [55, 57, 1514]
+
+
+def test_a_flipped_bit_does_no_harm():
+    """Bit by bit: what is changed of a ping is refused, or is none of what the checksum covers (RFC 8200 section 8.1)."""
+    _, a, _ = pair6()
+    a.forget_sent()
+    echo = Icmp6Message(128, 0, 0x10001, b"\xa5" * 4).emit(parse_ipv6("fd00::2"), parse_ipv6("fd00::1"))
+    head = frame6(PROTOCOL_ICMPV6, echo, "fd00::2", "fd00::1")
+    passed = []
+    for bit in range(14 * 8, len(head) * 8):
+        before = a.counter("icmp6.echo_replies_out")
+        at = bit >> 3
+        a.inject(head[:at] + bytes([head[at] ^ 1 << (bit & 7)]) + head[at + 1 :])
+        if a.counter("icmp6.echo_replies_out") > before:
+            passed.append(at - 14)
+    assert set(passed) == {0, 1, 2, 3, 7}  # traffic class, flow label, hop limit
+    assert passed.count(0) == 4  # and not the version
+
+
+def test_damage_on_the_link_reaches_ipv6_too():
+    host = SimHost(seed=1)
+    link = Impairment(host, ImpairmentConfig(corrupt=1.0))
+    original = Frame(frame6(PROTOCOL_ICMPV6, bytes(64), "fd00::2", "fd00::1"))
+    for _ in range(50):
+        (passage,) = link.plan(original, 0)
+        before, after = original.linear(), passage.frame.linear()
+        assert before[:14] == after[:14]
+        assert (int.from_bytes(before, "big") ^ int.from_bytes(after, "big")).bit_count() == 1

@@ -114,7 +114,8 @@ class Ipv6(Network):
         size = len(head) + frame.size
         if flow < 0:
             flow = 0
-            if (protocol == PROTOCOL_TCP or protocol == PROTOCOL_UDP) and self.settings.auto_flow_labels:
+            ports = protocol == PROTOCOL_TCP or protocol == PROTOCOL_UDP
+            if ports and len(head) >= 4 and self.settings.auto_flow_labels:
                 flow = flow_label(int(read_u32(head, 0)), route.flow)
         if size + HEADER_SIZE > route.mtu and (frame.gso_type == GSO_NONE or size > MAX_PAYLOAD_SIZE):
             if dont_fragment or size > MAX_PAYLOAD_SIZE:
@@ -144,6 +145,8 @@ class Ipv6(Network):
             raise error(EINVAL)
         if link is None:
             raise error(EADDRNOTAVAIL)
+        if group not in link.groups and len(link.groups) >= self.settings.max_groups:
+            raise error(ENOBUFS)
         self.join_on(link, group, self._hyper.now)
 
     def leave(self, group: bytes, zone: int = 0) -> None:
@@ -165,10 +168,8 @@ class Ipv6(Network):
     # For the other parts of IPv6 -----------------------------------------------------------------------
 
     def join_on(self, link: Link6, group: bytes, now: Instant) -> None:
-        """Take packets to a group on a link.  Raises ENOBUFS."""
+        """Take packets to a group on a link, whatever the limit: what IPv6 itself needs, too."""
         count = link.groups.get(group, 0)
-        if count == 0 and len(link.groups) >= self.settings.max_groups:
-            raise error(ENOBUFS)
         link.groups[group] = count + 1
         if count == 0:
             self.kinds[group] = GROUP
