@@ -32,6 +32,7 @@ from .convert import (
     to_parts,
     to_text,
     triple,
+    with_family,
 )
 from .local import LocalProcess
 
@@ -227,7 +228,7 @@ class AioProcess(AioFiles):
         if isinstance(fd, int):
             await self.run("listen", self.sockets.listen, fd, number)
             return None
-        socket = await self.socket(fd)
+        socket = await self.socket(with_family(fd, (address, 0)))
         try:
             await socket.bind((address, number))
             await socket.listen()
@@ -254,12 +255,12 @@ class AioProcess(AioFiles):
         not wait (EINPROGRESS), the attempt goes on; writability and SO_ERROR tell its end.  Raises ECONNREFUSED,
         ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EISCONN, EALREADY, EADDRNOTAVAIL.
 
-        Or, for "tcp" and the like: a new connected socket object.
+        Or, for "tcp" and the like: a new connected socket object, of the address's version of IP.
         """
         if isinstance(fd, int):
             await self.run("connect", self.sockets.connect, fd, await self._address(fd, address))
             return None
-        socket = await self.socket(fd)
+        socket = await self.socket(with_family(fd, address))
         try:
             await socket.connect(address)
         except BaseException:

@@ -5,7 +5,7 @@ seconds.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..hyper.time import Duration
 from ..kern.abi.errno import EINVAL, error
@@ -14,9 +14,11 @@ from ..kern.socket import ControlMessage, Received, SocketAddress
 from ..net.wire.address import ANY_V4, ANY_V6, format_address, parse_address
 
 Data: TypeAlias = bytes | bytearray | memoryview
-Address: TypeAlias = tuple[str | bytes, int]
-"""A text address, or one as bytes, and a port: ("10.0.2.2", 80).  "" is any address."""
-TextAddress: TypeAlias = tuple[str, int]
+Address: TypeAlias = tuple[str | bytes, int] | tuple[str | bytes, int, int] | tuple[str | bytes, int, int, int]
+"""A text address, or one as bytes, and a port: ("10.0.2.2", 80).  "" is any address.  Those of IPv6 may have flow label and
+zone, the number of an interface, behind: ("fe80::1", 80, 0, 2)."""
+TextAddress: TypeAlias = tuple[Any, ...]
+"""(text, port), or for IPv6 (text, port, flow label, zone)."""
 Number: TypeAlias = int | float
 ReceivedMessage: TypeAlias = tuple[bytes, list[ControlMessage], int, TextAddress | None]
 """What recvmsg gives, in the order in which Python's sockets have it: data, control messages, flags, source."""
@@ -45,23 +47,35 @@ def to_parts(parts: Sequence[Data]) -> list[bytes]:
 def to_address(address: Address, family: int = AF_INET) -> SocketAddress:
     """The address as kernels take it.  Raises EINVAL for text that is no numeric address (names are looked up elsewhere)
     and for ports outside 0 to 65535."""
-    host, port = address
+    host = address[0]
+    port = address[1]
     if not 0 <= port <= 65535:
         raise error(EINVAL)
-    if isinstance(host, bytes):
-        return host, port
-    if not host:
-        return ANY_V6 if family == AF_INET6 else ANY_V4, port
-    try:
-        return parse_address(host), port
-    except ValueError as problem:
-        raise OSError(EINVAL, str(problem)) from None
+    zone = address[3] if len(address) == 4 else 0
+    if isinstance(host, str):
+        if not host:
+            return ANY_V6 if family == AF_INET6 else ANY_V4, port
+        text, _, suffix = host.partition("%")
+        try:
+            host = parse_address(text)
+            zone = int(suffix) if suffix else zone
+        except ValueError as problem:
+            raise OSError(EINVAL, str(problem)) from None
+    if zone and len(host) == 16:
+        host += (zone & 0xFFFFFFFF).to_bytes(4, "big")
+    return host, port
 
 
 def to_text(address: SocketAddress) -> TextAddress:
     """The address as programs like it.  What is neither IPv4 nor IPv6 (an unnamed socket's) becomes ""."""
     host, port = address
-    return format_address(host) if len(host) in (4, 16) else "", port
+    if len(host) == 4:
+        return format_address(host), port
+    if len(host) == 16:
+        return format_address(host), port, 0, 0
+    if len(host) == 20:
+        return format_address(host[:16]), port, 0, int.from_bytes(host[16:], "big")
+    return "", port
 
 
 def to_message(received: Received) -> ReceivedMessage:
@@ -88,6 +102,13 @@ def to_timeval(seconds: Number | None) -> bytes:
     """A struct timeval for SO_RCVTIMEO and SO_SNDTIMEO; None (no limit) is zero, and the shortest limit a microsecond."""
     microseconds = 0 if seconds is None else max(1, int(seconds * 1_000_000))
     return (microseconds // 1_000_000).to_bytes(8, "little") + (microseconds % 1_000_000).to_bytes(8, "little")
+
+
+def with_family(name: str, address: Address) -> str:
+    """The name of a socket that reaches an address: "tcp" is "tcp6" for one of IPv6."""
+    host = address[0]
+    six = ":" in host if isinstance(host, str) else len(host) != 4
+    return name + "6" if six and name in ("tcp", "udp") else name
 
 
 def triple(name: str) -> tuple[int, int, int]:

@@ -37,6 +37,7 @@ from .convert import (
     to_parts,
     to_text,
     triple,
+    with_family,
 )
 from .local_files import LocalFiles
 
@@ -279,7 +280,7 @@ class LocalProcess(LocalFiles):
         if isinstance(fd, int):
             self.run("listen", self._sockets.listen, fd, number)
             return None
-        socket = self.socket(fd)
+        socket = self.socket(with_family(fd, (address, 0)))
         try:
             socket.bind((address, number))
             socket.listen()
@@ -305,12 +306,12 @@ class LocalProcess(LocalFiles):
         not wait (EINPROGRESS), the attempt goes on; writability and SO_ERROR tell its end.  Raises ECONNREFUSED,
         ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EISCONN, EALREADY, EADDRNOTAVAIL.
 
-        Or, for "tcp" and the like: a new connected socket object.
+        Or, for "tcp" and the like: a new connected socket object, of the address's version of IP.
         """
         if isinstance(fd, int):
             self.run("connect", self._sockets.connect, fd, self._address(fd, address))
             return None
-        socket = self.socket(fd)
+        socket = self.socket(with_family(fd, address))
         try:
             socket.connect(address)
         except BaseException:

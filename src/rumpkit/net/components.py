@@ -95,6 +95,20 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
         IPPROTO_UDP,
         lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
     )
+
+    def enable_ipv6(ip6: "Ip6") -> None:
+        from ..kern.abi.socket import AF_INET6
+        from .transport.udp6 import UdpOver6
+
+        UdpOver6(made, ip6.network)
+        kernel.sockets.register(
+            AF_INET6,
+            SOCK_DGRAM,
+            IPPROTO_UDP,
+            lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
+        )
+
+    ip.with_ipv6(enable_ipv6)
     return made
 
 
@@ -145,4 +159,18 @@ def tcp(kernel: "RumpKernel", ip: "Ip") -> "Tcp":
         IPPROTO_TCP,
         lambda family, kind, protocol: TcpSocket(made, family, kind, IPPROTO_TCP),
     )
+
+    def enable_ipv6(ip6: "Ip6") -> None:
+        from ..kern.abi.socket import AF_INET6
+        from .transport.tcp.layer import TcpOver6
+
+        TcpOver6(made, ip6.network)
+        kernel.sockets.register(
+            AF_INET6,
+            SOCK_STREAM,
+            IPPROTO_TCP,
+            lambda family, kind, protocol: TcpSocket(made, family, kind, IPPROTO_TCP),
+        )
+
+    ip.with_ipv6(enable_ipv6)
     return made

@@ -84,6 +84,7 @@ def test_unknown_options():
     assert caught.value.errno == ENOPROTOOPT
 
 
+IP6 = abi.IPPROTO_IPV6
 WITHOUT_VALUE = ((S, abi.SO_SNDBUFFORCE), (S, abi.SO_RCVBUFFORCE), (IP, abi.IP_MTU))
 """Options that are only set, or only of connections."""
 
@@ -95,7 +96,7 @@ def test_every_option_can_be_read_in_every_state():
     world.call(listener.listen, 1)
     for socket in (world.a.socket(), listener, client):
         for level, name in option_names():
-            if (level, name) not in WITHOUT_VALUE:
+            if (level, name) not in WITHOUT_VALUE and level != IP6:
                 assert len(socket.get_option(level, name)) >= 4
 
 

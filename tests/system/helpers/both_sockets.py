@@ -23,7 +23,7 @@ from rumpkit.net import components as _net
 
 __all__ = ["Difference", "Run", "PORTS"]
 
-NET = _net and ("ethernet", "ipv4", "loopback", "icmp", "udp", "tcp")
+NET = _net and ("ethernet", "ipv4", "ipv6", "loopback", "icmp", "udp", "tcp")
 PORTS = (0, 1, 2, 3)
 """What programs bind; 0 stands for any.  Each run has ports of its own for the others: connections of earlier runs may still be in
 TIME-WAIT."""
@@ -246,6 +246,7 @@ class Run:
     def _start(self, slow: bool) -> None:
         self.sides: tuple[Side, Side] = (Linux(), Ours())
         self.names = (Names(), Names())
+        self.families: dict[int, int] = {}
         Run.runs = (Run.runs + 1) % ((_EPHEMERAL - _FIRST_PORT) // len(PORTS))
         self.base = _FIRST_PORT + Run.runs * len(PORTS)
         for side in self.sides:
@@ -282,10 +283,15 @@ class Run:
         found = []
         for side, names in zip(self.sides, self.names, strict=True):
             # Where a socket's own name is meant, it is that side's.
-            own = tuple(self._resolve(side, argument) for argument in arguments)
+            family = self.families.get(arguments[0] if arguments else -1, 0)
+            own = tuple(self._resolve(side, argument, family) for argument in arguments)
             result = _outcome(lambda side=side, own=own: getattr(side, name)(*own))  # type: ignore[misc]
             side.rest()
             found.append((names.shown(result), names.shown(side.poll())))
+        if name == "open":
+            self.families[arguments[0]] = arguments[1]
+        elif name == "accept":
+            self.families[arguments[1]] = self.families[arguments[0]]
         (theirs, ready), (ours, readable) = found
         self.log.append(f"{name}{arguments} = {theirs} {_bits(ready)}")
         if ours != theirs:
@@ -294,13 +300,27 @@ class Run:
             raise Difference("\n".join([*self.log, f"rumpkit shows {_bits(readable)}"]))
         return theirs
 
-    def _resolve(self, side: Side, argument: Any) -> Any:
-        if isinstance(argument, tuple) and len(argument) == 2 and argument[0] == "name of":
-            found = _outcome(lambda: side.getsockname(argument[1]))
-            return found if isinstance(found, tuple) and found[1] else ("127.0.0.1", 9)
-        if isinstance(argument, tuple) and len(argument) == 2 and argument[1] in PORTS[1:]:
-            return argument[0], self.base + argument[1]
-        return argument
+    def _resolve(self, side: Side, argument: Any, family: int) -> Any:
+        if not isinstance(argument, tuple) or len(argument) != 2:
+            return argument
+        host, port = argument
+        if host == "name of":
+            found = _outcome(lambda: side.getsockname(port))
+            host, port = found[:2] if isinstance(found, tuple) and found[1] else ("127.0.0.1", 9)
+        elif port in PORTS[1:]:
+            port += self.base
+        elif not isinstance(host, str):
+            return argument
+        return _in_family(host, family), port
+
+
+def _in_family(host: str, family: int) -> str:
+    """The nearest to an address that a socket of the family can be given."""
+    if family == socket.AF_INET6 and ":" not in host:
+        return f"::ffff:{host}"
+    if family == socket.AF_INET and ":" in host:
+        return {"::": "0.0.0.0", "::1": "127.0.0.1"}.get(host, host.removeprefix("::ffff:"))
+    return host
 
 
 def _bits(ready: dict[int, int]) -> str:

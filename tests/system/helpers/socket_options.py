@@ -91,7 +91,7 @@ OPTIONS = [
     Option(TCP, socket.TCP_WINDOW_CLAMP, numbers(0, 1), streams=False),
     Option(TCP, socket.TCP_USER_TIMEOUT, numbers(0, 1000)),
     Option(TCP, socket.TCP_CONGESTION, st.sampled_from([b"reno", b"reno\0", b"nothing", b""]), 16, streams=False),
-    Option(TCP, 25, numbers(100, 1 << 20)),  # TCP_NOTSENT_LOWAT
+    Option(TCP, 25, st.sampled_from([number(100), number(1 << 20), b"\1"])),  # TCP_NOTSENT_LOWAT
     Option(TCP, 36, FLAG),  # TCP_INQ
     Option(IP, socket.IP_TTL, numbers(1, 64, 255, 256)),
     Option(IP, socket.IP_TOS, numbers(0, 0x10, 0xFF, 0x100)),
@@ -100,7 +100,7 @@ OPTIONS = [
     Option(IP, 11, FLAG),  # IP_RECVERR
     Option(IP, 12, FLAG),  # IP_RECVTTL
     Option(IP, 13, FLAG),  # IP_RECVTOS
-    Option(IP, 14, FLAG, datagrams=False),  # IP_MTU
+    Option(IP, 14, FLAG, streams=False, datagrams=False),  # IP_MTU
     Option(IP, 15, FLAG),  # IP_FREEBIND
     Option(IP, 20, FLAG),  # IP_RECVORIGDSTADDR
     Option(IP, 21, numbers(5, 255, 256)),  # IP_MINTTL
@@ -113,4 +113,21 @@ OPTIONS = [
     Option(SOCKET, 9999, FLAG),
     Option(IP, 9999, FLAG),
     Option(TCP, 9999, FLAG),
+]
+
+IP6 = socket.IPPROTO_IPV6
+OPTIONS6 = [
+    Option(IP6, socket.IPV6_V6ONLY, FLAG),
+    Option(IP6, socket.IPV6_V6ONLY, FLAG),
+    Option(IP6, socket.IPV6_UNICAST_HOPS, numbers(-1, 1, 255, 256)),
+    Option(IP6, socket.IPV6_MULTICAST_HOPS, numbers(-1, 1, 255, 256), streams=False),
+    Option(IP6, socket.IPV6_MULTICAST_LOOP, numbers(0, 1, 2)),
+    Option(IP6, socket.IPV6_TCLASS, numbers(-1, 0x20, 255, 256)),
+    Option(IP6, socket.IPV6_RECVPKTINFO, FLAG, streams=False),
+    Option(IP6, socket.IPV6_RECVHOPLIMIT, FLAG, streams=False),
+    Option(IP6, socket.IPV6_RECVTCLASS, FLAG, streams=False),
+    Option(IP6, 23, numbers(0, 1, 2, 3, 5, 6)),  # IPV6_MTU_DISCOVER
+    Option(IP6, 25, FLAG),  # IPV6_RECVERR
+    Option(IP6, 62, FLAG),  # IPV6_DONTFRAG
+    Option(IP6, 9999, FLAG),
 ]

@@ -3,6 +3,7 @@
 Above `ip.ipv4` and `link.interfaces`; text forms of addresses are allowed here, as this is an edge of the kernel.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from ...hyper.calls import Hypercalls
@@ -65,6 +66,7 @@ class Ip:
         self.v4: Ipv4 = Ipv4(hyper, timers)
         self.v6: Ipv6 | None = None
         self.ip6: Ip6 | None = None
+        self._users_of_v6: list[Callable[[Ip6], None]] = []
         """Where the kernel has the component ipv6: its network, and the rest of it."""
         self.names: NameSettings = NameSettings()
         """Name servers and search domains, for the programs on the kernel."""
@@ -94,8 +96,18 @@ class Ip:
         """Give every interface, those to come too, its part in IPv6."""
         self.ip6 = ip6
         self.v6 = ip6.network
+        for user in self._users_of_v6:
+            user(ip6)
+        self._users_of_v6.clear()
         for interface in self.interfaces.all():
             ip6.attach(interface, self._now())
+
+    def with_ipv6(self, user: "Callable[[Ip6], None]") -> None:
+        """Call `user` with IPv6, now or once it is there: transports carry it then, too."""
+        if self.ip6 is not None:
+            user(self.ip6)
+        else:
+            self._users_of_v6.append(user)
 
     # Interfaces ----------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from mypy_extensions import mypyc_attr
 from ...hyper.frame import Frame
 from ...hyper.time import Instant
 from ...kern.abi.errno import EACCES, ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, EPROTO
-from ..ip.contract import Transport
+from ..ip.contract import Report, Transport
 from ..ip.icmp import Pinger
 from ..wire.address import is_link_local, is_multicast, is_unspecified
 from ..wire.checksum import pseudo_sum
@@ -192,7 +192,9 @@ class Icmp6(Transport):
             if mtu == 0:
                 counters.errors_ignored += 1
                 return
+        ipv6.reported = Report(message.kind, message.code, received.source)
         transport.error(quote.source, quote.destination, quoted, errno, mtu, now)
+        ipv6.reported = None
 
 
 def _errno_of(message: Icmp6Message) -> int:

@@ -79,6 +79,7 @@ class Ipv6Input(PacketInput):
             return
         kind = self._kinds.get(header.destination, NOT_OURS)
         self.ipv6.arrival = self.link
+        self.ipv6.incoming = interface
         if kind != LOCAL or header.destination[0] in _LIMITED:
             kind = self._kind_of(header, kind, interface)
             if kind == NOT_OURS:

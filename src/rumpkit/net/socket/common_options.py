@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from ...kern.abi.errno import EINVAL, ENODEV, ENOPROTOOPT, EOPNOTSUPP, EPERM, error
 from ...kern.abi.socket import (
+    AF_INET6,
     IP_BIND_ADDRESS_NO_PORT,
     IP_FREEBIND,
     IP_MINTTL,
@@ -24,8 +25,16 @@ from ...kern.abi.socket import (
     IP_RECVTTL,
     IP_TRANSPARENT,
     IPPROTO_IP,
+    IPPROTO_IPV6,
     IPPROTO_TCP,
     IPPROTO_UDP,
+    IPV6_DONTFRAG,
+    IPV6_MTU_DISCOVER,
+    IPV6_MULTICAST_LOOP,
+    IPV6_RECVERR,
+    IPV6_RECVHOPLIMIT,
+    IPV6_RECVPKTINFO,
+    IPV6_RECVTCLASS,
     SO_BINDTODEVICE,
     SO_BINDTOIFINDEX,
     SO_BROADCAST,
@@ -92,6 +101,13 @@ REMEMBERED: Final[dict[tuple[int, int], Remembered]] = {
     (IPPROTO_IP, IP_MULTICAST_ALL): Remembered(1, False, 0, 1, True),
     (IPPROTO_IP, IP_MINTTL): Remembered(0, False, 0, 255, True),
     (IPPROTO_IP, IP_MTU_DISCOVER): Remembered(1, False, 0, 5),
+    (IPPROTO_IPV6, IPV6_RECVPKTINFO): FLAG,
+    (IPPROTO_IPV6, IPV6_RECVHOPLIMIT): FLAG,
+    (IPPROTO_IPV6, IPV6_RECVTCLASS): FLAG,
+    (IPPROTO_IPV6, IPV6_RECVERR): FLAG,
+    (IPPROTO_IPV6, IPV6_DONTFRAG): FLAG,
+    (IPPROTO_IPV6, IPV6_MULTICAST_LOOP): Remembered(1, False, 0, 1),
+    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): Remembered(1, False, 0, 5),
 }
 """The options by level and name."""
 READ_ONLY: Final[dict[tuple[int, int], bytes]] = {
@@ -107,6 +123,8 @@ _LEVELS: Final = {1: (IPPROTO_TCP,), 2: (IPPROTO_UDP,)}
 def get_common(socket: Socket, level: int, name: int) -> bytes:
     """An option's value in its C layout.  Raises ENOPROTOOPT, and EOPNOTSUPP for a level that the socket has not."""
     option = (level, name)
+    if level == IPPROTO_IPV6 and socket.family != AF_INET6:
+        raise error(EOPNOTSUPP)
     known = REMEMBERED.get(option)
     if known is not None and (level != IPPROTO_TCP or socket.kind == SOCK_STREAM):
         return (recall(socket, level, name) & 0xFFFFFFFF).to_bytes(4, "little")
@@ -116,9 +134,8 @@ def get_common(socket: Socket, level: int, name: int) -> bytes:
         return socket.device.encode() + b"\0" if socket.device else b""
     if option == (SOL_SOCKET, SO_BINDTOIFINDEX):
         return socket.device_index().to_bytes(4, "little")
-    raise error(
-        ENOPROTOOPT if level in (SOL_SOCKET, IPPROTO_IP) or level in _LEVELS.get(socket.kind, ()) else EOPNOTSUPP
-    )
+    known_level = level in (SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6) or level in _LEVELS.get(socket.kind, ())
+    raise error(ENOPROTOOPT if known_level else EOPNOTSUPP)
 
 
 def set_common(socket: Socket, level: int, name: int, value: bytes) -> None:
@@ -127,9 +144,10 @@ def set_common(socket: Socket, level: int, name: int, value: bytes) -> None:
     if option == (SOL_SOCKET, SO_BINDTODEVICE):
         bind_to_device(socket, value)
         return
-    if level not in (SOL_SOCKET, IPPROTO_IP, *_LEVELS.get(socket.kind, ())):
+    six = level == IPPROTO_IPV6 and socket.family == AF_INET6
+    if not six and level not in (SOL_SOCKET, IPPROTO_IP, *_LEVELS.get(socket.kind, ())):
         raise error(ENOPROTOOPT)
-    if level != IPPROTO_IP and len(value) < 4:
+    if level not in (IPPROTO_IP, IPPROTO_IPV6) and len(value) < 4:
         raise error(EINVAL)
     if option == (SOL_SOCKET, SO_BINDTOIFINDEX):
         if option_int(value) < 0:
@@ -139,9 +157,9 @@ def set_common(socket: Socket, level: int, name: int, value: bytes) -> None:
     known = REMEMBERED.get(option)
     if known is None:
         raise error(ENOPROTOOPT)
-    if known.needs_value and not value:
+    if (known.needs_value and not value) or (six and len(value) < 4 and name != IPV6_DONTFRAG):
         raise error(EINVAL)
-    number = option_byte(value) if value else 0
+    number = option_byte(value) if len(value) >= (4 if six else 1) else 0
     if known.flag:
         number = 1 if number else 0
     elif not known.low <= number <= known.high:

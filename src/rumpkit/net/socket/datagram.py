@@ -39,9 +39,10 @@ from ...kern.socket import ControlMessage, Received, Socket, SocketAddress
 from ...kern.wait import Blocked
 from ..transport.mailbox import Mailbox
 from ..transport.udp import Udp, UdpEndpoint
-from ..wire.address import ANY_V4, ANY_V6, LOOPBACK_V4, LOOPBACK_V6, format_address, is_link_local
+from ..wire.address import ANY_V4, ANY_V6, LOOPBACK_V4, LOOPBACK_V6, format_address
 from ..wire.udp import MAX_PAYLOAD_SIZE
 from .control import Ancillary, control_of, control_of_error, parse_control
+from .names import shown, split_zone, unmapped
 from .options import int_option
 
 if TYPE_CHECKING:
@@ -51,29 +52,7 @@ FIONREAD: Final = 0x541B
 TIOCOUTQ: Final = 0x5411
 _RECEIVING: Final = 1
 _SENDING: Final = 2
-_MAPPED: Final = bytes(10) + b"\xff\xff"
 _NOTHING: Final = Ancillary()
-
-
-def unmapped(address: bytes) -> bytes:
-    """The IPv4 address in a v4-mapped one; others as they are."""
-    return address[12:] if len(address) == 16 and address[:12] == _MAPPED else address
-
-
-def split_zone(address: bytes) -> tuple[bytes, int]:
-    """An IPv6 address that may have its zone's number behind it (20 bytes, as the kernel's clients give it)."""
-    if len(address) == 20:
-        return address[:16], int.from_bytes(address[16:], "big")
-    return address, 0
-
-
-def shown(address: bytes, family: int, zone: int = 0) -> bytes:
-    """An address as a socket of `family` shows it: mapped, or with the zone that a link-local one means something in."""
-    if family != AF_INET6:
-        return address
-    if len(address) == 4:
-        return ANY_V6 if address == ANY_V4 else _MAPPED + address
-    return address + zone.to_bytes(4, "big") if zone and is_link_local(address) else address
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -235,6 +214,9 @@ class UdpSocket(DatagramSocket):
         host, zone = split_zone(address[0])
         if len(host) != len(self.endpoint.wildcard):
             raise error(EAFNOSUPPORT)
+        if self.family == AF_INET6:
+            if self.endpoint.port or (self.endpoint.only and len(unmapped(host)) == 4):
+                raise error(EINVAL)
         if zone and self.endpoint.zone == 0:
             self.endpoint.zone = zone
         extras = self.extras
@@ -261,7 +243,7 @@ class UdpSocket(DatagramSocket):
             host = self._plain(host)
             local = self.endpoint.local
             if host == ANY_V6:
-                host = LOOPBACK_V4 if len(local) == 4 and local != ANY_V4 else LOOPBACK_V6
+                host = LOOPBACK_V4 if len(local) == 4 else LOOPBACK_V6
         elif len(host) != 4:
             raise error(EAFNOSUPPORT)
         if host == ANY_V4:
@@ -307,14 +289,20 @@ class UdpSocket(DatagramSocket):
             self.udp.bind(endpoint, endpoint.chosen_local, 0)
         if len(data) > 0xFFFF:
             raise error(EMSGSIZE)
-        if flags & MSG_OOB:
+        if flags & MSG_OOB and self.family != AF_INET6:
             raise error(EOPNOTSUPP)
         if self._gathered:
-            destination = self._gathered_for
+            begun = self._gathered_for
+            if destination is not None and begun is not None:
+                if len(unmapped(destination[0][:16])) != len(unmapped(begun[0][:16])):
+                    raise error(EINVAL)
+            destination = begun
         zone = with_it.interface
         if destination is not None:
             peer, port, scope = self._peer(destination)
             zone = zone or scope
+            if flags & MSG_OOB and len(peer) == 4:
+                raise error(EOPNOTSUPP)
             if port == 0:
                 raise error(EINVAL)
         elif endpoint.remote:
@@ -323,11 +311,11 @@ class UdpSocket(DatagramSocket):
         else:
             raise error(EDESTADDRREQ)
         if (self.mailbox.error or self.shut) and not self._gathered:
-            self.udp.layer(peer).route(peer)  # an address that leads nowhere goes before the pending error
+            self.udp.check(endpoint, peer)  # an address that leads nowhere goes before the pending error
             self.check_sending()
         taken = len(data)
         if self._gathered or self.corked or flags & MSG_MORE:
-            self.udp.layer(peer).route(peer)
+            self.udp.check(endpoint, peer)
             if not self._gather(data, destination, flags):
                 return taken
             data = self.gathered()

@@ -6,9 +6,10 @@ Options that are a remembered number or flag are in `common_options`.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ...kern.abi.errno import EINVAL, ENOPROTOOPT, ENOTCONN, error
+from ...kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
 from ...kern.abi.poll import POLLOUT, POLLWRNORM
 from ...kern.abi.socket import (
+    AF_INET6,
     IP_MTU,
     IP_MTU_DISCOVER,
     IP_MULTICAST_TTL,
@@ -18,6 +19,15 @@ from ...kern.abi.socket import (
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPPROTO_UDP,
+    IPV6_JOIN_GROUP,
+    IPV6_LEAVE_GROUP,
+    IPV6_MTU,
+    IPV6_MTU_DISCOVER,
+    IPV6_MULTICAST_HOPS,
+    IPV6_RECVERR,
+    IPV6_TCLASS,
+    IPV6_UNICAST_HOPS,
+    IPV6_V6ONLY,
     SO_BROADCAST,
     SO_KEEPALIVE,
     SO_LINGER,
@@ -34,6 +44,8 @@ from ...kern.abi.socket import (
     UDP_GRO,
     UDP_SEGMENT,
 )
+from ..transport.udp import UdpEndpoint
+from ..wire.address import is_multicast
 from . import multicast_options as multicast
 from .common_options import get_common, remember, set_common
 from .control import wanted_bits
@@ -63,6 +75,8 @@ def get_udp_option(socket: UdpSocket, level: int, name: int) -> bytes:
 def set_udp_option(socket: UdpSocket, level: int, name: int, value: bytes) -> None:
     """Set an option.  Raises ENOPROTOOPT, EINVAL."""
     row = _OPTIONS.get((level, name))
+    if level == IPPROTO_IPV6 and socket.family != AF_INET6:
+        raise error(ENOPROTOOPT)
     if row is None:
         set_datagram_option(socket, level, name, value)
         return
@@ -150,6 +164,10 @@ _SOCKET_SETTERS: Final[dict[int, Callable[[DatagramSocket, bytes], None]]] = {
 }
 
 
+def _unreadable(socket: UdpSocket) -> int:
+    raise error(ENOPROTOOPT)
+
+
 def _set_broadcast(socket: UdpSocket, value: bytes) -> None:
     socket.endpoint.broadcast = option_int(value) != 0
 
@@ -220,7 +238,89 @@ def _set_segment(socket: UdpSocket, value: bytes) -> None:
     socket.segment = size
 
 
+def _six(socket: UdpSocket) -> UdpEndpoint:
+    """The endpoint of a socket of IPv6.  Raises EOPNOTSUPP, as Linux does for the level."""
+    if socket.family != AF_INET6:
+        raise error(EOPNOTSUPP)
+    return socket.endpoint
+
+
+def _six_number(socket: UdpSocket, value: bytes, low: int, high: int) -> int:
+    """A number of an option of IPv6.  Raises ENOPROTOOPT (the socket is of IPv4), EINVAL."""
+    if socket.family != AF_INET6:
+        raise error(ENOPROTOOPT)
+    number = option_int(value)
+    if not low <= number <= high:
+        raise error(EINVAL)
+    return number
+
+
+def _set_only(socket: UdpSocket, value: bytes) -> None:
+    only = _six_number(socket, value, -(1 << 31), (1 << 31) - 1) != 0
+    if socket.endpoint.port:
+        raise error(EINVAL)
+    socket.endpoint.only = only
+
+
+def _set_hops(socket: UdpSocket, value: bytes) -> None:
+    socket.endpoint.hops = _six_number(socket, value, -1, 255)
+
+
+def _set_multicast_hops(socket: UdpSocket, value: bytes) -> None:
+    number = _six_number(socket, value, -1, 255)
+    socket.endpoint.multicast_hops = 1 if number < 0 else number
+
+
+def _set_class(socket: UdpSocket, value: bytes) -> None:
+    socket.endpoint.traffic_class = max(_six_number(socket, value, -1, 255), 0)
+
+
+def _set_report_all6(socket: UdpSocket, value: bytes) -> None:
+    socket.endpoint.report_all = _six_number(socket, value, -(1 << 31), (1 << 31) - 1) != 0
+
+
+def _set_discover6(socket: UdpSocket, value: bytes) -> None:
+    socket.endpoint.discover = _six_number(socket, value, 0, 5)
+
+
+def _get_mtu6(socket: UdpSocket) -> int:
+    _six(socket)
+    return _get_mtu(socket)
+
+
+def _join6(socket: UdpSocket, value: bytes) -> None:
+    """struct ipv6_mreq: the group, and the index of the interface (0: whichever suits)."""
+    _six(socket)
+    if len(value) < 20 or not is_multicast(value[:16]):
+        raise error(EINVAL)
+    membership = (value[:16], option_int(value[16:]))
+    if membership in socket.groups:
+        raise error(EADDRINUSE)
+    socket.udp.layer(membership[0]).join(*membership)
+    socket.groups.append(membership)
+
+
+def _leave6(socket: UdpSocket, value: bytes) -> None:
+    _six(socket)
+    membership = (value[:16], option_int(value[16:]))
+    if membership not in socket.groups:
+        raise error(EADDRNOTAVAIL)
+    socket.groups.remove(membership)
+    socket.udp.layer(membership[0]).leave(*membership)
+
+
 _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
+    (IPPROTO_IPV6, IPV6_V6ONLY): DatagramRow(lambda socket: int(_six(socket).only), _set_only),
+    (IPPROTO_IPV6, IPV6_UNICAST_HOPS): DatagramRow(
+        lambda socket: 64 if _six(socket).hops < 0 else socket.endpoint.hops, _set_hops
+    ),
+    (IPPROTO_IPV6, IPV6_MULTICAST_HOPS): DatagramRow(lambda socket: _six(socket).multicast_hops, _set_multicast_hops),
+    (IPPROTO_IPV6, IPV6_TCLASS): DatagramRow(lambda socket: _six(socket).traffic_class, _set_class),
+    (IPPROTO_IPV6, IPV6_RECVERR): DatagramRow(lambda socket: int(_six(socket).report_all), _set_report_all6),
+    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): DatagramRow(lambda socket: _six(socket).discover, _set_discover6),
+    (IPPROTO_IPV6, IPV6_MTU): DatagramRow(_get_mtu6, None),
+    (IPPROTO_IPV6, IPV6_JOIN_GROUP): DatagramRow(_unreadable, _join6),
+    (IPPROTO_IPV6, IPV6_LEAVE_GROUP): DatagramRow(_unreadable, _leave6),
     (SOL_SOCKET, SO_BROADCAST): DatagramRow(lambda socket: int(socket.endpoint.broadcast), _set_broadcast),
     (SOL_SOCKET, SO_REUSEADDR): DatagramRow(lambda socket: int(socket.reuse_address), _set_reuse_address),
     (SOL_SOCKET, SO_REUSEPORT): DatagramRow(lambda socket: int(socket.reuse_port), _set_reuse_port),

@@ -16,6 +16,7 @@ from ...kern.abi.errno import (
     ECONNRESET,
     EINVAL,
     EISCONN,
+    ENETUNREACH,
     ENOTCONN,
     EPIPE,
     error,
@@ -23,6 +24,7 @@ from ...kern.abi.errno import (
 from ...kern.abi.ioctl import FIONREAD, SIOCOUTQ
 from ...kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from ...kern.abi.socket import (
+    AF_INET6,
     IP_FREEBIND,
     IP_MINTTL,
     IP_TRANSPARENT,
@@ -45,19 +47,19 @@ from ..transport.tcp.fastopen import CLIENT, Attempt
 from ..transport.tcp.layer import Tcp
 from ..transport.tcp.options import TcpOptions
 from ..transport.tcp.states import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from ..wire.address import ANY_V4, ANY_V6, LOOPBACK_V4, LOOPBACK_V6, format_address
 from .common_options import recall
+from .names import shown, split_zone, unmapped
 from .stream_fast import send_fast
 from .stream_options import get_stream_option, set_stream_option
 from .stream_plain import RECEIVING, SENDING, TcpStream
 
-_ANY: Final = bytes(4)
 _UNCONNECTED: Final = 0
 _CONNECTING: Final = 1
 _CONNECTED: Final = 2
 _DISCONNECTING: Final = 3
 """Where a socket is between calls, as Linux has it (enum socket_state): CONNECTING until a call has told of the end."""
 SIOCATMARK: Final = 0x8905
-_LOOPBACK: Final = b"\x7f\0\0\1"
 
 
 @final
@@ -69,7 +71,9 @@ class TcpSocket(TcpStream):
         self.options: TcpOptions = tcp.environment.options
         self.listener: Listener | None = None
         self._binding: PortBinding | None = None
-        self._local: SocketAddress = (_ANY, 0)
+        self._local: SocketAddress = (ANY_V6 if family == AF_INET6 else ANY_V4, 0)
+        self.only: bool = family != AF_INET6
+        """Whether the wildcard stands for its own family only (IPV6_V6ONLY)."""
         self._address_chosen: bool = False
         """The address was bound, and not chosen by a connection."""
         self._port_chosen: bool = False
@@ -80,42 +84,66 @@ class TcpSocket(TcpStream):
         """Where the first write will connect to (TCP_FASTOPEN_CONNECT)."""
         self._error_taken: bool = False
         """Somebody has heard of what ended the connection."""
-        self._zone: int = 0
-        """The index of the interface that the socket is bound to; 0 for any."""
+        self.zone: int = 0
+        """The index of the one interface to use; 0 for any."""
         self._urgent_read: int = -1
         """The number of the urgent byte that was received by itself, and is still in the stream; -1 if there is none."""
 
     # Opening -----------------------------------------------------------------------------------------------------------
 
     def bind(self, address: SocketAddress) -> None:
-        if len(address[0]) != 4:
-            raise error(EAFNOSUPPORT)
+        taken = self.listener is not None or self._live() or (self._binding is not None and not self._spent)
+        if self.family == AF_INET6 and (taken or (self.only and len(unmapped(address[0])) == 4)):
+            raise error(EINVAL)
+        host, zone = self._plain(address[0])
+        address = (host, address[1])
         extras = self.extras
         freely = extras is not None and (
             extras.get((IPPROTO_IP, IP_FREEBIND), 0) | extras.get((IPPROTO_IP, IP_TRANSPARENT), 0)
         )
         if any(address[0]) and not freely and not self.tcp.is_local(address[0]):
             raise error(EADDRNOTAVAIL)
-        if self.listener is not None or self._live():
+        if taken:
             raise error(EINVAL)
+        if zone and not self.zone:
+            self.zone = zone
         if self._binding is not None:
-            if not self._spent:
-                raise error(EINVAL)
             self._unbind()
         self._spent = False
         self._bind(address)
         self._address_chosen = any(address[0])
+        if self._address_chosen and len(address[0]) == 16:
+            self.only = True
         self._port_chosen = address[1] != 0
 
     def _bind(self, address: SocketAddress) -> None:
         options = self.options
         try:
-            binding = self.tcp.ports.bind(address[0], address[1], options.reuse_address, options.reuse_port)
+            dual = address[0] == ANY_V6 and not self.only
+            binding = self.tcp.ports.bind(address[0], address[1], options.reuse_address, options.reuse_port, 0, dual)
         except OSError:
-            self._local = (_ANY, self._local[1])  # as Linux shows it
+            self._local = (self._wildcard(), self._local[1])  # as Linux shows it
             raise
         self._binding = binding
         self._local = (address[0], binding.port)
+
+    def bound(self) -> bool:
+        """Whether the socket has a local port."""
+        return self._binding is not None or self._live()
+
+    def _wildcard(self) -> bytes:
+        return ANY_V6 if self.family == AF_INET6 else ANY_V4
+
+    def _plain(self, address: bytes) -> tuple[bytes, int]:
+        """An address of the socket's family without mapping, and its zone.  Raises EAFNOSUPPORT, ENETUNREACH (mapped, and
+        the socket is for IPv6 only)."""
+        host, zone = split_zone(address)
+        if len(host) != (16 if self.family == AF_INET6 else 4):
+            raise error(EAFNOSUPPORT)
+        host = unmapped(host)
+        if len(host) == 4 and self.family == AF_INET6 and self.only:
+            raise error(ENETUNREACH)
+        return host, zone
 
     def _live(self) -> bool:
         """Whether there is a connection that has not ended."""
@@ -135,6 +163,8 @@ class TcpSocket(TcpStream):
             assert binding is not None
             self.tcp.ports.listen(binding)
             listener = Listener(self._local, self.options, binding, self.queue)
+            listener.dual = self._local[0] == ANY_V6 and not self.only
+            listener.zone = self.zone
             self.tcp.listen(listener)
             self.listener = listener
             self.channel = None
@@ -149,10 +179,6 @@ class TcpSocket(TcpStream):
         channel = listener.ready.pop(0)
         socket = adopt(self.tcp, channel, self.family)
         socket._address_chosen = self._address_chosen
-        if self._port_chosen and channel.binding is not None:
-            socket._port_chosen = True
-            socket._binding = channel.binding
-            self.tcp.ports.hold(channel.binding)
         socket.receive_timeout = self.receive_timeout
         socket.send_timeout = self.send_timeout
         return socket
@@ -195,16 +221,21 @@ class TcpSocket(TcpStream):
 
     def checked(self, address: SocketAddress) -> SocketAddress:
         """Whom to connect to for `address`: any address means ourselves.  Raises EAFNOSUPPORT."""
-        if len(address[0]) != 4:
-            raise error(EAFNOSUPPORT)
-        if any(address[0]):
-            return address
-        return self._local[0] if self._address_chosen else _LOOPBACK, address[1]
+        host, zone = self._plain(address[0])
+        if zone:
+            if self.zone and self.zone != zone:
+                raise error(EINVAL)
+            self.zone = zone
+        if any(host):
+            return host, address[1]
+        if self._address_chosen:
+            return self._local[0], address[1]
+        return LOOPBACK_V4 if len(host) == 4 else LOOPBACK_V6, address[1]
 
     def open(self, address: SocketAddress, fast: Attempt | None, first: bytes, now: Instant) -> Channel:
         """Send the SYN, and with it as much of `first` as `fast` lets go."""
         local = self._local if self._binding is not None else (self._local[0], 0) if self._address_chosen else None
-        channel = self.tcp.connect(local, address, self.options, self.queue, self._binding, now, fast, first)
+        channel = self.tcp.connect(local, address, self.options, self.queue, self._binding, now, fast, first, self.zone)
         self._error_taken = False
         self.error = 0
         self.channel = channel
@@ -245,7 +276,7 @@ class TcpSocket(TcpStream):
             self.channel = None
             self.tcp.release(channel, now)
         if not self._address_chosen:
-            self._local = (_ANY, self._local[1])
+            self._local = (self._wildcard(), self._local[1])
         if spent:
             self._spent = False
             self._unbind()
@@ -447,19 +478,19 @@ class TcpSocket(TcpStream):
         return mask
 
     def local_address(self) -> SocketAddress:
-        return self._local
+        return shown(self._local[0], self.family, self.zone), self._local[1]
 
     def peer_address(self) -> SocketAddress:
         channel = self.channel
         if channel is None or channel.connection.block.state in (SYN_SENT, CLOSED, TIME_WAIT):
             raise error(ENOTCONN)
-        return channel.remote
+        return shown(channel.remote[0], self.family, channel.zone), channel.remote[1]
 
     def origin(self) -> SocketAddress:
         channel = self.channel
         if channel is None:
             raise error(ECONNABORTED)
-        return channel.remote
+        return shown(channel.remote[0], self.family, channel.zone), channel.remote[1]
 
     def get_option(self, level: int, name: int) -> bytes:
         return get_stream_option(self, level, name)
@@ -504,7 +535,7 @@ class TcpSocket(TcpStream):
     def bind_to_device(self, name: str) -> bool:
         if self.tcp.devices is None:
             return False
-        self._zone = self.tcp.devices.get(name).index if name else 0
+        self.zone = self.tcp.devices.get(name).index if name else 0
         self.device = name
         return True
 
@@ -512,7 +543,7 @@ class TcpSocket(TcpStream):
         self.bind_to_device("" if index == 0 or self.tcp.devices is None else self.tcp.devices.numbered(index).name)
 
     def device_index(self) -> int:
-        return self._zone
+        return self.zone
 
     def lingering(self) -> Duration:
         channel = self.channel
@@ -550,7 +581,7 @@ class TcpSocket(TcpStream):
 
     def describe(self) -> str:
         address, port = self.local_address()
-        return "tcp " + ".".join(str(byte) for byte in address) + f":{port}"
+        return f"tcp {format_address(address[:16])}:{port}"
 
 
 def adopt(tcp: Tcp, channel: Channel, family: int) -> TcpSocket:
@@ -563,5 +594,6 @@ def adopt(tcp: Tcp, channel: Channel, family: int) -> TcpSocket:
     channel.least_ttl = recall(socket, IPPROTO_IP, IP_MINTTL)
     socket._phase = _CONNECTED
     socket._local = channel.local
+    socket.zone = channel.zone
     channel.queue = socket.queue
     return socket

@@ -6,16 +6,24 @@ What holds for sockets of every kind (SO_TYPE, SO_ERROR, time-outs) the socket c
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...kern.abi.errno import EINVAL, ENOENT, ENOPROTOOPT, ENOTCONN, error
+from ...kern.abi.errno import EINVAL, ENOENT, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
 from ...kern.abi.poll import POLLOUT, POLLWRNORM
 from ...kern.abi.socket import (
+    AF_INET6,
     IP_MTU,
     IP_MULTICAST_IF,
     IP_MULTICAST_TTL,
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
+    IPPROTO_IPV6,
     IPPROTO_TCP,
+    IPV6_MTU,
+    IPV6_MULTICAST_HOPS,
+    IPV6_MULTICAST_IF,
+    IPV6_TCLASS,
+    IPV6_UNICAST_HOPS,
+    IPV6_V6ONLY,
     SO_ERROR,
     SO_KEEPALIVE,
     SO_LINGER,
@@ -48,6 +56,7 @@ from ...kern.abi.socket import (
     TCP_WINDOW_CLAMP,
 )
 from ..transport.tcp.congestion import available
+from ..transport.tcp.core import headers_size
 from ..transport.tcp.states import CLOSED
 from .common_options import REMEMBERED, get_common, recall_or, remember, set_common
 from .options import int_option, option_byte, option_int
@@ -83,9 +92,11 @@ def get_stream_option(socket: "TcpSocket", level: int, name: int) -> bytes:
 def set_stream_option(socket: "TcpSocket", level: int, name: int, value: bytes) -> None:
     """Set an option, with effect on a live connection.  Raises ENOPROTOOPT, EINVAL."""
     row = _OPTIONS.get((level, name))
+    if level == IPPROTO_IPV6 and socket.family != AF_INET6:
+        raise error(ENOPROTOOPT)
     if row is None:
         if (level, name) in _REFUSED:
-            raise error(EINVAL)
+            raise error(EINVAL if level == IPPROTO_IP else ENOPROTOOPT)
         set_common(socket, level, name, value)
         return
     if level != IPPROTO_IP and len(value) < 4 and (level, name) != (IPPROTO_TCP, TCP_CONGESTION):
@@ -241,7 +252,7 @@ def _get_info(socket: "TcpSocket") -> bytes:
     channel = socket.channel
     if channel is None:
         return bytes([10 if socket.listener is not None else 7]) + bytes(231)
-    return tcp_info(channel.connection.block, socket.tcp.now())
+    return tcp_info(channel.connection.block, socket.tcp.now(), headers_size(channel.key))
 
 
 def _get_quickack(socket: "TcpSocket") -> bytes:
@@ -314,6 +325,45 @@ def _get_mtu(socket: "TcpSocket") -> bytes:
     return int_option(int(channel.route.mtu))
 
 
+def _six(socket: "TcpSocket") -> "TcpSocket":
+    """The socket, which is of IPv6.  Raises EOPNOTSUPP, as Linux does for the level."""
+    if socket.family != AF_INET6:
+        raise error(EOPNOTSUPP)
+    return socket
+
+
+def _set_only(socket: "TcpSocket", value: bytes) -> None:
+    if socket.family != AF_INET6:
+        raise error(ENOPROTOOPT)
+    if socket.bound() or len(value) < 4:
+        raise error(EINVAL)
+    socket.only = option_int(value) != 0
+
+
+def _get_hops(socket: "TcpSocket") -> bytes:
+    hops = recall_or(_six(socket), IPPROTO_IPV6, IPV6_UNICAST_HOPS, -1)
+    return int_option(64 if hops < 0 else hops)
+
+
+def _set_hops(socket: "TcpSocket", value: bytes) -> None:
+    if socket.family != AF_INET6:
+        raise error(ENOPROTOOPT)
+    hops = option_int(value)
+    if not -1 <= hops <= 255:
+        raise error(EINVAL)
+    remember(socket, IPPROTO_IPV6, IPV6_UNICAST_HOPS, hops)
+    socket.options.hops = hops
+
+
+def _set_class(socket: "TcpSocket", value: bytes) -> None:
+    if socket.family != AF_INET6:
+        raise error(ENOPROTOOPT)
+    wanted = option_int(value)
+    if not -1 <= wanted <= 255:
+        raise error(EINVAL)
+    socket.options.tos = max(wanted, 0) & 0xFC
+
+
 def _get_ttl(socket: "TcpSocket") -> bytes:
     return int_option(socket.options.ttl)
 
@@ -376,11 +426,22 @@ _OPTIONS: Final[dict[tuple[int, int], Row]] = {
     (IPPROTO_TCP, TCP_CONGESTION): Row(_get_congestion, _set_congestion),
     (IPPROTO_TCP, TCP_INFO): Row(_get_info, None),
     (IPPROTO_IP, IP_TTL): Row(_get_ttl, _set_ttl),
+    (IPPROTO_IPV6, IPV6_V6ONLY): Row(lambda socket: int_option(int(_six(socket).only)), _set_only),
+    (IPPROTO_IPV6, IPV6_UNICAST_HOPS): Row(_get_hops, _set_hops),
+    (IPPROTO_IPV6, IPV6_TCLASS): Row(lambda socket: _get_tos(_six(socket)), _set_class),
+    (IPPROTO_IPV6, IPV6_MTU): Row(lambda socket: _get_mtu(_six(socket)), None),
     (IPPROTO_IP, IP_TOS): Row(_get_tos, _set_tos),
     (IPPROTO_IP, IP_MTU): Row(_get_mtu, None),
 }
-_REFUSED: Final = frozenset([(IPPROTO_IP, IP_MULTICAST_TTL), (IPPROTO_IP, IP_MULTICAST_IF)])
-"""What streams refuse to have set, with EINVAL."""
+_REFUSED: Final = frozenset(
+    [
+        (IPPROTO_IP, IP_MULTICAST_TTL),
+        (IPPROTO_IP, IP_MULTICAST_IF),
+        (IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
+        (IPPROTO_IPV6, IPV6_MULTICAST_IF),
+    ]
+)
+"""What streams refuse to have set."""
 
 
 def option_names() -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ _STATES: Final = (0, 2, 3, 4)
 _MAX_U32: Final = 0xFFFFFFFF
 
 
-def tcp_info(block: ControlBlock, now: Instant) -> bytes:
+def tcp_info(block: ControlBlock, now: Instant, headers: int = 40) -> bytes:
     """The structure's bytes; what we don't keep is 0."""
     mss = max(block.snd_mss, 1)
     options = _OPTION_TIMESTAMPS if block.timestamps else 0
@@ -54,7 +54,7 @@ def tcp_info(block: ControlBlock, now: Instant) -> bytes:
         0,  # last_ack_sent
         silent,  # last_data_recv
         silent,  # last_ack_recv
-        block.path_mss + 40,  # pmtu
+        block.path_mss + headers,  # pmtu
         block.rcv_edge - block.rcv_nxt,  # rcv_ssthresh
         block.rtt.smoothed // 1000,
         block.rtt.variation // 1000,

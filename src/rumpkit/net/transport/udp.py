@@ -18,7 +18,6 @@ from ...kern.abi.errno import (
     EAGAIN,
     EINVAL,
     EMSGSIZE,
-    ENETUNREACH,
     error,
 )
 from ...kern.abi.socket import IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT
@@ -86,6 +85,10 @@ class UdpEndpoint:
         self.ttl: int = 64
         self.multicast_ttl: int = 1
         self.tos: int = 0
+        self.hops: int = -1
+        self.multicast_hops: int = 1
+        self.traffic_class: int = 0
+        """The same for IPv6; -1 leaves it to the route."""
         self.discover: int = IP_PMTUDISC_WANT
         """IP_MTU_DISCOVER."""
         self.zone: int = 0
@@ -342,12 +345,22 @@ class Udp(Transport):
             local = endpoint.local
             if len(local) == len(address) and local != ANY_V4 and local != ANY_V6 and layer.is_local(local):
                 source = local
+            elif len(local) != len(address):
+                self.check(endpoint, address)
         group = is_multicast(address)
-        if ttl < 0:
-            ttl = endpoint.multicast_ttl if group else endpoint.ttl
-        if group and len(address) == 4:
-            zone = zone or endpoint.group_zone
-            source = source or endpoint.group_source or None
+        if len(address) == 4:
+            if ttl < 0:
+                ttl = endpoint.multicast_ttl if group else endpoint.ttl
+            if tos < 0:
+                tos = endpoint.tos
+            if group:
+                zone = zone or endpoint.group_zone
+                source = source or endpoint.group_source or None
+        else:
+            if ttl < 0:
+                ttl = endpoint.multicast_hops if group else endpoint.hops
+            if tos < 0:
+                tos = endpoint.traffic_class
         discover = endpoint.discover
         try:
             self._emit(
@@ -358,7 +371,7 @@ class Udp(Transport):
                 data,
                 now,
                 ttl,
-                endpoint.tos if tos < 0 else tos,
+                tos,
                 discover,
                 endpoint.broadcast,
                 zone or endpoint.zone,
@@ -370,6 +383,12 @@ class Udp(Transport):
                 mtu = layer.route(address, source).mtu
                 endpoint.mailbox.complain(Complaint(EMSGSIZE, ORIGIN_LOCAL, 0, 0, mtu, b"", address, port))
             raise
+
+    def check(self, endpoint: UdpEndpoint, address: bytes) -> None:
+        """Raise what keeps the endpoint from sending to an address at all: EAFNOSUPPORT, ENETUNREACH."""
+        if len(endpoint.local) == 4 and endpoint.local != ANY_V4 and len(address) != 4:
+            raise error(EAFNOSUPPORT)
+        self.layer(address).route(address)
 
     def send_as(
         self, source: bytes, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = 64
@@ -460,6 +479,8 @@ class Udp(Transport):
                 raise error(EAGAIN) from None
             raise
         endpoint.binding = binding
+        if len(address) == 16 and address != ANY_V6:
+            endpoint.only = True
         endpoint.local = address
         endpoint.chosen_local = address
         endpoint.port = binding.port
@@ -471,7 +492,7 @@ class Udp(Transport):
         chosen = endpoint.chosen_local
         any_source = chosen == ANY_V4 or chosen == ANY_V6
         if not any_source and len(chosen) != len(address):
-            raise error(ENETUNREACH)
+            raise error(EAFNOSUPPORT)
         if endpoint.port == 0:
             self.bind(endpoint, endpoint.chosen_local, 0)
         source = None if any_source or not self.layer(address).is_local(chosen) else chosen

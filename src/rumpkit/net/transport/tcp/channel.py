@@ -62,6 +62,8 @@ class Channel(Timer):
         self.early: Listener | None = None
         """Who counts it among the early ones."""
         self.binding: PortBinding | None = None
+        self.zone: int = 0
+        """The index of the one interface to use (SO_BINDTODEVICE, the zone of a link-local peer); 0 for any."""
         self.least_ttl: int = 0
         """IP_MINTTL: what came with less is from too far away."""
         self.opened_at: Instant = 0
@@ -86,6 +88,10 @@ class Listener:
         self.binding: PortBinding = binding
         self.queue: WaitQueue = queue
         """Woken when a connection is ready."""
+        self.zone: int = 0
+        """The index of the one interface to listen on; 0 for any."""
+        self.dual: bool = False
+        """The wildcard of IPv6 that takes connections over IPv4, too."""
         self.backlog: int = 0
         self.half_open: dict[bytes, Channel] = {}
         self.early: int = 0

@@ -99,8 +99,6 @@ class TcpConnection:
     def receive(self, segment: Segment, now: Instant) -> None:
         """Take a segment of this connection.  Never raises for what it holds."""
         block = self.block
-        if block.more:
-            block.more = False  # the rest that MSG_MORE promised did not follow at once
         if (
             block.state == ESTABLISHED
             and segment.flags & _EXPECTED_FLAGS == ACK
@@ -122,6 +120,7 @@ class TcpConnection:
             ):
                 self._receive_expected(segment, ack, now)
                 return
+        block.more = False
         segment_arrives(block, segment, now)
 
     def _receive_expected(self, segment: Segment, ack: i64, now: Instant) -> None:
@@ -141,6 +140,7 @@ class TcpConnection:
             if window > block.snd_max_wnd:
                 block.snd_max_wnd = window
         if ack > block.snd_una:
+            block.more = False  # the rest that MSG_MORE promised did not follow at once
             acknowledge(block, segment, ack, now)
         if segment.size > 0 and out_of_memory(block):
             take_text(block, segment, block.rcv_nxt, now)

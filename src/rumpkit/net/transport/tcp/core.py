@@ -5,15 +5,16 @@ Below `layer`, which finds the connection that a packet is for and opens new one
 
 from typing import Final
 
-from ....hyper.frame import GSO_TCPV4
+from ....hyper.frame import GSO_TCPV4, GSO_TCPV6
 from ....hyper.time import FOREVER, Instant
-from ....kern.abi.errno import EMSGSIZE
+from ....kern.abi.errno import EAFNOSUPPORT, EMSGSIZE, error
 from ....kern.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from ....kern.kernel import RumpKernel
 from ....kern.socket import SocketAddress
 from ....kern.timer import TimerQueue
 from ...ip.contract import Network, Route, Transport
 from ...link.interfaces import Interfaces
+from ...wire.address import is_link_local
 from ...wire.checksum import pseudo_sum
 from ...wire.field import read_u16, read_u32
 from ...wire.ipv4 import PROTOCOL_TCP
@@ -32,7 +33,10 @@ from .states import CLOSED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from .timewait import ISN_GAP, TimeWait, TimeWaits
 
 HEADERS: Final = 40
-"""IP and TCP headers without options: what the MTU has beside the MSS (RFC 6691)."""
+HEADERS6: Final = 60
+"""IP and TCP headers without options: what the MTU has beside the MSS (RFC 6691), over IPv4 and IPv6."""
+KEY_SIZE: Final = 12
+"""The key of a connection over IPv4: addresses and ports as in the headers of what arrives.  One over IPv6 has 36 bytes."""
 _DATA: Final = POLLIN | POLLRDNORM
 _ROOM: Final = POLLOUT | POLLWRNORM
 
@@ -44,6 +48,8 @@ class TcpCore(Transport, Driver):
         self._kernel: RumpKernel = kernel
         self._timers: TimerQueue = kernel.timers
         self._network: Network = network
+        """IPv4."""
+        self.network6: Network | None = None
         self.ports: PortAllocator = ports
         self.devices: Interfaces | None = None
         """For SO_BINDTODEVICE."""
@@ -134,7 +140,7 @@ class TcpCore(Transport, Driver):
         channel = self.channels.get(destination + source + quoted[2:4] + quoted[0:2])
         if channel is None or len(quoted) < 8:
             return
-        channel.connection.icmp(read_u32(quoted, 4), errno, mtu - HEADERS, now)
+        channel.connection.icmp(read_u32(quoted, 4), errno, mtu - headers_size(channel.key), now)
         if not channel.busy:
             channel.busy = True
             self._busy.append(channel)
@@ -156,29 +162,36 @@ class TcpCore(Transport, Driver):
         connection = channel.connection
         connection.transmit(out, now)
         options = connection.block.options
+        network = self._network
+        gso = GSO_TCPV4
+        ttl = options.ttl
+        if len(channel.key) != KEY_SIZE:
+            network = self.layer(channel.key)
+            gso = GSO_TCPV6
+            ttl = options.hops if options.hops >= 0 else channel.route.hop_limit
         for segment in out:
-            if channel.generation != self._network.generation:
+            if channel.generation != network.generation:
                 self._route_again(channel)
             frame = emit_segment(
                 segment,
                 channel.local[1],
                 channel.remote[1],
                 channel.addresses,
-                GSO_TCPV4,
+                gso,
             )
             counters = self.environment.counters
             counters.segments_out += segment.segments
             if segment.flags & RST:
                 counters.resets_sent += 1
             try:
-                self._network.output(
+                network.output(
                     frame,
                     channel.route,
                     channel.local[0],
                     channel.remote[0],
                     PROTOCOL_TCP,
                     now,
-                    options.ttl,
+                    ttl,
                     options.tos | segment.ecn,
                 )
             except OSError as failure:
@@ -186,15 +199,24 @@ class TcpCore(Transport, Driver):
                 if failure.errno != EMSGSIZE:
                     connection.block.soft_error = failure.errno or 0
 
+    def layer(self, key: bytes) -> Network:
+        """The network that a connection's key, or an address, is of.  Raises EAFNOSUPPORT."""
+        if len(key) == KEY_SIZE or len(key) == 4:
+            return self._network
+        if self.network6 is None:
+            raise error(EAFNOSUPPORT)
+        return self.network6
+
     def _route_again(self, channel: Channel) -> None:
         """Routes, addresses or path MTUs have changed."""
-        channel.generation = self._network.generation
+        network = self.layer(channel.key)
+        channel.generation = network.generation
         try:
-            channel.route = self._network.route(channel.remote[0], channel.local[0])
+            channel.route = network.route(channel.remote[0], channel.local[0], channel.zone)
         except OSError as failure:
             channel.connection.block.soft_error = failure.errno or 0
             return
-        channel.connection.path_changed(channel.route.mtu - HEADERS)
+        channel.connection.path_changed(channel.route.mtu - headers_size(channel.key))
 
     def _refuse(self, key: bytes, segment: Segment, now: Instant) -> None:
         """Answer with a RST, unless it is one."""
@@ -205,14 +227,16 @@ class TcpCore(Transport, Driver):
 
     def _send_alone(self, key: bytes, segment: Segment, now: Instant) -> None:
         """Send a segment of no connection to whom packets with `key` come from."""
-        source = key[4:8]
-        destination = key[0:4]
+        size = (len(key) - 4) >> 1
+        source = key[size : 2 * size]
+        destination = key[:size]
         addresses = pseudo_sum(source, destination, PROTOCOL_TCP, 0)
-        frame = emit_segment(segment, read_u16(key, 10), read_u16(key, 8), addresses)
+        frame = emit_segment(segment, read_u16(key, 2 * size + 2), read_u16(key, 2 * size), addresses)
         self.environment.counters.segments_out += 1
         try:
-            route = self._network.route(destination, source)
-            self._network.output(frame, route, source, destination, PROTOCOL_TCP, now)
+            network = self.layer(key)
+            route = network.route(destination, source, incoming_zone(network, destination))
+            network.output(frame, route, source, destination, PROTOCOL_TCP, now)
         except OSError:
             return  # no way back: nobody to tell
 
@@ -241,11 +265,11 @@ class TcpCore(Transport, Driver):
             remote = self._last_remote
         else:
             self._last_remote = remote
-        clock = self._numbers.clock(key[0:8])
-        connection = TcpConnection(self.environment, options, iss, route.mtu - HEADERS, clock)
+        clock = self._numbers.clock(key[:-4])
+        connection = TcpConnection(self.environment, options, iss, route.mtu - headers_size(key), clock)
         addresses = pseudo_sum(local[0], remote[0], PROTOCOL_TCP, 0)
         channel = Channel(self, key, local, remote, connection, route, addresses)
-        channel.generation = self._network.generation
+        channel.generation = self.layer(key).generation
         channel.opened_at = now
         self.channels[key] = channel
         return channel
@@ -336,4 +360,17 @@ class TcpCore(Transport, Driver):
 
     def is_local(self, address: bytes) -> bool:
         """Whether sockets may be bound to `address`."""
-        return self._network.is_local(address)
+        return self.layer(address).is_local(address)
+
+
+def headers_size(key: bytes) -> int:
+    """What the MTU has beside the MSS for a connection's key."""
+    return HEADERS if len(key) == KEY_SIZE else HEADERS6
+
+
+def incoming_zone(network: Network, address: bytes) -> int:
+    """The zone that an address of a packet just received means something in; 0 for those that mean the same anywhere."""
+    incoming = network.incoming
+    if incoming is None or len(address) == 4 or not is_link_local(address):
+        return 0
+    return incoming.index

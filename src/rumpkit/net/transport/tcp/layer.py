@@ -11,12 +11,12 @@ from zlib import crc32
 
 from ....hyper.frame import CHECKSUM_UNVERIFIED, Frame
 from ....hyper.time import FOREVER, Instant
-from ....kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, ENETUNREACH, error
+from ....kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENETUNREACH, error
 from ....kern.kernel import RumpKernel
 from ....kern.socket import SocketAddress, StreamSocket
 from ....kern.wait import WaitQueue
-from ...ip.contract import Network
-from ...wire.address import is_multicast
+from ...ip.contract import Network, Route, Transport
+from ...wire.address import ANY_V6, is_multicast
 from ...wire.checksum import fold, pseudo_sum
 from ...wire.field import read_u16
 from ...wire.ipv4 import PROTOCOL_TCP
@@ -29,7 +29,7 @@ from .arrival import may_reopen
 from .block import DEFAULT_MSS, timestamp_clock
 from .channel import Channel, Listener
 from .cookies import SynCookies, cookie_answer, remembered_syn
-from .core import HEADERS, TcpCore
+from .core import KEY_SIZE, TcpCore, headers_size, incoming_zone
 from .ecn import congestion_experienced
 from .fastopen import SERVER, SERVER_ALL, SERVER_NO_COOKIE, Attempt
 from .intercept import Answers, Interceptor, PendingConnection
@@ -37,7 +37,7 @@ from .options import TcpOptions
 from .states import CLOSED, SYN_RECEIVED
 from .timewait import REUSE_AGE, TimeWait
 
-_KEY_SIZE: Final = 12
+_KEY_SIZE6: Final = 36
 _WILDCARD: Final = bytes(4)
 
 
@@ -66,7 +66,7 @@ class Tcp(TcpCore, Answers):
         else:
             key = head[network + 12 : network + 20] + head[transport : transport + 4]
         segment = parse_segment(frame, transport, end)
-        if segment is None or len(key) != _KEY_SIZE:
+        if segment is None or len(key) != KEY_SIZE:
             counters.malformed += 1
             return
         channel = self.channels.get(key)
@@ -79,17 +79,23 @@ class Tcp(TcpCore, Answers):
             if not transport_checksum_valid(frame, transport, end, pseudo):
                 counters.bad_checksums += 1
                 return
+        self.take(channel, key, segment, frame, network, now)
+
+    def take(
+        self, channel: Channel | None, key: bytes, segment: Segment, frame: Frame, network: int, now: Instant
+    ) -> None:
+        """A good segment, and the connection of its key if there is one."""
         if channel is None:
             self._unmatched(key, segment, frame, network, now)
-        elif channel.least_ttl > head[network + 8]:
-            counters.too_far += 1
+        elif channel.least_ttl and channel.least_ttl > frame.head[network + (8 if len(key) == KEY_SIZE else 7)]:
+            self.environment.counters.too_far += 1
         elif channel.listener is not None:
             self._half_open_input(channel, channel.listener, segment, now)
         elif channel.waiting and channel.connection.reopens(segment):
             self._reopen(channel, segment, frame, network, now)
         else:
             connection = channel.connection
-            if connection.block.ecn and congestion_experienced(head, network):
+            if connection.block.ecn and congestion_experienced(frame.head, network):
                 segment.flags |= CE
             connection.receive(segment, now)
             if connection.answer_now():
@@ -110,13 +116,17 @@ class Tcp(TcpCore, Answers):
         now: Instant,
         fast: Attempt | None = None,
         first: bytes = b"",
+        zone: int = 0,
     ) -> Channel:
         """Start a connection to `remote`, from `local` (or what route and chance choose where it's None, or partly
         zero).  With `fast` its SYN has the Fast Open option, and may carry the begin of `first`.
         Raises ENETUNREACH, EADDRNOTAVAIL (or in use)."""
-        network = self._network
+        network = self.layer(remote[0])
         wanted = local[0] if local is not None and any(local[0]) else None
-        route = network.route(remote[0], wanted)
+        if wanted is not None and len(wanted) != len(remote[0]):
+            network.route(remote[0], None, zone)
+            raise error(EAFNOSUPPORT)
+        route = network.route(remote[0], wanted, zone)
         if route.broadcast or is_multicast(remote[0]):
             raise error(ENETUNREACH)  # a connection is with one host (RFC 9293 section 3.9.1.1; errno as on Linux)
         source = wanted or route.source
@@ -129,6 +139,7 @@ class Tcp(TcpCore, Answers):
         key = prefix + port.to_bytes(2, "big")
         channel = self._make(key, (source, port), remote, options, route, now)
         channel.queue = queue
+        channel.zone = zone
         if binding is not None:
             channel.binding = binding
             self.ports.hold(binding)
@@ -160,15 +171,16 @@ class Tcp(TcpCore, Answers):
 
     def listen(self, listener: Listener) -> None:
         """Take connections for `listener` from now on."""
-        self._listeners.setdefault(_name(listener.local), []).append(listener)
+        for name in _names(listener):
+            self._listeners.setdefault(name, []).append(listener)
 
     def unlisten(self, listener: Listener, now: Instant) -> None:
         """No more connections: those that nobody has accepted are reset."""
-        name = _name(listener.local)
-        group = self._listeners[name]
-        group.remove(listener)
-        if not group:
-            del self._listeners[name]
+        for name in _names(listener):
+            group = self._listeners[name]
+            group.remove(listener)
+            if not group:
+                del self._listeners[name]
         for channel in list(listener.half_open.values()) + listener.ready:
             channel.listener = None
             channel.early = None
@@ -180,18 +192,22 @@ class Tcp(TcpCore, Answers):
 
     def listeners(self) -> list[Listener]:
         """All that listen."""
-        return [listener for group in self._listeners.values() for listener in group]
+        return list({listener: None for group in self._listeners.values() for listener in group})
 
     def find_listener(self, key: bytes) -> Listener | None:
         """Who listens for what arrives with `key`; of a SO_REUSEPORT group, one by the peer's address and port."""
-        group = self._listeners.get(key[4:8] + key[10:12])
+        size = (len(key) - 4) >> 1
+        group = self._listeners.get(key[size : 2 * size] + key[-2:])
         if group is None:
-            group = self._listeners.get(_WILDCARD + key[10:12])
+            group = self._listeners.get((_WILDCARD if size == 4 else ANY_V6) + key[-2:])
             if group is None:
                 return None
-        if len(group) == 1:
-            return group[0]
-        return group[crc32(key) % len(group)]
+        listener = group[0] if len(group) == 1 else group[crc32(key) % len(group)]
+        if listener.zone:
+            incoming = self.layer(key).incoming
+            if incoming is None or incoming.index != listener.zone:
+                return None
+        return listener
 
     def _half_open_input(self, channel: Channel, listener: Listener, segment: Segment, now: Instant) -> None:
         """A segment for a connection in SYN-RECEIVED that its listener has not seen yet."""
@@ -226,7 +242,7 @@ class Tcp(TcpCore, Answers):
             self._absorb(pending, segment, now)
             return
         if listener is None:
-            if self._interceptor is not None and segment.flags & (SYN | ACK | RST) == SYN:
+            if self._interceptor is not None and len(key) == KEY_SIZE and segment.flags & (SYN | ACK | RST) == SYN:
                 self._ask(self._interceptor, key, segment, frame, network, now)
                 return
             self.environment.counters.no_connection += 1
@@ -296,12 +312,12 @@ class Tcp(TcpCore, Answers):
     def _send_cookie(self, listener: Listener, key: bytes, syn: Segment, now: Instant) -> None:
         """Answer a SYN and forget it."""
         try:
-            route = self._network.route(key[0:4], key[4:8])
+            route = self._way_back(key)
         except OSError:
             return
-        mss = route.mtu - HEADERS
+        mss = route.mtu - headers_size(key)
         cookie = self._cookies.make(key, syn.seq, min(syn.mss or DEFAULT_MSS, mss), now)
-        clock = timestamp_clock(self._numbers.clock(key[0:8]), now)
+        clock = timestamp_clock(self._numbers.clock(key[:-4]), now)
         settings = self.environment.settings
         self.environment.counters.syncookies_sent += 1
         self._send_alone(key, cookie_answer(syn, cookie, mss, clock, listener.options, settings), now)
@@ -336,18 +352,27 @@ class Tcp(TcpCore, Answers):
     def _answer(self, key: bytes, segment: Segment, options: TcpOptions, now: Instant, iss: int = -1) -> Channel | None:
         """A connection in SYN-RECEIVED; None where there is no way back to who asked.  `iss` is that of a SYN-ACK that was
         sent already, as a cookie."""
-        remote = (key[0:4], read_u16(key, 8))
-        local = (key[4:8], read_u16(key, 10))
+        size = (len(key) - 4) >> 1
+        remote = (key[:size], read_u16(key, 2 * size))
+        local = (key[size : 2 * size], read_u16(key, 2 * size + 2))
         try:
-            route = self._network.route(remote[0], local[0])
+            route = self._way_back(key)
         except OSError:
             return None
         channel = self._make(key, local, remote, options, route, now, iss)
+        if size != 4:
+            channel.zone = incoming_zone(self.layer(key), remote[0])
         if iss < 0:
             channel.connection.answer(segment, now)
         else:
             channel.connection.resume(segment, now)
         return channel
+
+    def _way_back(self, key: bytes) -> Route:
+        """The route to whom packets with `key` come from.  Raises as `Network.route`."""
+        size = (len(key) - 4) >> 1
+        network = self.layer(key)
+        return network.route(key[:size], key[size : 2 * size], incoming_zone(network, key[:size]))
 
     def _reopen(self, channel: Channel, segment: Segment, frame: Frame, network: int, now: Instant) -> None:
         """A SYN that is newer than what waits in TIME-WAIT."""
@@ -412,12 +437,54 @@ class Tcp(TcpCore, Answers):
 
 
 def _make_ready(listener: Listener, channel: Channel) -> None:
-    """Let a connection be accepted.  What happens to it until then the listener's edges show (as on Linux)."""
+    """Let a connection be accepted."""
     listener.ready.append(channel)
-    channel.queue = listener.queue
-    channel.connection.block.events = 0
     listener.queue.wake_all()
 
 
-def _name(local: SocketAddress) -> bytes:
-    return local[0] + local[1].to_bytes(2, "big")
+def _names(listener: Listener) -> list[bytes]:
+    """Under which addresses and ports a listener is found."""
+    address, number = listener.local
+    port = number.to_bytes(2, "big")
+    return [address + port, _WILDCARD + port] if listener.dual else [address + port]
+
+
+@final
+class TcpOver6(Transport):
+    """TCP as IPv6 sees it."""
+
+    def __init__(self, tcp: Tcp, network: Network) -> None:
+        self._tcp: Tcp = tcp
+        tcp.network6 = network
+        network.register(PROTOCOL_TCP, self)
+
+    def input(self, frame: Frame, network: int, transport: int, end: int, now: Instant) -> None:
+        tcp = self._tcp
+        counters = tcp.environment.counters
+        counters.segments_in += 1
+        head = frame.head
+        key = head[network + 8 : network + 40] + head[transport : transport + 4]
+        segment = parse_segment(frame, transport, end)
+        if segment is None or len(key) != _KEY_SIZE6:
+            counters.malformed += 1
+            return
+        channel = tcp.channels.get(key)
+        if frame.checksum == CHECKSUM_UNVERIFIED:
+            size = end - transport
+            if channel is None:
+                pseudo = pseudo_sum(key[0:16], key[16:32], PROTOCOL_TCP, size)
+            else:
+                pseudo = fold(channel.addresses + size)
+            if not transport_checksum_valid(frame, transport, end, pseudo):
+                counters.bad_checksums += 1
+                return
+        tcp.take(channel, key, segment, frame, network, now)
+
+    def flush(self, now: Instant) -> None:
+        self._tcp.flush(now)
+
+    def sent(self, source: bytes, destination: bytes, quoted: bytes) -> bool:
+        return self._tcp.sent(source, destination, quoted)
+
+    def error(self, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant) -> None:
+        self._tcp.error(source, destination, quoted, errno, mtu, now)

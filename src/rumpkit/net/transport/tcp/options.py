@@ -54,6 +54,8 @@ class TcpOptions:
         """SO_MAX_PACING_RATE, bytes a second."""
         self.ttl: int = 64
         self.tos: int = 0
+        self.hops: int = -1
+        """IPV6_UNICAST_HOPS; -1 leaves it to the route."""
         self.notsent_low_water: int = 0
         """TCP_NOTSENT_LOWAT: writable only with fewer unsent bytes than this."""
         self.extras: dict[tuple[int, int], int] | None = None
@@ -93,6 +95,7 @@ class TcpOptions:
         other.max_pacing_rate = self.max_pacing_rate
         other.ttl = self.ttl
         other.tos = self.tos
+        other.hops = self.hops
         other.notsent_low_water = self.notsent_low_water
         other.extras = self.extras
         return other

@@ -11,6 +11,7 @@ from ...wire.address import format_address
 from .block import ControlBlock
 from .channel import Channel, Listener
 from .congestion import UNLIMITED
+from .core import HEADERS, headers_size
 from .episode import OPEN
 from .layer import Tcp
 from .states import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, STATE_NAMES, SYN_SENT, TIME_WAIT
@@ -80,7 +81,7 @@ def row(channel: Channel, now: Instant) -> Row:
         "remote": text(channel.remote[0]),
         "remote_port": channel.remote[1],
         "orphan": channel.orphan,
-        "info": info(block, now),
+        "info": info(block, now, headers_size(channel.key)),
     }
 
 
@@ -102,7 +103,7 @@ def waiting_row(record: TimeWait, now: Instant) -> Row:
     }
 
 
-def info(block: ControlBlock, now: Instant) -> Row:
+def info(block: ControlBlock, now: Instant, headers: int = HEADERS) -> Row:
     """The inside of a connection.  Times are in microseconds, sizes in bytes; what is not known yet is None."""
     congestion = block.congestion
     return {
@@ -111,7 +112,7 @@ def info(block: ControlBlock, now: Instant) -> Row:
         "ssthresh": None if congestion.threshold >= UNLIMITED else congestion.threshold,
         "flight": block.flight(),
         "mss": block.snd_mss,
-        "path_mtu": block.path_mss + 40,
+        "path_mtu": block.path_mss + headers,
         "rtt": block.rtt.smoothed // MICROSECOND or None,
         "rttvar": block.rtt.variation // MICROSECOND,
         "min_rtt": block.rtt.minimum // MICROSECOND or None,
