@@ -6,6 +6,8 @@ Where a program ran, its own exit status is the command's (128 + N if signal N e
 from typing import Final
 
 OK: Final = 0
+NOTHING: Final = 1
+"""`rump net`: nobody has answered, no kernel runs, nothing of that name is counted."""
 USAGE: Final = 2
 """A bad command line or config: nothing was started."""
 FAILED: Final = 125

@@ -62,7 +62,8 @@ class Kernel:
 
         Where a link leads out of the process, a thread answers for the kernel while your code does other things (under
         asyncio its loop does); `thread=False` leaves that to your blocked calls, which is faster for one busy caller.
-        With `control` the kernel listens on a control socket, so that `rump net` can look into it while the program runs.
+        With `control` the kernel listens on a control socket, so that `rump net` can look into it while the program runs;
+        the thread answers there, too.
         Raises ConfigError for a config that can't be used, OSError where the host refuses (a port in use, no TAP).
         """
         started = time.monotonic_ns()

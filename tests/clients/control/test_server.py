@@ -212,6 +212,12 @@ def test_it_goes_with_its_kernel():
             raise ControlError(failure.errno, failure.strerror) from None
 
 
+def test_a_name_never_hides_its_socket():
+    with Kernel(net="switch:lan", address="10.0.0.1/24", hostname=".hidden", control=True) as kernel:
+        assert kernel.listen() == f"hidden-{os.getpid()}"
+        assert list(place.names()) == [kernel.listen()]
+
+
 def test_without_the_keyword_nobody_listens():
     folder = place.candidates()[0]
     with Kernel(net="switch:lan", address="10.0.0.1/24"):

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
                     for row in rows
                 ],
             )
-    return code.OK if names else 1
+    return code.OK if names else code.NOTHING
 
 
 def _describe(name: str, path: str) -> dict[str, Any]:

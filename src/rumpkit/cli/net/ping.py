@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         show_json({"events": events, "statistics": result})
     else:
         _statistics(arguments.destination, result)
-    return code.OK if result["received"] else 1
+    return code.OK if result["received"] else code.NOTHING
 
 
 def _address(arguments: argparse.Namespace) -> str:

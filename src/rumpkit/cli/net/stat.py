@@ -109,7 +109,7 @@ def _show(arguments: argparse.Namespace, values: Values, changes: bool = False) 
     }
     if arguments.json:
         show_json({"counters": counters, "gauges": gauges, "mib": mib})
-        return code.OK if counters or gauges or mib or changes else 1
+        return code.OK if counters or gauges or mib or changes else code.NOTHING
     rows: dict[str, list[tuple[str, ...]]] = {}
     counters |= gauges
     for name, value in counters.items():
@@ -127,7 +127,7 @@ def _show(arguments: argparse.Namespace, values: Values, changes: bool = False) 
         show(group, (*columns, "what it counts") if arguments.verbose else columns, lines, right=(1,))
     if not rows and not changes:
         print("rump: nothing of that name is counted", file=sys.stderr)
-    return code.OK if rows or changes else 1
+    return code.OK if rows or changes else code.NOTHING
 
 
 def _first(known: dict[str, MibObject], name: str) -> str:

@@ -46,7 +46,7 @@ class ControlServer(Source):
         self.host: PosixHost = host
         self.kernel: RumpKernel = kernel
         self.started: float = time.time()
-        self._listener, self.path = listen(f"{kernel.hostname}-{os.getpid()}", MAX_CLIENTS)
+        self._listener, self.path = listen(f"{kernel.hostname.lstrip('.')}-{os.getpid()}", MAX_CLIENTS)
         super().__init__(self._listener.fileno())
         self._inode = os.lstat(self.path).st_ino
         self._sessions: list[Session] = []
