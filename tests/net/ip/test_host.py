@@ -4,7 +4,7 @@ import pytest
 
 from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.time import SECOND
-from rumpkit.kern.abi.socket import SO_BROADCAST, SOL_SOCKET
+from rumpkit.kern.abi.socket import IP_PKTINFO, IP_RECVTOS, IP_TOS, IPPROTO_IP, SO_BROADCAST, SOL_SOCKET
 from rumpkit.net.wire.address import parse_ipv4
 from rumpkit.net.wire.icmp import ECHO, IcmpMessage
 from rumpkit.net.wire.udp import emit_udp_header
@@ -157,3 +157,27 @@ def test_a_connected_socket_knows_its_address():
     socket = a.socket()
     a.do(socket.connect, (parse_ipv4("10.0.0.2"), 7), host.now)
     assert socket.local_address()[0] == parse_ipv4("10.0.0.1")
+
+
+@pytest.mark.rfc("1122", "3.4-b", "3.2.1.6-b", "4.1.3.5-a")
+@pytest.mark.parametrize("destination", ["10.0.0.1", "10.0.0.9", "10.0.0.255"])
+def test_a_program_learns_where_a_datagram_was_sent_to_how_and_by_which_interface(destination):
+    _, a, _ = pair()
+    a.do(a.ip.add_address, "vif0", "10.0.0.9/24")
+    server = a.udp_socket(port=7)
+    for option in (IP_PKTINFO, IP_RECVTOS):
+        a.do(server.set_option, IPPROTO_IP, option, b"\1\0\0\0")
+    frame = bytearray(packet("10.0.0.2", destination, 17, emit_udp_header(9, 7, 1) + b"x", peer=BROADCAST_MAC))
+    if destination != "10.0.0.255":
+        frame[:6] = a.interface.mac
+    frame[15] = 0x20
+    total = int.from_bytes(frame[24:26], "big") - 0x20
+    frame[24:26] = (total & 0xFFFF).to_bytes(2, "big")
+    a.inject(bytes(frame))
+    received = a.receive(server)
+    assert received is not None
+    control = {(level, kind): data for level, kind, data in received.control}
+    assert control[IPPROTO_IP, IP_TOS] == b"\x20"
+    info = control[IPPROTO_IP, IP_PKTINFO]
+    assert int.from_bytes(info[:4], "little") == a.interface.index
+    assert info[8:12] == parse_ipv4(destination)
