@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from rumpkit import Kernel
 from rumpkit.kern.abi.socket import IPPROTO_IP
 from rumpkit.net.wire.address import parse_ipv4
 from rumpkit.net.wire.igmp import CHANGE_TO_EXCLUDE, QUERY, IgmpMessage
@@ -13,7 +14,8 @@ from tests.system.helpers.user import wait_for
 from tests.system.helpers.wire import OURS, TAP, THEIRS, wired
 from tests.system.test_net_captures import tshark, well_formed
 
-pytestmark = [pytest.mark.needs("root", "tap", "netns", "ip"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
+needs_tap = pytest.mark.needs("root", "tap", "netns", "ip")
 GROUP = "239.1.2.3"
 IP_ADD_SOURCE_MEMBERSHIP, IP_BLOCK_SOURCE = 39, 38
 
@@ -22,6 +24,7 @@ def join(ours: str = OURS) -> bytes:
     return parse_ipv4(GROUP) + parse_ipv4(ours)
 
 
+@needs_tap
 @pytest.mark.parametrize(("offload", "size"), [(True, 5000), (False, 10)], ids=["offload", "plain"])
 def test_groups_both_ways(offload, size, tmp_path):
     with wired(offload=offload) as wire, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs:
@@ -53,6 +56,7 @@ def test_groups_both_ways(offload, size, tmp_path):
         assert tshark(path, f"igmp.record_type == {CHANGE_TO_EXCLUDE} && ip.src == {OURS} && igmp.maddr == {GROUP}")
 
 
+@needs_tap
 def test_a_query_from_linux_is_answered():
     with wired() as wire, wire.process.socket("udp") as ours:
         ours.setsockopt(IPPROTO_IP, 35, join())
@@ -65,3 +69,32 @@ def test_a_query_from_linux_is_answered():
             query.version, query.code = 3, 10
             router.sendto(query.emit(), ("224.0.0.1", 0))
             wait_for(lambda: wire.count("igmp.reports_out") == 3, "an answer", 30)
+
+
+MEMBER = """
+import socket
+member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+member.bind(("", 5000))
+member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, bytes((239, 1, 2, 3, 0, 0, 0, 0)))
+member.settimeout(30)
+print(member.recvfrom(100))
+"""
+
+
+@pytest.mark.needs("seccomp", "userns", "python3")
+def test_a_program_joins_a_group(tmp_path):
+    with (
+        Kernel(net="switch:member", address="10.0.0.1/24") as kernel,
+        Kernel(net="switch:member", address="10.0.0.2/24") as other,
+        open(tmp_path / "output", "w+b") as output,
+        other.process().socket("udp") as speaker,
+    ):
+        program = kernel.run(["python3", "-c", MEMBER], stdout=output.fileno())
+        wait_for(
+            lambda: kernel.counters()["igmp.reports_out"] >= 1 or program.exit_code is not None, "the join is told", 60
+        )
+        speaker.bind(("", 5001))
+        speaker.sendto(b"to all", (GROUP, 5000))
+        assert program.wait(60) == 0
+        output.seek(0)
+        assert output.read() == b"(b'to all', ('10.0.0.2', 5001))\n"

@@ -61,13 +61,16 @@ _TCP_FASTOPEN: Final = 23
 _TCP_FASTOPEN_CONNECT: Final = 30
 _TCP_NOTSENT_LOWAT: Final = 25
 
+_MULTICAST: Final = (*range(32, 48), 49)
+"""IP_MULTICAST_IF to MCAST_LEAVE_SOURCE_GROUP, and IP_MULTICAST_ALL."""
+
 STREAM_NATIVE: Final = frozenset(
     (SOL_SOCKET, name) for name in (SO_RCVTIMEO, SO_SNDTIMEO, _SO_RCVTIMEO_NEW, _SO_SNDTIMEO_NEW)
 )
 """Options of a TCP socket that its unix socket takes care of."""
 DATAGRAM_OURS: Final = frozenset(
     [(SOL_SOCKET, name) for name in (SO_REUSEADDR, SO_REUSEPORT, SO_BROADCAST)]
-    + [(IPPROTO_IP, name) for name in (IP_TTL, IP_TOS, IP_MTU_DISCOVER)]
+    + [(IPPROTO_IP, name) for name in (IP_TTL, IP_TOS, IP_MTU_DISCOVER, *_MULTICAST)]
 )
 """Options of a UDP socket that only the kernel must hear of: natively they would disturb the carrying."""
 DATAGRAM_BOTH: Final = frozenset([(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF), (IPPROTO_IP, IP_RECVERR)])
