@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,10 @@ from rumpkit.net.ip6.service import Ip6
 from rumpkit.net.wire.address import format_ipv6, parse_ipv6
 from rumpkit.net.wire.icmpv6 import ECHO_REQUEST, Icmp6Message
 from tests.hosts.posix.netns import ip, network_namespace
+from tests.system.helpers.peer import digest
+from tests.system.helpers.spaces import space
 from tests.system.helpers.user import wait_for
+from tests.system.helpers.wire import PEER, answer
 from tests.system.test_net_captures import tshark
 
 pytestmark = [pytest.mark.needs("root", "tap", "netns", "ip"), pytest.mark.timeout(120)]
@@ -324,3 +328,40 @@ def test_tshark_finds_nothing_malformed(tmp_path):
     for kind in (128, 129, 135, 136, 143):
         assert tshark(path, f"icmpv6.type == {kind}"), kind
     assert tshark(path, "ipv6.fragment")
+
+
+@OFFLOAD
+@pytest.mark.needs("ping", "tshark")
+def test_two_networks_meet_in_our_kernel(offload, tmp_path):
+    """near (the test's namespace, fd01::1) -- our kernel -- far (fd02::1), whose link takes less."""
+    path = tmp_path / "router.pcapng"
+    with network_namespace(), space() as far:
+        spec = Spec(sysctl={"net.ip6.forwarding": 1, "net.ip6.dad_delay_milliseconds": 10})
+        spec.interface.append(InterfaceSpec("tap:near0", address=["fd01::9/64"], offload=offload))
+        spec.interface.append(InterfaceSpec("tap:far0", address=["fd02::9/64"], offload=offload, mtu=1280))
+        with Kernel(spec) as kernel:
+            capture = kernel.capture(path)
+            ip("addr add fd01::1/64 dev near0 nodad")
+            ip("link set near0 up")
+            ip("-6 route add default via fd01::9")
+            ip(f"link set far0 netns {far.pid}")
+            for command in (
+                "addr add fd02::1/64 dev far0 nodad",
+                "link set far0 up",
+                "-6 route add default via fd02::9",
+            ):
+                assert far.run(f"ip {command}") == ""
+            wait_for(lambda: "LOWER_UP" in ip("link show near0"), "near is up")
+            wait_for(lambda: "LOWER_UP" in far.run("ip link show far0"), "far is up")
+            wait_for(lambda: " 1 received" in linux_ping("fd02::1", count=1), "the way is there", 30)
+            assert " 1 received" not in linux_ping("fd02::1", "-t", "1", count=1)
+            sink = far.linux("sink", "fd02::1")
+            command = [sys.executable, str(PEER), "source", "fd02::1", str(answer(sink)["port"]), str(3 << 20), "5"]
+            assert subprocess.run(command, capture_output=True, timeout=60).stdout
+            assert answer(sink) == {"size": 3 << 20, "digest": digest(3 << 20, 5)}
+            linux_ping("fd02::1", "-s", "1400", count=1)
+            wait_for(lambda: "mtu 1280" in ip("-6 route get fd02::1"), "Linux has heard of the path MTU")
+            assert " 1 received" in linux_ping("fd02::1", "-s", "1400", count=1)
+            assert kernel.counters()["ip6.forwarded"] > 10
+            capture.close()
+    assert tshark(path, BAD) == [] and tshark(path, "icmpv6.type == 2") and tshark(path, "icmpv6.type == 3")

@@ -38,6 +38,10 @@ def say(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
 
+def family_of(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def send_all(connection: socket.socket, size: int, seed: int) -> None:
     for block in blocks(size, seed):
         connection.sendall(block)
@@ -71,7 +75,7 @@ def source(address: str, port: str, size: str, seed: str) -> None:
 
 def sink(address: str) -> None:
     """Listen, say where, and take one connection to its end."""
-    with socket.create_server((address, 0)) as listener:
+    with socket.create_server((address, 0), family=family_of(address)) as listener:
         say(port=listener.getsockname()[1])
         connection, _ = listener.accept()
         with connection:
@@ -83,7 +87,7 @@ def both(address: str, size: str, seed: str) -> None:
     """Listen, say where; on one connection send and receive at the same time."""
     import threading
 
-    with socket.create_server((address, 0)) as listener:
+    with socket.create_server((address, 0), family=family_of(address)) as listener:
         say(port=listener.getsockname()[1])
         connection, _ = listener.accept()
 
