@@ -148,6 +148,38 @@ def test_a_client_that_never_reads_costs_little_and_delays_nobody(kernel):
                 assert control.call("stat")
 
 
+def test_requests_in_a_row_are_answered_one_an_entry(kernel, monkeypatch):
+    """So that who asks for much at once delays nobody for long."""
+    entries = []
+    taken = session.Session._take_request
+
+    def counted(self, now):
+        found = taken(self, now)
+        if found:
+            entries.append(now)
+        return found
+
+    monkeypatch.setattr(session.Session, "_take_request", counted)
+    with raw(kernel) as asking:
+        asking.sendall(b"".join(encode({"id": number, "method": "info"}) for number in range(1, 51)))
+        said = b""
+        while said.count(b'"result"') < 50:
+            said += asking.recv(65536)
+    assert len(entries) == len(set(entries)) == 50
+
+
+def test_a_client_that_reads_late_gets_every_answer(kernel, monkeypatch):
+    monkeypatch.setattr(session, "PLENTY", 2000)
+    with raw(kernel) as late:
+        late.sendall(b"".join(encode({"id": number, "method": "sysctls"}) for number in range(1, 101)))
+        time.sleep(0.1)
+        said = b""
+        while said.count(b'"result"') < 100:
+            data = late.recv(65536)
+            assert data
+            said += data
+
+
 def test_no_more_clients_than_the_limit_and_idle_ones_give_way(kernel, monkeypatch):
     crowd = [raw(kernel) for _ in range(server.MAX_CLIENTS)]
     try:

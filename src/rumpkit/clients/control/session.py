@@ -42,6 +42,8 @@ PLENTY: Final = 256 << 10
 MAX_WAITING: Final = 16 << 20
 """Bytes that wait for a client at most, of what comes by itself (captures, pings); the rest is left out, and counted."""
 READ_SIZE: Final = 65536
+MAX_WRITTEN: Final = 1 << 20
+"""Bytes that are written in one entry."""
 MAX_DATA: Final = MAX_ANSWER - STREAM_NUMBER_SIZE
 
 
@@ -146,31 +148,33 @@ class Session(Source):
             return
         self._turn_asked = True  # it is here
         try:
-            self._take_requests(now)
+            # Where too much waits, a request may be there that is looked at once some of it is written.
+            asked = not self._leaving and (self._size >= PLENTY or self._take_request(now))
             for running in list(self._running.values()):
                 if running.pages is not None and self._size < PLENTY:
                     self._page(running)
             self._write(now)
             self._turn_asked = False
             if self._open:
-                self._arrange()
+                self._arrange(asked)
         except Exception as bug:  # ours: nobody else shall suffer from it, least of all the caller whose entry this is
             self.close()
             report(bug)
 
-    def _take_requests(self, now: Instant) -> None:
+    def _take_request(self, now: Instant) -> bool:
+        """Do what is asked next; False if nothing is."""
         try:
-            while self._size < PLENTY and not self._leaving:
-                frame = self._decoder.take()
-                if frame is None:
-                    return
-                kind, body = frame
-                if kind != JSON:
-                    raise ProtocolError("requests are JSON")
-                self._request(decode(body), now)
+            frame = self._decoder.take()
+            if frame is None:
+                return False
+            kind, body = frame
+            if kind != JSON:
+                raise ProtocolError("requests are JSON")
+            self._request(decode(body), now)
         except ProtocolError as problem:
             self._fail(0, EPROTO, str(problem))
             self._leaving = True
+        return True
 
     def _request(self, request: Object, now: Instant) -> None:
         number, name, parameters = request.get("id"), request.get("method"), request.get("params", {})
@@ -259,7 +263,8 @@ class Session(Source):
         self.put(encode({"id": number, "error": {"errno": errno, "name": NAMES.get(errno, ""), "message": text}}))
 
     def _write(self, now: Instant) -> None:
-        while self._waiting:
+        written = 0
+        while self._waiting and written < MAX_WRITTEN:
             frame = self._waiting[0]
             try:
                 sent = self._connection.send(frame)
@@ -269,19 +274,20 @@ class Session(Source):
                 return
             self.active = now
             self._size -= sent
+            written += sent
             if sent < len(frame):
                 self._waiting[0] = frame[sent:]
                 return
             self._waiting.popleft()
-        if self._leaving:
+        if self._leaving and not self._waiting:
             self.close()
 
-    def _arrange(self) -> None:
-        """Say what is to wake us next."""
+    def _arrange(self, asked: bool) -> None:
+        """Say what is to wake us next; after a request there may be another one."""
         events = EPOLLOUT if self._waiting else 0
         if self._size < PLENTY and not self._leaving:
             events |= EPOLLIN
-            if any(running.pages is not None for running in self._running.values()):
+            if asked or any(running.pages is not None for running in self._running.values()):
                 self._want_turn()
         self._server.host.loop.modify(self, events)
 
