@@ -27,12 +27,16 @@ from ...kern.abi.socket import (
     SO_LINGER,
     SO_PROTOCOL,
     SO_RCVBUF,
+    SO_RCVBUFFORCE,
     SO_RCVTIMEO,
     SO_REUSEADDR,
     SO_REUSEPORT,
     SO_SNDBUF,
+    SO_SNDBUFFORCE,
     SO_SNDTIMEO,
+    SO_TIMESTAMP,
     SO_TYPE,
+    SO_ZEROCOPY,
     SOCK_DGRAM,
     SOCK_STREAM,
     SOL_SOCKET,
@@ -49,17 +53,6 @@ _INT: Final = 0xFFFFFFFF
 _VALUE_LIMIT: Final = 512
 _SO_RCVTIMEO_NEW: Final = 66
 _SO_SNDTIMEO_NEW: Final = 67
-_SO_PRIORITY: Final = 12
-_SO_TIMESTAMP: Final = 29
-_SO_MARK: Final = 36
-_SO_BUSY_POLL: Final = 46
-_SO_INCOMING_CPU: Final = 49
-_SO_ZEROCOPY: Final = 60
-_SO_RCVBUFFORCE: Final = 33
-_SO_SNDBUFFORCE: Final = 32
-_TCP_FASTOPEN: Final = 23
-_TCP_FASTOPEN_CONNECT: Final = 30
-_TCP_NOTSENT_LOWAT: Final = 25
 
 _MULTICAST: Final = (*range(32, 48), 49)
 """IP_MULTICAST_IF to MCAST_LEAVE_SOURCE_GROUP, and IP_MULTICAST_ALL."""
@@ -74,15 +67,9 @@ DATAGRAM_OURS: Final = frozenset(
 )
 """Options of a UDP socket that only the kernel must hear of: natively they would disturb the carrying."""
 DATAGRAM_BOTH: Final = frozenset([(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF), (IPPROTO_IP, IP_RECVERR)])
-REMEMBERED: Final = frozenset(
-    [
-        (SOL_SOCKET, name)
-        for name in (_SO_PRIORITY, _SO_TIMESTAMP, _SO_MARK, _SO_BUSY_POLL, _SO_INCOMING_CPU, _SO_ZEROCOPY)
-    ]
-    + [(IPPROTO_TCP, name) for name in (_TCP_FASTOPEN, _TCP_NOTSENT_LOWAT)]
-)
+REMEMBERED: Final = frozenset((SOL_SOCKET, name) for name in (SO_TIMESTAMP, SO_ZEROCOPY))
 """Hints that cost nothing to ignore.  All of IPPROTO_IPV6 on AF_INET6 sockets is treated so, too."""
-ALIASES: Final = {(SOL_SOCKET, _SO_RCVBUFFORCE): SO_RCVBUF, (SOL_SOCKET, _SO_SNDBUFFORCE): SO_SNDBUF}
+ALIASES: Final = {(SOL_SOCKET, SO_RCVBUFFORCE): SO_RCVBUF, (SOL_SOCKET, SO_SNDBUFFORCE): SO_SNDBUF}
 
 
 _FACTS: Final[dict[tuple[int, int], Callable[[Stream], int]]] = {
