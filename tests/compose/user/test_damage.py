@@ -144,7 +144,7 @@ def test_damaged_frames_raise_nothing_and_cut_nobody_off(
     dice = random.Random(5)
     with user_kernel(echo) as kernel:
         frames = conversation(kernel, tmp_path / "c.pcapng", echo)
-        assert len(frames) > 8
+        assert len(frames) > 6  # what ends the connections may come after the recording
         steady = kernel.process().connect("tcp", ("10.0.2.2", echo))
         steady.settimeout(20)
         for number in range(FRAMES):

@@ -1,8 +1,8 @@
 """DHCP clients at work: between `client`, which decides, and the UDP, ARP, addresses, routes and names of a kernel."""
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
-from ...hyper.time import Instant
+from ...hyper.time import SECOND, Instant
 from ...kern.abi.errno import EINVAL, EOPNOTSUPP, error
 from ...kern.timer import Timer
 from ...kern.wait import Observer, WaitQueue
@@ -21,6 +21,9 @@ from .lease import Lease
 
 if TYPE_CHECKING:
     from ...kern.kernel import RumpKernel
+
+
+ANNOUNCE_INTERVAL: Final = 2 * SECOND
 
 
 @final
@@ -123,6 +126,18 @@ class _Alarm(Timer):
 
 
 @final
+class _SecondAnnouncement(Timer):
+    """Neighbours are told of a new address twice (RFC 5227 section 2.3)."""
+
+    def __init__(self, client: "_Client") -> None:
+        super().__init__()
+        self._client: _Client = client
+
+    def expire(self, now: Instant) -> None:
+        self._client.announce_again(now)
+
+
+@final
 class _Watcher(AddressWatcher):
     def __init__(self, client: "_Client") -> None:
         self._client: _Client = client
@@ -146,6 +161,7 @@ class _Client(DhcpOwner):
         self._mtu: int = interface.mtu
         """Without what the server says."""
         self._alarm: _Alarm = _Alarm(self)
+        self._second: _SecondAnnouncement = _SecondAnnouncement(self)
         kernel = service.kernel
         self.machine: DhcpClient = DhcpClient(
             self, interface.mac, kernel.hostname, kernel.hyper.random, service.settings, service.counters
@@ -183,6 +199,7 @@ class _Client(DhcpOwner):
             self._address = lease.address
             self._length = lease.length
             self.interface.announce(lease.address, now)
+            self._service.kernel.timers.set(self._second, now + ANNOUNCE_INTERVAL)
             self.interface.neighbours.watch(lease.address, _Watcher(self))
         mtu = min(lease.mtu or self._mtu, self.interface.port.mtu, MAX_MTU)
         if mtu != self.interface.mtu:
@@ -191,6 +208,11 @@ class _Client(DhcpOwner):
         self._route(lease)
         self._service.ip.names.tell(f"{self.interface.name} dhcp", DHCP, lease.name_servers, lease.search)
         self._service.changes.wake_all()
+
+    def announce_again(self, now: Instant) -> None:
+        """The second announcement is due."""
+        if self._address and self.interface.owns(self._address):
+            self.interface.announce(self._address, now)
 
     def release(self, address: bytes, now: Instant) -> None:
         self.interface.neighbours.watch(address, None)
