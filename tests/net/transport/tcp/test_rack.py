@@ -396,3 +396,78 @@ def test_a_loss_after_the_episode_began_is_the_next_episodes():
     assert t.block.episode.phase == FAST
     assert t.environment.counters.fast_retransmits == 2
     assert t.block.congestion.threshold < first
+
+
+# F-RTO (RFC 5682): the same without timestamps ----------------------------------------------------------------------------------------
+
+
+def spiked(more=8, **arguments):
+    """Four segments of which nothing was heard until the timer went off at 400 ms and sent the first again."""
+    t = flight(4, more=more, tail_loss_probe=0, **arguments)
+    t.by(400, Data(1, bytes(MSS), at=400))
+    return t
+
+
+def test_two_answers_to_what_was_sent_once_undo_a_timeout():
+    t = spiked()
+    t.send(450, Ack(1, at(1)))
+    t.expect(Data(at(4), bytes(2 * MSS)))
+    t.send(455, Ack(1, at(2)))
+    assert t.environment.counters.spurious_recoveries == 1
+    assert t.block.congestion.window >= 4 * MSS
+    assert t.block.episode.phase == OPEN
+    assert all(seg.seq >= at(6) for seg in t.sent())
+    t.send(460, Ack(1, at(4)))
+    assert t.environment.counters.retransmits == 1
+
+
+def test_a_duplicate_instead_says_that_the_rest_is_lost():
+    t = spiked()
+    t.send(500, Ack(1, at(1)))
+    t.expect(Data(at(4), bytes(2 * MSS)))
+    t.send(600, Ack(1, at(1), sack=[(at(4), at(5))]))
+    assert t.environment.counters.spurious_recoveries == 0
+    assert t.sent()[0].seq == at(1)
+    assert t.block.episode.phase == TIMEOUT
+
+
+def test_a_duplicate_first_says_so_at_once():
+    t = spiked()
+    t.send(450, Ack(1, 1, sack=[(at(2), at(3))]))
+    t.send(500, Ack(1, at(1), sack=[(at(2), at(3))]))
+    assert t.environment.counters.spurious_recoveries == 0
+    assert at(1) in [seg.seq for seg in t.sent()]
+
+
+def test_without_new_data_it_can_not_be_told():
+    t = spiked(more=0)
+    t.send(500, Ack(1, at(1)))
+    t.expect(Data(at(1), bytes(2 * MSS)))
+
+
+def test_it_needs_no_sack():
+    t = Script()
+    t.open()
+    t.send(100, SynAck())
+    t.block.congestion.window = 4 * MSS
+    t.write(bytes(12 * MSS))
+    t.out.clear()
+    t.times.clear()
+    t.by(400, Data(1, bytes(MSS)))
+    t.send(450, Ack(1, at(1)))
+    t.expect(Data(at(4), bytes(2 * MSS)))
+    t.send(455, Ack(1, at(2)))
+    assert t.environment.counters.spurious_recoveries == 1
+    t = Script()
+    t.open()
+    t.send(100, SynAck())
+    t.block.congestion.window = 4 * MSS
+    t.write(bytes(12 * MSS))
+    t.out.clear()
+    t.times.clear()
+    t.by(400, Data(1, bytes(MSS)))
+    t.send(500, Ack(1, at(1)))
+    t.expect(Data(at(4), bytes(2 * MSS)))
+    t.send(600, Ack(1, at(1)))
+    assert t.sent()[0].seq == at(1)
+    assert t.environment.counters.spurious_recoveries == 0

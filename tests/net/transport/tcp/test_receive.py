@@ -260,3 +260,22 @@ def test_urgent_pointer():
     t.send(10, Data(1, b"ab!", flags="AU", urgent=3))
     assert t.block.rcv_urgent == t.block.irs + 3
     assert t.read() == b"ab!"
+
+
+def test_a_scaled_window_does_not_creep_beyond_the_buffer():
+    """What rounding up adds to the window is added once, not for each byte that comes."""
+    t = Script(window_scaling=1, receive_buffer=8192, receive_buffer_max=64 << 20)
+    t.listen(Seg("S", 0, scale=7))
+    t.send(0, Ack(1, 1))
+    t.block.quick_acks = 0
+    granule = 1 << t.block.rcv_scale
+    assert granule == 2048
+    seq = 1
+    for time in range(1, 20_000, 50):
+        room = min(t.block.rcv_edge - t.block.rcv_nxt, 100)
+        if room <= 0:
+            break
+        t.send(time, Data(seq, bytes(room)))
+        t.at(time + 45)
+        seq += room
+    assert 8192 <= t.block.receive_queue.size() <= 8192 + granule

@@ -44,6 +44,11 @@ class Episode:
         self.undo_bytes: i64 = 0
         """Bytes sent again in the episode that the peer hasn't reported as duplicates (RFC 3708)."""
 
+        self.forward: i64 = 0
+        """F-RTO (RFC 5682): the step that the next acknowledgement is looked at in, 2 or 3; 0 when it is over."""
+        self.forward_at: i64 = 0
+        """When the timer went off that it is about."""
+
         # RACK's reordering window (RFC 8985 section 6.2 step 4)
         self.reorder_multiplier: i64 = 1
         self.reorder_persist: i64 = 0

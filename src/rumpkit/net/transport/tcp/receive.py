@@ -13,6 +13,8 @@ from ...wire.sequence import SEQ_MASK
 from .block import READABLE, ControlBlock
 
 MAX_SCALE: Final = 14
+_SLACK: Final = 6
+"""The window may exceed the buffer by this part of it (a power of two), or by one unit of the scale, for being rounded up."""
 MAX_FIELD: Final = 65535
 """The largest window that a header can say, before it is scaled."""
 
@@ -76,8 +78,13 @@ def offer_window(block: ControlBlock) -> i64:
         if nxt + (field << scale) > edge:
             block.rcv_edge = nxt + (field << scale)
             return field
-    # The peer must not see the edge move back by what the scale cuts off, so the old one is rounded up.
+    # The peer should not see the edge move back by what the scale cuts off, so the old one is rounded up; but not again and again
+    # beyond what there is room for.  What was offered once is taken in any case (RFC 7323 section 2.4).
     field = (edge - nxt + (1 << scale) - 1) >> scale
+    queue = block.receive_queue
+    slack: i64 = max(i64(1) << scale, block.receive_buffer >> _SLACK)
+    if field << scale > block.receive_buffer - (queue.end - queue.start) + slack and nxt + (field << scale) > edge:
+        field -= 1
     if field > MAX_FIELD:
         field = MAX_FIELD
     if nxt + (field << scale) > edge:

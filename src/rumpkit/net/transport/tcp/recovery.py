@@ -41,6 +41,8 @@ def duplicate(block: ControlBlock, now: Instant) -> None:
     if board is None or block.sack:
         return
     episode = trouble(block)
+    if episode.forward and _move_forward(block, board, episode, 0):
+        return
     block.duplicate_acks += 1
     mss = block.snd_mss
     pipe = block.flight() - board.missing()
@@ -84,6 +86,9 @@ def acknowledged(block: ControlBlock, segment: Segment, ack: i64, size: i64, now
             _probe_repaired(block, episode, now)
     elif size > 0:
         delivered = _without_sack(block, board, episode, size)
+    if episode.forward and _move_forward(block, board, episode, size):
+        settle(block, board, episode)
+        return
     if _spurious(block, episode, segment, size, reported):
         _undo(block, board, episode)
     over = episode.phase != OPEN and block.snd_una >= block.recover
@@ -123,6 +128,9 @@ def timed_out(block: ControlBlock, now: Instant) -> None:
     episode = trouble(block)
     congestion = block.congestion
     interrupted(block)
+    # Timestamps tell at once whether a timeout was spurious (`_spurious`); without them two acknowledgements do.
+    episode.forward = 2 if episode.phase <= REDUCING and not block.timestamps else 0
+    episode.forward_at = now
     if episode.phase != TIMEOUT or block.snd_una >= block.recover:
         if episode.phase != FAST:
             _remember(block, episode)
@@ -326,6 +334,32 @@ def _spurious(block: ControlBlock, episode: Episode, segment: Segment, size: i64
         if seq_lt(segment.ts_echo, episode.undo_clock):
             return True
     return reported > 0 and episode.undo_bytes <= 0
+
+
+def _move_forward(block: ControlBlock, board: Scoreboard, episode: Episode, size: i64) -> bool:
+    """F-RTO (RFC 5682 section 2.1): after a timeout and one retransmission, new data tells whether the rest had arrived all along.
+    True if nothing else is to be made of this acknowledgement of `size` new bytes."""
+    step = episode.forward
+    episode.forward = 0
+    if block.snd_una >= block.recover:
+        return False
+    congestion = block.congestion
+    if step == 2:
+        room = min(block.send_queue.end, block.snd_una + block.snd_wnd) - block.snd_max
+        if size == 0 or room <= 0:
+            return False
+        # Two new segments instead of what comes next: what they bring back decides.
+        episode.forward = 3
+        board.find_all()
+        congestion.window = block.flight() - board.missing() + 2 * block.snd_mss
+        return True
+    if size > 0:
+        # What was never sent again is acknowledged: it was under way, and the timer was too short.
+        _undo(block, board, episode)
+        return False
+    board.lose_all(episode.forward_at)
+    congestion.window = 3 * block.snd_mss
+    return False
 
 
 def _undo(block: ControlBlock, board: Scoreboard, episode: Episode) -> None:
