@@ -38,6 +38,8 @@ from .states import CLOSED, SYN_RECEIVED
 from .timewait import REUSE_AGE, TimeWait
 
 _KEY_SIZE6: Final = 36
+_DEFAULT_MSS6: Final = 1220
+"""What a peer takes over IPv6 that sends no MSS option (RFC 9293 section 3.7.1)."""
 _WILDCARD: Final = bytes(4)
 
 
@@ -478,6 +480,8 @@ class TcpOver6(Transport):
             if not transport_checksum_valid(frame, transport, end, pseudo):
                 counters.bad_checksums += 1
                 return
+        if segment.mss == 0 and segment.flags & SYN:
+            segment.mss = _DEFAULT_MSS6
         tcp.take(channel, key, segment, frame, network, now)
 
     def flush(self, now: Instant) -> None:
