@@ -4,6 +4,7 @@ dnsmasq, and a snooping bridge that learns our groups.  tshark finds nothing wro
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from rumpkit.net.ip6.service import Ip6
 from rumpkit.net.wire.address import format_ipv6, parse_ipv6
 from rumpkit.net.wire.icmpv6 import ECHO_REQUEST, Icmp6Message
 from tests.hosts.posix.netns import ip, network_namespace
-from tests.system.helpers.peer import digest
+from tests.system.helpers.peer import blocks, digest
 from tests.system.helpers.spaces import space
 from tests.system.helpers.user import wait_for
 from tests.system.helpers.wire import PEER, answer
@@ -30,6 +31,9 @@ from tests.system.test_net_captures import tshark
 
 pytestmark = [pytest.mark.needs("root", "tap", "netns", "ip"), pytest.mark.timeout(120)]
 OFFLOAD = pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+PLAIN_IS_LONG = pytest.mark.parametrize(
+    "offload", [True, pytest.param(False, marks=pytest.mark.long)], ids=["offload", "plain"]
+)
 TAP, OURS, THEIRS = "rump0", "fd00:9::2", "fd00:9::1"
 BAD = '_ws.malformed || icmpv6.checksum.status == "Bad" || udp.checksum.status == "Bad" || tcp.checksum.status == "Bad"'
 
@@ -140,7 +144,7 @@ def their_state(address: str = OURS) -> str:
     return rows[0]["state"][0] if rows else ""
 
 
-@OFFLOAD
+@PLAIN_IS_LONG
 @pytest.mark.needs("ping")
 def test_linux_pings_us(offload):
     with linux_side(offload), six_on(offload=offload) as six:
@@ -160,7 +164,7 @@ def test_linux_pings_us(offload):
         assert six.count("ip6.reassembled") == 9 and six.count("ip6.bad_header") == 0
 
 
-@OFFLOAD
+@PLAIN_IS_LONG
 def test_we_ping_linux(offload):
     with linux_side(offload), six_on(offload=offload) as six:
         for size in (0, 1452, 1453, 9000, 65000):
@@ -330,7 +334,7 @@ def test_tshark_finds_nothing_malformed(tmp_path):
     assert tshark(path, "ipv6.fragment")
 
 
-@OFFLOAD
+@PLAIN_IS_LONG
 @pytest.mark.needs("ping", "tshark")
 def test_two_networks_meet_in_our_kernel(offload, tmp_path):
     """near (the test's namespace, fd01::1) -- our kernel -- far (fd02::1), whose link takes less."""
@@ -356,8 +360,8 @@ def test_two_networks_meet_in_our_kernel(offload, tmp_path):
             wait_for(lambda: " 1 received" in linux_ping("fd02::1", count=1), "the way is there", 30)
             assert " 1 received" not in linux_ping("fd02::1", "-t", "1", count=1)
             sink = far.linux("sink", "fd02::1")
-            command = [sys.executable, str(PEER), "source", "fd02::1", str(answer(sink)["port"]), str(3 << 20), "5"]
-            assert subprocess.run(command, capture_output=True, timeout=60).stdout
+            source = [sys.executable, str(PEER), "source", "fd02::1", str(answer(sink)["port"]), str(3 << 20), "5"]
+            assert subprocess.run(source, capture_output=True, timeout=60).stdout
             assert answer(sink) == {"size": 3 << 20, "digest": digest(3 << 20, 5)}
             linux_ping("fd02::1", "-s", "1400", count=1)
             wait_for(lambda: "mtu 1280" in ip("-6 route get fd02::1"), "Linux has heard of the path MTU")
@@ -365,3 +369,28 @@ def test_two_networks_meet_in_our_kernel(offload, tmp_path):
             assert kernel.counters()["ip6.forwarded"] > 10
             capture.close()
     assert tshark(path, BAD) == [] and tshark(path, "icmpv6.type == 2") and tshark(path, "icmpv6.type == 3")
+
+
+@OFFLOAD
+@pytest.mark.needs("tshark")
+@pytest.mark.parametrize("mtu", [1280, pytest.param(1500, marks=pytest.mark.long), 9000])
+def test_tcp_carries_every_byte_both_ways(offload, mtu, tmp_path):
+    path = tmp_path / "tcp.pcapng"
+    size = 2 << 20
+    with linux_side(offload, mtu), six_on(offload=offload, capture=path) as six:
+        process = six.kernel.process()
+        with process.listen("tcp", 33333, OURS) as listener:
+            command = [sys.executable, str(PEER), "source", OURS, "33333", str(size), "7"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as peer:
+                connection, _ = listener.accept()
+                total, got = hashlib.sha256(), 0
+                with connection:
+                    while data := connection.recv(1 << 18):
+                        total.update(data)
+                        got += len(data)
+                    assert (got, total.hexdigest()) == (size, digest(size, 7))
+                    for block in blocks(size, 8):
+                        connection.sendall(block)
+                assert answer(peer) == {"size": size, "digest": digest(size, 8)}
+    assert tshark(path, BAD) == []
+    assert six.count("tcp.bad_checksums") == 0
