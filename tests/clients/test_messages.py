@@ -273,3 +273,17 @@ def test_errors_of_icmpv6_reach_the_socket():
     data, [(level, kind, report)], _, source = p.recvmsg(client, 100, abi.MSG_ERRQUEUE)
     assert (data, level, kind, source) == (b"x", IP6, abi.IPV6_RECVERR, ("::1", 99, 0, 0))
     assert tuple(report[4:7]) == (3, 1, 4)
+
+
+def test_a_ping_over_ipv6():
+    world = world6()
+    p = world.p
+    ping = p.socket(abi.AF_INET6, abi.SOCK_DGRAM, abi.IPPROTO_ICMPV6)
+    p.setsockopt(ping, IP6, abi.IPV6_RECVHOPLIMIT, 1)
+    p.sendto(ping, bytes([128, 0, 0, 0, 0, 0, 0, 7]) + b"data", 0, ("::1", 0))
+    data, control, _, source = p.recvmsg(ping, 100)
+    assert (data[0], data[6:]) == (129, b"\0\7data") and source == ("::1", 0, 0, 0)
+    assert control == [(IP6, abi.IPV6_HOPLIMIT, b"\x40\0\0\0")]
+    assert int.from_bytes(data[4:6], "big") == p.getsockname(ping)[1]
+    with Raises(EINVAL):
+        p.sendto(ping, b"no echo request", 0, ("::1", 0))

@@ -42,11 +42,20 @@ def ipv4(kernel: "RumpKernel", interfaces: "Interfaces") -> "Ip":
 @component("ipv6", faction="net")
 def ipv6(kernel: "RumpKernel", ip: "Ip") -> "Ip6":
     """The Internet protocol, version 6: addresses, neighbours, routers, ICMPv6, multicast listening."""
+    from ..kern.abi.socket import AF_INET6, IPPROTO_ICMPV6, SOCK_DGRAM
     from .ip6.service import Ip6
+    from .socket.ping6 import Ping6Socket
 
     made = Ip6(kernel.hyper, kernel.timers, ip.names)
     made.register(kernel.counters, kernel.sysctl)
     ip.enable_ipv6(made)
+    kernel.sockets.register(
+        AF_INET6,
+        SOCK_DGRAM,
+        IPPROTO_ICMPV6,
+        lambda family, kind, protocol: Ping6Socket(made.icmp, made.network, kernel.hyper, family, kind, protocol),
+        default=False,
+    )
     return made
 
 

@@ -28,7 +28,7 @@ from ...kern.wait import Blocked
 from ..ip.icmp import Icmp, Pinger
 from ..ip.ipv4 import Ipv4
 from ..transport.mailbox import Letter, Mailbox
-from ..wire.address import ANY_V4, LOOPBACK_V4
+from ..wire.address import ANY_V4, ANY_V6, LOOPBACK_V4
 from ..wire.icmp import ECHO, HEADER_SIZE, IcmpMessage
 from ..wire.ipv4 import MAX_PACKET_SIZE
 from .datagram import DatagramSocket
@@ -46,7 +46,7 @@ def destination_of(address: SocketAddress) -> SocketAddress:
 
 
 @final
-class _PingInbox(Pinger):
+class PingInbox(Pinger):
     """Puts replies into a socket's mailbox."""
 
     def __init__(self, mailbox: Mailbox) -> None:
@@ -56,7 +56,7 @@ class _PingInbox(Pinger):
 
     def reply(self, source: bytes, message: bytes, ttl: int, now: Instant) -> None:
         if not self.remote or self.remote == source:
-            self.mailbox.put(Letter(message, source, 0, ANY_V4, ttl, 0, None, now))
+            self.mailbox.put(Letter(message, source, 0, ANY_V4 if len(source) == 4 else ANY_V6, ttl, 0, None, now))
 
     def failed(self, destination: bytes, errno: int, now: Instant) -> None:
         soft = errno == EHOSTUNREACH or errno == ENETUNREACH
@@ -72,7 +72,7 @@ class PingSocket(DatagramSocket):
         super().__init__(family, kind, protocol, hyper)
         self._icmp: Icmp = icmp
         self._ipv4: Ipv4 = ipv4
-        self._inbox: _PingInbox = _PingInbox(self.mailbox)
+        self._inbox: PingInbox = PingInbox(self.mailbox)
         self._identifier: int = 0
         self._local: bytes = ANY_V4
         self._ttl: int = ipv4.settings.ttl
