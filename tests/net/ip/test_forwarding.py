@@ -224,3 +224,12 @@ def test_arp_answers_for_nobody_else():
     )
     path.settle()
     assert path.router.counter("arp.replies_out") == 0
+
+
+def test_what_came_the_wrong_way_may_be_refused():
+    path = Path()
+    for source, forwarded in (("10.0.1.2", 1), ("10.0.2.77", 1), ("192.0.2.7", 1)):
+        path.router.inject(packet(source, "10.0.2.2", 200, b"x", mac=b"\2\0\0\0\0\1", peer=b"\2\0\0\0\0\2"))
+        assert path.router.counter("ip.forwarded") == forwarded, source
+        path.router.kernel.sysctl.set("net.ip.reverse_path_filter", 1)
+    assert path.router.counter("ip.martian_source") == 2

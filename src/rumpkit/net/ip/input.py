@@ -161,6 +161,9 @@ class Ipv4Input(PacketInput):
         if is_link_local(header.source) or is_link_local(header.destination) or is_unspecified(header.source):
             self.counters.martian_destination += 1  # never beyond their link (RFC 3927 section 2.7)
             return
+        if ipv4.settings.reverse_path_filter and not self._leads_back(header.source):
+            self.counters.martian_source += 1
+            return
         if header.ttl <= 1:
             self.counters.ttl_exceeded += 1
             ipv4.report(TIME_EXCEEDED, TTL_EXCEEDED, 0, frame, network, now)
@@ -186,6 +189,14 @@ class Ipv4Input(PacketInput):
             ipv4.report(DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, rest, frame, network, now)
         else:
             ipv4.send_fragments(packet, route, now)
+
+    def _leads_back(self, source: bytes) -> bool:
+        """Whether packets to `source` would leave by the interface that brought this one."""
+        try:
+            route = self.ipv4.route(source)
+        except OSError:
+            return False
+        return route.interface is self.ipv4.incoming
 
 
 @final

@@ -32,12 +32,14 @@ class Ipv4Settings(IpSettings):
         super().__init__()
         self.ttl: int = 64
         self.accept_any_destination: int = 0
+        self.reverse_path_filter: int = 0
 
 
 IPV4_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("ttl", 1, 255, "time to live of packets whose sender doesn't choose one"),
     Sysctl("forwarding", 0, 1, "send on packets that are for others"),
     Sysctl("accept_any_destination", 0, 1, "take every unicast packet as ours, and answer from its destination"),
+    Sysctl("reverse_path_filter", 0, 1, "forward only what came by the interface that leads back (RFC 1812 5.3.8)"),
     Sysctl("route_cache_entries", 16, 1 << 20, "destinations whose route is remembered"),
     Sysctl("fragment_memory", 0, 1 << 30, "bytes of fragments that wait for the rest of their datagrams"),
     Sysctl("fragment_datagrams", 0, 1 << 16, "datagrams that are being reassembled"),
