@@ -2,7 +2,7 @@
 
 import pytest
 
-from rumpkit import Kernel
+from rumpkit import AF_INET6, SOCK_DGRAM, SOCK_STREAM, Kernel
 from rumpkit.clients.control.client import connect
 from rumpkit.clients.control.protocol import ControlError
 from rumpkit.hosts.posix.host import PosixHost
@@ -70,3 +70,22 @@ def test_ping_of_ourselves(lan):
     _, _, control = lan
     _, result = collect(control.stream("ping", destination="::1", count=2, interval=10))
     assert result["received"] == 2
+
+
+def test_sockets_of_both_versions(lan):
+    kernel, _, control = lan
+    with kernel.process() as process:
+        listening = process.socket(AF_INET6, SOCK_STREAM)
+        process.bind(listening, ("::", 80))
+        process.listen(listening, 5)
+        client = process.socket(AF_INET6, SOCK_STREAM)
+        process.connect(client, ("::1", 80))
+        datagrams = process.socket(AF_INET6, SOCK_DGRAM)
+        process.bind(datagrams, ("::", 53))
+        rows = [(row["protocol"], row["state"], row["local"], row["remote"]) for row in control.rows("sockets")]
+    assert sorted(rows) == [
+        ("tcp", "ESTABLISHED", "::1", "::1"),
+        ("tcp", "ESTABLISHED", "::1", "::1"),
+        ("tcp", "LISTEN", "*", ""),
+        ("udp", "UNCONN", "*", "*"),
+    ]

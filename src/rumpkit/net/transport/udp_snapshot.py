@@ -12,7 +12,7 @@ PAGE = 128
 
 def sockets(udp: Udp) -> Iterator[list[dict[str, Any]]]:
     """All endpoints with a port that were there at the first call, some rows a time."""
-    endpoints = udp.endpoints()
+    endpoints = list(dict.fromkeys(udp.endpoints()))  # one of both versions of IP is listed under both
     for start in range(0, len(endpoints), PAGE):
         yield [row(one) for one in endpoints[start : start + PAGE] if one.port]
 
