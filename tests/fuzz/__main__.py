@@ -11,6 +11,7 @@ With atheris (libFuzzer) where it is installed, else with the engine of this fol
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def _own(name: str, seconds: float, seed: int) -> bool:
         folder = WORK / name
         folder.mkdir(parents=True, exist_ok=True)
         for data in fuzzer.corpus:
-            (folder / f"{hash(data) & (1 << 64) - 1:016x}").write_bytes(data)
+            (folder / hashlib.sha1(data).hexdigest()[:16]).write_bytes(data)
     print(f"{name}: {fuzzer.executions} inputs, {fuzzer.places()} places, {len(fuzzer.corpus)} kept", flush=True)
     return True
 
