@@ -10,7 +10,7 @@ from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.frame import FEATURES_ALL, Frame
 from rumpkit.hyper.link import LinkPort, Receiver
 from rumpkit.hyper.time import MILLISECOND, SECOND
-from rumpkit.kern.abi.socket import AF_INET, SOCK_DGRAM, SOCK_STREAM
+from rumpkit.kern.abi.socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from rumpkit.kern.components import BASE
 from rumpkit.kern.kernel import RumpKernel
 from rumpkit.kern.socket import Socket
@@ -99,16 +99,18 @@ class World:
         self.listener = self._socket(SOCK_STREAM, 80)
         self.listener.listen(2)
         self.datagrams = self._socket(SOCK_DGRAM, 7)
+        self._socket(SOCK_STREAM, 81, AF_INET6).listen(2)
+        self._socket(SOCK_DGRAM, 8, AF_INET6)
         host.leave()
         self.arrive(emit_ethernet(OURS, PEERS, 0x0806) + ArpPacket(1, PEERS, B, bytes(6), A).emit())
         self.iss = 5000
         self.seq = self.ack = 0
         self.open(1000)
 
-    def _socket(self, kind: int, port: int) -> Socket:
-        made = self.kernel.sockets.make(AF_INET, kind, 0)
+    def _socket(self, kind: int, port: int, family: int = AF_INET) -> Socket:
+        made = self.kernel.sockets.make(family, kind, 0)
         made.hold()
-        made.bind((bytes(4), port))
+        made.bind((bytes(4 if family == AF_INET else 16), port))
         return made
 
     def arrive(self, data: bytes, head: int = 0) -> None:
@@ -289,6 +291,19 @@ class Play:
             pseudo = pseudo_sum(B6, destination, 58, len(data))
             data[2:4] = int(internet_checksum(bytes(data), 0, len(data), pseudo)).to_bytes(2, "big")
             payload = bytes(data)
+        elif kind in (6, 17) and len(payload) >= 20:
+            data = bytearray(payload)
+            at = 16 if kind == 6 else 6
+            if what & 4:
+                data[:4] = b"\0\7\0" + (b"Q" if kind == 6 else b"\7\b"[1:])
+            if kind == 17:
+                data[4:6] = len(data).to_bytes(2, "big")
+            else:
+                data[12] = data[12] & 15 | 0x50
+            data[at : at + 2] = b"\0\0"
+            pseudo = pseudo_sum(B6, destination, kind, len(data))
+            data[at : at + 2] = (int(internet_checksum(bytes(data), 0, len(data), pseudo)) or 0xFFFF).to_bytes(2, "big")
+            payload = bytes(data)
         self.world.arrive(self.world.ipv6(kind, payload, destination, hops))
 
     def through(self) -> None:
@@ -386,5 +401,6 @@ SEEDS = [
     bytes([65, 8, 0, 8, *bytes(8), 2, 0, 0, 64, 8, 5, 8, *bytes(8), 2, 64, 0, 0, 8, 8, 4, 1, 2, 3, 4, 2, 64, 6, 255]),
     bytes([65, 8, 12, 4, 1, 2, 3, 4, 2, 1, 6, 255, 8, 3, 0, 1, 0, 0, 3]),
 ]
+SEEDS += [bytes([0]) + _v6(6, bytes(13) + b"\2" + bytes(6), 4) + _v6(5, bytes(24), 4)]
 """Segments and their acknowledgements; UDP; fragments; ICMP about what was sent; ARP; routers, neighbours, redirects, extension headers
 of IPv6; a router."""
