@@ -301,15 +301,15 @@ class UdpSocket(DatagramSocket):
         if destination is not None:
             peer, port, scope = self._peer(destination)
             zone = zone or scope
-            if flags & MSG_OOB and len(peer) == 4:
-                raise error(EOPNOTSUPP)
-            if port == 0:
-                raise error(EINVAL)
         elif endpoint.remote:
             peer = endpoint.remote
             port = endpoint.remote_port
         else:
             raise error(EDESTADDRREQ)
+        if flags & MSG_OOB and len(peer) == 4:
+            raise error(EOPNOTSUPP)
+        if port == 0 and destination is not None:
+            raise error(EINVAL)
         if (self.mailbox.error or self.shut) and not self._gathered:
             self.udp.check(endpoint, peer)  # an address that leads nowhere goes before the pending error
             self.check_sending()

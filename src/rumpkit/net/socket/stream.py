@@ -179,6 +179,7 @@ class TcpSocket(TcpStream):
         channel = listener.ready.pop(0)
         socket = adopt(self.tcp, channel, self.family)
         socket._address_chosen = self._address_chosen
+        socket.only = self.only
         socket.receive_timeout = self.receive_timeout
         socket.send_timeout = self.send_timeout
         return socket
