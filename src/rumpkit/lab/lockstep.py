@@ -10,6 +10,7 @@ Where no event is left, the baton goes to the first caller (`main`), who is in a
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, final
 
 from ..clients.suspend import SimSuspension
@@ -32,6 +33,7 @@ class Caller(Task):
         self.name = name
         self.over = False
         self._lockstep = lockstep
+        self._given = False
         self._gate = threading.Lock()
         self._gate.acquire()
 
@@ -45,17 +47,22 @@ class Caller(Task):
         interruption: KeyboardInterrupt | None = None
         while True:
             try:
-                self._gate.acquire()
+                # The gate alone does not tell: an interrupt may come when it has opened and nobody knows yet.
+                while not self._given:
+                    self._gate.acquire()
                 break
             except KeyboardInterrupt as problem:
                 self._lockstep.closing = True
                 interruption = problem
+        self._given = False
         if interruption is not None:
             raise interruption
 
     def give(self) -> None:
         """Here is the baton."""
-        self._gate.release()
+        self._given = True
+        with suppress(RuntimeError):  # the gate is open still, as an interrupt let the caller by
+            self._gate.release()
 
 
 @final
