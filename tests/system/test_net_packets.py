@@ -22,6 +22,7 @@ pytestmark = pytest.mark.needs("root", "tap", "netns", "ip")
 
 DATA = bytes(range(251)) * 262
 PORT = 4000
+IP_PMTUDISC_DONT = 0
 IP_PMTUDISC_DO = 2
 
 
@@ -193,6 +194,7 @@ def test_a_router_fragments_our_datagrams(far):
     peer = wire.linux("echo", FAR, inside=there)
     with wire.process.socket("udp") as ours:
         ours.settimeout(10)
+        ours.setsockopt(IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
         ours.sendto(DATA[:1400], (FAR, answer(peer)["port"]))
         assert ours.recv(2000) == DATA[:1400]
     assert wire.count("ip.reassembled") == 1

@@ -212,7 +212,7 @@ def test_without_descriptors_for_clients_it_waits_for_some(kernel, monkeypatch):
     kernel._control._listener = Exhausted()
     with connect() as control:
         assert control.call("info")
-    assert len(tried) == 5  # whoever looks for kernels knocks first
+    assert len(tried) in (4, 5)  # whoever looks for kernels knocks first, and may be gone by then
     assert tried[3] - tried[0] >= 0.06
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from rumpkit.kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET, EINVAL, ENOTCONN
 from rumpkit.kern.abi.poll import POLLIN, POLLOUT
+from rumpkit.kern.abi.socket import SO_REUSEADDR, SOL_SOCKET
 from rumpkit.net.transport.tcp.states import SYN_RECEIVED, SYN_SENT
 from tests.net.tcp_world import World
 
@@ -169,9 +170,9 @@ def test_an_address_goes_before_the_wildcard():
     world = World()
     one = world.b.socket()
     world.call(one.bind, (world.b.address, 80))
-    one.reuse_address = True
     other = world.b.socket()
-    other.reuse_address = True
+    for some in (one, other):
+        world.call(some.set_option, SOL_SOCKET, SO_REUSEADDR, b"\1\0\0\0")
     world.call(one.listen, 10)
     with pytest.raises(OSError) as caught:
         world.call(other.bind, (bytes(4), 80))
