@@ -7,14 +7,16 @@ kind of path and each congestion control once; the long one has all of them toge
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
 from rumpkit.hyper.time import MILLISECOND
+from rumpkit.net.ip.service import Ip
 from rumpkit.net.link.impairment import ImpairmentConfig
-from tests.system.helpers.wire import Wire, wired
-from tests.system.test_net_transfer import OFFLOAD, WAYS, to_linux
+from tests.hosts.posix.netns import ip
+from tests.system.helpers.wire import TAP, Wire, wired
+from tests.system.test_net_transfer import OFFLOAD, WAYS, from_linux, to_linux
 
 pytestmark = [pytest.mark.needs("root", "tap", "netns", "ip"), pytest.mark.timeout(300)]
 
@@ -87,6 +89,29 @@ def test_each_mtu(way, mtu):
     assert wire.impaired is not None and wire.impaired.outbound is not None and wire.impaired.inbound is not None
     frames = wire.impaired.outbound.passed if way is to_linux else wire.impaired.inbound.passed
     assert size / mtu < frames < 3 * size / mtu
+
+
+SIX = {to_linux: "fd00:9::1", from_linux: "fd00:9::2"}
+"""Who listens."""
+
+
+@pytest.mark.needs("ipv6")
+@WAYS
+@OFFLOAD
+@pytest.mark.parametrize("name", ["loss 1%, 20 ms", "reordering", "10 Mbit/s, short queue"])
+def test_bad_roads_over_ipv6(way, offload, name):
+    road = ROADS[name]
+    ends = [ImpairmentConfig(**road.trouble) for _ in range(2)]
+    sysctl = {"net.ip6.dad_transmits": 0}
+    with wired(offload, outbound=ends[0], inbound=ends[1], sysctl=sysctl, components=("ipv6",)) as wire:
+        ip(f"addr add {SIX[to_linux]}/64 dev {TAP} nodad")
+        wire.kernel.host.enter()
+        try:
+            cast(Ip, wire.kernel.core.service("Ip")).add_address("vif0", f"{SIX[from_linux]}/64")
+        finally:
+            wire.kernel.host.leave()
+        way(wire, road.size, 3, SIX[way])
+        assert wire.count("ip6.delivered") > 10 and wire.count("tcp.bad_checksums") == 0
 
 
 @pytest.mark.long

@@ -34,10 +34,10 @@ TROUBLE: dict[str, dict[str, Any]] = {
 }
 
 
-def to_linux(wire: Wire, size: int, seed: int = 1) -> None:
+def to_linux(wire: Wire, size: int, seed: int = 1, theirs: str = THEIRS) -> None:
     """Our kernel connects and sends."""
-    peer = wire.linux("sink", THEIRS)
-    with wire.process.connect("tcp", (THEIRS, answer(peer)["port"])) as connection:
+    peer = wire.linux("sink", theirs)
+    with wire.process.connect("tcp", (theirs, answer(peer)["port"])) as connection:
         for block in blocks(size, seed):
             connection.sendall(block)
         connection.shutdown(1)
@@ -45,10 +45,10 @@ def to_linux(wire: Wire, size: int, seed: int = 1) -> None:
     assert answer(peer) == {"size": size, "digest": digest(size, seed)}
 
 
-def from_linux(wire: Wire, size: int, seed: int = 2) -> None:
+def from_linux(wire: Wire, size: int, seed: int = 2, ours: str = OURS) -> None:
     """Linux connects and sends."""
-    with wire.process.listen("tcp", PORT) as listener:
-        peer = wire.linux("source", OURS, PORT, size, seed)
+    with wire.process.listen("tcp", PORT, ours) as listener:
+        peer = wire.linux("source", ours, PORT, size, seed)
         connection, _ = listener.accept()
         with connection:
             total, received = hashlib.sha256(), 0

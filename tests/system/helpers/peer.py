@@ -63,6 +63,11 @@ def controlled(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, wanted.encode())
 
 
+def serve(address: str) -> socket.socket:
+    """A listener on some port of an address of either version of IP."""
+    return socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
 def source(address: str, port: str, size: str, seed: str) -> None:
     """Connect, send, end, and wait for the other end."""
     with socket.create_connection((address, int(port)), timeout=100) as connection:
