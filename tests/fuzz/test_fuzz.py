@@ -1,4 +1,4 @@
-"""The fuzzer finds what is there to find; every kept input still runs; and a seeded run over each target, of a minute in all; more with --long."""
+"""The fuzzer finds what is there to find; every kept input still runs; and a seeded run over all targets, of a minute."""
 
 from __future__ import annotations
 

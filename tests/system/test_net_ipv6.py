@@ -35,7 +35,10 @@ PLAIN_IS_LONG = pytest.mark.parametrize(
     "offload", [True, pytest.param(False, marks=pytest.mark.long)], ids=["offload", "plain"]
 )
 TAP, OURS, THEIRS = "rump0", "fd00:9::2", "fd00:9::1"
-BAD = '_ws.malformed || icmpv6.checksum.status == "Bad" || udp.checksum.status == "Bad" || tcp.checksum.status == "Bad"'
+BAD = (
+    '_ws.malformed || icmpv6.checksum.status == "Bad" || udp.checksum.status == "Bad" || tcp.checksum.status == "Bad"'
+    f" && !(tcp.checksum == 0xffff && ipv6.src != {OURS})"  # see test_net_captures.py
+)
 
 
 class Six:
