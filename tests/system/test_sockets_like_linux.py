@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -166,7 +166,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(which=NUMBERS, data=DATA, flags=SEND_FLAGS, address=ADDRESSES, six=ADDRESSES6)
     def sendto(self, which: int, data: bytes, flags: int, address: Any, six: Any) -> None:
-        self.note_cork(which, flags)
+        if self.kinds[self.pick(which)] == socket.SOCK_DGRAM:
+            # One that is connected and has gathered a datagram for somebody else hears of no errors on Linux any more.
+            flags &= ~socket.MSG_MORE
         self.run.do("sendto", self.pick(which), data, flags, self.address(which, address, six))
 
     @precondition(lambda self: self.open)
@@ -241,6 +243,7 @@ def namespace() -> Iterator[None]:
         yield
 
 
+@pytest.mark.once  # hypothesis draws other calls in the compiled form, and there are more odd corners of Linux's than calls here
 @pytest.mark.needs("root", "ip", "linux")
 @pytest.mark.parametrize("machine", [Machine, pytest.param(Machine6, marks=pytest.mark.needs("ipv6"))])
 def test_same_calls_have_the_same_outcome(
@@ -252,6 +255,8 @@ def test_same_calls_have_the_same_outcome(
         settings=settings(
             max_examples=2000 if many else 80,
             stateful_step_count=40,
+            # A difference is replayed with pauses before it counts, so that shrinking may take for ever.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate] if not many else list(Phase),
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )
