@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rumpkit.compose.check import check
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.load import load, parse
 
@@ -82,3 +83,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     huge.write_bytes(b"#" * (1 << 20) + b"\n")
     with pytest.raises(ConfigError, match="larger than"):
         load(huge)
+
+
+def test_a_search_domain_is_no_name_of_an_interface() -> None:
+    one = '[[interface]]\nlink = "switch:{}"\nsearch = ["example.org"]\n'
+    vlan = '[[interface]]\nlink = "vlan:vif0.10"\n'
+    check(parse(one.format("a") + one.format("b") + vlan))

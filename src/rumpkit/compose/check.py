@@ -65,7 +65,7 @@ def _tests(spec: Spec) -> list[Test]:
 def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> list[Test]:
     tests: list[Test] = [((*path, "link"), lambda: parse_link(spec.link))]
     name = interface_name(int(path[1]), spec.name, spec.link)
-    tests.append(((*path, "name") if spec.name else path, lambda: _unique(name, names, "interface name")))
+    tests.append(((*path, "name") if spec.name else path, partial(_unique, name, names, "interface name")))
     tests += _inner_tests(path, spec, names)
     for index, prefix in enumerate(spec.address):
         tests.append(((*path, "address", index), partial(_address, prefix, spec)))
@@ -76,8 +76,8 @@ def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> lis
         tests.append(((*path, "address"), lambda: _many_addresses(spec)))
     for index, server in enumerate(spec.dns):
         tests.append(((*path, "dns", index), partial(parse_server if spec.link == "user" else parse_address, server)))
-    for index, name in enumerate(spec.search):
-        tests.append(((*path, "search", index), partial(split_name, name)))
+    for index, domain in enumerate(spec.search):
+        tests.append(((*path, "search", index), partial(split_name, domain)))
     if spec.mac:
         tests.append(((*path, "mac"), lambda: _unicast_mac(spec.mac)))
     if spec.metric:
