@@ -515,3 +515,16 @@ def test_a_prefix_too_short_lived_gives_no_temporary_address():
     _, a = lone(ip6__use_temporary=2)
     advertise(a, prefix(valid=100, preferred=4))
     assert len(made(a)) == 1
+
+
+def test_no_number_of_duplicates_is_too_large():
+    """Who announces a prefix again and again, and claims each address that is made from it."""
+    host, a = lone(ip6__dad_delay_milliseconds=0)
+    for _ in range(300):
+        advertise(a, prefix(1, 1))
+        for text in made(a):
+            body = nd.Neighbour(nd.OVERRIDE, parse_ipv6(text), [nd.Option(nd.TARGET_LINK_ADDRESS, STRANGER)]).emit()
+            a.inject(icmp6_frame(NEIGHBOUR_ADVERTISEMENT, body, OTHER, ALL_NODES))
+        host.run(host.now + 2 * SECOND)
+        advertise(a, prefix(0, 0))
+        assert made(a) == {}

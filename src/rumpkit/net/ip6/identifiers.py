@@ -16,14 +16,14 @@ LINK_LOCAL_PREFIX: Final = b"\xfe\x80" + bytes(6)
 def stable(prefix: bytes, interface: str, mac: bytes, counter: int, secret: bytes) -> bytes:
     """The 8 bytes of RFC 7217 section 5: the same for the same prefix (8 bytes) on the same interface of the same kernel;
     `counter` counts duplicates."""
-    parts = (prefix, interface.encode(), mac, bytes((counter,)), secret)
-    counter = 0
+    parts = (prefix, interface.encode(), mac, counter.to_bytes(8, "big"), secret)
+    attempt = 0
     while True:
-        data = b"".join(len(part).to_bytes(1, "big") + part for part in (*parts, bytes((counter,))))
+        data = b"".join(len(part).to_bytes(1, "big") + part for part in (*parts, bytes((attempt,))))
         made = sha256(data).digest()[:ID_SIZE]
         if not is_reserved(made):
             return made
-        counter += 1
+        attempt += 1
 
 
 def from_mac(mac: bytes) -> bytes:
