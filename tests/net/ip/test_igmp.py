@@ -300,3 +300,34 @@ def test_only_groups_that_were_joined_are_taken_in():
     assert bench.node.counter("interface.vif0.other_group_in") == 1
     assert bench.node.counter("ip.martian_destination") == 1
     assert bench.node.counter("ip.unknown_protocol") == 1
+
+
+def test_questions_about_ever_more_sources_end_in_one_about_all():
+    bench = Bench()
+    bench.join()
+    bench.wait()
+    bench.records()
+    most = bench.node.v4.groups.settings.max_sources
+    for start in range(0, 50 * most, most):
+        bench.ask(GROUP, tuple(number.to_bytes(4, "big") for number in range(start + 1, start + most + 1)), code=200)
+        (state,) = bench.node.v4.groups.listener._igmp.links[bench.node.interface.index]._states.values()
+        assert len(state.asked) <= most
+    bench.wait(3000)
+    assert bench.records() == [GroupRecord(EX, GROUP)]
+
+
+@pytest.mark.parametrize("source", ["10.0.0.9", "0.0.0.0"])
+def test_a_switch_that_has_no_address_may_ask(source):
+    """RFC 4541 section 2.1.1: as Linux's bridge does."""
+    bench = Bench()
+    bench.join()
+    bench.wait()
+    bench.records()
+    query = IgmpMessage(wire.QUERY)
+    query.version, query.code = 3, 10
+    mac = multicast_mac(parse_ipv4("224.0.0.1"))
+    bench.node.inject(packet(source, "224.0.0.1", 2, query.emit(), peer=mac, ttl=1, options=ALERT))
+    bench.wait()
+    assert bench.records() == [GroupRecord(EX, GROUP)]
+    bench.node.inject(packet("0.0.0.0", "224.0.0.1", 17, bytes(8), peer=mac))
+    assert bench.node.counter("ip.martian_source") == 1

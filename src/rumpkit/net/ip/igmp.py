@@ -165,15 +165,16 @@ class IgmpLink:
                 self._v2_until = until
             if self.version(now) != before:
                 self._stop()
-        delay = self._igmp.some(message.response_time() * _TENTH)
         if self.version(now) < 3:
-            self._query_as_of_old(message, delay, now)
-        elif self._everything.deadline <= now + delay:
+            self._query_as_of_old(message, now)
             return
-        elif not any(message.group):
-            self._igmp.timers.set(self._everything, now + delay)
+        due = now + self._igmp.some(message.response_time() * _TENTH)
+        if self._everything.deadline <= due:
+            return
+        if not any(message.group):
+            self._igmp.timers.set(self._everything, due)
         elif not self._wanted(message.group).is_nothing():
-            self._query_about(message, now + delay)
+            self._query_about(message, due)
 
     def _query_about(self, message: IgmpMessage, due: Instant) -> None:
         """About one group, or some of its sources (RFC 3376 section 5.2, rules 3 to 5)."""
@@ -186,9 +187,11 @@ class IgmpLink:
             state.asked.clear()
         else:
             state.asked.update(message.sources)
+        if len(state.asked) > self._igmp.groups.settings.max_sources:
+            state.asked.clear()  # the answer is about all of them then, which says no less
         self._igmp.timers.set(state, min(due, state.deadline))
 
-    def _query_as_of_old(self, message: IgmpMessage, delay: Duration, now: Instant) -> None:
+    def _query_as_of_old(self, message: IgmpMessage, now: Instant) -> None:
         """Each group has a timer of its own, which a report of another host stops (RFC 2236 section 3)."""
         groups = (
             [message.group]

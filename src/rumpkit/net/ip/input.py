@@ -25,6 +25,7 @@ from ..wire.icmp import (
 )
 from ..wire.ipv4 import HEADER_SIZE, PROTOCOL_TCP, Ipv4Header, decrement_ttl, parse_ipv4_header
 from .fragments import LateDatagram, Reassembly
+from .groups import PROTOCOL_IGMP
 from .ipv4 import BROADCAST, GROUP, LOCAL, NOT_OURS, Ipv4
 from .options import OPTIONS_FINE, check_options
 from .settings import Ipv4Counters
@@ -117,8 +118,13 @@ class Ipv4Input(PacketInput):
         source = header.source
         first = source[0]
         if first == 0:
-            # A host that does not know its address yet may ask everybody.
-            return is_unspecified(source) and self._kinds.get(header.destination, NOT_OURS) == BROADCAST
+            # A host that does not know its address yet may ask everybody, and a switch that snoops has none to ask for groups
+            # from (RFC 4541 section 2.1.1).
+            if not is_unspecified(source):
+                return False
+            if header.protocol == PROTOCOL_IGMP:
+                return is_multicast(header.destination)
+            return self._kinds.get(header.destination, NOT_OURS) == BROADCAST
         return first < 224 and first != 127 and self._kinds.get(source, NOT_OURS) == NOT_OURS
 
     def _kind_of(self, header: Ipv4Header, kind: int, head: bytes, interface: Interface) -> int:
