@@ -243,3 +243,25 @@ def test_packets_to_a_group_come_in_only_where_it_was_joined():
     assert a.counter("icmp6.echo_requests_in") == before
     a.inject(frame6(PROTOCOL_ICMPV6, echo, "fd00::5", format_ipv6(GROUP)), 1)
     assert a.counter("icmp6.echo_requests_in") == before + 1
+
+
+def test_what_was_joined_anywhere_is_left_where_it_was_joined():
+    host, a = lone()
+    a.plug(Hub(host))
+    a.do(a.v6.join, GROUP)
+    a.do(a.ip.set_up, "vif0", False)  # "anywhere" is vif1 by now
+    a.do(a.v6.join, GROUP)
+    assert sum(GROUP in link.groups for link in a.v6.links.values()) == 2
+    a.do(a.v6.leave, GROUP)
+    a.do(a.v6.leave, GROUP)
+    assert not any(GROUP in link.groups for link in a.v6.links.values())
+
+
+def test_a_group_can_be_left_whose_interface_has_gone():
+    _, a = lone()
+    a.do(a.v6.join, GROUP, a.interface.index)
+    a.do(a.ip.remove_interface, "vif0")
+    a.do(a.v6.leave, GROUP, a.interface.index)
+    with pytest.raises(OSError) as caught:
+        a.do(a.v6.leave, GROUP, a.interface.index)
+    assert caught.value.errno == EADDRNOTAVAIL

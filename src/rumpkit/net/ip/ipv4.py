@@ -145,6 +145,8 @@ class Ipv4(Network):
         if not joined:
             raise error(EADDRNOTAVAIL)
         interface = joined.pop()
+        if not joined:
+            del self._joined[group, zone]
         if interface in self.interfaces:
             self.groups.replace(interface, group, ANYBODY, NOTHING)
 

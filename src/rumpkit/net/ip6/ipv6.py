@@ -65,6 +65,8 @@ class Ipv6(Network):
         self._timers: TimerQueue = timers
         self._fragments: FragmentSender = FragmentSender(hyper, self.counters)
         self._flow_key: bytes = b""
+        self._joined: dict[tuple[bytes, int], list[Link6]] = {}
+        """By group and the zone that was asked for: on which links that was."""
         self._cache: dict[bytes, Route] = {}
         self._cached: int = 0
         """The generation that the cache is of."""
@@ -148,13 +150,18 @@ class Ipv6(Network):
         if group not in link.groups and len(link.groups) >= self.settings.max_groups:
             raise error(ENOBUFS)
         self.join_on(link, group, self._hyper.now)
+        self._joined.setdefault((group, zone), []).append(link)
 
     def leave(self, group: bytes, zone: int = 0) -> None:
-        """Undo one `join`.  Raises EADDRNOTAVAIL."""
-        link = self.links.get(zone) if zone else self._default_link()
-        if link is None or group not in link.groups:
+        """Undo one `join`, on the link that it was on, which may have gone since.  Raises EADDRNOTAVAIL."""
+        joined = self._joined.get((group, zone))
+        if not joined:
             raise error(EADDRNOTAVAIL)
-        self.leave_on(link, group, self._hyper.now)
+        link = joined.pop()
+        if not joined:
+            del self._joined[group, zone]
+        if self.links.get(link.interface.index) is link:
+            self.leave_on(link, group, self._hyper.now)
 
     def is_detecting(self) -> bool:
         """Whether a configured address on a link that is up can't be used yet."""
