@@ -153,3 +153,24 @@ def test_a_client_that_does_not_read_loses_frames_and_nothing_waits(lan, monkeyp
 def test_what_cannot_be_captured(lan, parameters, message):
     with pytest.raises(ControlError, match=message):
         collect(lan[2].stream("capture", **parameters))
+
+
+def test_a_capture_that_ends_takes_no_frame_from_another(lan):
+    kernel, _, control = lan
+    whole = control.stream("capture", interface="vif0", protocol="udp")
+    parts = [next(whole)]
+    with connect() as other:
+        short = other.stream("capture", interface="vif0", protocol="udp", count=1)
+        next(short)
+        with connect() as third:  # hears of each frame after the one that ends
+            last = third.stream("capture", interface="vif0", protocol="udp", count=2)
+            late = [next(last)]
+            with kernel.process() as here, here.socket("udp") as datagram:
+                for _ in range(2):
+                    datagram.sendto(b"y", ("10.0.0.2", 9))
+            rest, result = collect(last)
+            assert len(list(packets(b"".join(late + rest)))) == result["frames"] == 2
+        assert collect(short)[1]["frames"] == 1
+    control.cancel()
+    rest, result = collect(whole)
+    assert len(list(packets(b"".join(parts + rest)))) == result["frames"] == 2

@@ -76,7 +76,7 @@ def test_a_capture_opens_with_its_section_and_names_its_interfaces():
     assert unpack_from("<IHHq", found[0][1]) == (0x1A2B3C4D, 1, 0, -1)
     for index, name in ((1, b"vif0"), (3, b"lo")):
         body = found[index][1]
-        assert unpack_from("<HHI", body) == (1, 0, 65549)
+        assert unpack_from("<HHI", body) == (1, 0, 1 << 18)
         assert options(body[8:]) == {2: name, 9: b"\x09"}
     assert [(number, len(data), way) for number, _, data, _, way in packets(sink.data)] == [
         (0, 60, INBOUND),

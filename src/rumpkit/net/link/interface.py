@@ -143,10 +143,9 @@ class Interface(OutputInterface):
         self.tapped = True
 
     def remove_tap(self, tap: FrameTap) -> None:
-        """Stop telling `tap`; nothing happens if it was never added."""
-        if tap in self._taps:
-            self._taps.remove(tap)
-            self.tapped = len(self._taps) > 0
+        """Stop telling `tap`; nothing happens if it was never added.  The others hear of the present frame, too."""
+        self._taps = [other for other in self._taps if other is not tap]
+        self.tapped = len(self._taps) > 0
 
     def tell_taps(self, frame: Frame, direction: int, now: Instant) -> None:
         """Show a frame to all taps."""

@@ -14,7 +14,8 @@ from ...hyper.time import Instant
 from ..wire.offload import finish
 from .tap import FrameTap
 
-DEFAULT_SNAPLEN: Final = 65_535 + 14
+DEFAULT_SNAPLEN: Final = 1 << 18
+"""More than any frame has, as tcpdump(1) takes it; those of the loopback interface have up to 65550 bytes."""
 DEFAULT_LIMIT: Final = 1 << 30
 
 _SECTION_HEADER: Final = 0x0A0D0D0A
