@@ -3,8 +3,10 @@
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.clients.control import session
 from rumpkit.clients.control.client import connect
 from rumpkit.clients.control.protocol import ControlError
+from rumpkit.net.wire.icmp import ECHO_REPLY, IcmpMessage
 from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture)
 
 
@@ -100,3 +102,27 @@ def test_a_client_that_goes_ends_it(lan):
 def test_what_cannot_be_pinged(lan, parameters, message):
     with pytest.raises(ControlError, match=message):
         collect(lan[2].stream("ping", **parameters))
+
+
+def test_answers_that_nobody_reads_are_left_out_and_counted(lan, monkeypatch):
+    kernel, _, control = lan
+    monkeypatch.setattr(session, "MAX_WAITING", 2000)
+    with connect() as lazy:
+        stream = lazy.stream("ping", destination="10.0.0.2", interval=10)
+        parts = [next(stream)]
+        (running,) = kernel.core.service("Icmp").pingers.values()
+        identifier = next(iter(kernel.core.service("Icmp").pingers))
+        made_up = IcmpMessage(ECHO_REPLY, 0, identifier << 16 | 9999, b"").emit()
+        kernel.host.enter()
+        try:
+            for _ in range(1000):
+                running.reply(b"\x0a\0\0\2", made_up, 64, kernel.host.now)
+            assert max(one._size for one in kernel._control._sessions) <= 2000
+        finally:
+            kernel.host.leave()
+        lazy.cancel()
+        rest, result = collect(stream)
+        assert result["duplicates"] == 1000
+        assert result["skipped"] > 900
+        assert len(parts + rest) + result["skipped"] == result["received"] + result["duplicates"]
+    assert control.call("info")

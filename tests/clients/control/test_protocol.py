@@ -47,8 +47,9 @@ def test_what_is_no_object(body):
         decode(body)
 
 
-def test_names_that_are_no_text_pass():
+@pytest.mark.parametrize("text", ["\udcff", "\ud800", "\0", "grüße", "\U0010ffff"])
+def test_names_that_are_no_text_pass(text):
     decoder = Decoder(1000)
-    decoder.feed(encode({"path": "\udcff"}))
+    decoder.feed(encode({"path": text}))
     frame = decoder.take()
-    assert frame is not None
+    assert frame is not None and decode(frame[1]) == {"path": text}

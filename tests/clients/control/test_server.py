@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rumpkit import Kernel
-from rumpkit.clients.control import client, place, server, session
+from rumpkit.clients.control import capturing, client, place, server, session
 from rumpkit.clients.control.client import NoKernel, connect
 from rumpkit.clients.control.protocol import ControlError, encode
 from rumpkit.compose.errors import ConfigError
@@ -146,6 +146,38 @@ def test_a_client_that_never_reads_costs_little_and_delays_nobody(kernel):
         with connect() as control:
             for _ in range(20):
                 assert control.call("stat")
+
+
+def test_requests_that_wait_for_their_turn_are_not_read(kernel):
+    """However short they are and however fast the answers are taken."""
+    request = encode({"id": 1, "method": "x"})
+    todo = b""
+    largest = 0
+    with raw(kernel) as eager:
+        eager.setblocking(False)
+        for _ in range(300):
+            todo = todo or request * 4000
+            try:
+                todo = todo[eager.send(todo) :]
+                eager.recv(1 << 20)
+            except BlockingIOError:
+                time.sleep(0.001)
+            largest = max([largest, *[len(one._decoder._waiting) for one in kernel._control._sessions]])
+    assert 0 < largest <= session.READ_SIZE + len(request)
+
+
+def test_what_fails_to_start_leaves_nothing_behind(kernel, monkeypatch):
+    def start(self, outlet, now):
+        capturing.LiveCapture._started(self, outlet, now)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(capturing.LiveCapture, "_started", capturing.LiveCapture.start, raising=False)
+    monkeypatch.setattr(capturing.LiveCapture, "start", start)
+    with connect() as control:
+        for _ in range(session.MAX_RUNNING + 1):
+            with pytest.raises(ControlError, match="internal error in 'capture'"):
+                control.call("capture")
+        assert not any(row["captured"] for row in control.call("interfaces"))
 
 
 def test_requests_in_a_row_are_answered_one_an_entry(kernel, monkeypatch):

@@ -6,7 +6,6 @@ from typing import Any
 
 from ...clients.control import place
 from ...clients.control.client import connect
-from ...clients.control.protocol import ControlError
 from .. import exit as code
 from ..table import show, show_json
 
@@ -67,7 +66,7 @@ def _describe(name: str, path: str) -> dict[str, Any]:
                 for one in info["interfaces"]
                 if one["kind"] != "loopback"
             ]
-    except ControlError as problem:
+    except OSError as problem:  # its kernel may go while we ask
         row["error"] = problem.strerror
     return row
 

@@ -28,6 +28,8 @@ LIMITS: Final = {
     "ttl": (1, 255),
 }
 MAX_PENDING: Final = 65536
+MAX_PART: Final = 512
+"""Bytes that one part takes at most."""
 _IDENTIFIERS: Final = 65536
 
 
@@ -169,7 +171,7 @@ class Ping(Live):
         self._identifier = 0
         self._pending: dict[int, tuple[int, int]] = {}
         """Requests without an answer: number, and when it was sent, by the sequence number on the wire."""
-        self._began = self._sent = self._received = self._duplicates = self._errors = 0
+        self._began = self._sent = self._received = self._duplicates = self._errors = self._skipped = 0
         self._least = self._most = self._sum = self._squares = 0
 
     def start(self, outlet: Outlet, now: Instant) -> None:
@@ -207,7 +209,7 @@ class Ping(Live):
         said: dict[str, Any] = {"from": format_address(source), "bytes": len(message), "ttl": ttl}
         if found is None:
             self._duplicates += 1
-            outlet.part({**said, "sequence": sequence, "duplicate": True})
+            self._tell(outlet, {**said, "sequence": sequence, "duplicate": True})
             return
         number, sent_at = found
         taken = max(monotonic_ns() - sent_at, 0) // MICROSECOND
@@ -216,8 +218,16 @@ class Ping(Live):
         self._most = max(self._most, taken)
         self._sum += taken
         self._squares += taken * taken
-        outlet.part({**said, "sequence": number, "time": taken, "intact": message[HEADER_SIZE:] == self._payload})
+        intact = message[HEADER_SIZE:] == self._payload
+        self._tell(outlet, {**said, "sequence": number, "time": taken, "intact": intact})
         self._end_early()
+
+    def _tell(self, outlet: Outlet, part: dict[str, Any]) -> None:
+        """Whoever asked need not read, and strangers can make up answers."""
+        if outlet.room() < MAX_PART:
+            self._skipped += 1
+        else:
+            outlet.part(part)
 
     def _end_early(self) -> None:
         """There is nothing to wait for any more once each request has its answer or its error."""
@@ -228,7 +238,8 @@ class Ping(Live):
         """A request could not be sent, or somebody says that it failed."""
         self._errors += 1
         if self._outlet is not None:
-            self._outlet.part({"sequence": self._sent, "errno": errno, "error": MESSAGES.get(errno, f"error {errno}")})
+            error = MESSAGES.get(errno, f"error {errno}")
+            self._tell(self._outlet, {"sequence": self._sent, "errno": errno, "error": error})
             self._end_early()
 
     def stop(self, now: Instant) -> None:
@@ -243,6 +254,7 @@ class Ping(Live):
             "received": self._received,
             "duplicates": self._duplicates,
             "errors": self._errors,
+            "skipped": self._skipped,
             "time": (monotonic_ns() - self._began) // MICROSECOND,
         }
         if self._received:

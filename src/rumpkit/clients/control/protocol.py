@@ -37,7 +37,7 @@ class ControlError(OSError):
 
 def encode(value: Object) -> bytes:
     """The frame of a JSON object."""
-    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
+    body = json.dumps(value, separators=(",", ":")).encode("ascii")
     return len(body).to_bytes(4, "big") + b"J" + body
 
 

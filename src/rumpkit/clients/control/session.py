@@ -206,8 +206,11 @@ class Session(Source):
             running.live = answer
             try:
                 answer.start(running, now)
-            except OSError as failure:
-                self._end(running, failure)
+            except Exception:
+                running.over = True
+                answer.stop(now)
+                self.ended(running)
+                raise
         else:
             running.pages = answer
 
@@ -283,10 +286,12 @@ class Session(Source):
             self.close()
 
     def _arrange(self, asked: bool) -> None:
-        """Say what is to wake us next; after a request there may be another one."""
+        """Say what is to wake us next.  After a request there may be another one; before those that are here are answered no
+        more are read, else they would pile up."""
         events = EPOLLOUT if self._waiting else 0
         if self._size < PLENTY and not self._leaving:
-            events |= EPOLLIN
+            if not asked:
+                events |= EPOLLIN
             if asked or any(running.pages is not None for running in self._running.values()):
                 self._want_turn()
         self._server.host.loop.modify(self, events)
