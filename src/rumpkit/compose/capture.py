@@ -6,7 +6,6 @@ no frame.  What waits is bounded: frames beyond that are left out, and counted.
 
 import errno
 import os
-import stat
 import threading
 from pathlib import Path
 from select import EPOLLIN
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from ..hosts.posix.host import PosixHost
 from ..hosts.posix.loop import Source
+from ..hosts.posix.private_file import create_private
 from ..hyper.calls import Hypercalls
 from ..hyper.time import Instant
 from ..net.link.interface import Interface
@@ -122,7 +122,7 @@ class CaptureFile(CaptureSink):
         host.assert_unscheduled("opening a capture")
         self.error: int = 0
         """The errno that ended the writing."""
-        self._fd = _create(path)
+        self._fd = create_private(path)
         self._host = host
         self._waiting: list[bytes] = []
         self._size = 0
@@ -193,14 +193,3 @@ class _Bell(Source):
         with self._closing:
             host.loop.unregister(self)
             os.close(self.fd)
-
-
-def _create(path: str | Path) -> int:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            os.fchmod(fd, 0o600)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd

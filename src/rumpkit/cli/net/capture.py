@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any, BinaryIO
 
+from ...hosts.posix.private_file import create_private
 from .. import exit as code
 from .common import add_kernel, control, stoppable
 
@@ -86,7 +87,7 @@ def _copy(parts: Any, data: bytes, file: BinaryIO) -> dict[str, Any]:
 def _open(name: str) -> BinaryIO:
     if name == "-":
         return os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    return open(name, "wb", buffering=0, opener=lambda path, flags: os.open(path, flags, 0o600))
+    return os.fdopen(create_private(name), "wb", buffering=0)
 
 
 def parse(words: list[str]) -> dict[str, Any]:
