@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -125,6 +126,28 @@ def test_cancelled_timers_do_not_pile_up():
         queue.cancel(timer)
     assert len(queue._heap) < 200
     assert {entry[2] for entry in queue._heap} >= set(kept)
+
+
+def test_a_timer_that_raises_keeps_no_other_from_expiring():
+    class Broken(Timer):
+        def expire(self, now: Instant) -> None:
+            raise ValueError("a bug")
+
+    host = SimHost()
+    queue = TimerQueue(host)
+    before, behind, far = Logged(queue), Logged(queue), Logged(queue)
+    queue.set(before, 10)
+    queue.set(Broken(), 10)
+    queue.set(behind, 10)
+    queue.set(far, 30)
+    with pytest.raises(ValueError, match="a bug"):
+        host.run(20)
+    host.run(20)
+    assert (before.fired, behind.fired) == ([10], [10])
+    soon = Logged(queue)
+    queue.set(soon, 25)
+    host.run(40)
+    assert (soon.fired, far.fired) == ([25], [30])
 
 
 def test_closed_timers_never_expire():

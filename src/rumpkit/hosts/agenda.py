@@ -126,12 +126,22 @@ class Agenda:
             elif frames.waiting():
                 frames.drain(now)
             elif self._deferred:
-                tasks = self._deferred
-                self._deferred = []
-                for task in tasks:
-                    task.run(now)
+                self._run_deferred(now)
             else:
                 return
+
+    def _run_deferred(self, now: Instant) -> None:
+        """Run the tasks that are there.  Where one raises, those behind it stay."""
+        tasks = self._deferred
+        self._deferred = []
+        done = 0
+        try:
+            for task in tasks:
+                done += 1
+                task.run(now)
+        finally:
+            if done < len(tasks):
+                self._deferred = tasks[done:] + self._deferred
 
     def _take(self, now: Instant) -> None:
         """Take the first event out of the heap and let it happen."""

@@ -67,7 +67,14 @@ class TimerQueue(AlarmTarget):
         return self._heap[0][0] if self._heap else FOREVER
 
     def on_alarm(self, now: Instant) -> None:
-        """Expire what is due and set the alarm for what is next."""
+        """Expire what is due and set the alarm for what is next, even if a timer raises."""
+        try:
+            self._expire_due(now)
+        finally:
+            self._alarm_at = self.next_deadline()
+            self._alarm.set(self._alarm_at)
+
+    def _expire_due(self, now: Instant) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
             when, _, timer = heappop(heap)
@@ -84,8 +91,6 @@ class TimerQueue(AlarmTarget):
                 timer.queued = timer.deadline
                 self._count += 1
                 heappush(heap, (timer.deadline, self._count, timer))
-        self._alarm_at = self.next_deadline()
-        self._alarm.set(self._alarm_at)
 
     def _drop_stale(self) -> None:
         """One more entry is about to become stale; remove them all when they are the most."""

@@ -460,6 +460,93 @@ def test_a_source_that_raises_is_nothing_to_whoever_drives(monkeypatch, drive):
         os.close(writer)
 
 
+class Failing(Task):
+    """A bug in what others have asked for."""
+
+    def run(self, now: int) -> None:
+        raise ValueError("a bug of somebody else's")
+
+
+class Later(Task):
+    def __init__(self) -> None:
+        self.ran = 0
+
+    def run(self, now: int) -> None:
+        self.ran += 1
+
+
+class Deferring(Source):
+    """Reads a byte, and defers what it was given."""
+
+    def __init__(self, fd: int, host: PosixHost, tasks: list[Task], scheduled: bool = True) -> None:
+        super().__init__(fd, scheduled)
+        self.host = host
+        self.tasks = tasks
+        self.calls = 0
+
+    def on_events(self, events: int, now: int) -> None:
+        self.calls += 1
+        os.read(self.fd, 1)
+        for task in self.tasks:
+            self.host.defer(task)
+
+
+@pytest.mark.parametrize("drive", [drive_as_a_caller, drive_as_another_loop])
+def test_what_raises_after_a_source_was_called_does_not_cost_it_its_place(monkeypatch, drive):
+    reports: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda what: reports.append(str(what.exc_value)))
+    host = PosixHost()
+    later = Later()
+    pipes = [os.pipe() for _ in range(3)]
+    # The one in the middle is called off the schedule, so that the agenda runs between the first and the last.
+    sources = [
+        Deferring(pipes[0][0], host, [Failing(), later]),
+        Deferring(pipes[1][0], host, [], False),
+        Deferring(pipes[2][0], host, []),
+    ]
+    try:
+        for source in sources:
+            host.loop.register(source, EPOLLIN | EPOLLET)
+        for _, writer in pipes:
+            os.write(writer, b"x")
+        drive(host)
+        assert reports == ["a bug of somebody else's"]
+        assert host.loop.sources() == sources
+        assert [source.calls for source in sources] == [1, 1, 1]
+        assert later.ran == 1, "what was deferred behind it runs all the same"
+    finally:
+        host.close()
+        for pipe in pipes:
+            os.close(pipe[0])
+            os.close(pipe[1])
+
+
+def test_a_source_that_raises_does_not_cost_others_their_events(monkeypatch):
+    class Broken(Source):
+        def on_events(self, events: int, now: int) -> None:
+            raise ValueError("a bug")
+
+    reports: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda what: reports.append(str(what.exc_value)))
+    host = PosixHost()
+    pipes = [os.pipe() for _ in range(2)]
+    good = Deferring(pipes[1][0], host, [])
+    try:
+        host.loop.register(Broken(pipes[0][0]), EPOLLIN | EPOLLET)
+        host.loop.register(good, EPOLLIN | EPOLLET)
+        for _, writer in pipes:
+            os.write(writer, b"x")
+        host.claim()
+        host.poll_once()
+        assert (good.calls, reports, host.loop.sources()) == (1, ["a bug"], [good])
+        host.unclaim()
+    finally:
+        host.close()
+        for pipe in pipes:
+            os.close(pipe[0])
+            os.close(pipe[1])
+
+
 def test_random_is_fresh_and_of_the_size_asked_for(host):
     drawn = [host.random(size) for size in [4] * 3000 + [1000] * 20 + [5000, 0, 1]]
     assert [len(data) for data in drawn] == [4] * 3000 + [1000] * 20 + [5000, 0, 1]

@@ -33,7 +33,7 @@ from ..agenda import Agenda, AgendaAlarm, Arrival, Event, Later
 from ..switch import SwitchBoard
 from ..task import Task
 from .checked import CheckedLock
-from .loop import Loop
+from .loop import Loop, Source
 from .mutex import PosixMutex
 
 RANDOM_BUFFER: Final = 4096
@@ -122,6 +122,8 @@ class PosixHost(Hypercalls):
         # Not "_thread": mypyc would name it __thread, which C has taken.
         self._loop_thread: threading.Thread | None = None
         self._stopping: bool = False
+        self._failures: list[Exception] = []
+        """What has raised while somebody drove, and is not reported yet."""
         self._old_switch_interval: float = 0.0
         self._new_switch_interval: float = 0.0
         self.now = monotonic_ns()
@@ -184,12 +186,26 @@ class PosixHost(Hypercalls):
         self.now = monotonic_ns()
 
     def leave(self) -> None:
+        agenda = self._agenda
         try:
-            self._agenda.run(self.now)
+            agenda.run(self.now)
+        except BaseException:
+            if agenda.busy():
+                # What is left of it is for whoever comes next.
+                agenda.add(self.now, Event())
+            raise
         finally:
             self._release()
         if self._written:
             self._write_console()
+
+    def leave_as_driver(self) -> None:
+        """Leave on behalf of others: what raises there is no error of the driver, which only lends its thread, nor of
+        the source that was called before."""
+        try:
+            self.leave()
+        except Exception as error:
+            self._failures.append(error)
 
     def reenter(self) -> None:
         """Enter, whatever signals arrive meanwhile: for `finally` clauses whose callers count on holding the schedule."""
@@ -283,15 +299,14 @@ class PosixHost(Hypercalls):
         self._serve(happened)
 
     def _serve(self, happened: list[tuple[int, int]]) -> None:
-        """Call the sources, and run what is due.  What raises there is no error of the driver, which only lends its thread."""
-        try:
-            if happened:
-                self.loop.dispatch(happened, self)
-            if self._agenda.next <= monotonic_ns():
-                self.enter()
-                self.leave()
-        except Exception as error:
-            self._failed(error)
+        """Call the sources, and run what is due.  What raises there is reported."""
+        if happened:
+            self.loop.dispatch(happened, self)
+        if self._agenda.next <= monotonic_ns():
+            self.enter()
+            self.leave_as_driver()
+        if self._failures:
+            self._report()
 
     def interrupt_sleep(self) -> None:
         """End the driver's sleep, if it sleeps.  Called from any thread."""
@@ -370,14 +385,21 @@ class PosixHost(Hypercalls):
         finally:
             self.unclaim()
 
-    def _failed(self, error: Exception) -> None:
-        """A source raised: that is a bug of ours. Say so, and watch it no more, so that everything else goes on."""
-        source = self.loop.current
-        if source is not None:
+    def failed(self, source: Source, error: Exception) -> None:
+        """A source raised: that is a bug of ours.  Watch it no more, so that everything else goes on."""
+        self._failures.append(error)
+        try:
             self.loop.unregister(source)
-            self.loop.current = None
-        what = threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
-        threading.excepthook(what)
+        except OSError:
+            pass  # it has closed its descriptor already
+
+    def _report(self) -> None:
+        """Say what has raised, off the schedule."""
+        failures = self._failures
+        self._failures = []
+        for error in failures:
+            what = threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
+            threading.excepthook(what)
 
     def stop(self) -> None:
         """End the loop thread; parked callers drive from then on.  Nothing happens if there is none."""

@@ -64,8 +64,6 @@ class Loop(Sleeper):
         self._sources: list[Source | None] = []
         self._round: int = 0
         self._closed: bool = False
-        self.current: Source | None = None
-        """The source being called, for whoever has to report its failure."""
         self._wakeup: _Wakeup = _Wakeup()
         self.register(self._wakeup, EPOLLIN)
 
@@ -122,7 +120,8 @@ class Loop(Sleeper):
         return happened
 
     def dispatch(self, happened: list[tuple[int, int]], host: "PosixHost") -> None:
-        """Call the sources of what `wait` returned, on the schedule or off it.  Called off the schedule."""
+        """Call the sources of what `wait` returned, on the schedule or off it.  Called off the schedule.  One that raises
+        keeps no other from being called."""
         sources = self._sources
         round = self._round
         entered = False
@@ -133,16 +132,17 @@ class Loop(Sleeper):
                     continue
                 if source.scheduled != entered:
                     if entered:
-                        host.leave()
+                        host.leave_as_driver()
                     else:
                         host.enter()
                     entered = source.scheduled
-                self.current = source
-                source.on_events(events, host.now)
-            self.current = None
+                try:
+                    source.on_events(events, host.now)
+                except Exception as error:
+                    host.failed(source, error)
         finally:
             if entered:
-                host.leave()
+                host.leave_as_driver()
 
     def close(self) -> None:
         """Close the epoll set.  The sources' descriptors are their owners' to close."""

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rumpkit.hyper.calls import Waiter
 from rumpkit.hyper.frame import CHECKSUM_UNVERIFIED, Frame
 from rumpkit.hyper.link import Receiver
 from rumpkit.kern.abi.errno import EHOSTUNREACH, EMSGSIZE
@@ -216,3 +217,38 @@ def test_counters_and_sysctls_are_listed():
         if setting.name.startswith("net.tcp."):
             assert setting.low <= setting.value <= setting.high, setting
             world.a.kernel.sysctl.set(setting.name, setting.value)
+
+
+class Broken(Waiter):
+    """Has a bug."""
+
+    def wake(self):
+        raise ValueError("a bug")
+
+
+class Woken(Waiter):
+    def __init__(self):
+        self.times = 0
+
+    def wake(self):
+        self.times += 1
+
+
+def test_a_connection_that_raises_keeps_no_other_of_its_batch_waiting():
+    world = World()
+    pairs = [world.pair(port) for port in (80, 81)]
+    (client, server), (other_client, other_server) = pairs
+    woken = Woken()
+    server.queue.add(Broken())
+    other_server.queue.add(woken)
+    world.host.enter()
+    client.send(b"x", 0, 0, None, world.now)
+    other_client.send(b"y", 0, 0, None, world.now)
+    with pytest.raises(ValueError, match="a bug"):
+        world.host.leave()
+    assert woken.times == 0
+    world.run(5)
+    assert woken.times == 1
+    assert world.receive_all(other_server, 1) == b"y"
+    assert world.receive_all(server, 1) == b"x"
+    assert client.unacknowledged() == other_client.unacknowledged() == 0

@@ -78,9 +78,15 @@ class TcpCore(Transport, Driver):
         if not busy:
             return
         self._busy = []
-        for channel in busy:
-            channel.busy = False
-            self.settle(channel, now)
+        done = 0
+        try:
+            for channel in busy:
+                done += 1
+                channel.busy = False
+                self.settle(channel, now)
+        finally:
+            if done < len(busy):
+                self._busy = busy[done:] + self._busy  # one of them raised: the others' turn is the next time
 
     def settle(self, channel: Channel, now: Instant) -> None:
         """Something happened to a connection: send what it has to send, tell its user, see to its timer."""
