@@ -198,6 +198,27 @@ def test_a_connection_with_a_socket_waits_with_it():
     assert wire.tcp.time_waits == 0
 
 
+@pytest.mark.parametrize("how", ["reopened", "one too many"])
+def test_a_socket_whose_wait_was_cut_short_leaves_no_orphan(how):
+    wire = Wire(max_time_wait=0 if how == "one too many" else 10)
+    listener = wire.listener()
+    peer = wire.peer()
+    peer.open()
+    server = wire.accept(listener)
+    wire.do(server.finish, wire.now)
+    peer.expect(Fin(1, 1))
+    peer.send(Fin(1, 2))
+    peer.expect(Ack(2, 2))
+    if how == "reopened":
+        peer.send(Syn(3))
+        peer.expect(SynAck(0, 4))
+        peer.send(Ack(4, 1))
+    assert wire.do(server.receive, 10, 0, wire.now).data == b""
+    wire.close(server)
+    assert wire.tcp.orphans == wire.tcp.time_waits == 0
+    assert len(wire.tcp.channels) == (1 if how == "reopened" else 0)
+
+
 def test_there_is_a_limit():
     wire = Wire(max_time_wait=3)
     listener = wire.listener()

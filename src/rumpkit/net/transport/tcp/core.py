@@ -21,7 +21,8 @@ from ...wire.ipv4 import PROTOCOL_TCP
 from ...wire.segment import RST, Segment
 from ...wire.tcp import emit_segment
 from ..ports import PortAllocator
-from .block import ENDED, READABLE, WRITABLE, Environment
+from .arrival import close
+from .block import READABLE, WRITABLE, Environment
 from .channel import Channel, Driver
 from .connection import TcpConnection
 from .fastopen import FastOpen
@@ -332,12 +333,9 @@ class TcpCore(Transport, Driver):
             self.waits.add(record)
 
     def _drop(self, channel: Channel) -> None:
-        """End a connection in TIME-WAIT without a word."""
-        block = channel.connection.block
-        block.linger_at = FOREVER
-        block.events |= ENDED
+        """End a connection in TIME-WAIT without a word.  For a socket that still has it, it is over."""
+        close(channel.connection.block, 0)
         self._remove(channel)
-        channel.deadline = FOREVER
 
     def _remove(self, channel: Channel) -> None:
         """Take a connection that is over out of all tables."""
