@@ -383,6 +383,24 @@ def test_ttl_and_tos_are_on_the_wire():
     assert (head[14 + 8], head[14 + 1]) == (7, 0x10)
 
 
+@pytest.mark.parametrize("name", ["net.ip.ttl", "net.ipv4.ip_default_ttl"])
+def test_who_chooses_no_ttl_has_the_sysctls(name):
+    host, a, _b = pair()
+    client = a.socket()
+    a.send(client, b"before", "10.0.0.2", 7)
+    a.kernel.sysctl.set(name, 99)
+    a.send(client, b"default", "10.0.0.2", 7)
+    assert client.get_option(IPPROTO_IP, IP_TTL) == b"\x63\0\0\0"
+    a.do(client.set_option, IPPROTO_IP, IP_TTL, b"\7\0\0\0")
+    a.send(client, b"chosen", "10.0.0.2", 7)
+    a.do(client.set_option, IPPROTO_IP, IP_TTL, b"\xff\xff\xff\xff")
+    a.send(client, b"default again", "10.0.0.2", 7)
+    settle(host)
+    sent = [frame.linear() for frame in a.ports[0].sent]
+    packets = [head for head in sent if head[12:14] == b"\x08\0" and head[14 + 9] == 17]
+    assert [head[14 + 8] for head in packets] == [64, 99, 7, 99]
+
+
 @pytest.mark.rfc("1122", "3.3.3-b")
 def test_the_dont_fragment_option_refuses_what_does_not_fit():
     _, a, _ = pair()

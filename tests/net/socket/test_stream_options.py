@@ -196,6 +196,20 @@ def test_ttl_and_tos_are_on_the_packets():
     assert (head[15], head[22]) == (0x20, 7)
 
 
+def test_who_chooses_no_ttl_has_the_sysctls():
+    world = World()
+    client, _ = world.pair()
+    world.a.kernel.sysctl.set("net.ip.ttl", 99)
+    ear = Listening()
+    world.switch.port().attach(ear)
+    world.switch._addresses.clear()
+    world.send_all(client, b"x")
+    world.run(0.01)
+    [head] = [head for head in ear.heads if head[26:30] == world.a.address]
+    assert head[22] == 99
+    assert client.get_option(IP, abi.IP_TTL) == int_option(99)
+
+
 def test_sockets_share_options_until_one_is_set():
     """What a socket sets is its own, and its listener's new options are not those of connections made before."""
     world = World()

@@ -31,8 +31,8 @@ class Route:
         self.fragmentable: bool = False
         """The path's MTU is smaller than we care to use: routers may fragment what goes this way, whatever the sender
         asked for.  The network sees to it."""
-        self.hop_limit: int = 64
-        """The time to live, or hop limit, for senders that have not chosen one."""
+        self.hop_limit: int = 0
+        """IPv6: what a router on this way says is the hop limit for senders that have not chosen one; 0 if none does."""
         self.flow: int = 0
         """IPv6: what flow labels on this way are made from; the network's own."""
 
@@ -140,15 +140,20 @@ class Network(ABC):
         destination: bytes,
         protocol: int,
         now: Instant,
-        ttl: int = 64,
+        ttl: int = -1,
         tos: int = 0,
         dont_fragment: bool = True,
     ) -> None:
-        """Put an IP header in front of `frame` (whose head starts with the transport header) and send it.
+        """Put an IP header in front of `frame` (whose head starts with the transport header) and send it.  `ttl` is -1
+        where the sender has not chosen one.
 
         Super-segments (gso_type set) may exceed the MTU; other packets that do are fragmented, or, with
         `dont_fragment`, raise EMSGSIZE.
         """
+
+    @abstractmethod
+    def default_ttl(self) -> int:
+        """The time to live, or hop limit, of packets whose sender has not chosen one (nor, with IPv6, a router)."""
 
     @abstractmethod
     def is_local(self, address: bytes) -> bool:

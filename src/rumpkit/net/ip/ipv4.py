@@ -103,10 +103,12 @@ class Ipv4(Network):
         destination: bytes,
         protocol: int,
         now: Instant,
-        ttl: int = 64,
+        ttl: int = -1,
         tos: int = 0,
         dont_fragment: bool = True,
     ) -> None:
+        if ttl < 0:
+            ttl = self.settings.ttl
         size = len(frame.head) + frame.size
         fragment = DONT_FRAGMENT
         identification = 0
@@ -129,6 +131,9 @@ class Ipv4(Network):
         counters.packets_out += 1
         counters.bytes_out += HEADER_SIZE + size
         route.interface.output(frame, route.next_hop, now)
+
+    def default_ttl(self) -> int:
+        return self.settings.ttl
 
     def unreachable(self, frame: Frame, network: int, code: int, now: Instant) -> None:
         self.report(DESTINATION_UNREACHABLE, code, 0, frame, network, now)

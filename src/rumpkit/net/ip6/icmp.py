@@ -130,13 +130,12 @@ class Icmp6(Transport):
         now: Instant,
         zone: int = 0,
     ) -> None:
-        """Send a message; `ttl` 0 means the route's.  Raises as `Network.route` and `Network.output`."""
+        """Send a message; with a `ttl` of 0 it has the default.  Raises as `Network.route` and `Network.output`."""
         route = self._ipv6.route(destination, source, zone)
         own = source or route.source
         frame = Frame(message.emit(own, destination))
         self.counters.sent[message.kind] += 1
-        hops = ttl or route.hop_limit
-        self._ipv6.output(frame, route, own, destination, PROTOCOL_ICMPV6, now, hops, tos, dont_fragment=False)
+        self._ipv6.output(frame, route, own, destination, PROTOCOL_ICMPV6, now, ttl or -1, tos, dont_fragment=False)
 
     # Handlers ------------------------------------------------------------------------------------------
 

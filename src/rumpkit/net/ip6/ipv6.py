@@ -106,12 +106,14 @@ class Ipv6(Network):
         destination: bytes,
         protocol: int,
         now: Instant,
-        ttl: int = 64,
+        ttl: int = -1,
         tos: int = 0,
         dont_fragment: bool = True,
         flow: int = -1,
     ) -> None:
         """As `Network.output`; `flow` is the flow label, -1 for one of the network's making (RFC 6437)."""
+        if ttl < 0:
+            ttl = route.hop_limit or self.settings.hop_limit
         head = frame.head
         size = len(head) + frame.size
         if flow < 0:
@@ -132,6 +134,9 @@ class Ipv6(Network):
         counters.packets_out += 1
         counters.bytes_out += HEADER_SIZE + size
         route.interface.output(frame, route.next_hop, now)
+
+    def default_ttl(self) -> int:
+        return self.settings.hop_limit
 
     def unreachable(self, frame: Frame, network: int, code: int, now: Instant) -> None:
         if code == _PROTOCOL_UNREACHABLE:
@@ -370,7 +375,6 @@ class Ipv6(Network):
                 raise error(ENETUNREACH)
             mtu = min(loopback.interface.mtu, MAX_PACKET_SIZE)
             route = Route(loopback.interface, source or destination, destination, mtu)
-            route.hop_limit = self.settings.hop_limit
             return self._made(route, destination)
         entry, link = self._way(destination, source, zone)
         if link is None:
@@ -385,7 +389,7 @@ class Ipv6(Network):
         path = self.path_mtus.get(destination)
         if path is not None and path.mtu < route.mtu:
             route.mtu = path.mtu
-        route.hop_limit = link.hop_limit or self.settings.hop_limit
+        route.hop_limit = link.hop_limit
         return self._made(route, destination)
 
     def _made(self, route: Route, destination: bytes) -> Route:

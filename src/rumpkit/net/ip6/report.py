@@ -120,7 +120,7 @@ class ErrorReporter6:
             own = source or route.source
             message = error_about(kind, code, _as_on_a_wire(frame, offset), offset, rest)
             data = Frame(message.emit(own, sender))
-            ipv6.output(data, route, own, sender, PROTOCOL_ICMPV6, now, route.hop_limit, dont_fragment=False)
+            ipv6.output(data, route, own, sender, PROTOCOL_ICMPV6, now, dont_fragment=False)
         except OSError:
             return  # no way back to the sender
         self._counters.errors_out += 1

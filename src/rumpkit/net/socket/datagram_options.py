@@ -45,7 +45,7 @@ from ...kern.abi.socket import (
     UDP_SEGMENT,
 )
 from ..transport.udp import UdpEndpoint
-from ..wire.address import is_multicast
+from ..wire.address import ANY_V6, is_multicast
 from . import multicast_options as multicast
 from .common_options import get_common, remember, set_common
 from .control import wanted_bits
@@ -192,8 +192,13 @@ def ip_number(value: bytes, low: int, high: int, instead: int | None = None) -> 
     return number
 
 
+def _get_ttl(socket: UdpSocket) -> int:
+    ttl = socket.endpoint.ttl
+    return socket.udp.network.default_ttl() if ttl < 0 else ttl
+
+
 def _set_ttl(socket: UdpSocket, value: bytes) -> None:
-    socket.endpoint.ttl = ip_number(value, 1, 255, 64)
+    socket.endpoint.ttl = ip_number(value, 1, 255, -1)
 
 
 def _set_multicast_ttl(socket: UdpSocket, value: bytes) -> None:
@@ -262,6 +267,11 @@ def _set_only(socket: UdpSocket, value: bytes) -> None:
     socket.endpoint.only = only
 
 
+def _get_hops(socket: UdpSocket) -> int:
+    hops = _six(socket).hops
+    return socket.udp.layer(ANY_V6).default_ttl() if hops < 0 else hops
+
+
 def _set_hops(socket: UdpSocket, value: bytes) -> None:
     socket.endpoint.hops = _six_number(socket, value, -1, 255)
 
@@ -311,9 +321,7 @@ def _leave6(socket: UdpSocket, value: bytes) -> None:
 
 _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
     (IPPROTO_IPV6, IPV6_V6ONLY): DatagramRow(lambda socket: int(_six(socket).only), _set_only),
-    (IPPROTO_IPV6, IPV6_UNICAST_HOPS): DatagramRow(
-        lambda socket: 64 if _six(socket).hops < 0 else socket.endpoint.hops, _set_hops
-    ),
+    (IPPROTO_IPV6, IPV6_UNICAST_HOPS): DatagramRow(_get_hops, _set_hops),
     (IPPROTO_IPV6, IPV6_MULTICAST_HOPS): DatagramRow(lambda socket: _six(socket).multicast_hops, _set_multicast_hops),
     (IPPROTO_IPV6, IPV6_TCLASS): DatagramRow(lambda socket: _six(socket).traffic_class, _set_class),
     (IPPROTO_IPV6, IPV6_RECVERR): DatagramRow(lambda socket: int(_six(socket).report_all), _set_report_all6),
@@ -324,7 +332,7 @@ _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
     (SOL_SOCKET, SO_BROADCAST): DatagramRow(lambda socket: int(socket.endpoint.broadcast), _set_broadcast),
     (SOL_SOCKET, SO_REUSEADDR): DatagramRow(lambda socket: int(socket.reuse_address), _set_reuse_address),
     (SOL_SOCKET, SO_REUSEPORT): DatagramRow(lambda socket: int(socket.reuse_port), _set_reuse_port),
-    (IPPROTO_IP, IP_TTL): DatagramRow(lambda socket: socket.endpoint.ttl, _set_ttl),
+    (IPPROTO_IP, IP_TTL): DatagramRow(_get_ttl, _set_ttl),
     (IPPROTO_IP, IP_TOS): DatagramRow(lambda socket: socket.endpoint.tos, _set_tos),
     (IPPROTO_IP, IP_RECVERR): DatagramRow(lambda socket: int(socket.endpoint.report_all), _set_report_all),
     (IPPROTO_IP, IP_MTU_DISCOVER): DatagramRow(lambda socket: socket.endpoint.discover, _set_mtu_discover),

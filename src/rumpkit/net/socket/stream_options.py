@@ -58,6 +58,7 @@ from ...kern.abi.socket import (
 from ..transport.tcp.congestion import available
 from ..transport.tcp.core import headers_size
 from ..transport.tcp.states import CLOSED
+from ..wire.address import ANY_V4, ANY_V6
 from .common_options import REMEMBERED, get_common, recall_or, remember, set_common
 from .options import int_option, option_byte, option_int
 from .tcp_info import tcp_info
@@ -342,7 +343,7 @@ def _set_only(socket: "TcpSocket", value: bytes) -> None:
 
 def _get_hops(socket: "TcpSocket") -> bytes:
     hops = recall_or(_six(socket), IPPROTO_IPV6, IPV6_UNICAST_HOPS, -1)
-    return int_option(64 if hops < 0 else hops)
+    return int_option(socket.tcp.layer(ANY_V6).default_ttl() if hops < 0 else hops)
 
 
 def _set_hops(socket: "TcpSocket", value: bytes) -> None:
@@ -365,7 +366,8 @@ def _set_class(socket: "TcpSocket", value: bytes) -> None:
 
 
 def _get_ttl(socket: "TcpSocket") -> bytes:
-    return int_option(socket.options.ttl)
+    ttl = socket.options.ttl
+    return int_option(socket.tcp.layer(ANY_V4).default_ttl() if ttl < 0 else ttl)
 
 
 def _set_ttl(socket: "TcpSocket", value: bytes) -> None:
@@ -374,7 +376,7 @@ def _set_ttl(socket: "TcpSocket", value: bytes) -> None:
     ttl = option_byte(value)
     if ttl != -1 and not 1 <= ttl <= 255:
         raise error(EINVAL)
-    socket.options.ttl = 64 if ttl == -1 else ttl
+    socket.options.ttl = ttl
 
 
 def _get_tos(socket: "TcpSocket") -> bytes:

@@ -82,13 +82,14 @@ class UdpEndpoint:
         """SO_BROADCAST."""
         self.report_all: bool = False
         """IP_RECVERR: hear of every ICMP error, in full, not only of hard ones about the connected peer."""
-        self.ttl: int = 64
+        self.ttl: int = -1
+        """IP_TTL; -1 leaves it to the network."""
         self.multicast_ttl: int = 1
         self.tos: int = 0
         self.hops: int = -1
         self.multicast_hops: int = 1
         self.traffic_class: int = 0
-        """The same for IPv6; -1 leaves it to the route."""
+        """The same for IPv6."""
         self.discover: int = IP_PMTUDISC_WANT
         """IP_MTU_DISCOVER."""
         self.zone: int = 0
@@ -391,14 +392,14 @@ class Udp(Transport):
         self.layer(address).route(address)
 
     def send_as(
-        self, source: bytes, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = 64
+        self, source: bytes, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = -1
     ) -> None:
         """Send a datagram without an endpoint, as a relay does.  Raises as `send`; EADDRNOTAVAIL where `source` is
         not local."""
         self._emit(source, sport, destination, dport, data, now, ttl, 0, IP_PMTUDISC_DONT, False, 0, 0)
 
     def send_over(
-        self, route: Route, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = 64
+        self, route: Route, sport: int, destination: bytes, dport: int, data: bytes, now: Instant, ttl: int = -1
     ) -> None:
         """Send a datagram by a route of the caller's own making, from its source, such as before there are addresses."""
         source = route.source
@@ -433,8 +434,6 @@ class Udp(Transport):
             source = route.source
         addresses = pseudo_sum(source, destination, PROTOCOL_UDP, 0)
         frame = emit_datagram(sport, dport, addresses, data, 0, size, segment)
-        if ttl < 0:
-            ttl = route.hop_limit
         dont_fragment = discover == IP_PMTUDISC_DO or discover == IP_PMTUDISC_PROBE
         if discover == IP_PMTUDISC_WANT:
             # Routers are told not to cut what fits the path as far as we know; what does not, we cut.

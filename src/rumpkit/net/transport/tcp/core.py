@@ -175,7 +175,7 @@ class TcpCore(Transport, Driver):
         if len(channel.key) != KEY_SIZE:
             network = self.layer(channel.key)
             gso = GSO_TCPV6
-            ttl = options.hops if options.hops >= 0 else channel.route.hop_limit
+            ttl = options.hops
         for segment in out:
             if channel.generation != network.generation:
                 self._route_again(channel)

@@ -52,10 +52,11 @@ class TcpOptions:
         self.congestion: str = ""
         self.max_pacing_rate: int = 0
         """SO_MAX_PACING_RATE, bytes a second."""
-        self.ttl: int = 64
+        self.ttl: int = -1
+        """IP_TTL; -1 leaves it to the network."""
         self.tos: int = 0
         self.hops: int = -1
-        """IPV6_UNICAST_HOPS; -1 leaves it to the route."""
+        """IPV6_UNICAST_HOPS; -1 leaves it to the network."""
         self.notsent_low_water: int = 0
         """TCP_NOTSENT_LOWAT: writable only with fewer unsent bytes than this."""
         self.extras: dict[tuple[int, int], int] | None = None
