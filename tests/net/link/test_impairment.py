@@ -47,6 +47,15 @@ def test_chances_are_about_what_was_asked_for(name, count):
     assert link.passed == len(passages)
 
 
+def test_each_chance_has_random_bits_of_its_own():
+    """However many are drawn at once: all of them together would have no two alike."""
+    _, link = impaired(loss=0.1, duplicate=0.1, corrupt=0.1, reorder=0.1)
+    kept = [len(link.plan(frame(index), 0)) for index in range(2000)]
+    repeats = sum(kept[at : at + 50] == kept[:50] for at in range(50, 1950))
+    assert repeats == 0
+    assert all(120 < count < 280 for count in (link.lost, link.duplicated, link.corrupted, link.reordered))
+
+
 def test_loss_takes_single_segments():
     _, link = impaired(loss=0.5)
     sizes = [len(passage.frame) for _ in range(200) for passage in link.plan(super_frame(), 0)]

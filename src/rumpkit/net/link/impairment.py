@@ -12,9 +12,12 @@ from ...hyper.frame import CHECKSUM_UNVERIFIED, Frame
 from ...hyper.link import LinkPort, Receiver
 from ...hyper.time import MILLISECOND, SECOND, Duration, Instant
 from ..wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_SIZE, ethertype
+from ..wire.field import read_u32
 from ..wire.offload import finish
 
 _CERTAIN: Final = 1 << 32
+_BLOCK: Final = 1024
+"""Random bytes that are drawn at once: there may be several chances to a frame."""
 MAX_DELAY: Final = 3600 * SECOND
 
 
@@ -94,6 +97,9 @@ class Impairment:
         """When the last bit that waits for the rate has left."""
         self._last_at: Instant = 0
         """When the last frame arrives: jitter alone reorders nothing."""
+        self._random: bytes = b""
+        self._used: int = 0
+        """How much of it was used."""
 
     def plan(self, frame: Frame, now: Instant) -> list[Passage]:
         """What gets through of a frame, in order; fewer or more than it stands for."""
@@ -158,10 +164,19 @@ class Impairment:
         return damaged
 
     def _happens(self, chance: int) -> bool:
-        return chance > 0 and int.from_bytes(self._hyper.random(4), "big") < chance
+        return chance > 0 and self._draw() < chance
 
     def _below(self, limit: int) -> int:
-        return int.from_bytes(self._hyper.random(8), "big") % limit
+        return (self._draw() << 32 | self._draw()) % limit
+
+    def _draw(self) -> int:
+        """32 random bits."""
+        at = self._used
+        if at >= len(self._random):
+            self._random = self._hyper.random(_BLOCK)
+            at = 0
+        self._used = at + 4
+        return int(read_u32(self._random, at))
 
 
 @final
