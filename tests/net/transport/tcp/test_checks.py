@@ -226,6 +226,42 @@ def test_an_old_timestamp_drops_the_segment():
     assert t.read() == b"new"
 
 
+def test_an_ack_that_data_has_overtaken_is_no_old_duplicate():
+    """Its SACK blocks count, and what we echo does not go back (tcp_disordered_ack of Linux)."""
+    t = Script(timestamps=1, sack=1, tail_loss_probe=0)
+    t.at(1000)
+    t.open()
+    t.send(1000, SynAck(ts=(500, 1000), sack_ok=True))
+    t.write(bytes(6 * MSS))
+    t.out.clear()
+    t.send(1010, Data(1, b"abc", ts=(511, 1000)))
+    t.by(1100, Ack(None, 4))
+    size = t.block.snd_mss
+    t.send(1100, Ack(4, 1, ts=(510, 1000), sack=[(1 + size, 1 + 4 * size)]))
+    assert t.environment.counters.paws_drops == 0
+    assert t.block.scoreboard.sacked == 3 * size
+    assert t.block.ts_recent == 511
+    again = t.sent()[0]
+    assert (again.seq, again.fields["ts"]) == (1, (1100, 511))
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        pytest.param(Ack(4, 1, ts=(510 - 400, 1000)), id="much too old"),
+        pytest.param(Ack(4, 1, ts=(510, 1000), window=99), id="another window"),
+        pytest.param(Ack(3, 1, ts=(510, 1000)), id="before the window"),
+        pytest.param(Data(4, b"x", 1, ts=(510, 1000)), id="data"),
+        pytest.param(Fin(4, 1, ts=(510, 1000)), id="a FIN"),
+    ],
+)
+def test_whatever_else_is_old_is_dropped(late):
+    t = with_timestamps()
+    t.send(1010, Data(1, b"abc", ts=(511, 1000)))
+    t.send(1020, late)
+    assert t.environment.counters.paws_drops == 1
+
+
 def test_an_old_timestamp_does_not_protect_from_resets():
     t = with_timestamps()
     t.send(1100, Rst(1, ts=(1, 0)))

@@ -56,7 +56,7 @@ def segment_arrives(block: ControlBlock, segment: Segment, now: Instant) -> None
         segment.seq = (segment.seq + 1) & SEQ_MASK
         segment.window >>= block.snd_scale
         seq += 1
-    if not _check_timestamp(block, segment, now):
+    if not _check_timestamp(block, segment, seq, now):
         return
     if not _check_sequence(block, segment, seq, now):
         if segment.flags & (SYN | RST | ACK) == ACK and state != SYN_RECEIVED and _is_recent(block, seq):
@@ -205,15 +205,31 @@ def _acknowledge_syn(block: ControlBlock, ack: i64, now: Instant) -> None:
 # Checks -----------------------------------------------------------------------------------------------------------
 
 
-def _check_timestamp(block: ControlBlock, segment: Segment, now: Instant) -> bool:
+def _check_timestamp(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> bool:
     """PAWS (RFC 7323 section 5.3): an old timestamp means an old duplicate.  False if the segment was dropped."""
     if not block.timestamps or not segment.has_timestamp or segment.flags & RST:
         return True
-    if not seq_lt(segment.ts_value, block.ts_recent) or now - block.ts_recent_at > _OLD_TIMESTAMP:
+    if not _is_old(block, segment, now) or _was_overtaken(block, segment, seq):
         return True
     block.counters.paws_drops += 1
     _answer_unacceptable(block, segment, now)
     return False
+
+
+def _is_old(block: ControlBlock, segment: Segment, now: Instant) -> bool:
+    """Whether a timestamp is from before the one that we echo."""
+    return seq_lt(segment.ts_value, block.ts_recent) and now - block.ts_recent_at <= _OLD_TIMESTAMP
+
+
+def _was_overtaken(block: ControlBlock, segment: Segment, seq: i64) -> bool:
+    """Whether this is but an ACK that data has overtaken on its way: it repeats what we know, from within a retransmission timeout
+    (for a peer whose clock has our unit), and its SACK blocks may be news.  Linux excepts it from PAWS, too (tcp_disordered_ack)."""
+    if segment.span() > 0 or not segment.flags & ACK or seq != block.rcv_nxt:
+        return False
+    if unwrap(segment.ack, block.snd_una) != block.snd_una or segment.window << block.snd_scale != block.snd_wnd:
+        return False
+    age = (block.ts_recent - segment.ts_value) & SEQ_MASK
+    return age * MILLISECOND * 5 <= block.rtt.timeout * 6
 
 
 def _check_sequence(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> bool:
@@ -294,8 +310,8 @@ def challenge(block: ControlBlock, now: Instant) -> None:
 
 
 def _remember_timestamp(block: ControlBlock, segment: Segment, seq: i64, now: Instant) -> None:
-    """TS.Recent follows the segments that cover Last.ACK.sent (RFC 7323 section 4.3)."""
-    if seq <= block.last_ack:
+    """TS.Recent follows the segments that cover Last.ACK.sent (RFC 7323 section 4.3), and never goes back."""
+    if seq <= block.last_ack and not _is_old(block, segment, now):
         block.ts_recent = segment.ts_value
         block.ts_recent_at = now
 
