@@ -135,6 +135,39 @@ def test_the_users_timeout_counts_from_what_is_not_acknowledged():
     t.state("CLOSED")
 
 
+def test_the_users_timeout_ends_probes_of_a_closed_window_in_time():
+    """Not only when the next one would go."""
+    t = established()
+    t.options.user_timeout = 5000
+    t.send(0, Ack(1, 1, window=0))
+    t.write(b"abc")
+    t.at(100)
+    t.silent()
+    first = t.connection.next_deadline() // 1_000_000
+    t.by(first + 1, Ack(0, 1))
+    t.at(first + 4999)
+    t.state("ESTABLISHED")
+    t.at(first + 5001)
+    t.state("CLOSED")
+    assert t.block.error == ETIMEDOUT
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_peer_cannot_keep_what_nobody_waits_for(leaves):
+    """Its window stays closed, and it answers every probe: that holds a connection with a user for ever, and no other."""
+    t = established()
+    t.send(0, Ack(1, 1, window=0))
+    t.write(b"abc")
+    if leaves:
+        t.leave()
+    for minute in range(30):
+        for second in range(minute * 60, minute * 60 + 60):
+            t.at(second * 1000 + 999)
+            if t.sent():
+                t.send(second * 1000 + 999, Ack(1, 1, window=0))
+    t.state("CLOSED" if leaves else "ESTABLISHED")
+
+
 def test_an_acknowledgement_of_a_part_satisfies_the_users_timeout():
     t = established()
     t.options.user_timeout = 5000

@@ -335,8 +335,8 @@ def test_user_timeout():
     t = established()
     t.options.user_timeout = 2000
     t.write(b"abc")
-    t.at(2999).state("ESTABLISHED")
-    t.at(3100).state("CLOSED")
+    t.at(1999).state("ESTABLISHED")
+    t.at(2000).state("CLOSED")
     assert t.block.error == ETIMEDOUT
 
 

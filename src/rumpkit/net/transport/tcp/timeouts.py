@@ -89,7 +89,7 @@ def _retransmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     timed_out(block, now)
     black_hole(block, now)
     block.rtt.backoff()
-    block.retransmit_at = now + block.rtt.timeout
+    block.retransmit_at = _within_patience(block, now + block.rtt.timeout)
     block.resend = True
 
 
@@ -117,19 +117,34 @@ def _out_of_patience(block: ControlBlock, exhausted: bool, now: Instant) -> bool
 def _persist(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     """The peer's window is closed, or so small that we held back: try again (RFC 9293 3.8.6.1).
 
-    A peer that goes on answering may keep its window closed for ever; one that doesn't is given up like any other.
+    A peer that goes on answering may keep its window closed for ever, as long as somebody is there who wants to send; one that
+    doesn't is given up like any other.
     """
     if force_tail(block, out, now):
         return
     block.probes += 1
     if block.probes == 1:
         block.unacked_since = now
-    if _out_of_patience(block, block.probes > _retry_limit(block), now):
+    if _out_of_patience(block, block.probes > _retry_limit(block) or _abandoned(block), now):
         return
     block.counters.window_probes += 1
     block.probe = True
     block.rtt.backoff()
-    block.retransmit_at = now + block.rtt.timeout
+    block.retransmit_at = _within_patience(block, now + block.rtt.timeout)
+
+
+def _abandoned(block: ControlBlock) -> bool:
+    """Whether a connection without a user has probed for long enough, whatever its peer answers: else peers could pile up what
+    nobody waits for (RFC 6429; as Linux's tcp_probe_timer)."""
+    rtt = block.rtt
+    slow = rtt.timeout >= block.settings.max_rto * MILLISECOND
+    return block.orphan and slow and rtt.backoffs >= block.settings.orphan_retries
+
+
+def _within_patience(block: ControlBlock, when: Instant) -> Instant:
+    """When to try again: at `when`, or before, where the user's timeout ends (as Linux's tcp_clamp_rto_to_user_timeout)."""
+    limit = user_timeout(block)
+    return min(when, block.unacked_since + limit) if limit else when
 
 
 def _keep_alive(block: ControlBlock, now: Instant) -> None:
