@@ -30,6 +30,7 @@ from rumpkit.kern.abi.socket import (
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
+    MSG_MORE,
     MSG_PEEK,
     MSG_TRUNC,
     SHUT_RD,
@@ -399,6 +400,21 @@ def test_who_chooses_no_ttl_has_the_sysctls(name):
     sent = [frame.linear() for frame in a.ports[0].sent]
     packets = [head for head in sent if head[12:14] == b"\x08\0" and head[14 + 9] == 17]
     assert [head[14 + 8] for head in packets] == [64, 99, 7, 99]
+
+
+def test_a_datagram_of_empty_parts_takes_no_memory():
+    """Its size would never end it."""
+    host, a, b = pair()
+    server = b.udp_socket(port=7)
+    client = a.socket()
+    a.do(client.connect, (B, 7), host.now)
+    for part in (b"", b"", b"x", *[b""] * 1000):
+        a.send(client, part, flags=MSG_MORE)
+    assert client._gathered == [b"", b"x"]
+    fails(EMSGSIZE, a.send, client, bytes(65507), None, 0, MSG_MORE)
+    a.send(client, b"y")
+    settle(host)
+    assert b.drain(server) == [b"xy"]
 
 
 @pytest.mark.rfc("1122", "3.3.3-b")

@@ -201,6 +201,7 @@ class UdpSocket(DatagramSocket):
         """Multicast groups and the indices of their interfaces."""
         self._gathered: list[bytes] = []
         """What MSG_MORE and UDP_CORK have held back of a datagram."""
+        self._gathered_size: int = 0
         self._gathered_for: SocketAddress | None = None
 
     def close(self, now: Instant) -> None:
@@ -339,9 +340,11 @@ class UdpSocket(DatagramSocket):
 
     def _gather(self, data: bytes, destination: SocketAddress | None, flags: int) -> bool:
         """Put data to a datagram that is being gathered; whether it is complete.  Raises EMSGSIZE."""
-        if sum(map(len, self._gathered)) + len(data) > MAX_PAYLOAD_SIZE:
+        if self._gathered_size + len(data) > MAX_PAYLOAD_SIZE:
             raise error(EMSGSIZE)
-        self._gathered.append(data)
+        if data or not self._gathered:
+            self._gathered.append(data)
+        self._gathered_size += len(data)
         self._gathered_for = destination
         return not self.corked and not flags & MSG_MORE
 
@@ -349,6 +352,7 @@ class UdpSocket(DatagramSocket):
         """The datagram that was being gathered, which is then forgotten."""
         data = b"".join(self._gathered)
         self._gathered.clear()
+        self._gathered_size = 0
         return data
 
     def uncork(self, now: Instant) -> None:
