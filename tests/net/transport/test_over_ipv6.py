@@ -7,7 +7,7 @@ import pytest
 from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.frame import Frame
 from rumpkit.hyper.time import SECOND
-from rumpkit.kern.abi.socket import AF_INET6, SOCK_DGRAM, SOCK_STREAM
+from rumpkit.kern.abi.socket import AF_INET6, IPPROTO_IPV6, IPV6_UNICAST_HOPS, SOCK_DGRAM, SOCK_STREAM
 from rumpkit.kern.socket import Received, Socket
 from rumpkit.kern.wait import Blocked
 from rumpkit.net.wire.address import parse_ipv6
@@ -88,6 +88,17 @@ def test_extension_headers_are_not_in_a_checksum():
     server = socket(a, SOCK_DGRAM, 7)
     a.inject(frame6(DESTINATION_OPTIONS, emit_options_header(17, b"") + datagram(b"behind"), THEM, US))
     assert drain(a, server) == [b"behind"]
+
+
+def test_who_chooses_no_hop_limit_has_the_sysctls():
+    a = lone()
+    client = socket(a, SOCK_DGRAM, 4000)
+    for hops in (64, 99):
+        a.kernel.sysctl.set("net.ip6.hop_limit", hops)
+        a.do(client.send, b"x", 0, 0, (parse_ipv6(THEM), 9), a.host.now)
+        assert [header.hop_limit for _, header, _ in a.packets() if header.next_header == 17] == [hops]
+        assert client.get_option(IPPROTO_IPV6, IPV6_UNICAST_HOPS) == bytes([hops, 0, 0, 0])
+        a.forget_sent()
 
 
 @pytest.mark.rfc("8200", "8.1-a", "8.1-c", "8.1-d")
