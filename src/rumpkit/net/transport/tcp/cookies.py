@@ -6,7 +6,7 @@ connection, its SYN-ACK's sequence number says, under a secret, all that must be
     cookie = MAC1(addresses, ports) + IRS + period * 2**24 + (MAC2(addresses, ports, IRS, period) + MSS index) mod 2**24
 
 as in Linux.  What MAC2 is made with is drawn anew each period and forgotten after the next, so a stolen or guessed secret is
-worth two minutes.  Three bits of index and two periods leave a blind guess one chance in 2**20 each.
+worth two minutes.  Three bits of index and two periods leave a blind guess one chance in 2**28.
 
 The other options of the SYN ride in the low bits of the SYN-ACK's timestamp, where the peer sends one; else they are lost.
 """
