@@ -254,6 +254,14 @@ def test_fragments_of_fragments_are_dropped():
     assert a.ip6.reassembly.waiting() == 0 and a.counter("ip6.bad_header") == 1
 
 
+def test_neither_are_they_taken_behind_another_header():
+    a = lone()
+    inner = emit_options_header(FRAGMENT, b"") + FragmentHeader(58, 0, True, 9).emit() + WHOLE[:800]
+    a.inject(fragment(0, 400, kind=DESTINATION_OPTIONS, data=inner))
+    a.inject(fragment(400, 816, more=False, kind=DESTINATION_OPTIONS, data=inner))
+    assert a.ip6.reassembly.waiting() == 0 and a.counter("ip6.bad_header") == 1
+
+
 def test_headers_in_front_of_the_fragment_header_are_the_first_fragment_s():
     a = lone()
     before = emit_options_header(FRAGMENT, b"")

@@ -158,7 +158,8 @@ class Ipv6Input(PacketInput):
         self, frame: Frame, network: int, at: int, field: int, kind: int, end: int, count: int, now: Instant
     ) -> None:
         """Go through the extension headers from head[at] on, the type of the first being at head[field], and deliver
-        what is behind them.  `count` of them were seen before."""
+        what is behind them.  `count` of them were seen before: there are some where the packet was put together."""
+        whole = count > 0
         head = frame.head
         protocol: int = head[field]
         while protocol in _IS_EXTENSION:
@@ -169,7 +170,10 @@ class Ipv6Input(PacketInput):
                 return
             if protocol == FRAGMENT:
                 if head[at + 2] or head[at + 3] & 0xF9:
-                    self._fragment(frame, network, at, kind, end, now)
+                    if whole:
+                        self.counters.bad_header += 1  # fragments of fragments are nobody's honest doing
+                    else:
+                        self._fragment(frame, network, at, kind, end, now)
                     return
                 self.counters.atomic_fragments += 1  # is a whole packet by itself (RFC 6946)
             elif not self._header_fine(frame, network, at, field, protocol, size, now):
@@ -234,7 +238,7 @@ class Ipv6Input(PacketInput):
         """Go on with a packet that was put together."""
         protocol: int = frame.head[field]
         if protocol == FRAGMENT:
-            self.counters.bad_header += 1  # fragments of fragments are nobody's honest doing
+            self.counters.bad_header += 1
         elif protocol in _IS_EXTENSION:
             self._walk(frame, network, at, field, kind, len(frame.head), 1, now)
         else:
