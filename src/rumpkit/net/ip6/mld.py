@@ -51,7 +51,7 @@ MLD_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("robustness", 1, 7, "how often a change is reported (RFC 3810 9.1), where no router says otherwise"),
     Sysctl("report_milliseconds", 1, 60_000, "random wait up to this between reports of a change (RFC 3810 9.11)"),
     Sysctl("version1_seconds", 1, 86_400, "how long a router of version 1 is spoken to in its way (RFC 3810 9.12)"),
-    Sysctl("max_sources", 0, 256, "sources of a query that are answered for; others are not looked at"),
+    Sysctl("max_sources", 0, 64, "sources of a query that are answered for, in one packet; others are not looked at"),
 )
 
 
