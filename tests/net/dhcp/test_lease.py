@@ -29,6 +29,8 @@ def lease(address="10.0.0.50", **options):
         ({"renewal_time": 0, "rebinding_time": 2000}, (500, 875, 1000)),
         ({"rebinding_time": 300}, (300, 300, 1000)),
         ({"lease_time": 1}, (5, 8, 10)),
+        ({"renewal_time": 1, "rebinding_time": 2}, (500, 875, 1000)),
+        ({"renewal_time": 5, "rebinding_time": 6}, (5, 6, 1000)),
     ],
 )
 def test_times(options, times):

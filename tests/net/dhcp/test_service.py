@@ -25,7 +25,7 @@ MAC = b"\2\0\0\0\0\x99"
 class Net:
     """Our kernel, with a DHCP client and nothing else, and a kernel at 10.0.0.1 whose socket plays the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *components: str) -> None:
         self.host = SimHost(seed=8)
         self.hub = Hub(self.host)
         self.b = Node(self.host, "b", (self.hub, "10.0.0.1/24"))
@@ -33,7 +33,7 @@ class Net:
         self.b.do(self.server.set_option, 1, 6, b"\1\0\0\0")
         self.port = self.hub.port()
         self.host.enter()
-        self.kernel = RumpKernel(self.host, ("ethernet", "ipv4", "loopback", "icmp", "dhcp"), "ours")
+        self.kernel = RumpKernel(self.host, ("ethernet", "ipv4", "loopback", "icmp", "dhcp", *components), "ours")
         ip, dhcp = self.kernel.service("Ip"), self.kernel.service("Dhcp")
         assert isinstance(ip, Ip) and isinstance(dhcp, Dhcp)
         self.ip, self.dhcp = ip, dhcp
@@ -212,3 +212,17 @@ def test_start_and_stop():
     assert net.addresses() == ()
     with pytest.raises(OSError):
         net.dhcp.stop("vif0")
+
+
+def test_an_mtu_holds_for_both_versions_of_ip_at_once():
+    net = Net("ipv6")
+    net.host.enter()
+    net.ip.add_address("vif0", "fd00::2/64", detect=False)
+    net.host.leave()
+    net.serve(10)
+    assert net.ip.v6 is not None
+    peer = b"\xfd" + bytes(14) + b"\1"
+    assert net.ip.v6.route(peer).mtu == 1500
+    net.options[wire.INTERFACE_MTU] = b"\x05\x78"
+    net.serve(310)
+    assert net.ip.v4.route(SERVER).mtu == net.ip.v6.route(peer).mtu == 1400

@@ -81,9 +81,9 @@ def _set_times(lease: Lease, message: DhcpMessage, seconds: int, asked: Instant)
     """T1 and T2 as the server says, if they make sense, else a half and seven eighths of the time."""
     renew = message.number(RENEWAL_TIME)
     rebind = message.number(REBINDING_TIME)
-    if not 0 < rebind < seconds:
+    if not MIN_SECONDS // 2 <= rebind < seconds:
         rebind = seconds * 7 // 8
-    if not 0 < renew < rebind:
+    if not MIN_SECONDS // 2 <= renew < rebind:
         renew = min(seconds // 2, rebind)
     lease.renew_at = asked + renew * SECOND
     lease.rebind_at = asked + rebind * SECOND

@@ -202,9 +202,7 @@ class _Client(DhcpOwner):
             self._service.kernel.timers.set(self._second, now + ANNOUNCE_INTERVAL)
             self.interface.neighbours.watch(lease.address, _Watcher(self))
         mtu = min(lease.mtu or self._mtu, self.interface.port.mtu, MAX_MTU)
-        if mtu != self.interface.mtu:
-            self.interface.mtu = mtu
-            self._service.ip.v4.generation += 1
+        self._set_mtu(mtu)
         self._route(lease)
         self._service.ip.names.tell(f"{self.interface.name} dhcp", DHCP, lease.name_servers, lease.search)
         self._service.changes.wake_all()
@@ -246,6 +244,13 @@ class _Client(DhcpOwner):
         if self.interface.owns(self._address):
             ip.v4.remove_address(self.interface, self._address)
         self._address = b""
-        self.interface.mtu = self._mtu
-        ip.v4.generation += 1
+        self._set_mtu(self._mtu)
         ip.names.tell(f"{self.interface.name} dhcp", DHCP, [], [])
+
+    def _set_mtu(self, mtu: int) -> None:
+        """Routes of both versions of IP have the old one."""
+        if mtu != self.interface.mtu:
+            self.interface.mtu = mtu
+            for network in (self._service.ip.v4, self._service.ip.v6):
+                if network is not None:
+                    network.generation += 1
