@@ -2,6 +2,7 @@
 
 import pytest
 
+from rumpkit.kern.abi.errno import ETIMEDOUT
 from tests.net.transport.tcp.script import MSS, Ack, established
 from tests.net.transport.tcp.siege import Siege
 
@@ -105,12 +106,17 @@ def test_a_peer_that_keeps_its_window_shut_does_not_hold_an_orphan_for_ever():
     """RFC 6429: answering probes is no reason to keep what no socket holds."""
     world = Siege(orphan_retries=3)
     client, server = world.pair()
-    world.call(server.send, bytes(3 << 20), 0, 0, None, world.now)
-    world.run(1)
+    while world.attempt(server.send, bytes(1 << 20), 0, 0, None, world.now):
+        world.run(1)
+    block = server.channel.connection.block
+    assert block.persisting and server.unacknowledged() > 1 << 16
     world.call(server.release, world.now)
+    world.run(60)
     assert world.b.tcp.orphans == 1
+    assert block.probes == 0, "they are answered"
     world.run(3600)
     assert world.b.tcp.orphans == 0
+    assert block.error == ETIMEDOUT
     assert not world.b.tcp.channels
     assert client.readable() > 0
 
