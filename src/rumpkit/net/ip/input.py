@@ -182,7 +182,7 @@ class Ipv4Input(PacketInput):
         packet = frame.like(decrement_ttl(frame.head, network)[network:])
         if frame.gso_type == GSO_NONE:
             if header.end < len(frame):
-                packet = _without_padding(packet, int(header.total_length))
+                packet = without_padding(packet, int(header.total_length))
             size = int(header.total_length)
         else:
             size = int(header.transport) - network + 20 + frame.gso_size
@@ -235,7 +235,7 @@ class _TellSender(LateDatagram):
         self._ipv4.report(TIME_EXCEEDED, REASSEMBLY_TIME_EXCEEDED, 0, first, network, now)
 
 
-def _without_padding(packet: Frame, size: int) -> Frame:
+def without_padding(packet: Frame, size: int) -> Frame:
     """The packet less what the link put behind it."""
     bare = Frame(packet.linear()[:size])
     bare.checksum = packet.checksum

@@ -100,7 +100,7 @@ class ErrorReporter:
             return
         try:
             route = self._network.route(sender, source)
-            message = Frame(error_about(kind, code, _as_on_a_wire(frame, offset), offset, rest).emit())
+            message = Frame(error_about(kind, code, as_on_a_wire(frame, offset, _LINK_HEADER), offset, rest).emit())
             tos = _INTERNETWORK_CONTROL
             self._network.output(
                 message, route, source or route.source, sender, PROTOCOL_ICMP, now, tos=tos, dont_fragment=False
@@ -116,13 +116,13 @@ def _is_query(frame: Frame, transport: int) -> bool:
     return transport < len(message) and message[transport] in _QUERIES
 
 
-def _as_on_a_wire(frame: Frame, offset: int) -> Frame:
+def as_on_a_wire(frame: Frame, offset: int, link_header: bytes) -> Frame:
     """The packet with its checksum complete, or the first segment of a super-segment: what gets quoted is what the
     sender would find in a capture."""
     if frame.gso_type == GSO_NONE:
         return complete_checksum(frame)
     # Segmentation wants a link header, which packets on their way out don't have yet.
-    pieces = segment(frame if offset else frame.like(_LINK_HEADER + frame.head))
+    pieces = segment(frame if offset else frame.like(link_header + frame.head))
     if not pieces:
         return frame
-    return pieces[0] if offset else pieces[0].like(pieces[0].head[len(_LINK_HEADER) :])
+    return pieces[0] if offset else pieces[0].like(pieces[0].head[len(link_header) :])

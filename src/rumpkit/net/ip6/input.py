@@ -9,6 +9,7 @@ from typing import Final, final
 from ...hyper.frame import GSO_NONE, Frame
 from ...hyper.time import Instant
 from ...kern.abi.errno import EHOSTUNREACH
+from ..ip.input import without_padding
 from ..ip.ipv4 import LOCAL, NOT_OURS
 from ..link.interface import Interface, PacketInput
 from ..wire.address import is_link_local, is_loopback, is_multicast, is_unspecified
@@ -280,7 +281,7 @@ class Ipv6Input(PacketInput):
         if frame.gso_type != GSO_NONE:
             size = len(packet.head) + frame.gso_size if frame.size else HEADER_SIZE + 20 + frame.gso_size
         elif header.end < len(frame):
-            packet = _without_padding(packet, size)
+            packet = without_padding(packet, size)
         if size > route.mtu:
             self.counters.too_big += 1
             ipv6.report(PACKET_TOO_BIG, 0, route.mtu, frame, network, now)
@@ -300,12 +301,3 @@ def _chain_complete(head: bytes, protocol: int, at: int, end: int) -> bool:
         protocol = head[at]
         at += size
     return False
-
-
-def _without_padding(packet: Frame, size: int) -> Frame:
-    """The packet less what the link put behind it."""
-    bare = Frame(packet.linear()[:size])
-    bare.checksum = packet.checksum
-    bare.checksum_start = packet.checksum_start
-    bare.checksum_offset = packet.checksum_offset
-    return bare

@@ -3,11 +3,12 @@ second."""
 
 from typing import TYPE_CHECKING, Final, final
 
-from ...hyper.frame import GSO_NONE, Frame
+from ...hyper.frame import Frame
 from ...hyper.time import Instant
 from ...kern.counters import KindCounters, kind_names
 from ...kern.sysctl import Sysctl
 from ..ip.bucket import TokenBucket
+from ..ip.report import as_on_a_wire
 from ..wire.address import ANY_MAC, is_link_local, is_multicast, is_unspecified
 from ..wire.ethernet import ETHERTYPE_IPV6, emit_ethernet
 from ..wire.icmpv6 import (
@@ -19,7 +20,6 @@ from ..wire.icmpv6 import (
     error_about,
 )
 from ..wire.ipv6 import PROTOCOL_ICMPV6, parse_ipv6_header
-from ..wire.offload import complete_checksum, segment
 from .link import Link6
 from .upper import find_upper
 
@@ -118,7 +118,7 @@ class ErrorReporter6:
         try:
             route = ipv6.route(sender, source, zone)
             own = source or route.source
-            message = error_about(kind, code, _as_on_a_wire(frame, offset), offset, rest)
+            message = error_about(kind, code, as_on_a_wire(frame, offset, _LINK_HEADER), offset, rest)
             data = Frame(message.emit(own, sender))
             ipv6.output(data, route, own, sender, PROTOCOL_ICMPV6, now, dont_fragment=False)
         except OSError:
@@ -137,15 +137,3 @@ def _is_error(frame: Frame, offset: int) -> bool:
     if upper.protocol != PROTOCOL_ICMPV6 or upper.offset >= len(head):
         return False
     return head[upper.offset] < FIRST_INFORMATIONAL or head[upper.offset] == REDIRECT
-
-
-def _as_on_a_wire(frame: Frame, offset: int) -> Frame:
-    """The packet with its checksum complete, or the first segment of a super-segment: what gets quoted is what the
-    sender would find in a capture."""
-    if frame.gso_type == GSO_NONE:
-        return complete_checksum(frame)
-    # Segmentation wants a link header, which packets on their way out don't have yet.
-    pieces = segment(frame if offset else frame.like(_LINK_HEADER + frame.head))
-    if not pieces:
-        return frame
-    return pieces[0] if offset else pieces[0].like(pieces[0].head[len(_LINK_HEADER) :])
