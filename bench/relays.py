@@ -56,12 +56,12 @@ class Relay(NamedTuple):
 
 def rates(relay: Relay) -> tuple[float, float]:
     """Gbit/s (program to host, host to program), one stream each."""
-    up = _stream([], [*relay.inside], "127.0.0.1", relay.host, PORT)
-    down = _stream([*relay.inside], [], "0.0.0.0", relay.address, relay.port)
+    up = _stream([], relay.inside, relay.host, PORT)
+    down = _stream(relay.inside, [], relay.address, relay.port)
     return up, down
 
 
-def _stream(sink_in: list[str], source_in: list[str], _bound: str, address: str, port: int) -> float:
+def _stream(sink_in: list[str], source_in: list[str], address: str, port: int) -> float:
     """Run a sink and a source behind the given words; the sink's rate."""
     sink = subprocess.Popen([*sink_in, PYTHON, "-c", SINK, str(PORT)], stdout=subprocess.PIPE, text=True)
     try:
