@@ -50,7 +50,7 @@ def test_pktinfo_chooses_the_source():
     p = world.p
     server, client = pair(world)
     p.sendmsg(client, [b"x"], [(IP, abi.IP_PKTINFO, bytes(4) + bytes([127, 0, 0, 9]) + bytes(4))])
-    assert p.recvmsg(server, 10)[3][0] == "127.0.0.9"
+    assert p.recvmsg(server, 10)[3][0] == "127.0.0.9"  # type: ignore[index]
     for bad in [(IP, 99, b""), (IP, abi.IP_TTL, bytes(4)), (IP, abi.IP_PKTINFO, b"short"), (S, 99, ON)]:
         with Raises(EINVAL):
             p.sendmsg(client, [b"x"], [bad])
@@ -103,8 +103,8 @@ def test_what_may_not_be_cut_is_too_long():
     p = world.p
     server, client = pair(world)
     mtu = int.from_bytes(p.getsockopt(client, IP, abi.IP_MTU), "little")
-    world.kernel.service("Ip").interfaces.get("lo").mtu = 1500
-    world.kernel.service("Ip").v4.generation += 1
+    world.kernel.service("Ip").interfaces.get("lo").mtu = 1500  # type: ignore[attr-defined]
+    world.kernel.service("Ip").v4.generation += 1  # type: ignore[attr-defined]
     assert mtu == 65535 and p.getsockopt(client, IP, abi.IP_MTU) == (1500).to_bytes(4, "little")
     p.send(client, bytes(3000))
     assert len(p.recv(server, 5000)) == 3000
@@ -238,8 +238,8 @@ def test_a_v6only_listener_leaves_ipv4_alone():
 def test_full_segments_over_ipv6_leave_room_for_its_header():
     world = world6()
     p = world.p
-    world.kernel.service("Ip").interfaces.get("lo").mtu = 1500
-    world.kernel.service("Ip").v6.generation += 1
+    world.kernel.service("Ip").interfaces.get("lo").mtu = 1500  # type: ignore[attr-defined]
+    world.kernel.service("Ip").v6.generation += 1  # type: ignore[attr-defined]
     p.listen("tcp", 80, "::")
     client = p.connect("tcp", ("::1", 80))
     assert client.getsockopt(abi.IPPROTO_TCP, abi.TCP_MAXSEG) == 1500 - 40 - 20 - 12
@@ -257,7 +257,7 @@ def test_datagrams_of_a_dual_stack_socket(address):
     data, control, _, source = p.recvmsg(server.fileno(), 100)
     own = bytes(15) + b"\1" if ":" in address else bytes(10) + b"\xff\xff\x7f\0\0\1"
     assert data == b"question" and (IP6, abi.IPV6_PKTINFO, own + ON) in control
-    server.sendto(b"answer", source)
+    server.sendto(b"answer", source)  # type: ignore[arg-type]
     assert client.recv(100) == b"answer"
 
 

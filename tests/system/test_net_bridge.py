@@ -119,7 +119,7 @@ def linux_bridge(offload: bool) -> Iterator[tuple[Kernel, Kernel]]:
             ip(f"addr add 10.{number}.0.1/24 dev br0.{number}")
             ip(f"link set br0.{number} up")
         for name in ("trunk0", "access0"):
-            wait_for(lambda name=name: "state forwarding" in ip(f"-d link show {name}"), "the port forwards", 40)
+            wait_for(lambda name=name: "state forwarding" in ip(f"-d link show {name}"), "the port forwards", 40)  # type: ignore[misc]
         yield first, second
 
 

@@ -105,7 +105,7 @@ def test_renewals_reach_the_server(tmp_path):
             client.follow()
             kernel.host.leave()
             count = deadline + 2
-            wait_for(lambda count=count: kernel.counters()["dhcp.leases"] >= count, "a renewal")
+            wait_for(lambda count=count: kernel.counters()["dhcp.leases"] >= count, "a renewal")  # type: ignore[misc]
         wait_for(lambda: kernel.counters()["dhcp.leases"] >= 2, "a renewal", 30)
         assert server.says("DHCPDISCOVER(") == 1
         assert server.says("DHCPACK(") >= 3

@@ -97,7 +97,7 @@ def test_linux_between_two_of_our_kernels():
             for name, address in (("one0", "10.1.0.1/24"), ("two0", "10.2.0.1/24")):
                 ip(f"addr add {address} dev {name}")
                 ip(f"link set {name} up")
-                wait_for(lambda name=name: "LOWER_UP" in ip(f"link show {name}"), "the TAP is up")
+                wait_for(lambda name=name: "LOWER_UP" in ip(f"link show {name}"), "the TAP is up")  # type: ignore[misc]
             listener = second.process().listen("tcp", 7100)
             client = first.process().connect("tcp", ("10.2.0.9", 7100))
             server, peer = listener.accept()

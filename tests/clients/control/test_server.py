@@ -168,7 +168,7 @@ def test_requests_that_wait_for_their_turn_are_not_read(kernel):
 
 def test_what_fails_to_start_leaves_nothing_behind(kernel, monkeypatch):
     def start(self, outlet, now):
-        capturing.LiveCapture._started(self, outlet, now)
+        capturing.LiveCapture._started(self, outlet, now)  # type: ignore[attr-defined]
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(capturing.LiveCapture, "_started", capturing.LiveCapture.start, raising=False)

@@ -77,7 +77,7 @@ class Bench:
             if name in ("transaction", "hardware", "operation"):
                 setattr(message, name, value)
             else:
-                message.options[getattr(wire, name.upper())] = value
+                message.options[getattr(wire, name.upper())] = value  # type: ignore[assignment]
         return self.client.receive(message, self.now)
 
     def probe_through(self) -> None:
@@ -86,7 +86,7 @@ class Bench:
 
     def bind(self, **more: object) -> None:
         self.answer(wire.OFFER)
-        self.answer(wire.ACK, **more)
+        self.answer(wire.ACK, **more)  # type: ignore[arg-type]
         self.probe_through()
         assert self.client.bound()
 

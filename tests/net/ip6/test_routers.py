@@ -56,7 +56,7 @@ def advertise(
 ) -> None:
     message = nd.RouterAdvertisement(hop_limit, flags, lifetime, reachable, retrans)
     message.options = [nd.Option(nd.SOURCE_LINK_ADDRESS, mac), *options] if mac else list(options)
-    node.inject(icmp6_frame(ROUTER_ADVERTISEMENT, message.emit(), source, ALL_NODES, **frame))
+    node.inject(icmp6_frame(ROUTER_ADVERTISEMENT, message.emit(), source, ALL_NODES, **frame))  # type: ignore[arg-type]
 
 
 def gateway(node: Node6, address: str = "2001:db8:ffff::1") -> str:
@@ -312,7 +312,7 @@ def test_a_link_that_goes_down_forgets_what_routers_said():
 def redirect(source: str = ROUTER, target: str = OTHER, destination: str = "2001:db8:ffff::1", **frame: int) -> bytes:
     options = [nd.Option(nd.TARGET_LINK_ADDRESS, b"\2\0\0\0\0\x55")]
     body = nd.Redirect(parse_ipv6(target), parse_ipv6(destination), options).emit()
-    return icmp6_frame(REDIRECT, body, source, "2001:db8:1::5", to=b"\2\0\0\0\0\1", **frame)
+    return icmp6_frame(REDIRECT, body, source, "2001:db8:1::5", to=b"\2\0\0\0\0\1", **frame)  # type: ignore[arg-type]
 
 
 @pytest.mark.rfc("4861", "8.3-a")

@@ -226,4 +226,4 @@ def test_sockets_share_options_until_one_is_set():
     world.call(listener.set_option, T, abi.TCP_CORK, int_option(1))
     assert first.channel.connection.block.options.nodelay
     assert not second.options.nodelay and not listener.options.nodelay and not clients[0].options.nodelay
-    assert listener.listener.options.cork and not first.options.cork and not second.options.cork
+    assert listener.listener.options.cork and not first.options.cork and not second.options.cork  # type: ignore[union-attr]

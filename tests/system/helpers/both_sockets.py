@@ -145,7 +145,7 @@ class Ours:
         self.host = SimHost(1)
         self.host.enter()
         try:
-            kernel = RumpKernel(self.host, NET)
+            kernel = RumpKernel(self.host, NET)  # type: ignore[arg-type]
         finally:
             self.host.leave()
         self.p: LocalProcess = new_process(kernel)

@@ -239,7 +239,7 @@ def test_an_ack_that_data_has_overtaken_is_no_old_duplicate():
     size = t.block.snd_mss
     t.send(1100, Ack(4, 1, ts=(510, 1000), sack=[(1 + size, 1 + 4 * size)]))
     assert t.environment.counters.paws_drops == 0
-    assert t.block.scoreboard.sacked == 3 * size
+    assert t.block.scoreboard.sacked == 3 * size  # type: ignore[union-attr]
     assert t.block.ts_recent == 511
     again = t.sent()[0]
     assert (again.seq, again.fields["ts"]) == (1, (1100, 511))

@@ -16,7 +16,7 @@ def icmp(world, kind, code, rest, quoted, source=b"\x0a\0\0\x09"):
 
     body = bytes([kind, code, 0, 0]) + rest + quoted
     checksum = fold(sum_bytes(body, 0, len(body))) ^ 0xFFFF
-    body = body[:2] + checksum.to_bytes(2, "big") + body[4:]
+    body = body[:2] + checksum.to_bytes(2, "big") + body[4:]  # type: ignore[attr-defined]
     header = emit_ipv4_header(source, world.b.address, PROTOCOL_ICMP, len(body))
     mac = world.b.ip.interfaces.get("eth0").mac
     world.send(emit_ethernet(mac, HIS_MAC, ETHERTYPE_IPV4) + header + body)
@@ -119,7 +119,7 @@ def test_a_flood_from_invented_neighbours_pushes_out_nobody_who_is_there():
     listener = world.b.socket()
     world.call(listener.bind, (bytes(4), 80))
     world.call(listener.listen, 5)
-    table = world.b.ip.interfaces.get("eth0").neighbours
+    table = world.b.ip.interfaces.get("eth0").neighbours  # type: ignore[attr-defined]
 
     def attack(step):
         for _ in range(20):
@@ -147,7 +147,7 @@ def test_unasked_arp_answers_and_questions_fill_no_table():
             world.send(emit_ethernet(mac, HIS_MAC, ETHERTYPE_ARP) + packet.emit())
 
     assert world.under(attack, client, server) < 300
-    assert len(world.b.ip.interfaces.get("eth0").neighbours.rows()) <= 32
+    assert len(world.b.ip.interfaces.get("eth0").neighbours.rows()) <= 32  # type: ignore[attr-defined]
 
 
 # Fragments

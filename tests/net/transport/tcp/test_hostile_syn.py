@@ -81,7 +81,7 @@ def test_many_listeners_each_have_their_limit():
     for step in range(1000):
         world.syn(to=8000 + step % 8)
     world.run(0.01)
-    assert [len(listener.listener.half_open) for listener in listeners] == [16] * 8
+    assert [len(listener.listener.half_open) for listener in listeners] == [16] * 8  # type: ignore[union-attr]
     assert len(world.b.tcp.channels) == 128
 
 

@@ -70,7 +70,7 @@ def test_blocks_without_permission_say_nothing():
     t.out.clear()
     for time in (200, 201, 202):
         t.send(time, Ack(1, 1, sack=[(at(1), at(2))]))
-    assert t.block.scoreboard.sacked == 0
+    assert t.block.scoreboard.sacked == 0  # type: ignore[union-attr]
 
 
 # The receiver -----------------------------------------------------------------------------------------------------------------

@@ -92,9 +92,9 @@ class Picture:
         if not lost or self.una + lost[0] * UNIT >= edge:
             assert record is None
             return
-        assert record.start == self.una + lost[0] * UNIT
-        assert record.end <= min(record.start + count * UNIT, edge)
-        for index in range(lost[0], (record.end - self.una) // UNIT):
+        assert record.start == self.una + lost[0] * UNIT  # type: ignore[union-attr]
+        assert record.end <= min(record.start + count * UNIT, edge)  # type: ignore[union-attr]
+        for index in range(lost[0], (record.end - self.una) // UNIT):  # type: ignore[union-attr]
             assert self.segments[index][0] & LOST
             self.segments[index] = [RESENT, self.now]
 
@@ -103,7 +103,7 @@ class Picture:
         if not self.segments or self.segments[-1][0] & SACKED:
             assert record is None
         else:
-            assert (record.start, record.end) == (self.end - UNIT, self.end)
+            assert (record.start, record.end) == (self.end - UNIT, self.end)  # type: ignore[union-attr]
             self.segments[-1] = [RESENT, self.now]
 
     def front(self, *_):
@@ -193,5 +193,5 @@ def test_what_the_peer_reneges_on_is_lost():
     board.lose_all(FOREVER)
     assert (board.sacked, board.lost) == (0, 4 * UNIT)
     record = board.resend(10 * UNIT, FIRST + 5 * UNIT, UNIT, 4)
-    assert (record.start, record.end) == (FIRST + UNIT, FIRST + 5 * UNIT)
+    assert (record.start, record.end) == (FIRST + UNIT, FIRST + 5 * UNIT)  # type: ignore[union-attr]
     assert board.missing() == 0
