@@ -91,7 +91,7 @@ class PingSocket(DatagramSocket):
             raise error(EINVAL)
         if address[0] != ANY_V4 and not self._ipv4.is_local(address[0]):
             raise error(EADDRNOTAVAIL)
-        self._take_identifier(address[1])
+        self._identifier = take_identifier(self.hyper, self._icmp.pingers, self._inbox, address[1])
         self._local = address[0]
 
     def connected(self) -> bool:
@@ -104,7 +104,7 @@ class PingSocket(DatagramSocket):
         peer = destination_of(address)[0]
         route = self._ipv4.route(peer)
         if self._identifier == 0:
-            self._take_identifier(0)
+            self._identifier = take_identifier(self.hyper, self._icmp.pingers, self._inbox, 0)
         if self._local == ANY_V4:
             self._local = route.source
         self._inbox.remote = peer
@@ -123,7 +123,7 @@ class PingSocket(DatagramSocket):
         if len(payload) < HEADER_SIZE or payload[0] != ECHO or payload[1] != 0:
             raise error(EINVAL)
         if self._identifier == 0:
-            self._take_identifier(0)
+            self._identifier = take_identifier(self.hyper, self._icmp.pingers, self._inbox, 0)
         rest = self._identifier << 16 | payload[6] << 8 | payload[7]
         message = IcmpMessage(ECHO, 0, rest, payload[HEADER_SIZE:])
         source = None if self._local == ANY_V4 else self._local
@@ -170,16 +170,16 @@ class PingSocket(DatagramSocket):
     def describe(self) -> str:
         return f"ping {self._identifier}"
 
-    def _take_identifier(self, wanted: int) -> None:
-        """An identifier that nobody pings under yet.  Raises EADDRINUSE."""
-        pingers = self._icmp.pingers
-        if wanted == 0:
-            offset = int.from_bytes(self.hyper.random(2), "big")
-            for step in range(0xFFFF):
-                wanted = (offset + step) % 0xFFFF + 1
-                if wanted not in pingers:
-                    break
-        if wanted in pingers:
-            raise error(EADDRINUSE)
-        pingers[wanted] = self._inbox
-        self._identifier = wanted
+
+def take_identifier(hyper: Hypercalls, pingers: dict[int, Pinger], inbox: PingInbox, wanted: int) -> int:
+    """Hold an identifier that nobody pings under yet, `wanted` unless that is 0.  Raises EADDRINUSE."""
+    if wanted == 0:
+        offset = int.from_bytes(hyper.random(2), "big")
+        for step in range(0xFFFF):
+            wanted = (offset + step) % 0xFFFF + 1
+            if wanted not in pingers:
+                break
+    if wanted in pingers:
+        raise error(EADDRINUSE)
+    pingers[wanted] = inbox
+    return wanted

@@ -4,7 +4,7 @@ from typing import Final, final
 
 from ...hyper.calls import Hypercalls
 from ...hyper.time import Instant
-from ...kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOTCONN, error
+from ...kern.abi.errno import EADDRNOTAVAIL, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOTCONN, error
 from ...kern.abi.socket import IPPROTO_IPV6, IPV6_RECVERR, IPV6_UNICAST_HOPS
 from ...kern.socket import SocketAddress
 from ...kern.wait import Blocked
@@ -16,7 +16,7 @@ from .datagram import DatagramSocket
 from .datagram_options import get_datagram_option, set_datagram_option
 from .names import shown, split_zone
 from .options import int_option, option_int
-from .ping import PingInbox
+from .ping import PingInbox, take_identifier
 
 _HEADER_SIZE: Final = 8
 _MAX_MESSAGE: Final = 0xFFFF
@@ -47,7 +47,7 @@ class Ping6Socket(DatagramSocket):
             raise error(EINVAL)
         if host != ANY_V6 and not self._ipv6.is_local(host):
             raise error(EADDRNOTAVAIL)
-        self._take_identifier(address[1])
+        self._identifier = take_identifier(self.hyper, self._icmp.pingers, self._inbox, address[1])
         self._local = host
         self.zone = zone or self.zone
 
@@ -63,7 +63,7 @@ class Ping6Socket(DatagramSocket):
         self.zone = zone or self.zone
         route = self._ipv6.route(host, None, self.zone)
         if self._identifier == 0:
-            self._take_identifier(0)
+            self._identifier = take_identifier(self.hyper, self._icmp.pingers, self._inbox, 0)
         if self._local == ANY_V6:
             self._local = route.source
         self._inbox.remote = host
@@ -82,7 +82,7 @@ class Ping6Socket(DatagramSocket):
         if len(payload) < _HEADER_SIZE or payload[0] != ECHO_REQUEST or payload[1] != 0:
             raise error(EINVAL)
         if self._identifier == 0:
-            self._take_identifier(0)
+            self._identifier = take_identifier(self.hyper, self._icmp.pingers, self._inbox, 0)
         rest = self._identifier << 16 | payload[6] << 8 | payload[7]
         message = Icmp6Message(ECHO_REQUEST, 0, rest, payload[_HEADER_SIZE:])
         source = None if self._local == ANY_V6 else self._local
@@ -124,17 +124,3 @@ class Ping6Socket(DatagramSocket):
         if len(host) != 16:
             raise error(EAFNOSUPPORT)
         return (LOOPBACK_V6 if host == ANY_V6 and self._identifier else host), zone
-
-    def _take_identifier(self, wanted: int) -> None:
-        """An identifier that nobody pings under yet.  Raises EADDRINUSE."""
-        pingers = self._icmp.pingers
-        if wanted == 0:
-            offset = int.from_bytes(self.hyper.random(2), "big")
-            for step in range(0xFFFF):
-                wanted = (offset + step) % 0xFFFF + 1
-                if wanted not in pingers:
-                    break
-        if wanted in pingers:
-            raise error(EADDRINUSE)
-        pingers[wanted] = self._inbox
-        self._identifier = wanted
