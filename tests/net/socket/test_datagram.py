@@ -25,6 +25,7 @@ from rumpkit.kern.abi.errno import (
 )
 from rumpkit.kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 from rumpkit.kern.abi.socket import (
+    IP_FREEBIND,
     IP_MTU_DISCOVER,
     IP_RECVERR,
     IP_TOS,
@@ -308,6 +309,17 @@ def test_no_route_is_an_error_at_once():
     fails(ENETUNREACH, a.send, a.socket(), b"x", "192.0.2.1", 7)
     fails(EDESTADDRREQ, a.send, a.socket(), b"x")
     fails(EINVAL, a.send, a.socket(), b"x", "10.0.0.2", 0)
+
+
+def test_who_is_bound_to_an_address_that_is_not_ours_sends_nothing():
+    host, a, _ = pair()
+    free = a.socket()
+    a.do(free.set_option, IPPROTO_IP, IP_FREEBIND, ON)
+    a.do(free.bind, (parse_ipv4("10.9.9.9"), 7))
+    fails(ENETUNREACH, a.send, free, b"x", "10.0.0.2", 7)
+    fails(ENETUNREACH, a.do, free.connect, (B, 7), host.now)
+    a.do(a.ip.add_address, "vif0", "10.9.9.9/24")
+    a.send(free, b"x", "10.0.0.2", 7)
 
 
 def test_shutdown():

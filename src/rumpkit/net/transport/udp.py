@@ -18,6 +18,7 @@ from ...kern.abi.errno import (
     EAGAIN,
     EINVAL,
     EMSGSIZE,
+    ENETUNREACH,
     error,
 )
 from ...kern.abi.socket import IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT
@@ -344,8 +345,8 @@ class Udp(Transport):
         layer = self.layer(address)
         if source is None:
             local = endpoint.local
-            if len(local) == len(address) and local != ANY_V4 and local != ANY_V6 and layer.is_local(local):
-                source = local
+            if len(local) == len(address) and local != ANY_V4 and local != ANY_V6:
+                source = self._source(layer, local)
             elif len(local) != len(address):
                 self.check(endpoint, address)
         group = is_multicast(address)
@@ -494,7 +495,7 @@ class Udp(Transport):
             raise error(EAFNOSUPPORT)
         if endpoint.port == 0:
             self.bind(endpoint, endpoint.chosen_local, 0)
-        source = None if any_source or not self.layer(address).is_local(chosen) else chosen
+        source = None if any_source else self._source(self.layer(address), chosen)
         route = self.layer(address).route(address, source, zone or endpoint.zone)
         if route.broadcast and not endpoint.broadcast:
             raise error(EACCES)
@@ -504,6 +505,15 @@ class Udp(Transport):
         if any_source:
             endpoint.local = route.source
         self._list(endpoint)
+
+    def _source(self, layer: Network, local: bytes) -> bytes | None:
+        """Where to send from who is bound to `local`; None: the route's choice, as that is a broadcast or multicast address.
+        Raises ENETUNREACH for one that isn't ours (IP_FREEBIND)."""
+        if layer.is_local(local):
+            return local
+        if not self._bindable(local):
+            raise error(ENETUNREACH)
+        return None
 
     def disconnect(self, endpoint: UdpEndpoint) -> None:
         """Undo `connect`; a port stays bound only if it was asked for by its number (as on Linux)."""
