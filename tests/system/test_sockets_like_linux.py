@@ -243,7 +243,6 @@ def namespace() -> Iterator[None]:
         yield
 
 
-@pytest.mark.once  # hypothesis draws other calls in the compiled form, and there are more odd corners of Linux's than calls here
 @pytest.mark.needs("root", "ip", "linux")
 @pytest.mark.parametrize("machine", [Machine, pytest.param(Machine6, marks=pytest.mark.needs("ipv6"))])
 def test_same_calls_have_the_same_outcome(
