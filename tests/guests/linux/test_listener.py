@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 
@@ -409,10 +410,10 @@ class TestCarrier:
 
     def conversation(self, code: str, talk, family: int = DATAGRAM) -> tuple[int, str]:
         marks: list[tuple[bytes, int]] = []
-        box: list[Factory] = []
+        made: Future[Factory] = Future()  # the program may ask for its first socket before the factory is there
 
         def make(listener, call):
-            fd = box[0].take(family)
+            fd = made.result(10).take(family)
             with socket.socket(fileno=fd) as given:
                 name = given.getsockname()
                 marks.append((socket.inet_aton(name[0].removeprefix("::ffff:")), name[1]))
@@ -426,7 +427,7 @@ class TestCarrier:
             _,
         ):
             os.close(writer)
-            box.append(Factory(program.supply, unguarded))
+            made.set_result(Factory(program.supply, unguarded))
             with (
                 socket.socket(fileno=os.dup(program.capture)) as capture,
                 socket.socket(fileno=os.dup(program.inject)) as inject,
@@ -438,7 +439,7 @@ class TestCarrier:
             while data := os.read(reader, 4096):
                 out += data
             os.close(reader)
-            box[0].close()
+            made.result().close()
         return code_, out.decode()
 
     @staticmethod
