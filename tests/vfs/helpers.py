@@ -57,7 +57,7 @@ class Files:
         try:
             return function(*arguments, **more)
         finally:
-            self.locked.check()
+            self.locked.check_unlocked()
             self.host.leave()
 
 

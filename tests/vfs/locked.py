@@ -30,7 +30,7 @@ class LockedTmpfs(FileSystemType):
         self.mounts.append(mount)
         return mount
 
-    def check(self) -> None:
+    def check_unlocked(self) -> None:
         """Assert that nobody has a lock, and that no call is left in a mount."""
         for mount in self.mounts:
             assert mount.lock is not None

@@ -1,11 +1,12 @@
 """The registry of file system types, and the options that each takes, typed and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from mypy_extensions import mypyc_attr
 
-from ..kern.abi.errno import EINVAL, ENODEV, error
+from ..kern.abi.errno import EINVAL, ENODEV, ENOTSUP, error
+from ..kern.device import Device
 from .vnode import Mount
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ OptionValue: TypeAlias = int | bool | str
 
 
 class Option(NamedTuple):
-    """One option of a mount: an int from `low` to `high`, or a bool."""
+    """One option of a mount or a format: an int from `low` to `high`, a bool, or a text (whose bounds mean nothing)."""
 
     name: str
     default: OptionValue
@@ -32,13 +33,67 @@ GENERIC_OPTIONS: Final = (
 """What every mount takes."""
 
 
+AUTO: Final = "auto"
+"""The type that stands for whatever the source holds (`TypeRegistry.recognise`)."""
+
+
+class Recognition(NamedTuple):
+    """What a file system type sees on a device."""
+
+    kind: str
+    """The type's name: "ext4"."""
+    label: str = ""
+    uuid: str = ""
+    """As such file systems' tools show it: "c3f3c5a8-...", "1A2B-3C4D"."""
+    size: int = 0
+    """Bytes that the file system takes of the device."""
+    block_size: int = 0
+    used: int = -1
+    """Bytes in use; -1 where that takes more than a look."""
+    features: tuple[str, ...] = ()
+    state: str = ""
+    """Such as "clean", or "needs recovery"."""
+
+
+class Finding(NamedTuple):
+    """One thing that a check found wrong."""
+
+    text: str
+    """What is wrong: "inode 12 is in use and free"."""
+    where: str = ""
+    """In which part or file: "group 3", "/etc/passwd"."""
+    fixed: bool = False
+    fatal: bool = False
+    """Nothing behind it can be checked or repaired."""
+
+
+class Estimate(NamedTuple):
+    """What an image is to hold."""
+
+    files: int
+    """Regular and special files and symbolic links."""
+    directories: int
+    sizes: list[int]
+    """Of each regular file, in bytes; holes don't count."""
+    name_bytes: int
+    """Of all names together."""
+    xattr_bytes: int = 0
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class FileSystemType:
-    """A kind of file system that can be mounted.  Subclass it, and register it with `Vfs.register`."""
+    """A kind of file system that can be mounted.  Subclass it, and register it with `Vfs.types.register`.
 
-    def __init__(self, name: str, options: tuple[Option, ...] = ()) -> None:
+    One implementation registers an object for each of its names (ext2, ext3, ext4).  Devices are handed in open
+    (`Device.open`), or are opened by `make`; reading one sleeps off the schedule.
+    """
+
+    def __init__(self, name: str, options: tuple[Option, ...] = (), format_options: tuple[Option, ...] = ()) -> None:
         self.name: str = name
         self.options: tuple[Option, ...] = options
+        """Of its mounts, besides GENERIC_OPTIONS."""
+        self.format_options: tuple[Option, ...] = format_options
+        """Of `format`."""
 
     def make(self, vfs: "Vfs", source: str, options: Mapping[str, OptionValue]) -> Mount:
         """A new instance, not yet in the tree.  `options` has a value for each of the type's options.
@@ -47,14 +102,46 @@ class FileSystemType:
         """
         raise NotImplementedError
 
+    def recognise(self, device: Device) -> Recognition | None:
+        """What is on the device, if it is a file system of this type, at whatever price a few reads have.  Never raises
+        for what is there, only EIO where the device can't be read."""
+        return None
+
+    def format(self, vfs: "Vfs", device: Device, options: Mapping[str, OptionValue]) -> None:
+        """Make a new, empty file system on the whole device.  `options` has a value for each of `format_options`.
+
+        Raises ENOSPC where the device is too small, EFBIG where it is too large, EINVAL for options that don't go
+        together, EROFS, EIO, ENOTSUP.
+        """
+        raise error(ENOTSUP)
+
+    def check(self, vfs: "Vfs", device: Device, repair: bool, report: Callable[[Finding], None]) -> bool:
+        """Check the file system on the device, which nobody has mounted, and with `repair` mend what can be; whether it
+        is consistent now.  Raises EUCLEAN where there is no file system of this type, EROFS, EIO, ENOTSUP."""
+        raise error(ENOTSUP)
+
+    def estimate(self, files: Estimate) -> int:
+        """Bytes of an image that holds that much, with the default options; rather too many than too few.
+        Raises ENOTSUP."""
+        raise error(ENOTSUP)
+
+
+def check_format_options(kind: FileSystemType, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """All options of a format: those given, and the defaults.  Raises EINVAL, with a text that says why."""
+    return _complete(f"{kind.name} has no format option", kind.format_options, given)
+
 
 def check_options(kind: FileSystemType, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     """All options of a mount of `kind`: those given, and the defaults.  Raises EINVAL, with a text that says why."""
-    known = {option.name: option for option in (*GENERIC_OPTIONS, *kind.options)}
+    return _complete(f"{kind.name} has no mount option", (*GENERIC_OPTIONS, *kind.options), given)
+
+
+def _complete(lacks: str, options: tuple[Option, ...], given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    known = {option.name: option for option in options}
     for name, value in given.items():
         option = known.get(name)
         if option is None:
-            raise OSError(EINVAL, f"{kind.name} has no mount option {name!r}; it has {', '.join(known)}")
+            raise OSError(EINVAL, f"{lacks} {name!r}; it has {', '.join(known)}")
         _check_value(option, value)
     return {name: given.get(name, option.default) for name, option in known.items()}
 
@@ -62,9 +149,9 @@ def check_options(kind: FileSystemType, given: Mapping[str, OptionValue]) -> dic
 def _check_value(option: Option, value: OptionValue) -> None:
     wanted = type(option.default)
     if type(value) is not wanted:
-        raise OSError(EINVAL, f"mount option {option.name} must be of type {wanted.__name__}, not {value!r}")
+        raise OSError(EINVAL, f"option {option.name} must be of type {wanted.__name__}, not {value!r}")
     if isinstance(value, int) and not option.low <= value <= option.high:
-        raise OSError(EINVAL, f"mount option {option.name} must be from {option.low} to {option.high}, not {value}")
+        raise OSError(EINVAL, f"option {option.name} must be from {option.low} to {option.high}, not {value}")
 
 
 class TypeRegistry:
@@ -85,6 +172,14 @@ class TypeRegistry:
         if kind is None:
             raise error(ENODEV, name)
         return kind
+
+    def recognise(self, device: Device) -> tuple[FileSystemType, Recognition] | None:
+        """Which type the file system on a device is of: the first that says so.  Raises EIO."""
+        for kind in self._types.values():
+            found = kind.recognise(device)
+            if found is not None:
+                return self._types.get(found.kind, kind), found
+        return None
 
     def names(self) -> list[str]:
         """What there is."""

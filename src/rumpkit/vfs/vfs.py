@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from ..hyper.calls import Hypercalls
-from ..kern.abi.errno import EBUSY, EINVAL, ENFILE, ENOENT, ENOTDIR, error
-from ..kern.abi.fcntl import S_IFDIR
+from ..kern.abi.errno import EACCES, EBUSY, EINVAL, ENFILE, ENOENT, ENOTBLK, ENOTDIR, error
+from ..kern.abi.fcntl import O_RDONLY, S_IFBLK, S_IFDIR
 from ..kern.counters import Counters
-from ..kern.device import DeviceSwitch
+from ..kern.device import Device, DeviceSwitch
 from ..kern.kernel import RumpKernel
 from ..kern.process import Credentials
 from ..kern.sysctl import Sysctl
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .paths import VfsPaths
-from .types import OptionValue, TypeRegistry, check_options
+from .types import AUTO, FileSystemType, OptionValue, TypeRegistry, check_options
 from .vnode import Mount, Vnode, let_go
 
 DEFAULT_MASK: Final = 0o022
@@ -77,13 +77,14 @@ class Vfs:
     ) -> Mount:
         """Mount a new file system of type `kind` on the directory `path`; the first one goes to "/" and is the root.
 
-        `options` are GENERIC_OPTIONS and the type's own.  Raises ENODEV (no such type), EINVAL (options, source),
+        `options` are GENERIC_OPTIONS and the type's own; type "auto" is that of what the source holds.  Raises ENODEV (no
+        such type), EINVAL (options, source; nothing that is known),
         ENOENT, ENOTDIR, EBUSY (something is mounted there already), ENFILE (too many mounts).
         """
         if len(self._mounts) >= self.settings.max_mounts:
             raise error(ENFILE)
         place = encode(path)
-        maker = self.types.find(kind)
+        maker = self._recognised(source) if kind == AUTO else self.types.find(kind)
         checked = check_options(maker, options or {})
         mount = maker.make(self, source, checked)
         mount.read_only = bool(checked["read_only"])
@@ -109,6 +110,25 @@ class Vfs:
         if covers is None or mount.references > 1 or mount.calls:
             raise error(EBUSY)
         self._detach(mount)
+
+    def device(self, source: str) -> Device:
+        """The block device called `source`: "disk0", "/dev/disk0", or the path of a special file.
+
+        Whoever uses it opens and closes it (`Device.open`).  Raises ENOENT, ENOTBLK, ENXIO, EACCES (on a nodev mount).
+        """
+        device = self.devices.named(source.removeprefix("/dev/"))
+        if device is None and source.startswith("/"):
+            vnode = self._resolve(encode(source), None, FOLLOW)
+            if vnode.kind != S_IFBLK:
+                raise error(ENOTBLK, source)
+            if not vnode.mount.devices:
+                raise error(EACCES, source)
+            return self.devices.find(S_IFBLK, vnode.device)
+        if device is None:
+            raise error(ENOENT, source)
+        if device.kind != S_IFBLK:
+            raise error(ENOTBLK, source)
+        return device
 
     def make_directories(self, path: str | bytes, mode: int = 0o755) -> None:
         """Make the directory `path` and those it lies in, where they are missing, as the superuser does."""
@@ -204,6 +224,17 @@ class Vfs:
         finally:
             lock.release()
             mount.calls -= 1
+
+    def _recognised(self, source: str) -> FileSystemType:
+        """The type of what is on the device `source`.  Raises EINVAL."""
+        device = self.device(source).open(O_RDONLY)
+        try:
+            found = self.types.recognise(device)
+        finally:
+            device.close(self.hyper.now)
+        if found is None:
+            raise OSError(EINVAL, f"{source} holds no file system of a known type")
+        return found[0]
 
     def _resolve(self, path: bytes, paths: VfsPaths | None, mode: int) -> Vnode:
         """What `path` is for the superuser, from `paths` or from the root."""

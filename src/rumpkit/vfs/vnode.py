@@ -16,7 +16,7 @@ from mypy_extensions import mypyc_attr
 
 from ..hyper.calls import Hypercalls
 from ..hyper.mutex import Mutex
-from ..kern.abi.errno import EINVAL, EISDIR, ENOENT, EPERM, EROFS, EXDEV, error
+from ..kern.abi.errno import EINVAL, EISDIR, ENOENT, ENOTSUP, EPERM, EROFS, EXDEV, error
 from ..kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFMT
 from .stat import Stat, StatVfs
 
@@ -60,6 +60,10 @@ class Vnode:
         self.atime: int = now
         self.mtime: int = now
         self.ctime: int = now
+        self.generation: int = 0
+        """Tells the files apart that had this inode number one after the other, where the file system counts them."""
+        self.flags: int = 0
+        """FS_IMMUTABLE_FL, FS_APPEND_FL and the like (Linux FS_IOC_GETFLAGS).  vfs refuses what these two forbid."""
         self.references: int = 0
         """Open files, working directories and mounts that hold this vnode."""
         self.mounted_here: Mount | None = None
@@ -127,9 +131,37 @@ class Vnode:
         self.mtime = mtime
         self.ctime = now
 
+    def set_flags(self, flags: int, now: int) -> None:
+        """Set the inode flags (Linux FS_IOC_SETFLAGS).  Raises ENOTSUP for those that the file system doesn't keep."""
+        raise error(ENOTSUP)
+
     def accessed(self, now: int) -> None:
         """The file was read, and its mount wants to know when."""
         self.atime = now
+
+    # Extended attributes -------------------------------------------------------------------------------
+
+    def getxattr(self, name: bytes) -> bytes:
+        """The value of the extended attribute `name`, which has its prefix: b"user.comment".  Raises ENODATA.
+
+        Access control lists are b"system.posix_acl_access" and b"system.posix_acl_default", in the form of Linux's
+        xattrs (vfs/acl.py has it).  vfs has checked permissions, and names and values against XATTR_NAME_MAX and
+        XATTR_SIZE_MAX.
+        """
+        raise error(ENOTSUP)
+
+    def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
+        """Set an extended attribute and the time of change.  Flags: XATTR_CREATE (EEXIST where it is there),
+        XATTR_REPLACE (ENODATA where it isn't).  Raises ENOSPC, and ENOTSUP for prefixes that the format lacks."""
+        raise error(ENOTSUP)
+
+    def listxattr(self) -> list[bytes]:
+        """The names of the extended attributes, with their prefixes."""
+        raise error(ENOTSUP)
+
+    def removexattr(self, name: bytes) -> None:
+        """Remove an extended attribute and set the time of change.  Raises ENODATA."""
+        raise error(ENOTSUP)
 
     # Files ---------------------------------------------------------------------------------------------
 
@@ -144,6 +176,16 @@ class Vnode:
     def truncate(self, size: int) -> None:
         """Make the file `size` bytes long; what is new reads as zeros.  Raises ENOSPC, EFBIG."""
         raise error(EISDIR if self.kind == S_IFDIR else EINVAL)
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        """Give the bytes from `offset` on storage, which reads as zeros where there was none; the file grows to their
+        end, unless `mode` has FALLOC_FL_KEEP_SIZE (Linux fallocate).  Other modes: FALLOC_FL_PUNCH_HOLE |
+        FALLOC_FL_KEEP_SIZE makes them a hole, FALLOC_FL_ZERO_RANGE makes them zeros with storage.
+
+        vfs has checked that `offset` is not negative and `length` positive.  Raises ENOSPC, EFBIG, and ENOTSUP for
+        modes that the file system lacks.
+        """
+        raise error(ENOTSUP)
 
     def sync(self, data_only: bool) -> None:
         """Return once the file (with `data_only`: what it takes to read it back) is durable."""
@@ -275,6 +317,15 @@ class Mount:
     def sync(self) -> None:
         """Return once everything is durable."""
         return None
+
+    def remount(self, read_only: bool) -> None:
+        """Become read-only or writable; vfs has made sure that no file is open for writing, and sets `read_only` after.
+
+        What is to be durable on a read-only mount is written before this returns.  Raises EROFS where the source can't
+        be written, EIO.
+        """
+        if read_only:
+            self.sync()
 
     def unmount(self) -> None:
         """Write back what must be and let go of the source.  Nobody will call this mount again."""

@@ -77,6 +77,7 @@ EHOSTUNREACH: Final = 113
 EALREADY: Final = 114
 EINPROGRESS: Final = 115
 ESTALE: Final = 116
+EUCLEAN: Final = 117
 EDQUOT: Final = 122
 ECANCELED: Final = 125
 EWOULDBLOCK: Final = EAGAIN
@@ -156,6 +157,7 @@ NAMES: Final[dict[int, str]] = {
     EALREADY: "EALREADY",
     EINPROGRESS: "EINPROGRESS",
     ESTALE: "ESTALE",
+    EUCLEAN: "EUCLEAN",
     EDQUOT: "EDQUOT",
     ECANCELED: "ECANCELED",
 }
@@ -235,6 +237,7 @@ MESSAGES: Final[dict[int, str]] = {
     EALREADY: "Operation already in progress",
     EINPROGRESS: "Operation now in progress",
     ESTALE: "Stale file handle",
+    EUCLEAN: "Structure needs cleaning",
     EDQUOT: "Disk quota exceeded",
     ECANCELED: "Operation canceled",
 }

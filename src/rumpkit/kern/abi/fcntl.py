@@ -79,3 +79,19 @@ UTIME_OMIT: Final = (1 << 30) - 2
 
 RENAME_NOREPLACE: Final = 1
 RENAME_EXCHANGE: Final = 2
+
+XATTR_CREATE: Final = 1
+XATTR_REPLACE: Final = 2
+XATTR_NAME_MAX: Final = 255
+XATTR_SIZE_MAX: Final = 65536
+XATTR_LIST_MAX: Final = 65536
+
+FALLOC_FL_KEEP_SIZE: Final = 0x01
+FALLOC_FL_PUNCH_HOLE: Final = 0x02
+FALLOC_FL_ZERO_RANGE: Final = 0x10
+
+FS_IMMUTABLE_FL: Final = 0x10
+FS_APPEND_FL: Final = 0x20
+FS_NODUMP_FL: Final = 0x40
+FS_NOATIME_FL: Final = 0x80
+"""Inode flags, as FS_IOC_GETFLAGS has them (Linux <linux/fs.h>)."""
