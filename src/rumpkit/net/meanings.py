@@ -125,6 +125,12 @@ vfs.opened                 files opened
 vfs.created                files made
 vfs.removed                names removed
 vfs.renamed                names changed
+vfs.buffer.misses          blocks of metadata that were read in because they were asked for
+vfs.buffer.read_ahead      blocks of metadata that were read in before
+vfs.buffer.evicted         blocks of metadata given up because there were too many
+vfs.buffer.written_back    blocks of metadata written to their device
+vfs.buffer.writes          writes to devices, of metadata and of file data
+vfs.buffer.errors          writes of metadata that failed; they are tried again
 """
 
 _IP: Final = """

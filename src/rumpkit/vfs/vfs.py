@@ -14,6 +14,7 @@ from ..kern.device import Device, DeviceSwitch
 from ..kern.kernel import RumpKernel
 from ..kern.process import Credentials
 from ..kern.sysctl import Sysctl
+from .buffer import BufferCache, BufferCounters
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .paths import VfsPaths
 from .types import AUTO, FileSystemType, OptionValue, TypeRegistry, check_options
@@ -29,11 +30,15 @@ class VfsSettings:
     def __init__(self) -> None:
         self.max_mounts: int = 1024
         self.max_directory_read: int = 4096
+        self.buffer_bytes: int = 32 << 20
+        self.buffer_dirty_percent: int = 25
 
 
 VFS_SYSCTLS: Final = (
     Sysctl("max_mounts", 1, 1 << 20, "file systems that may be mounted at once"),
     Sysctl("max_directory_read", 1, 1 << 20, "directory entries that one call returns"),
+    Sysctl("buffer_bytes", 1 << 20, 1 << 40, "bytes of metadata that the buffer cache of a new mount keeps"),
+    Sysctl("buffer_dirty_percent", 1, 100, "share of it that may wait to be written back"),
 )
 
 
@@ -62,10 +67,12 @@ class Vfs:
         self.types: TypeRegistry = TypeRegistry()
         self.settings: VfsSettings = VfsSettings()
         self.counters: VfsCounters = VfsCounters()
+        self.buffer_counters: BufferCounters = BufferCounters()
         self._mounts: list[Mount] = []
         self._last_number: int = 0
         kernel.sysctl.register("vfs", self.settings, VFS_SYSCTLS)
         kernel.counters.register("vfs", self.counters)
+        kernel.counters.register("vfs.buffer", self.buffer_counters)
 
     def mount(
         self,
@@ -169,6 +176,13 @@ class Vfs:
             self.kernel.paths = None
         for mount in reversed(self.mounts()):
             self._detach(mount)
+
+    def buffer_cache(self, device: Device, block_size: int) -> BufferCache:
+        """A buffer cache for a file system on `device`, with the limits of the sysctls and this kernel's counters.  Raises EINVAL."""
+        cache = BufferCache(device, block_size, self.settings.buffer_bytes)
+        cache.counters = self.buffer_counters
+        cache.dirty_limit = cache.limit * self.settings.buffer_dirty_percent // 100
+        return cache
 
     def _attach(self, mount: Mount, path: bytes, paths: VfsPaths | None) -> None:
         if not self._mounts:
