@@ -70,6 +70,7 @@ SECTIONS = {
     "KernelSpec": "`[kernel]`",
     "InterfaceSpec": "`[[interface]]`",
     "RouteSpec": "`[[route]]`",
+    "DiskSpec": "`[[disk]]`",
     "MountSpec": "`[[mount]]`",
     "RunSpec": "`[[run]]`",
 }

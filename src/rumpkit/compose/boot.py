@@ -9,7 +9,7 @@ from ..dev import components as _dev_components
 from ..fs import components as _fs_components
 from ..hyper.calls import Hypercalls
 from ..hyper.time import MILLISECOND, SECOND
-from ..kern.abi.errno import EADDRNOTAVAIL, EBUSY, EEXIST, EINVAL, ENETUNREACH, EOPNOTSUPP
+from ..kern.abi.errno import EADDRNOTAVAIL, EBUSY, EEXIST, ENETUNREACH, EOPNOTSUPP
 from ..kern.component import UnknownComponent
 from ..kern.kernel import RumpKernel
 from ..kern.resolver import Unresolvable
@@ -23,8 +23,9 @@ from ..vfs.vfs import Vfs
 from . import plugins as _plugins
 from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link
-from .spec import InterfaceSpec, MountSpec, Spec
-from .values import DHCP, interface_name, parse_link, parse_size, parse_vlan
+from .spec import InterfaceSpec, Spec
+from .storage import open_storage, storage_components
+from .values import DHCP, interface_name, parse_link, parse_vlan
 
 if TYPE_CHECKING:
     from ..dev.disks import Disks
@@ -67,7 +68,8 @@ class Booted:
 def component_names(spec: Spec) -> tuple[str, ...]:
     """The components that a spec asks for: files where it mounts something, or has no interface; the network where it
     has interfaces; and those it names."""
-    vfs = VFS if spec.mount or not spec.interface else ()
+    vfs: tuple[str, ...] = VFS if spec.mount or spec.disk or not spec.interface else ()
+    vfs += storage_components(spec)
     net: tuple[str, ...] = ()
     if spec.interface or spec.route:
         net = WITH_IPV6 if wants_ipv6(spec) else NET
@@ -111,7 +113,7 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
                     raise
                 raise ConfigError(_inner_problem(interface, problem), key=f"interface[{index}]") from None
         _scheduled(host, lambda: _add_routes(kernel, spec))
-        _scheduled(host, lambda: _mount_all(kernel, spec.mount))
+        open_storage(host, kernel, spec)
         _scheduled(host, lambda: _await_addresses(host, kernel))
     except BaseException:
         booted.close()
@@ -218,45 +220,6 @@ _ROUTE_PROBLEMS = {
     EADDRNOTAVAIL: ("no interface has this address", ".source"),
     EEXIST: ("this route is there already", ""),
 }
-
-
-def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:
-    service = kernel.service("Vfs")
-    if service is None:
-        return
-    vfs = cast(Vfs, service)
-    ordered = sorted(
-        enumerate(mounts), key=lambda pair: pair[1].path.rstrip("/").count("/") if pair[1].path != "/" else -1
-    )
-    if not any(mount.path == "/" for mount in mounts):
-        vfs.mount("tmpfs", "/")
-    for index, mount in ordered:
-        _mount(vfs, index, mount)
-    if not any(mount.path.rstrip("/") == "/dev" for mount in mounts):
-        vfs.make_directories("/dev")
-        vfs.mount("devfs", "/dev")
-
-
-def _mount(vfs: Vfs, index: int, spec: MountSpec) -> None:
-    options: dict[str, int | bool | str] = {}
-    if spec.size:
-        options["size"] = parse_size(spec.size)
-    if spec.read_only:
-        options["read_only"] = True
-    try:
-        if spec.path != "/":
-            vfs.make_directories(spec.path)
-        vfs.mount(spec.type, spec.path, options, spec.source)
-    except OSError as problem:
-        text = f"{spec.type} cannot be mounted on {spec.path}: {problem.strerror}"
-        raise ConfigError(text, key=f"mount[{index}]", hint=_mount_hint(vfs, spec, problem.errno)) from None
-
-
-def _mount_hint(vfs: Vfs, spec: MountSpec, code: int | None) -> str:
-    names = vfs.types.names()
-    if spec.type not in names:
-        return suggest(spec.type, names)
-    return f"does {spec.type} take a source, this size?" if code == EINVAL and (spec.source or spec.size) else ""
 
 
 def set_sysctls(kernel: RumpKernel, values: dict[str, int]) -> None:

@@ -17,7 +17,7 @@ from ..net.wire.address import (
 from ..net.wire.dns import split_name
 from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
-from .spec import InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
+from .spec import DiskSpec, InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
 from .user.plan import parse_server
 from .values import DHCP, interface_name, parse_forward, parse_link, parse_size
 
@@ -54,6 +54,10 @@ def _tests(spec: Spec) -> list[Test]:
             tests.append((("interface", index, "ports"), partial(_ports_are_bare, interface, spec)))
     for index, route in enumerate(spec.route):
         tests += _route_tests(("route", index), route, names)
+    disks: set[str] = set()
+    for index, disk in enumerate(spec.disk):
+        tests.append((("disk", index, "name"), partial(_disk_name, disk.name, disks)))
+        tests.append((("disk", index), partial(_disk, disk)))
     paths: set[str] = set()
     for index, mount in enumerate(spec.mount):
         tests += _mount_tests(("mount", index), mount, paths)
@@ -244,6 +248,23 @@ def _mount_point(path: str, seen: set[str]) -> None:
     if not path.startswith("/"):
         raise ConfigError(f"{path!r} is not an absolute path", hint=f'write "/{path}"')
     _unique(path.rstrip("/") or "/", seen, "mount point")
+
+
+def _disk_name(name: str, seen: set[str]) -> None:
+    if not name or "/" in name or "\0" in name:
+        raise ConfigError(f"{name!r} is not a name of a device", hint="such as disk0, which is /dev/disk0 then")
+    _unique(name, seen, "disk name")
+
+
+def _disk(spec: DiskSpec) -> None:
+    if bool(spec.source) == bool(spec.size):
+        raise ConfigError(
+            "needs a source or a size", hint='write source = "disk.img", or size = "64M" for one in memory'
+        )
+    if spec.size:
+        if spec.read_only:
+            raise ConfigError("a disk in memory has nothing to read", hint="leave read_only out")
+        parse_size(spec.size)
 
 
 def _command(spec: RunSpec) -> None:

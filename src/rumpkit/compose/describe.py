@@ -34,13 +34,14 @@ class Description(NamedTuple):
             Table(f"components of {spec.kernel.hostname}", ("component", "provides", "needs"), self._components()),
             Table("interfaces", ("name", "link", "address", "gateway", "forwards"), self._interfaces()),
             Table("routes", ("to", "gateway", "interface", "metric", "source"), self._routes()),
+            Table("disks", ("name", "source", "size", "access"), self._disks()),
             Table("mounts", ("path", "type", "source", "size", "access"), self._mounts()),
             Table("programs", ("command", "main"), [(" ".join(r.command), "yes" if r.main else "") for r in spec.run]),
         ]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs: a list of objects for each table."""
-        keys = ("components", "interfaces", "routes", "mounts", "programs")
+        keys = ("components", "interfaces", "routes", "disks", "mounts", "programs")
         return {
             key: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
             for key, table in zip(keys, self.tables(), strict=True)
@@ -58,9 +59,15 @@ class Description(NamedTuple):
     def _routes(self) -> list[tuple[str, ...]]:
         return [(one.to, one.gateway, one.interface, str(one.metric), one.source) for one in self.spec.route]
 
+    def _disks(self) -> list[tuple[str, ...]]:
+        return [
+            (disk.name, disk.source or "memory", disk.size, "read only" if disk.read_only else "read and write")
+            for disk in self.spec.disk
+        ]
+
     def _mounts(self) -> list[tuple[str, ...]]:
         return [
-            (mount.path, mount.type, mount.source, mount.size, "read only" if mount.read_only else "read and write")
+            (mount.path, mount.kind, mount.source, mount.size, "read only" if mount.read_only else "read and write")
             for mount in self.spec.mount
         ]
 

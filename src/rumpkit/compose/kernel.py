@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..clients.local import LocalProcess
 from ..hyper.calls import Hypercalls
@@ -14,7 +15,8 @@ from .boot import Booted, boot
 from .check import check
 from .errors import ConfigError
 from .hosts import SHARED
-from .spec import InterfaceSpec, KernelSpec, MountSpec, Spec
+from .spec import DiskSpec, InterfaceSpec, KernelSpec, MountSpec, Spec
+from .storage import complete
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from ..guests.linux.guest import Guest
     from .capture import Capture
     from .links import OpenedLink
+
+
+Entry = TypeVar("Entry", DiskSpec, MountSpec)
+DiskLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
+"""A host file, or the keys of a [[disk]]."""
 
 
 class Kernel:
@@ -50,7 +57,8 @@ class Kernel:
         address: str | Sequence[str] = (),
         gateway: str | Sequence[str] = "",
         forward: Sequence[str] = (),
-        mounts: Mapping[str, str] | None = None,
+        disks: Mapping[str, DiskLike] | None = None,
+        mounts: Mapping[str, str | Mapping[str, Any]] | None = None,
         hostname: str = "rump",
         components: Sequence[str] = (),
         sysctl: Mapping[str, int] | None = None,
@@ -58,7 +66,8 @@ class Kernel:
         thread: bool = True,
         control: bool = False,
     ) -> None:
-        """`net` is a link ("user", "tap:NAME", "switch:NAME"); `mounts` maps paths to file system types.
+        """`net` is a link ("user", "tap:NAME", "switch:NAME"); `disks` maps names to host files, `mounts` paths to file
+        system types; a mapping instead has further keys of a file's [[disk]] and [[mount]]: {"source": "a.img", "read_only": True}.
 
         Where a link leads out of the process, a thread answers for the kernel while your code does other things (under
         asyncio its loop does); `thread=False` leaves that to your blocked calls, which is faster for one busy caller.
@@ -68,7 +77,7 @@ class Kernel:
         """
         started = time.monotonic_ns()
         if config is None:
-            spec = _spec(net, address, gateway, forward, mounts, hostname, components, sysctl)
+            spec = _spec(net, address, gateway, forward, disks, mounts, hostname, components, sysctl)
             check(spec)
         else:
             spec = _load(config)
@@ -266,7 +275,8 @@ def _spec(
     address: str | Sequence[str],
     gateway: str | Sequence[str],
     forward: Sequence[str],
-    mounts: Mapping[str, str] | None,
+    disks: Mapping[str, DiskLike] | None,
+    mounts: Mapping[str, str | Mapping[str, Any]] | None,
     hostname: str,
     components: Sequence[str],
     sysctl: Mapping[str, int] | None,
@@ -276,6 +286,18 @@ def _spec(
         addresses = [address] if isinstance(address, str) else list(address)
         gateways = gateway if isinstance(gateway, str) else list(gateway)
         spec.interface.append(InterfaceSpec(net, address=addresses, gateway=gateways, forward=list(forward)))
-    for path, kind in (mounts or {}).items():
-        spec.mount.append(MountSpec(path, kind))
+    for name, disk in (disks or {}).items():
+        spec.disk.append(
+            _keyed(DiskSpec, "disks", name, disk if isinstance(disk, Mapping) else {"source": os.fspath(disk)})
+        )
+    for path, mount in (mounts or {}).items():
+        spec.mount.append(_keyed(MountSpec, "mounts", path, {"type": mount} if isinstance(mount, str) else mount))
+    complete("", spec)
     return spec
+
+
+def _keyed(make: Callable[..., Entry], argument: str, name: str, keys: Mapping[str, Any]) -> Entry:
+    try:
+        return make(name, **keys)
+    except TypeError:
+        raise ConfigError(f"has an unknown key among {', '.join(keys)}", key=f"{argument}[{name!r}]") from None

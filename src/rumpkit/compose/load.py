@@ -1,5 +1,6 @@
 """TOML text to `Spec`: strict, with a line and a suggestion for every mistake."""
 
+import os
 import re
 import tomllib
 from dataclasses import fields, is_dataclass
@@ -10,6 +11,7 @@ from .check import check
 from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
 from .spec import Spec
+from .storage import complete
 
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -20,10 +22,11 @@ def load(path: str | Path) -> Spec:
 
 
 def load_checked(path: str | Path) -> Spec:
-    """As `load`, and check the values too (`compose.check`)."""
+    """As `load`, and check the values too (`compose.check`).  Host paths are absolute then."""
     text = _read(path)
     spec = parse(text, str(path))
     check(spec, str(path), text)
+    complete(os.path.dirname(path), spec)
     return spec
 
 

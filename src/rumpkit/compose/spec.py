@@ -78,15 +78,41 @@ class RouteSpec:
 
 
 @dataclass(slots=True)
+class DiskSpec:
+    """[[disk]]: a host file as a block device of the kernel."""
+
+    name: str
+    """It is /dev/NAME in the kernel, and a mount's source."""
+    source: str = ""
+    """The host file or block device, relative to the config's folder.  Without one it is a disk in memory."""
+    size: str = ""
+    """Of a disk in memory: bytes, with K, M or G behind it."""
+    read_only: bool = False
+    """Open the file for reading only; several kernels can share it then."""
+
+
+@dataclass(slots=True)
 class MountSpec:
     """[[mount]]: a file system in the kernel's tree."""
 
     path: str
-    type: str = "tmpfs"
+    """The directory to mount on; it is made where it is missing."""
+    type: str = ""
+    """"tmpfs", "devfs", or "auto": whatever the source holds.  Default: "tmpfs", with a source "auto"."""
     source: str = ""
+    """A disk of the config's by name, a device such as "/dev/disk0", or a host file, relative to the config's folder, which is
+    attached as a disk then."""
     size: str = ""
     """Limit in bytes, with K, M or G behind it."""
     read_only: bool = False
+    """Refuse every change.  A host file is opened for reading only."""
+    options: dict[str, int | bool | str] = field(default_factory=dict)
+    """Further options of the type, such as { inodes = 1000 }."""
+
+    @property
+    def kind(self) -> str:
+        """The type, where none is named the default."""
+        return self.type or ("auto" if self.source else "tmpfs")
 
 
 @dataclass(slots=True)
@@ -111,6 +137,7 @@ class Spec:
     kernel: KernelSpec = field(default_factory=KernelSpec)
     interface: list[InterfaceSpec] = field(default_factory=list)
     route: list[RouteSpec] = field(default_factory=list)
+    disk: list[DiskSpec] = field(default_factory=list)
     mount: list[MountSpec] = field(default_factory=list)
     run: list[RunSpec] = field(default_factory=list)
     sysctl: dict[str, int] = field(default_factory=dict)

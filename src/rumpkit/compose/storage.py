@@ -1,0 +1,153 @@
+"""From a config's [[disk]] and [[mount]] to disks and mounted file systems, on the way from a spec to a booted kernel."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from ..hyper.calls import Hypercalls
+from ..kern.abi.errno import EINVAL
+from ..kern.kernel import RumpKernel
+from .errors import ConfigError, suggest
+from .spec import DiskSpec, MountSpec, Spec
+from .values import parse_size
+
+if TYPE_CHECKING:
+    from ..dev.disks import Disks
+    from ..hyper.block import BlockBackend
+    from ..vfs.vfs import Vfs
+
+Result = TypeVar("Result")
+
+COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
+    "auto": (),
+}
+"""The components that a type of mount takes, other than those that every kernel with files has."""
+
+_SOURCELESS: Final = ("tmpfs", "devfs")
+
+
+def storage_components(spec: Spec) -> tuple[str, ...]:
+    """The components that a spec's disks and mounts ask for."""
+    names: list[str] = []
+    if spec.disk or any(mount.source for mount in spec.mount):
+        names.append("disks")
+    for mount in spec.mount:
+        names += COMPONENTS.get(mount.kind, ())
+    return tuple(dict.fromkeys(names))
+
+
+def complete(folder: str, spec: Spec) -> None:
+    """Make the host paths in a spec absolute, which are relative to the config's folder, and fill in the mounts' types."""
+    for disk in spec.disk:
+        if disk.source:
+            disk.source = os.path.join(os.path.abspath(folder), disk.source)
+    for mount in spec.mount:
+        mount.type = mount.kind
+        if is_host_path(mount, spec):
+            mount.source = os.path.join(os.path.abspath(folder), mount.source)
+
+
+def is_host_path(mount: MountSpec, spec: Spec) -> bool:
+    """Whether a mount's source is a path of the host's, and not a device of the kernel's."""
+    source = mount.source
+    if not source or mount.kind in _SOURCELESS or source.startswith("/dev/"):
+        return False
+    return all(disk.name != source for disk in spec.disk)
+
+
+def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
+    """Attach the disks and mount everything.  Off the schedule.  Raises ConfigError."""
+    if kernel.service("Vfs") is None:
+        return
+    for index, disk in enumerate(spec.disk):
+        try:
+            _attach(host, kernel, disk)
+        except ConfigError as problem:
+            raise problem.under(f"disk[{index}]") from None
+    mounts = list(spec.mount)
+    for index, mount in enumerate(mounts):
+        if is_host_path(mount, spec):
+            try:
+                mounts[index] = _attach_source(host, kernel, mount)
+            except ConfigError as problem:
+                raise problem.under(f"mount[{index}].source") from None
+    _scheduled(host, partial(_mount_all, kernel, mounts))
+
+
+def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
+    """The mount with the name of a disk that is its host file."""
+    disks = cast("Disks", kernel.service("Disks"))
+    taken = {disk.name for disk in disks.disks()}
+    name = next(name for name in (f"disk{number}" for number in range(len(taken) + 1)) if name not in taken)
+    _attach(host, kernel, DiskSpec(name, mount.source, read_only=mount.read_only))
+    return replace(mount, source=name)
+
+
+def _attach(host: Hypercalls, kernel: RumpKernel, disk: DiskSpec) -> None:
+    disks = cast("Disks", kernel.service("Disks"))
+    backend = _open(host, disk)
+    try:
+        _scheduled(host, partial(disks.attach, disk.name, backend))
+    except OSError as problem:
+        backend.close()
+        raise ConfigError(f"disk {disk.name!r} cannot be attached: {problem.strerror}") from None
+
+
+def _open(host: Hypercalls, disk: DiskSpec) -> "BlockBackend":
+    """A disk's storage.  Raises ConfigError where the host refuses."""
+    if not disk.source:
+        from ..dev.ramdisk import RamDisk
+
+        return RamDisk(parse_size(disk.size))
+    from ..hosts.posix.block import FileBackend
+
+    try:
+        return FileBackend(host, disk.source, disk.read_only)
+    except OSError as problem:
+        raise ConfigError(f"{disk.source!r} cannot be opened: {problem.strerror}") from None
+
+
+def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:
+    vfs = cast("Vfs", kernel.service("Vfs"))
+    ordered = sorted(
+        enumerate(mounts), key=lambda pair: pair[1].path.rstrip("/").count("/") if pair[1].path != "/" else -1
+    )
+    if not any(mount.path == "/" for mount in mounts):
+        vfs.mount("tmpfs", "/")
+    for index, mount in ordered:
+        _mount(vfs, index, mount)
+    if not any(mount.path.rstrip("/") == "/dev" for mount in mounts):
+        vfs.make_directories("/dev")
+        vfs.mount("devfs", "/dev")
+
+
+def _mount(vfs: "Vfs", index: int, spec: MountSpec) -> None:
+    options: dict[str, int | bool | str] = dict(spec.options)
+    if spec.size:
+        options["size"] = parse_size(spec.size)
+    if spec.read_only:
+        options["read_only"] = True
+    try:
+        if spec.path != "/":
+            vfs.make_directories(spec.path)
+        vfs.mount(spec.kind, spec.path, options, spec.source)
+    except OSError as problem:
+        text = f"{spec.kind} cannot be mounted on {spec.path}: {problem.strerror}"
+        raise ConfigError(text, key=f"mount[{index}]", hint=_hint(vfs, spec, problem.errno)) from None
+
+
+def _hint(vfs: "Vfs", spec: MountSpec, code: int | None) -> str:
+    names = [*vfs.types.names(), "auto"]
+    if spec.kind not in names:
+        return suggest(spec.kind, names)
+    return f"does {spec.kind} take a source, this size?" if code == EINVAL and (spec.source or spec.size) else ""
+
+
+def _scheduled(host: Hypercalls, call: Callable[[], Result]) -> Result:
+    host.enter()
+    try:
+        return call()
+    finally:
+        host.leave()

@@ -1,0 +1,96 @@
+"""Disks and mounts of a config: host files as block devices, and mounted in passing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rumpkit import O_RDONLY, O_RDWR, Kernel
+from rumpkit.compose.check import check
+from rumpkit.compose.errors import ConfigError
+from rumpkit.compose.load import parse
+from rumpkit.kern.abi.errno import EROFS
+
+CONFIG = """
+[[disk]]
+name = "data"
+source = "images/data.img"
+
+[[disk]]
+name = "shared"
+source = "images/shared.img"
+read_only = true
+
+[[disk]]
+name = "scratch"
+size = "64K"
+"""
+
+
+def test_host_files_are_block_devices(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/data.img").write_bytes(b"first" + bytes(4091))
+    (tmp_path / "images/shared.img").write_bytes(b"other" + bytes(507))
+    config = tmp_path / "disks.toml"
+    config.write_text(CONFIG)
+    with Kernel(config) as kernel:
+        p = kernel.process()
+        fd = p.open("/dev/data", O_RDWR)
+        assert p.read(fd, 5) == b"first"
+        p.pwrite(fd, b"second", 0)
+        p.fsync(fd)
+        assert p.lseek(fd, 0, 2) == 4096
+        p.close(fd)
+        with pytest.raises(OSError) as refused:
+            p.open("/dev/shared", O_RDWR)
+        assert refused.value.errno == EROFS
+        fd = p.open("/dev/shared", O_RDONLY)
+        assert p.read(fd, 5) == b"other"
+        fd = p.open("/dev/scratch", O_RDWR)
+        assert p.lseek(fd, 0, 2) == 65536
+        with pytest.raises(ConfigError, match=r"disk\[0\].*another process or kernel uses it"):
+            Kernel(config)
+    assert (tmp_path / "images/data.img").read_bytes()[:6] == b"second"
+    with Kernel(disks={"a": tmp_path / "images/data.img", "b": {"size": "4K"}}) as kernel:
+        p = kernel.process()
+        assert p.read(p.open("/dev/a"), 6) == b"second"
+        assert p.read(p.open("/dev/b"), 9) == bytes(9)
+
+
+def test_a_mounted_file_must_hold_something(tmp_path: Path) -> None:
+    (tmp_path / "empty.img").write_bytes(bytes(1 << 16))
+    config = tmp_path / "mounts.toml"
+    config.write_text('[[mount]]\npath = "/data"\nsource = "empty.img"\nread_only = true\n')
+    with pytest.raises(
+        ConfigError, match=r"mounts.toml:1: mount\[0\]: auto cannot be mounted on /data: disk0 holds no"
+    ):
+        Kernel(config)
+    config.write_text('[[mount]]\npath = "/data"\nsource = "absent.img"\n')
+    with pytest.raises(ConfigError, match=r"mounts.toml:3: mount\[0\].source: .*absent.img' cannot be opened: No such"):
+        Kernel(config)
+
+
+def test_options_of_a_mount() -> None:
+    with Kernel(mounts={"/": {"type": "tmpfs", "size": "1M", "options": {"inodes": 5}}}) as kernel:
+        assert kernel.process().statvfs("/").f_files == 5
+    with pytest.raises(ConfigError, match="unknown key"):
+        Kernel(mounts={"/": {"typ": "tmpfs"}})
+    with pytest.raises(ConfigError, match="has no mount option 'inode'"):
+        Kernel(mounts={"/": {"type": "tmpfs", "options": {"inode": 5}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[disk]]\nname = "a/b"\nsource = "x"', "is not a name of a device"),
+        ('[[disk]]\nname = "a"\nsource = "x"\n[[disk]]\nname = "a"\nsource = "y"', "taken already"),
+        ('[[disk]]\nname = "a"', "needs a source or a size"),
+        ('[[disk]]\nname = "a"\nsource = "x"\nsize = "1M"', "needs a source or a size"),
+        ('[[disk]]\nname = "a"\nsize = "1M"\nread_only = true', "nothing to read"),
+        ('[[disk]]\nname = "a"\nsize = "much"', "is not a size"),
+    ],
+)
+def test_what_is_no_disk(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(parse(text))
