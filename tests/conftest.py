@@ -26,6 +26,11 @@ import pytest
 from tests.house import resources
 
 MISSING = "missing: "
+REAL = ("cli", "clients", "guests", "hosts", "system")
+"""Folders of tests with real processes, kernels and clocks in them: a failed one gets a second try, which the summary names and
+tools/run_tests.py limits. All others fail at once."""
+_LONG = pytest.StashKey[int]()
+_LEFT_OUT_BY_WORKERS: list[int] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,9 +97,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("RUMPKIT_EXPECT_FORM") == "native":
         unwanted.add("once")
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in items:
+            if item.nodeid.split("/")[1] in REAL:
+                item.add_marker(pytest.mark.flaky(reruns=1))
+    config.stash[_LONG] = sum(1 for item in left_out if item.get_closest_marker("long"))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _left_out(config: pytest.Config) -> int:
+    """How many long tests this process has left out."""
+    return config.stash.get(_LONG, 0)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where several processes run the tests, each of which collects them all: tell how many were left out."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["long"] = _left_out(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of those processes has ended."""
+    _LEFT_OUT_BY_WORKERS.append(getattr(node, "workeroutput", {}).get("long", 0))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -133,11 +161,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             missing.update(reason.removeprefix(MISSING).split(", "))
         else:
             others[reason] += 1
-    long = sum(1 for item in stats.get("deselected", []) if item.get_closest_marker("long"))
+    long = max(_left_out(config), *_LEFT_OUT_BY_WORKERS, 0)
     for name, count in sorted(missing.items()):
         terminalreporter.write_line(f"skipped because missing: {name}: {_tests(count)}")
     for name, count in sorted(others.items()):
         terminalreporter.write_line(f"skipped: {name}: {_tests(count)}")
+    again = [report.nodeid for report in stats.get("rerun", [])]
+    for name in again:
+        terminalreporter.write_line(f"needed a second try: {name}")
     if long:
         terminalreporter.write_line(f"left for make test-all: {_tests(long)} marked long")
     tally = os.environ.get("RUMPKIT_TEST_TALLY")
@@ -145,7 +176,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         counts = {
             key: len(stats.get(key, [])) for key in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
         }
-        Path(tally).write_text(json.dumps({"counts": counts, "missing": missing, "long": long}))
+        Path(tally).write_text(json.dumps({"counts": counts, "missing": missing, "long": long, "again": again}))
 
 
 def _skip_reasons(reports: list[Any]) -> Iterator[str]:
