@@ -8,7 +8,7 @@ from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.frame import CHECKSUM_UNVERIFIED, CHECKSUM_VERIFIED, Frame
 from rumpkit.hyper.link import LinkPort, Receiver
 from rumpkit.hyper.time import MILLISECOND, SECOND
-from rumpkit.net.link.impairment import ImpairedPort, Impairment, ImpairmentConfig
+from rumpkit.net.link.impairment import DROP, PASS, PLAN, ImpairedPort, Impairment, ImpairmentConfig
 from rumpkit.net.wire.arp import REQUEST, ArpPacket
 from rumpkit.net.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, emit_ethernet
 from rumpkit.net.wire.offload import verify
@@ -234,3 +234,31 @@ def test_a_good_port_passes_at_once():
     inner.near.flush(0)
     host.leave()
     assert (inner.far.got, near.got, near.flushed) == ([(0, 1)], [(0, 2)], 1)
+
+
+@pytest.mark.parametrize("config", [{}, {"loss": 0.3}, {"loss": 1.0}])
+def test_a_simple_decision_is_what_the_plan_would_have_been(config):
+    """One wire is asked to decide, its twin of the same seed to plan: frame by frame they agree."""
+    _, quick = impaired(**config)
+    _, slow = impaired(**config)
+    for index in range(500):
+        planned = PASS if slow.plan(frame(index), index) else DROP
+        assert quick.decide(frame(index), index) == planned
+    assert (quick.passed, quick.lost) == (slow.passed, slow.lost)
+
+
+@pytest.mark.parametrize(
+    "config", [{"delay": 5}, {"rate": 1000}, {"corrupt": 0.1}, {"duplicate": 0.1}, {"reorder": 0.1}]
+)
+def test_what_is_not_simple_is_planned(config):
+    _, link = impaired(**config)
+    assert link.decide(frame(), 0) == PLAN
+    assert impaired()[1].decide(super_frame(), 0) == PLAN
+
+
+def test_nothing_overtakes_what_was_delayed_before_the_link_got_better():
+    _, link = impaired(delay=MILLISECOND)
+    link.plan(frame(), 0)
+    link.config = ImpairmentConfig()
+    assert link.decide(frame(), 10) == PLAN
+    assert link.decide(frame(), MILLISECOND) == PASS

@@ -8,7 +8,7 @@ drawn from the host's randomness, all delays are the host's: in simulation the s
 from typing import Final, final
 
 from ...hyper.calls import Hypercalls
-from ...hyper.frame import CHECKSUM_UNVERIFIED, Frame
+from ...hyper.frame import CHECKSUM_PARTIAL, CHECKSUM_UNVERIFIED, GSO_NONE, Frame
 from ...hyper.link import LinkPort, Receiver
 from ...hyper.time import MILLISECOND, SECOND, Duration, Instant
 from ..wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_SIZE, ethertype
@@ -19,6 +19,9 @@ _CERTAIN: Final = 1 << 32
 _BLOCK: Final = 1024
 """Random bytes that are drawn at once: there may be several chances to a frame."""
 MAX_DELAY: Final = 3600 * SECOND
+DROP: Final = 0
+PASS: Final = 1
+PLAN: Final = 2
 
 
 @final
@@ -51,6 +54,10 @@ class ImpairmentConfig:
         self.reorder_delay: Duration = _within("reorder_delay", reorder_delay, 0, MAX_DELAY)
         self.rate: int = _within("rate", rate, 0, 1 << 50)
         self.queue_bytes: int = _within("queue_bytes", queue_bytes, 1, 1 << 40)
+        self.only_loses: bool = not (
+            self.duplicate or self.corrupt or self.reorder or self.delay or self.jitter or self.rate
+        )
+        """Whether what gets through does so at once, and as it was."""
 
 
 def _chance(name: str, value: float) -> int:
@@ -100,6 +107,24 @@ class Impairment:
         self._random: bytes = b""
         self._used: int = 0
         """How much of it was used."""
+
+    def decide(self, frame: Frame, now: Instant) -> int:
+        """What becomes of a frame, where that is simple (DROP, PASS); else PLAN, and `plan` says.  The same chances are drawn.
+
+        Links that only lose, and rarely, are common in tests of speed: this takes a tenth of the time of `plan`."""
+        config = self.config
+        if (
+            not config.only_loses
+            or self._last_at > now
+            or frame.gso_type != GSO_NONE
+            or frame.checksum == CHECKSUM_PARTIAL
+        ):
+            return PLAN
+        if self.cut or self._happens(config.loss):
+            self.lost += 1
+            return DROP
+        self.passed += 1
+        return PASS
 
     def plan(self, frame: Frame, now: Instant) -> list[Passage]:
         """What gets through of a frame, in order; fewer or more than it stands for."""
@@ -202,7 +227,13 @@ class ImpairedPort(LinkPort):
         if outbound is None:
             self._port.transmit(frame)
             return
-        for passage in outbound.plan(frame, self._hyper.now):
+        now = self._hyper.now
+        verdict = outbound.decide(frame, now)
+        if verdict == PASS:
+            self._port.transmit(frame)
+        if verdict != PLAN:
+            return
+        for passage in outbound.plan(frame, now):
             if passage.delay > 0:
                 self._hyper.post(self._exit, passage.frame, passage.delay)
             else:
@@ -233,6 +264,11 @@ class ImpairedReceiver(Receiver):
         self._receiver: Receiver = receiver
 
     def receive(self, frame: Frame, now: Instant) -> None:
+        verdict = self.impairment.decide(frame, now)
+        if verdict == PASS:
+            self._receiver.receive(frame, now)
+        if verdict != PLAN:
+            return
         for passage in self.impairment.plan(frame, now):
             if passage.delay > 0:
                 self._hyper.post(self._receiver, passage.frame, passage.delay)
