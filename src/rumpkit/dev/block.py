@@ -108,6 +108,21 @@ class BlockDevice(Device):
             self._end()
         self.counters.flushes += 1
 
+    def discard(self, offset: int, size: int) -> bool:
+        """Give these bytes back to the storage: they read as zeros then.  False where it can't, and nothing has changed.
+
+        Sleeps off the schedule.  Raises EINVAL outside of the device, EROFS, EIO.
+        """
+        if offset < 0 or size < 0 or offset + size > self.backend.size:
+            raise error(EINVAL)
+        if self.backend.read_only:
+            raise error(EROFS)
+        self._begin()
+        try:
+            return self.backend.discard(offset, size)
+        finally:
+            self._end()
+
     def ioctl(self, request: int, argument: bytes) -> bytes:
         """BLKGETSIZE64 and BLKFLSBUF."""
         if request == BLKGETSIZE64:

@@ -48,6 +48,20 @@ class RamDisk(BlockBackend):
     def flush(self) -> None:
         """Memory is as durable as it gets."""
 
+    def discard(self, offset: int, size: int) -> bool:
+        """Free whole chunks, and zero the rest.  Raises EINVAL outside of the disk, EROFS."""
+        if self.read_only:
+            raise error(EROFS)
+        self._check(offset, size)
+        end = offset + size
+        for index in [index for index in self._chunks if index * CHUNK < end and (index + 1) * CHUNK > offset]:
+            start, stop = max(offset - index * CHUNK, 0), min(end - index * CHUNK, CHUNK)
+            if stop - start == CHUNK:
+                del self._chunks[index]
+            else:
+                self._chunks[index][start:stop] = bytes(stop - start)
+        return True
+
     def _check(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size:
             raise error(EINVAL)

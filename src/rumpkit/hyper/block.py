@@ -27,6 +27,10 @@ class BlockBackend(ABC):
     def flush(self) -> None:
         """Return once everything written before is durable."""
 
+    def discard(self, offset: int, size: int) -> bool:
+        """Give back what holds these bytes, which read as zeros then.  False where the storage can't: nothing has changed."""
+        return False
+
     def close(self) -> None:
         """Let go of the storage."""
         return None

@@ -61,6 +61,10 @@ class Device:
         """Return once what was written is durable."""
         return None
 
+    def discard(self, offset: int, size: int) -> bool:
+        """Give the storage of these bytes back, which read as zeros then.  False where a device can't: nothing has changed."""
+        return False
+
     def size(self) -> int:
         """Bytes of a block device; 0 for others."""
         return 0
