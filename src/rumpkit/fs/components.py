@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ..kern.device import DeviceSwitch
     from ..vfs.vfs import Vfs
     from .devfs import Devfs
+    from .fat.type import Fat
     from .tmpfs.type import Tmpfs
 
 
@@ -28,4 +29,15 @@ def devfs(vfs: "Vfs", devices: "DeviceSwitch") -> "Devfs":
 
     kind = Devfs(devices)
     vfs.types.register(kind)
+    return kind
+
+
+@component("fat", faction="fs")
+def fat(vfs: "Vfs") -> "Fat":
+    """FAT12, FAT16 and FAT32 with long names: the types "fat" and "vfat"."""
+    from .fat.type import Fat
+
+    kind = Fat("vfat")
+    vfs.types.register(kind)
+    vfs.types.register(Fat("fat"))
     return kind

@@ -1,0 +1,152 @@
+"""A FAT volume as a mount: options, the files that are in memory, how full it is."""
+
+from collections.abc import Mapping
+from typing import Final, final
+
+from ...hyper.calls import Hypercalls
+from ...kern.abi.errno import EUCLEAN
+from ...kern.device import Device
+from ...vfs.stat import StatVfs
+from ...vfs.types import OptionValue
+from ...vfs.vnode import Mount
+from . import record
+from .directory import DirectoryNode
+from .geometry import Geometry
+from .layout import DIRECTORY, ENTRY_SIZE
+from .node import FileNode, Node, permissions
+from .numbers import ROOT
+from .volume import Volume
+
+SPARED: Final = 16
+"""Directories whose names stay in memory, whatever the limit: a call works with a few at once."""
+TRIED: Final = 64
+"""Files that are looked at for one that can be forgotten."""
+
+
+@final
+class FatMount(Mount):
+    """One mounted volume."""
+
+    def __init__(
+        self, hyper: Hypercalls, kind: str, device: Device, geometry: Geometry, options: Mapping[str, OptionValue]
+    ) -> None:
+        super().__init__(hyper, kind, device.name, hyper.mutex())
+        self.device: Device = device
+        self.volume: Volume = Volume(hyper, device, geometry, int(options["table_bytes"]), int(options["cached_files"]))
+        self.volume.time_offset = int(options["time_offset"])
+        self.uid: int = int(options["uid"])
+        self.gid: int = int(options["gid"])
+        self.fmask: int = int(options["fmask"])
+        self.dmask: int = int(options["dmask"])
+        self.quiet: bool = bool(options["quiet"])
+        self.block_size = geometry.cluster_size
+        self.nodes: dict[int, Node] = {}
+        """Files in memory, by number.  Once they are many, those used last are at the end."""
+        self.loaded: dict[DirectoryNode, None] = {}
+        """Directories whose names are in memory, likewise."""
+        self.crowded: bool = False
+        """Whether `loaded` is long enough to be kept in order."""
+        self._most_files: int = int(options["cached_files"])
+        self._most_bytes: int = int(options["directory_bytes"])
+        self.root = DirectoryNode(self, ROOT, None, 0, None)
+
+    def mode_for(self, kind: int, attributes: int) -> int:
+        """Kind and permission bits of a file with such attributes."""
+        return kind | permissions(attributes, kind, self.fmask, self.dmask)
+
+    # Files in memory -----------------------------------------------------------------------------------
+
+    def node(self, directory: DirectoryNode, slot: int) -> Node:
+        """The file in a slot of `directory`, whose names are in memory."""
+        number = self.volume.numbers.at(directory.address(slot))
+        nodes = self.nodes
+        node = nodes.get(number)
+        if node is not None:
+            if 2 * len(nodes) > self._most_files:
+                nodes[number] = nodes.pop(number)
+            return node
+        found = record.unpack(directory.slots.data, slot)
+        if found.attributes & DIRECTORY:
+            self._check_not_above(directory, found.cluster)
+            node = DirectoryNode(self, number, directory, slot, found)
+        else:
+            node = FileNode(self, number, directory, slot, found)
+        self.keep(node)
+        return node
+
+    def keep(self, node: Node) -> None:
+        """Have a new file in memory, and forget others for it."""
+        if len(self.nodes) >= self._most_files:
+            self._forget()
+        self.nodes[node.number] = node
+
+    def _forget(self) -> None:
+        nodes = self.nodes
+        for number in [number for number, _ in zip(nodes, range(TRIED), strict=False)]:
+            node = nodes.pop(number)
+            if node.references or node.children or node.stale or (isinstance(node, DirectoryNode) and node.index):
+                nodes[number] = node
+            else:
+                self.drop(node)
+
+    def drop(self, node: Node) -> None:
+        """A file is not in memory any longer."""
+        if node.directory is not None:
+            node.directory.children -= 1
+
+    def _check_not_above(self, directory: DirectoryNode, cluster: int) -> None:
+        """A directory that holds itself would be a path without an end."""
+        above: DirectoryNode | None = directory
+        while above is not None:
+            chain = above.slots.chain
+            if chain is not None and chain.first == cluster:
+                raise OSError(EUCLEAN, f"the directory at cluster {cluster} is in itself")
+            above = above.directory
+
+    def make_room(self) -> None:
+        """Forget the names of directories that nobody asked for lately, if those in memory are too many."""
+        loaded = self.loaded
+        total = sum(len(directory.slots.data) for directory in loaded)
+        self.crowded = 2 * total > self._most_bytes
+        if total <= self._most_bytes:
+            return
+        for directory in list(loaded)[:-SPARED]:
+            if not directory.slots.dirty:
+                total -= len(directory.slots.data)
+                directory.index = None
+                directory.slots.data = bytearray()
+                del loaded[directory]
+                if total <= self._most_bytes // 2:
+                    break
+
+    # The whole -----------------------------------------------------------------------------------------
+
+    def statvfs(self) -> StatVfs:
+        """Clusters, and those that are free.  FAT has no inodes, so none are counted; names have 255 UTF-16 units."""
+        geometry = self.volume.geometry
+        free = self.volume.free_clusters()
+        size = geometry.cluster_size
+        flags = int(self.read_only)
+        return StatVfs(size, size, geometry.clusters, free, free, 0, 0, 0, self.number, flags, record.NAME_BYTES)
+
+    def label(self) -> bytes:
+        """The volume label: that of the root directory, else the boot sector's; b"" for none."""
+        root = self.root
+        assert isinstance(root, DirectoryNode)
+        return volume_label(root)
+
+    def unmount(self) -> None:
+        """Let go of the device."""
+        self.device.close(self.hyper.now)
+
+
+def volume_label(root: DirectoryNode) -> bytes:
+    """The 11 bytes of a volume's label, without the spaces behind it."""
+    end = root.names().end
+    data = root.slots.data
+    for slot in range(end):
+        at = slot * ENTRY_SIZE
+        if data[at] != 0xE5 and data[at + 11] & 0x3F in (0x08, 0x28):
+            return bytes(data[at : at + 11]).rstrip(b" ")
+    label = root.volume.geometry.label.rstrip(b" ")
+    return b"" if label == b"NO NAME" else label
