@@ -25,10 +25,16 @@ COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "c
 class Files:
     """A kernel with a tmpfs root (unless told otherwise) and one process of the superuser."""
 
-    def __init__(self, options: Mapping[str, Any] | None = None, root: str = "tmpfs", host: Hypercalls | None = None):
+    def __init__(
+        self,
+        options: Mapping[str, Any] | None = None,
+        root: str = "tmpfs",
+        host: Hypercalls | None = None,
+        components: tuple[str, ...] = COMPONENTS,
+    ):
         self.host: Any = SimHost() if host is None else host
         self.host.enter()
-        self.kernel = RumpKernel(self.host, COMPONENTS)
+        self.kernel = RumpKernel(self.host, components)
         vfs, calls, base = (self.kernel.service(name) for name in ("Vfs", "VfsCalls", "KernCalls"))
         assert isinstance(vfs, Vfs) and isinstance(calls, VfsCalls) and isinstance(base, KernCalls)
         self.vfs, self.calls, self.base = vfs, calls, base
