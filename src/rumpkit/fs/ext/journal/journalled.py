@@ -1,0 +1,272 @@
+"""Transactions with a journal (data=ordered): the running one, its commit to the log, and the log's way home.
+
+Between the file system, whose mount lock makes it the only caller, and the buffer cache.
+
+* Blocks that operations change are pinned in the cache until their transaction commits: before that no change reaches its
+  place.  Operations gather in one transaction until it is large (`limit`) or old (`interval`), or somebody syncs.
+* A commit writes revoke blocks, descriptors and copies of the blocks to the log; a barrier; the commit block; a barrier.  File
+  data was written past the cache before, so the first barrier holds for it, too.
+* Committed blocks are ordinary dirty blocks of the cache, which writes them home when it likes.  When the log is too
+  full for the next transaction, or at the end, all of them go home (`checkpoint`), and the log is empty.
+* Where that happens while the running transaction has changed a block again, its committed copy goes home from the log.
+* Anything that fails on the way aborts the journal: nothing is written any more, and the mount turns read-only.
+
+Time is looked at when operations begin and end, so a mount that nobody calls commits at the next call, sync or unmount.
+"""
+
+from typing import Final, final
+
+from ....hyper.calls import Hypercalls
+from ....hyper.time import Duration, Instant
+from ....kern.abi.errno import EIO, EROFS, error
+from ....kern.counters import Counters
+from ....vfs.buffer import Buffer, BufferCache
+from ..transaction import Sealer, Transaction
+from .format import INCOMPAT_REVOKE, MAGIC_BYTES, JournalSuperblock
+from .replay import write_superblock
+from .space import LogSpace
+from .writer import LogWriter
+
+SHARE_OF_LOG: Final = 4
+"""A transaction is committed when it would fill this part of the log,"""
+SHARE_OF_CACHE: Final = 8
+"""or this part of the cache."""
+
+
+@final
+class JournalCounters(Counters):
+    """What journals did."""
+
+    def __init__(self) -> None:
+        self.commits: int = 0
+        self.logged_blocks: int = 0
+        self.revoked_blocks: int = 0
+        self.checkpoints: int = 0
+        self.aborts: int = 0
+
+    def names(self) -> tuple[str, ...]:
+        return ("commits", "logged_blocks", "revoked_blocks", "checkpoints", "aborts")
+
+
+@final
+class Journalled(Transaction):
+    """A mount's journal.  Its log is empty when this is made: replayed, that is."""
+
+    def __init__(
+        self, hyper: Hypercalls, space: LogSpace, journal: JournalSuperblock, interval: Duration, limit: int = 0
+    ) -> None:
+        """`interval` is nanoseconds until a change is committed; `limit` the blocks of a transaction (0: as log and cache allow)."""
+        self.counters: JournalCounters = JournalCounters()
+        self.aborted: str = ""
+        """Why nothing is written any more; "" while all is well."""
+        self.interval: Duration = interval
+        self._hyper: Hypercalls = hyper
+        self._space: LogSpace = space
+        self._cache: BufferCache = space.cache
+        self._journal: JournalSuperblock = journal
+        self._writer: LogWriter = LogWriter(space, journal)
+        self._size: int = journal.end - journal.first
+        most = min(self._size // SHARE_OF_LOG, self._cache.limit // SHARE_OF_CACHE)
+        self.limit: int = max(min(most, limit) if limit else most, 1)
+        self._sequence: int = journal.sequence
+        """The running transaction's number; that in the superblock is the oldest one's in the log."""
+        self._used: int = 0
+        """Blocks of the log with transactions that are not home yet."""
+        self._logged: dict[int, int] = {}
+        """Blocks of those transactions: where in the log their newest copy lies, negative where it is escaped."""
+        self._held: dict[int, Buffer] = {}
+        """Blocks of the running transaction."""
+        self._revoked: dict[int, int] = {}
+        """Blocks that the running transaction revokes."""
+        self._freed: bool = False
+        """Whether somebody waits for the commit to use blocks again."""
+        self._since: Instant = 0
+        """When the running transaction's first change was made."""
+        self._sealer: Sealer | None = None
+
+    # Operations ----------------------------------------------------------------------------------------
+
+    def attach(self, sealer: Sealer) -> None:
+        """Have `sealer` called before and after each commit."""
+        self._sealer = sealer
+
+    def begin(self, credits: int) -> None:
+        """An operation starts.  Commits what was there before if the two would be too large for one transaction, or it is old.
+
+        Raises EROFS once the journal is aborted; EIO.
+        """
+        if self.aborted:
+            raise OSError(EROFS, self.aborted)
+        if self._held and (len(self._held) + credits > self.limit or self._is_old()):
+            self._commit()
+
+    def dirty(self, buffer: Buffer) -> None:
+        """Keep `buffer` in memory until the commit."""
+        held = self._held
+        block = buffer.block
+        if block in held:
+            return
+        if not held:
+            self._since = self._hyper.now
+        held[block] = buffer
+        buffer.pins += 1
+        self._cache.mark(buffer)
+        self._revoked.pop(block, None)
+
+    def revoke(self, block: int, count: int) -> None:
+        """Forget the blocks, and see to it that no replay brings them back."""
+        held = self._held
+        logged = self._logged
+        if count > len(held) + len(logged):
+            numbers = [number for number in (*held, *logged) if block <= number < block + count]
+        else:
+            numbers = list(range(block, block + count))
+        for number in numbers:
+            buffer = held.pop(number, None)
+            if buffer is not None:
+                buffer.pins -= 1
+            if number in logged:
+                self._revoked[number] = 0
+        self._cache.forget(block, count)
+
+    def end(self) -> None:
+        """The operation is over."""
+        if self._held and self._is_old() and not self.aborted:
+            self._commit()
+
+    def sync(self, wait: bool) -> None:
+        """Commit what was changed so far.  Raises EIO, and EROFS once the journal is aborted."""
+        if self.aborted:
+            raise OSError(EROFS, self.aborted)
+        if not self._commit() and wait:
+            # Nothing to commit, but file data may have been overwritten in place.
+            self._cache.flush()
+
+    def freed(self, block: int, count: int) -> bool:
+        """Blocks that were freed are free only after the commit."""
+        self._freed = True
+        return False
+
+    def close(self) -> None:
+        """Commit, write everything home, and leave the log empty.  An aborted journal is left for replay as it is."""
+        if self.aborted:
+            return
+        self._commit()
+        try:
+            self._checkpoint()
+            self._journal.start = 0
+            write_superblock(self._space, self._journal)
+        except OSError as problem:
+            self._abort(problem)
+            raise
+
+    def _is_old(self) -> bool:
+        return self._hyper.now - self._since >= self.interval
+
+    # Commit --------------------------------------------------------------------------------------------
+
+    def _commit(self) -> bool:
+        """Commit the running transaction; False where there was nothing to commit.  Raises EIO, having aborted the journal."""
+        sealer = self._sealer
+        try:
+            if sealer is not None and (self._held or self._revoked or self._freed):
+                sealer.seal()
+            if not self._held and not self._revoked:
+                self._done()
+                return False
+            self._write_transaction()
+        except OSError as problem:
+            self._abort(problem)
+            raise
+        self._done()
+        return True
+
+    def _done(self) -> None:
+        if self._freed:
+            self._freed = False
+            if self._sealer is not None:
+                self._sealer.committed()
+
+    def _write_transaction(self) -> None:
+        journal = self._journal
+        cache = self._cache
+        writer = self._writer
+        revokes = sorted(self._revoked)
+        needed = writer.needed(len(self._held), len(revokes))
+        if needed > self._size:
+            raise OSError(EIO, f"a transaction of {needed} blocks does not fit into a log of {self._size}")
+        if needed > self._size - self._used:
+            self._checkpoint()
+        if revokes:
+            self._need_revokes()
+        if not journal.start:
+            self._move_tail()
+        places = writer.write(self._sequence, self._held, revokes)
+        cache.flush()
+        writer.commit(self._sequence, self._hyper.wall())
+        cache.flush()
+        for block in revokes:
+            self._logged.pop(block, None)
+        self._logged.update(places)
+        for buffer in self._held.values():
+            buffer.pins -= 1
+        self.counters.commits += 1
+        self.counters.logged_blocks += len(places)
+        self.counters.revoked_blocks += len(revokes)
+        self._held = {}
+        self._revoked = {}
+        self._used += needed
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+
+    def _need_revokes(self) -> None:
+        """The first revoke block of a journal: its superblock has to say that there are some."""
+        journal = self._journal
+        if not journal.incompat & INCOMPAT_REVOKE:
+            journal.version = 2
+            journal.incompat |= INCOMPAT_REVOKE
+            if journal.start:
+                write_superblock(self._space, journal)
+
+    def _move_tail(self) -> None:
+        """Say in the superblock that the log starts where the next transaction goes."""
+        journal = self._journal
+        journal.start = self._writer.at
+        journal.sequence = self._sequence
+        write_superblock(self._space, journal)
+
+    # Checkpoint ----------------------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        """Bring everything that is committed home, and start the log anew.  Raises EIO."""
+        cache = self._cache
+        for block, at in self._logged.items():
+            # The cache has what is not committed yet, or nothing as the block is about to be revoked.
+            if block in self._held or block in self._revoked:
+                data = self._space.read(abs(at))
+                self._write_home(block, MAGIC_BYTES + data[4:] if at < 0 else data)
+        cache.sync()
+        self._logged = {}
+        self._used = 0
+        self._move_tail()
+        self.counters.checkpoints += 1
+
+    def _write_home(self, block: int, data: bytes) -> None:
+        size = self._space.block_size
+        if self._cache.device.write(block * size, data) != size:
+            raise error(EIO)
+
+    def _abort(self, problem: OSError) -> None:
+        """Something could not be written: write nothing any more.  Blocks of the running transaction stay pinned, so that no part
+        of it gets home, and the superblock of the journal says why, if it can."""
+        if self.aborted:
+            return
+        self.aborted = f"the journal is aborted: {problem.strerror or problem}"
+        self.counters.aborts += 1
+        journal = self._journal
+        journal.error = -(problem.errno or EIO) & 0xFFFFFFFF
+        try:
+            write_superblock(self._space, journal)
+        except OSError:
+            pass  # the next mount replays the log, and finds nothing wrong with it
+        if self._sealer is not None:
+            self._sealer.aborted(self.aborted)
