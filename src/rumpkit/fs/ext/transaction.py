@@ -24,6 +24,10 @@ class Sealer(ABC):
         free only now, so that nothing is overwritten that a crash may bring back.  May call `dirty`.  Between this call
         and the end of the commit no operation starts."""
 
+    def aborted(self, reason: str) -> None:
+        """The journal failed: nothing is written any more, and the mount has to be read-only from now on."""
+        return None
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Transaction(ABC):
@@ -53,7 +57,8 @@ class Transaction(ABC):
 
     @abstractmethod
     def sync(self, wait: bool) -> None:
-        """Commit what was changed so far; with `wait`, return once that is durable."""
+        """Commit what was changed so far; with `wait`, return once that is durable.  Raises EIO, and EROFS where the journal
+        failed before."""
 
     @abstractmethod
     def close(self) -> None:

@@ -45,10 +45,10 @@ MIN_BLOCKS: Final = 1024
 CRC32C_CHECKSUM: Final = 4
 CRC32_CHECKSUM: Final = 1
 
-_SUPERBLOCK: Final = Struct(">III" "III" "II" "I" "III" "16s" "II" "II" "B3xI" "I")
+_SUPERBLOCK: Final = Struct(">IIIIIIIIIIII16sIIIIB3xII")
 _SUPERBLOCK_CHECKSUM: Final = 0xFC
 _USERS: Final = 0x100
-_COMMIT: Final = Struct(">III" "BB2x" "I28x" "QI")
+_COMMIT: Final = Struct(">IIIBB2xI28xQI")
 _COMMIT_CHECKSUM: Final = 0x10
 _WORD: Final = Struct(">I")
 _TAG3: Final = Struct(">IIII")
@@ -192,7 +192,9 @@ def _check_superblock(made: JournalSuperblock, data: bytes, block_size: int, blo
     if made.block_size != block_size:
         raise OSError(EUCLEAN, f"journal: blocks of {made.block_size} bytes in a file system of {block_size}")
     if not 1 <= made.first < made.end <= made.blocks <= blocks:
-        raise OSError(EUCLEAN, f"journal: log from {made.first} to {made.end} of {made.blocks} in a file of {blocks} blocks")
+        raise OSError(
+            EUCLEAN, f"journal: log from {made.first} to {made.end} of {made.blocks} in a file of {blocks} blocks"
+        )
     if made.start and not made.first <= made.start < made.end:
         raise OSError(EUCLEAN, f"journal: the log starts at block {made.start}, outside of {made.first}-{made.end}")
 
@@ -213,7 +215,7 @@ def tail_is_right(journal: JournalSuperblock, data: bytes, seed: int) -> bool:
     if not journal.has_checksums:
         return True
     size = len(data) - 4
-    return crc32c(seed, data[:size] + bytes(4)) == _WORD.unpack_from(data, size)[0]
+    return crc32c(seed, data[:size] + bytes(4)) == int.from_bytes(data[size:], "big")
 
 
 def _finish(journal: JournalSuperblock, data: bytearray, seed: int) -> bytes:
@@ -223,7 +225,7 @@ def _finish(journal: JournalSuperblock, data: bytearray, seed: int) -> bytes:
 
 
 def decode_tags(journal: JournalSuperblock, data: bytes) -> list[Tag]:
-    """The tags of a descriptor block.  Raises EUCLEAN where they run over its end."""
+    """The tags of a descriptor block: up to the one that is marked as the last, or as many as there is room for."""
     tags = []
     at = HEADER_SIZE
     size = journal.tag_size
@@ -242,9 +244,7 @@ def decode_tags(journal: JournalSuperblock, data: bytes) -> list[Tag]:
         tags.append(Tag(block, flags, checksum))
         at += size if flags & SAME_UUID else size + UUID_SIZE
         if flags & LAST_TAG:
-            return tags
-    if at > end or not tags:
-        raise OSError(EUCLEAN, "journal: the tags of a descriptor block run over its end")
+            break
     return tags
 
 
@@ -322,7 +322,7 @@ def commit_is_right(journal: JournalSuperblock, data: bytes, seed: int) -> bool:
     if not journal.has_checksums:
         return True
     bare = data[:_COMMIT_CHECKSUM] + bytes(4) + data[_COMMIT_CHECKSUM + 4 :]
-    return crc32c(seed, bare) == _WORD.unpack_from(data, _COMMIT_CHECKSUM)[0]
+    return crc32c(seed, bare) == int.from_bytes(data[_COMMIT_CHECKSUM : _COMMIT_CHECKSUM + 4], "big")
 
 
 def encode_commit(journal: JournalSuperblock, sequence: int, wall: int, checksum: int, seed: int) -> bytes:

@@ -78,8 +78,6 @@ class Journalled(Transaction):
         """Blocks of the running transaction."""
         self._revoked: dict[int, int] = {}
         """Blocks that the running transaction revokes."""
-        self._freed: bool = False
-        """Whether somebody waits for the commit to use blocks again."""
         self._since: Instant = 0
         """When the running transaction's first change was made."""
         self._sealer: Sealer | None = None
@@ -87,7 +85,7 @@ class Journalled(Transaction):
     # Operations ----------------------------------------------------------------------------------------
 
     def attach(self, sealer: Sealer) -> None:
-        """Have `sealer` called before and after each commit."""
+        """Have `sealer` called before each commit, and when the journal fails."""
         self._sealer = sealer
 
     def begin(self, credits: int) -> None:
@@ -142,11 +140,6 @@ class Journalled(Transaction):
             # Nothing to commit, but file data may have been overwritten in place.
             self._cache.flush()
 
-    def freed(self, block: int, count: int) -> bool:
-        """Blocks that were freed are free only after the commit."""
-        self._freed = True
-        return False
-
     def close(self) -> None:
         """Commit, write everything home, and leave the log empty.  An aborted journal is left for replay as it is."""
         if self.aborted:
@@ -167,25 +160,16 @@ class Journalled(Transaction):
 
     def _commit(self) -> bool:
         """Commit the running transaction; False where there was nothing to commit.  Raises EIO, having aborted the journal."""
-        sealer = self._sealer
+        if not self._held and not self._revoked:
+            return False
         try:
-            if sealer is not None and (self._held or self._revoked or self._freed):
-                sealer.seal()
-            if not self._held and not self._revoked:
-                self._done()
-                return False
+            if self._sealer is not None:
+                self._sealer.seal()
             self._write_transaction()
         except OSError as problem:
             self._abort(problem)
             raise
-        self._done()
         return True
-
-    def _done(self) -> None:
-        if self._freed:
-            self._freed = False
-            if self._sealer is not None:
-                self._sealer.committed()
 
     def _write_transaction(self) -> None:
         journal = self._journal

@@ -171,7 +171,9 @@ class _Scan:
             if tag.flags & DELETED:
                 continue
             if not 0 <= tag.block < self._space.cache.blocks:
-                raise OSError(EUCLEAN, f"journal: transaction {sequence} writes block {tag.block} behind the device's end")
+                raise OSError(
+                    EUCLEAN, f"journal: transaction {sequence} writes block {tag.block} behind the device's end"
+                )
             if not self._bad and tag_checksum(journal, sequence, contents, self._seed) != self._expected(tag):
                 self._bad = f"transaction {sequence}: the checksum of block {tag.block} is wrong"
             self._tags.append((tag, where))

@@ -28,7 +28,9 @@ class LogSpace:
         at = 0
         for physical, count in runs:
             if count <= 0 or physical <= 0 or physical + count > cache.blocks:
-                raise OSError(EUCLEAN, f"journal: its blocks {physical}-{physical + count - 1} are outside of the device")
+                raise OSError(
+                    EUCLEAN, f"journal: its blocks {physical}-{physical + count - 1} are outside of the device"
+                )
             self._starts.append(at)
             self._physical.append(physical)
             at += count
@@ -68,4 +70,6 @@ class LogSpace:
     def runs(self) -> list[tuple[int, int]]:
         """What it was made of."""
         ends = [*self._starts[1:], self.blocks]
-        return [(physical, end - start) for physical, start, end in zip(self._physical, self._starts, ends, strict=True)]
+        return [
+            (physical, end - start) for physical, start, end in zip(self._physical, self._starts, ends, strict=True)
+        ]
