@@ -94,8 +94,14 @@ def cli() -> str:
     """Help of each verb, and the exit codes."""
     os.environ["COLUMNS"] = "110"
     from rumpkit.cli import exit as codes
+    from rumpkit.cli.fs import TOOLS as FS_TOOLS
     from rumpkit.cli.main import VERBS, main
-    from rumpkit.cli.net import TOOLS
+    from rumpkit.cli.net import TOOLS as NET_TOOLS
+
+    tools = {
+        "net": [(tool.names[0], tool.help) for tool in NET_TOOLS],
+        "fs": [(tool.name, tool.help) for tool in FS_TOOLS],
+    }
 
     def help_of(*words: str) -> str:
         output = io.StringIO()
@@ -109,9 +115,8 @@ def cli() -> str:
     text = f"# The `rump` command\n\n{help_of()}"
     for verb in VERBS:
         text += f"\n## `rump {verb.name}`: {verb.help}\n\n{help_of(verb.name)}"
-        for tool in TOOLS if verb.name == "net" else ():
-            name = tool.names[0]
-            text += f"\n### `rump net {name}`: {tool.help}\n\n{help_of('net', name)}"
+        for name, purpose in tools.get(verb.name, ()):
+            text += f"\n### `rump {verb.name} {name}`: {purpose}\n\n{help_of(verb.name, name)}"
     tree = ast.parse(inspect.getsource(codes))
     rows = [(default, f"`{name}`", doc) for name, _, default, doc in attributes_of_module(tree)]
     return (

@@ -36,10 +36,23 @@ class VerbModule(Protocol):
 VERBS = (
     Verb("run", "run", "boot a kernel and run programs on it"),
     Verb("net", "net", "look into a running kernel: interfaces, routes, sockets, counters, packets, limits"),
+    Verb("fs", "fs", "make, look into, change, check and mount disk images"),
     Verb("describe", "describe", "show what a config builds: components, interfaces, mounts, programs"),
     Verb("check", "check", "show what this machine allows, and how to allow the rest"),
     Verb("completion", "completion", "print a completion script for bash, zsh or tcsh"),
 )
+
+BY_WORD = ("fs",)
+"""Verbs whose `configure` takes the word behind them."""
+
+
+class WordModule(Protocol):
+    """What the module of such a verb has instead."""
+
+    @staticmethod
+    def configure(parser: argparse.ArgumentParser, word: str | None = None) -> None:
+        """Add the verb's arguments, where `word` is given for that one only."""
+
 
 EPILOG = """\
 examples:
@@ -53,8 +66,9 @@ exit codes: the program's own (128+N if signal N ended it); 2 bad usage or confi
 """
 
 
-def parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The parser; with the arguments of `verb`, or of all verbs (None: for completion)."""
+def parser(verb: str | None = None, word: str | None = None) -> argparse.ArgumentParser:
+    """The parser; with the arguments of `verb`, or of all verbs (None: for completion).  `word` stands behind the verb: one
+    that has many verbs of its own may need to know only that one."""
     top = argparse.ArgumentParser(
         prog="rump",
         description="rumpkit: a kernel you import",
@@ -75,7 +89,10 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
             epilog=module.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.configure(child)
+        if one.name in BY_WORD:
+            cast(WordModule, module).configure(child, word)
+        else:
+            module.configure(child)
     return top
 
 
@@ -114,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: list[str], chosen: Verb | None) -> argparse.Namespace:
-    top = parser(chosen.name if chosen else "")
+    top = parser(chosen.name if chosen else "", words[1] if len(words) > 1 else None)
     before, behind = split_command(words)
     options, unknown = top.parse_known_args(before)
     options.command = behind

@@ -1,0 +1,164 @@
+"""What the verbs of `rump fs` share: the session, what they print, how they complain."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, final
+
+from ...compose.image.address import Address, parse, parse_image, parse_tree
+from ...compose.image.session import Session
+from .. import exit as code
+
+IMAGE_COMPLETION = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+"""Images and host paths are completed as files."""
+
+
+def add_paths(parser: argparse.ArgumentParser, name: str, metavar: str, nargs: str | None, help: str) -> None:
+    """An argument of addresses."""
+    argument = parser.add_argument(name, metavar=metavar, nargs=nargs, help=help)
+    argument.complete = IMAGE_COMPLETION  # type: ignore[attr-defined]
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The argument of verbs that can print JSON."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_in_place(parser: argparse.ArgumentParser) -> None:
+    """The argument of verbs that change images."""
+    parser.add_argument(
+        "--in-place", action="store_true", help="write to the image at once; its file system's journal has to do"
+    )
+
+
+def trees(texts: list[str]) -> list[Address]:
+    """Addresses, where a host file is meant as an image."""
+    return [parse_tree(text) for text in texts]
+
+
+@final
+class Complaints:
+    """Counts what went wrong and says so on stderr, one line each."""
+
+    def __init__(self) -> None:
+        self.count: int = 0
+
+    def __call__(self, path: bytes, problem: OSError) -> None:
+        """A walk's complaint."""
+        self.say(os.fsdecode(path), problem)
+
+    def say(self, place: str, problem: OSError) -> None:
+        """One line of it."""
+        self.count += 1
+        name = problem.filename or place
+        where = os.fsdecode(name) if isinstance(name, (str, bytes)) else place
+        sys.stdout.flush()
+        print(f"rump: {printable(where)}: {problem.strerror or problem}", file=sys.stderr)
+
+    @contextmanager
+    def caught(self, place: str) -> Iterator[None]:
+        """Go on behind this block when it raises OSError, which is said."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as problem:
+            self.say(place, problem)
+
+    def code(self, good: int = code.OK) -> int:
+        """The exit code: 1 where anything went wrong."""
+        return code.NOTHING if self.count else good
+
+
+def printable(text: str) -> str:
+    """A name fit for a terminal: what could move its cursor is a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+@final
+class Output:
+    """The standard output: bytes, with names made printable and in colours where it is a terminal."""
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        self._stream = sys.stdout.buffer
+        self.terminal: bool = sys.stdout.isatty()
+        self.colour: bool = self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def name(self, name: bytes, kind: int = 0, mode: int = 0) -> bytes:
+        """A file's name as it is shown."""
+        if not self.terminal:
+            return name
+        shown = printable(os.fsdecode(name)).encode("utf-8", "replace")
+        if not self.colour or not kind:
+            return shown
+        colour = COLOURS.get(kind, b"")
+        if not colour and mode & 0o111 and kind == 0o100000:
+            colour = b"\x1b[1;32m"
+        return b"%s%s\x1b[0m" % (colour, shown) if colour else shown
+
+    def write(self, data: bytes) -> None:
+        """Write bytes."""
+        self._stream.write(data)
+
+    def line(self, data: bytes) -> None:
+        """Write a line."""
+        self._stream.write(data + b"\n")
+
+    def flush(self) -> None:
+        """Let it be seen."""
+        self._stream.flush()
+
+
+COLOURS: Final = {0o040000: b"\x1b[1;34m", 0o120000: b"\x1b[1;36m", 0o010000: b"\x1b[33m", 0o060000: b"\x1b[1;33m"}
+UNITS: Final = "KMGTPE"
+
+
+def human(size: int) -> str:
+    """A size as people read it: 512, 1.5K, 12M."""
+    if size < 1024:
+        return str(size)
+    value = float(size)
+    for unit in UNITS:
+        value /= 1024
+        if value < 9.95:
+            return f"{value:.1f}{unit}"
+        if value < 1023.5:
+            return f"{value:.0f}{unit}"
+    return f"{value:.0f}{UNITS[-1]}"
+
+
+def sized(size: int, arguments: argparse.Namespace) -> str:
+    """A size as the option -h wants it."""
+    return human(size) if arguments.human else str(size)
+
+
+def stream_json(rows: Iterator[object]) -> None:
+    """Print rows as a JSON array, one a line, as they come."""
+    from json import dumps
+
+    opening = "["
+    for row in rows:
+        print(opening, dumps(row), sep="\n", end="")
+        opening = ","
+    print("[]" if opening == "[" else "\n]")
+
+
+def bad_usage(text: str) -> int:
+    """Say what is wrong with the command line; the exit code for it."""
+    print(f"rump: {text}", file=sys.stderr)
+    return code.USAGE
+
+
+def changing(arguments: argparse.Namespace, change: Callable[[Session, Complaints], None]) -> int:
+    """Run `change` on images and commit what it did; where something went wrong in it, the rest is committed still."""
+    complaints = Complaints()
+    with Session(arguments.in_place) as session:
+        change(session, complaints)
+        session.commit()
+    return complaints.code()
+
+
+__all__ = ["Address", "Complaints", "Output", "Session", "parse", "parse_image"]
