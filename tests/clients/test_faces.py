@@ -9,7 +9,19 @@ import pytest
 from rumpkit.clients.local import LocalProcess
 from rumpkit.clients.suspend import SimTask
 from rumpkit.clients.table import CALLS
-from rumpkit.kern.abi.fcntl import CLOCK_MONOTONIC, F_GETFL, O_CREAT, O_RDWR, R_OK, S_IFREG, SEEK_END, UTIME_OMIT
+from rumpkit.kern.abi.fcntl import (
+    AT_SYMLINK_NOFOLLOW,
+    CLOCK_MONOTONIC,
+    F_GETFL,
+    O_CREAT,
+    O_RDWR,
+    R_OK,
+    S_IFREG,
+    SEEK_END,
+    UTIME_OMIT,
+    XATTR_CREATE,
+    XATTR_REPLACE,
+)
 from rumpkit.kern.abi.ioctl import FIONREAD
 from rumpkit.kern.abi.poll import EPOLL_CTL_ADD, POLLIN
 from rumpkit.kern.abi.socket import (
@@ -110,6 +122,23 @@ EXAMPLES: dict[str, list[tuple[Any, ...]]] = {
     "ftruncate": [(FILE, 2)],
     "fsync": [(FILE,), (READ,)],
     "fdatasync": [(FILE,)],
+    "fallocate": [(FILE, 0, 0, 9), (FILE, 3, 1, 2), (FILE, 2, 1, 2)],
+    "getxattr": [("/f", "user.a"), ("/s", "user.a", AT_SYMLINK_NOFOLLOW), (b"/f", b"user.none"), ("/f", "")],
+    "lgetxattr": [("/f", "user.a"), ("/s", "user.a")],
+    "fgetxattr": [(FILE, "user.a"), (READ, "user.a")],
+    "setxattr": [
+        ("/f", "user.b", b"v"),
+        ("/f", "user.a", b"v", XATTR_CREATE),
+        ("/s", "user.a", b"v", 0, AT_SYMLINK_NOFOLLOW),
+    ],
+    "lsetxattr": [("/s", "trusted.a", b"v"), ("/f", "user.b", b"", XATTR_REPLACE)],
+    "fsetxattr": [(FILE, "user.a", b"v"), (READ, "user.a", b"v", 0)],
+    "listxattr": [("/f",), ("/s", AT_SYMLINK_NOFOLLOW)],
+    "llistxattr": [("/s",)],
+    "flistxattr": [(FILE,)],
+    "removexattr": [("/f", "user.a"), ("/s", "user.a", AT_SYMLINK_NOFOLLOW)],
+    "lremovexattr": [("/f", "user.a")],
+    "fremovexattr": [(FILE, "user.a"), (FILE, "user.b")],
     "chdir": [("/d",), ("/f",)],
     "fchdir": [(DIRECTORY,), (FILE,)],
     "chroot": [("/d",)],
@@ -128,6 +157,7 @@ def prepare() -> World:
     p = world.p
     assert p.open("/f", O_RDWR | O_CREAT) == FILE
     p.write(FILE, b"hello")
+    p.setxattr("/f", "user.a", b"value")
     p.lseek(FILE, 0)
     for path in ("/d", "/e"):
         p.mkdir(path)

@@ -15,7 +15,19 @@ from rumpkit.kern.socketcalls import SocketCalls
 from rumpkit.vfs.calls import VfsCalls
 
 SERVICES = {"KernCalls": KernCalls, "SocketCalls": SocketCalls, "PollCalls": PollCalls, "VfsCalls": VfsCalls}
-NOT_CALLS = {"get", "paths_of", "walk", "vnode_file", "new_name", "may_add", "create"}
+NOT_CALLS = {
+    "get",
+    "paths_of",
+    "walk",
+    "walk_at",
+    "found",
+    "changeable",
+    "vnode_file",
+    "new_name",
+    "may_add",
+    "create",
+    "give_acl",
+}
 """Public methods of call objects that are no system calls but help those."""
 
 FOLDER = Path(rumpkit.clients.local.__file__).parent

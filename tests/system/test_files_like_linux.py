@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import stat
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,6 +105,28 @@ class Host:
     def mkfifo(self, path: str, mode: int) -> None:
         os.mkfifo(path, mode, dir_fd=self.base)
 
+    def getxattr(self, path: str, name: str, flags: int) -> bytes:
+        return os.getxattr(self.here(path), name, follow_symlinks=not flags)
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int, at_flags: int) -> None:
+        os.setxattr(self.here(path), name, value, flags, follow_symlinks=not at_flags)
+
+    def removexattr(self, path: str, name: str, flags: int) -> None:
+        os.removexattr(self.here(path), name, follow_symlinks=not flags)
+
+    def listxattr(self, path: str, flags: int) -> list[str]:
+        return os.listxattr(self.here(path), follow_symlinks=not flags)
+
+    def fsetxattr(self, fd: int, name: str, value: bytes) -> None:
+        os.setxattr(fd, name, value)
+
+    def fgetxattr(self, fd: int, name: str) -> bytes:
+        return os.getxattr(fd, name)
+
+    def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
+        if LIBC.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)):
+            raise OSError(ctypes.get_errno(), "")
+
     close = staticmethod(os.close)
     read = staticmethod(os.read)
     write = staticmethod(os.write)
@@ -144,6 +167,8 @@ def names(side: Any, path: str) -> list[str]:
 
 def shown(value: Any) -> Any:
     """The parts of a result that both sides must agree on."""
+    if isinstance(value, list):
+        return sorted(value)
     if not hasattr(value, "st_mode"):
         return value
     directory = stat.S_ISDIR(value.st_mode)
@@ -249,6 +274,53 @@ DATA = st.binary(max_size=40)
 FILE = st.integers(0, 20)
 
 
+XATTRS = st.sampled_from(
+    [
+        "user.a",
+        "user.a",
+        "user.b",
+        "user.",
+        "trusted.a",
+        "security.a",
+        "system.a",
+        "odd.a",
+        "a",
+        "",
+        "user." + "n" * 251,
+    ]
+)
+VALUES = st.sampled_from([b"", b"x", b"some value"])
+AT_FLAGS = st.sampled_from([0, 0, 256])
+TAGS = st.sampled_from([1, 2, 4, 8, 16, 32])
+IDS = st.sampled_from([0, USER, 1001, 0xFFFFFFFF])
+
+
+def acl(user: int, entries: list[tuple[int, int, int]], group: int, mask: int, other: int) -> bytes:
+    """A list with some named entries.  Its mask denies nothing to the owning group alone: where all group bits of the mode
+    are clear Linux takes "other" for everybody but the owner, against acl(5)."""
+    rows = [(1, user, 0xFFFFFFFF), *sorted(row for row in entries if row[0] == 2), (4, group, 0xFFFFFFFF)]
+    rows += sorted(row for row in entries if row[0] == 8)
+    if mask >= 0:
+        rows.append((16, mask, 0xFFFFFFFF))
+    return packed([*rows, (32, other, 0xFFFFFFFF)])
+
+
+def packed(rows: list[tuple[int, int, int]], version: int = 2) -> bytes:
+    return struct.pack("<I", version) + b"".join(struct.pack("<HHI", *row) for row in rows)
+
+
+BITS = st.integers(0, 7)
+NAMED = st.lists(st.tuples(st.sampled_from([2, 8]), BITS, st.sampled_from([USER, 1001])), max_size=3)
+ACLS = st.one_of(
+    st.builds(acl, BITS, NAMED, BITS, st.integers(1, 7), BITS),
+    st.builds(acl, BITS, NAMED, BITS, st.integers(1, 7), BITS),
+    st.builds(acl, BITS, NAMED, st.integers(1, 7), st.just(-1), BITS),
+    st.builds(packed, st.lists(st.tuples(TAGS, st.integers(0, 8), IDS), max_size=5), st.sampled_from([2, 2, 2, 1])),
+    st.binary(max_size=20),
+)
+ACL_NAMES = st.sampled_from(["system.posix_acl_access", "system.posix_acl_default"])
+
+
 def step(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.tuples(st.just("both"), st.tuples(st.just(name), *arguments))
 
@@ -277,6 +349,12 @@ STEPS = st.one_of(
     step("truncate", PATHS, OFFSETS),
     step("access", PATHS, st.integers(0, 7)),
     step("mkfifo", PATHS, MODES),
+    step("setxattr", PATHS, XATTRS, VALUES, st.integers(0, 4), AT_FLAGS),
+    step("setxattr", SIMPLE, st.just("user.a"), VALUES, st.just(0), AT_FLAGS),
+    step("getxattr", PATHS, XATTRS | ACL_NAMES, AT_FLAGS),
+    step("listxattr", SIMPLE, AT_FLAGS),
+    step("removexattr", PATHS, XATTRS | ACL_NAMES, AT_FLAGS),
+    step("setxattr", SIMPLE, ACL_NAMES, ACLS, st.integers(0, 2), AT_FLAGS),
     st.tuples(st.just("list"), st.tuples(PATHS)),
     on_file("close"),
     on_file("fstat"),
@@ -286,6 +364,9 @@ STEPS = st.one_of(
     on_file("pwrite", DATA, OFFSETS),
     on_file("lseek", OFFSETS, st.integers(-1, 2)),
     on_file("ftruncate", OFFSETS),
+    on_file("fsetxattr", XATTRS, VALUES),
+    on_file("fgetxattr", XATTRS),
+    on_file("fallocate", st.sampled_from([0, 1, 3, 3, 2, 64]), OFFSETS, OFFSETS),
 )
 
 

@@ -180,6 +180,64 @@ class LocalFiles(Gate):
         """Return once a file's data is durable (POSIX fdatasync).  Raises EIO, EINVAL."""
         self.run("fdatasync", self.vfs_calls.fdatasync, fd)
 
+    def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
+        """Give a range of an open file storage or, with FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, take it away; with
+        FALLOC_FL_ZERO_RANGE make it zeros (Linux fallocate).  Raises ENOTSUP, EINVAL, ESPIPE, ENODEV, EFBIG."""
+        self.run("fallocate", self.vfs_calls.fallocate, fd, mode, offset, length)
+
+    # Extended attributes ------------------------------------------------------------------------------
+
+    def getxattr(self, path: Path, name: Path, flags: int = 0) -> bytes:
+        """The value of an extended attribute such as "user.comment"; flag AT_SYMLINK_NOFOLLOW (Linux getxattr).  Raises ENODATA,
+        ENOTSUP."""
+        return cast(bytes, self.run("getxattr", self.vfs_calls.getxattr, path, name, flags))
+
+    def lgetxattr(self, path: Path, name: Path) -> bytes:
+        """As `getxattr`, of a symbolic link itself (Linux lgetxattr)."""
+        return cast(bytes, self.run("lgetxattr", self.vfs_calls.lgetxattr, path, name))
+
+    def fgetxattr(self, fd: int, name: Path) -> bytes:
+        """As `getxattr`, of an open file (Linux fgetxattr)."""
+        return cast(bytes, self.run("fgetxattr", self.vfs_calls.fgetxattr, fd, name))
+
+    def setxattr(self, path: Path, name: Path, value: bytes, flags: int = 0, at_flags: int = 0) -> None:
+        """Set an extended attribute: "user.*" on regular files and directories, "trusted.*" and "security.*" for root,
+        "system.posix_acl_access" and "system.posix_acl_default"; flags XATTR_CREATE, XATTR_REPLACE (Linux setxattr).
+        Raises EEXIST, ENODATA, EPERM, E2BIG, ERANGE, ENOTSUP, EINVAL."""
+        self.run("setxattr", self.vfs_calls.setxattr, path, name, value, flags, at_flags)
+
+    def lsetxattr(self, path: Path, name: Path, value: bytes, flags: int = 0) -> None:
+        """As `setxattr`, of a symbolic link itself (Linux lsetxattr)."""
+        self.run("lsetxattr", self.vfs_calls.lsetxattr, path, name, value, flags)
+
+    def fsetxattr(self, fd: int, name: Path, value: bytes, flags: int = 0) -> None:
+        """As `setxattr`, of an open file (Linux fsetxattr)."""
+        self.run("fsetxattr", self.vfs_calls.fsetxattr, fd, name, value, flags)
+
+    def listxattr(self, path: Path, flags: int = 0) -> list[str]:
+        """The names of a file's extended attributes; those of "trusted." only root sees (Linux listxattr)."""
+        return cast("list[str]", self.run("listxattr", self.vfs_calls.listxattr, path, flags))
+
+    def llistxattr(self, path: Path) -> list[str]:
+        """As `listxattr`, of a symbolic link itself (Linux llistxattr)."""
+        return cast("list[str]", self.run("llistxattr", self.vfs_calls.llistxattr, path))
+
+    def flistxattr(self, fd: int) -> list[str]:
+        """As `listxattr`, of an open file (Linux flistxattr)."""
+        return cast("list[str]", self.run("flistxattr", self.vfs_calls.flistxattr, fd))
+
+    def removexattr(self, path: Path, name: Path, flags: int = 0) -> None:
+        """Remove an extended attribute (Linux removexattr).  Raises ENODATA, EPERM, ENOTSUP."""
+        self.run("removexattr", self.vfs_calls.removexattr, path, name, flags)
+
+    def lremovexattr(self, path: Path, name: Path) -> None:
+        """As `removexattr`, of a symbolic link itself (Linux lremovexattr)."""
+        self.run("lremovexattr", self.vfs_calls.lremovexattr, path, name)
+
+    def fremovexattr(self, fd: int, name: Path) -> None:
+        """As `removexattr`, of an open file (Linux fremovexattr)."""
+        self.run("fremovexattr", self.vfs_calls.fremovexattr, fd, name)
+
     # Where paths start, and file systems --------------------------------------------------------------
 
     def chdir(self, path: Path) -> None:

@@ -31,6 +31,8 @@ _NAMES: Final[dict[str, str]] = {
     "VfsCalls": """
     open creat readdir mkdir mknod mkfifo symlink link unlink rmdir readlink rename stat lstat fstat access
     statvfs fstatvfs chmod fchmod chown lchown fchown utimens futimens truncate ftruncate fsync fdatasync
+    fallocate getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr listxattr llistxattr flistxattr
+    removexattr lremovexattr fremovexattr
     chdir fchdir chroot getcwd umask sync mount unmount
     """,
 }

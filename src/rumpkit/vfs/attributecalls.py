@@ -4,11 +4,14 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from ..kern.abi.errno import EACCES, EINVAL, EISDIR, EPERM, EROFS, error
+from ..kern.abi.errno import EACCES, EINVAL, EISDIR, ENODEV, ENOTSUP, EPERM, EROFS, ESPIPE, error
 from ..kern.abi.fcntl import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_SYMLINK_NOFOLLOW,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
     O_ACCMODE,
     O_RDONLY,
     R_OK,
@@ -27,7 +30,8 @@ from ..kern.file import OpenFile
 from ..kern.pipe import PipeReader, PipeWriter
 from ..kern.process import Credentials, Process
 from ..kern.socket import Socket
-from .access import check_access, check_owner, may_access, without_suid
+from .access import FIXED, check_access, check_changeable, check_owner, may_access, without_suid
+from .acl import ACCESS, access_acl
 from .callbase import Path
 from .file import PathFile, VnodeFile, truncate
 from .namecalls import NameCalls
@@ -37,6 +41,13 @@ from .vfs import encode
 from .vnode import Vnode
 
 TIME_MAX: Final = 1 << 62
+FALLOCATE_MODES: Final = (
+    0,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_ZERO_RANGE,
+    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -56,7 +67,7 @@ class AttributeCalls(NameCalls):
             return self.fstat(process, dirfd)
         walk = self.walk(process, where, dirfd)
         try:
-            return self._find(walk, where, flags).stat()
+            return self.found(walk, where, flags).stat()
         finally:
             walk.done()
 
@@ -83,7 +94,7 @@ class AttributeCalls(NameCalls):
         where = encode(path)
         walk = self.walk(process, where, dirfd)
         try:
-            vnode = self._find(walk, where, flags)
+            vnode = self.found(walk, where, flags)
             check_access(vnode, process.credentials, mode)
             if mode & W_OK and vnode.kind in (S_IFREG, S_IFDIR) and vnode.mount.read_only:
                 raise error(EROFS)
@@ -121,7 +132,7 @@ class AttributeCalls(NameCalls):
 
     def fchmod(self, process: Process, fd: int, mode: int) -> None:
         """As chmod, of an open file (POSIX fchmod)."""
-        file = self._changeable(process, fd)
+        file = self.changeable(process, fd)
         file.enter()
         try:
             _chmod(file.vnode, process.credentials, mode, self.hyper.wall())
@@ -137,7 +148,7 @@ class AttributeCalls(NameCalls):
             return
         walk = self.walk(process, where, dirfd)
         try:
-            _chown(self._find(walk, where, flags), process.credentials, uid, gid, self.hyper.wall())
+            _chown(self.found(walk, where, flags), process.credentials, uid, gid, self.hyper.wall())
         finally:
             walk.done()
 
@@ -147,7 +158,7 @@ class AttributeCalls(NameCalls):
 
     def fchown(self, process: Process, fd: int, uid: int, gid: int) -> None:
         """As chown, of an open file (POSIX fchown)."""
-        file = self._changeable(process, fd)
+        file = self.changeable(process, fd)
         file.enter()
         try:
             _chown(file.vnode, process.credentials, uid, gid, self.hyper.wall())
@@ -174,13 +185,13 @@ class AttributeCalls(NameCalls):
             return
         walk = self.walk(process, where, dirfd)
         try:
-            _utimens(self._find(walk, where, flags), process.credentials, atime_ns, mtime_ns, self.hyper.wall())
+            _utimens(self.found(walk, where, flags), process.credentials, atime_ns, mtime_ns, self.hyper.wall())
         finally:
             walk.done()
 
     def futimens(self, process: Process, fd: int, atime_ns: int = UTIME_NOW, mtime_ns: int = UTIME_NOW) -> None:
         """As utimens, of an open file (POSIX futimens)."""
-        file = self._changeable(process, fd)
+        file = self.changeable(process, fd)
         file.enter()
         try:
             _utimens(file.vnode, process.credentials, atime_ns, mtime_ns, self.hyper.wall())
@@ -198,6 +209,8 @@ class AttributeCalls(NameCalls):
             if vnode.kind != S_IFREG:
                 raise error(EISDIR if vnode.kind == S_IFDIR else EINVAL)
             check_access(vnode, process.credentials, W_OK)
+            if vnode.flags & FIXED:
+                raise error(EPERM)
             truncate(vnode, size, process.credentials.uid == 0)
         finally:
             walk.done()
@@ -210,6 +223,25 @@ class AttributeCalls(NameCalls):
         if not isinstance(file, VnodeFile) or file.vnode.kind != S_IFREG or file.flags & O_ACCMODE == O_RDONLY:
             raise error(EINVAL)
         file.truncate(size, self.hyper.now)
+
+    def fallocate(self, process: Process, fd: int, mode: int, offset: int, length: int) -> None:
+        """Give a range of an open file storage, or take it away (Linux fallocate, POSIX posix_fallocate).
+
+        Modes: 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE with or without
+        FALLOC_FL_KEEP_SIZE.  Raises EBADF unless open for writing, EINVAL, ENOTSUP, ESPIPE, ENODEV, EFBIG, ENOSPC.
+        """
+        file = process.files.get(fd)
+        if offset < 0 or length <= 0:
+            raise error(EINVAL)
+        if mode not in FALLOCATE_MODES:
+            raise error(ENOTSUP)
+        file.check_writable()
+        if not isinstance(file, VnodeFile):
+            raise error(ESPIPE)
+        kind = file.vnode.kind
+        if kind != S_IFREG:
+            raise error(ESPIPE if kind == S_IFIFO else ENODEV)
+        file.fallocate(mode, offset, length, self.hyper.now)
 
     def fsync(self, process: Process, fd: int) -> None:
         """Return once what was written to the file is durable (POSIX fsync).  Raises EINVAL for pipes and sockets."""
@@ -229,14 +261,20 @@ class AttributeCalls(NameCalls):
             file.check_writable()
         file.sync(data_only, self.hyper.now)
 
-    def _find(self, walk: Walk, where: bytes, flags: int) -> Vnode:
+    def walk_at(self, process: Process, where: bytes) -> Walk:
+        """A walk from the working directory."""
+        return self.walk(process, where, AT_FDCWD)
+
+    def found(self, walk: Walk, where: bytes, flags: int) -> Vnode:
+        """The file that a call with AT_* flags means."""
         if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             raise error(EINVAL)
         if not where and flags & AT_EMPTY_PATH:
             return walk.directory
         return walk.get(where, NO_FOLLOW if flags & AT_SYMLINK_NOFOLLOW else FOLLOW)
 
-    def _changeable(self, process: Process, fd: int) -> VnodeFile:
+    def changeable(self, process: Process, fd: int) -> VnodeFile:
+        """An open file whose attributes a call may ask for or change: not one that only stands for a path (EBADF)."""
         file = self.vnode_file(process, fd)
         if isinstance(file, PathFile):
             file.check_writable()
@@ -244,16 +282,22 @@ class AttributeCalls(NameCalls):
 
 
 def _chmod(vnode: Vnode, credentials: Credentials, mode: int, now: int) -> None:
-    vnode.mount.check_writable()
+    check_changeable(vnode)
     check_owner(vnode, credentials)
     mode &= 0o7777
     if mode & S_ISGID and credentials.uid != 0 and not credentials.in_group(vnode.gid):
         mode &= ~S_ISGID
+    if vnode.acl is not None:
+        acl = access_acl(vnode)
+        if acl is not None:
+            acl = acl.with_mode(mode)
+            vnode.setxattr(ACCESS, acl.pack(), 0)
+            vnode.acl = acl
     vnode.set_mode(mode, now)
 
 
 def _chown(vnode: Vnode, credentials: Credentials, uid: int, gid: int, now: int) -> None:
-    vnode.mount.check_writable()
+    check_changeable(vnode)
     if credentials.uid != 0:
         if uid != -1 and (uid != vnode.uid or credentials.uid != vnode.uid):
             raise error(EPERM)
@@ -271,7 +315,7 @@ def _utimens(vnode: Vnode, credentials: Credentials, atime: int, mtime: int, now
     for time in (atime, mtime):
         if not -TIME_MAX <= time <= TIME_MAX:
             raise error(EINVAL)
-    vnode.mount.check_writable()
+    check_changeable(vnode)
     if credentials.uid not in (0, vnode.uid):
         if atime != UTIME_NOW or mtime != UTIME_NOW:
             raise error(EPERM)

@@ -5,10 +5,11 @@ from typing import TypeAlias
 from mypy_extensions import mypyc_attr
 
 from ..hyper.calls import Hypercalls
-from ..kern.abi.errno import EBADF, EEXIST, ENOENT, ENOTDIR, error
-from ..kern.abi.fcntl import AT_FDCWD, S_ISGID
+from ..kern.abi.errno import EBADF, EEXIST, ENOENT, ENOTDIR, EPERM, error
+from ..kern.abi.fcntl import AT_FDCWD, FS_IMMUTABLE_FL, S_IFDIR, S_ISGID
 from ..kern.process import Credentials, Process
 from .access import MODIFY, check_access, group_for
+from .acl import ACCESS, DEFAULT, Acl, default_acl, inherit
 from .file import VnodeFile
 from .namei import NORMAL, PARENT, Walk
 from .paths import VfsPaths
@@ -74,15 +75,46 @@ class CallBase:
     def may_add(self, directory: Vnode, credentials: Credentials) -> Vnode:
         """Raise unless the process may add names to `directory`, which is returned."""
         directory.mount.check_writable()
+        if directory.flags & FS_IMMUTABLE_FL:
+            raise error(EPERM)
         check_access(directory, credentials, MODIFY)
         return directory
 
     def create(self, directory: Vnode, name: bytes, process: Process, mode: int, device: int = 0) -> Vnode:
-        """Make a file of the kind and with the permissions in `mode`, less the process's mask."""
+        """Make a file of the kind and with the permissions in `mode`, less the process's mask, or as the directory's default
+        access control list has it."""
         credentials = process.credentials
-        mode &= ~self.paths_of(process).mask
+        wanted = mode
+        inherited = None
+        if directory.default_acl is not None:
+            inherited = default_acl(directory)
+        if inherited is not None:
+            mode = inherit(inherited, mode)[0]
+        else:
+            mode &= ~self.paths_of(process).mask
         group = group_for(directory, credentials)
         if mode & S_ISGID and credentials.uid != 0 and not credentials.in_group(group):
             mode &= ~S_ISGID
         self.vfs.counters.created += 1
-        return directory.create(name, mode, credentials.uid, group, device)
+        vnode = directory.create(name, mode, credentials.uid, group, device)
+        if inherited is not None:
+            self.give_acl(directory, name, vnode, inherited, wanted)
+        return vnode
+
+    def give_acl(self, directory: Vnode, name: bytes, vnode: Vnode, inherited: Acl, wanted: int) -> None:
+        """Give a new file what it inherits of its directory's default list.  It goes again where there is no room."""
+        acl = inherit(inherited, wanted)[1]
+        is_directory = vnode.kind == S_IFDIR
+        try:
+            if not acl.minimal():
+                vnode.setxattr(ACCESS, acl.pack(), 0)
+                vnode.acl = acl
+            if is_directory:
+                vnode.setxattr(DEFAULT, inherited.pack(), 0)
+                vnode.default_acl = inherited
+        except OSError:
+            if is_directory:
+                directory.rmdir(name, vnode)
+            else:
+                directory.unlink(name, vnode)
+            raise

@@ -3,7 +3,7 @@
 A call is a plain method `(process, ...)`, entered on the schedule, that returns its result or raises OSError with
 the errno that POSIX names; only open returns `Blocked` (for FIFOs).  Reading, writing, seeking and closing by descriptor
 is in kern/calls.py.  This file has the working directory, the mask, and mounts; the others come in by inheritance:
-attributecalls.py, namecalls.py, opencalls.py.
+xattrcalls.py, attributecalls.py, namecalls.py, opencalls.py.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from ..kern.abi.errno import ENOTDIR, EPERM, error
 from ..kern.abi.fcntl import AT_FDCWD, S_IFDIR
 from ..kern.process import Process
 from .access import SEARCH, check_access
-from .attributecalls import AttributeCalls
 from .callbase import Path
 from .namei import FOLLOW, Walk
 from .types import OptionValue
 from .vfs import decode, encode
 from .vnode import Vnode, let_go
+from .xattrcalls import XattrCalls
 
 
 @final
-class VfsCalls(AttributeCalls):
+class VfsCalls(XattrCalls):
     """All path and file system calls of one kernel."""
 
     def chdir(self, process: Process, path: Path) -> None:

@@ -10,8 +10,11 @@ from mypy_extensions import mypyc_attr
 
 from ..hyper.mutex import Mutex
 from ..hyper.time import SECOND, Instant
-from ..kern.abi.errno import EBADF, EINVAL, EISDIR, ENOENT, ENXIO, EOVERFLOW, error
+from ..kern.abi.errno import EBADF, EFBIG, EINVAL, EISDIR, ENOENT, ENOTTY, ENXIO, EOVERFLOW, EPERM, error
 from ..kern.abi.fcntl import (
+    FALLOC_FL_KEEP_SIZE,
+    FS_APPEND_FL,
+    FS_IMMUTABLE_FL,
     O_APPEND,
     O_DSYNC,
     S_IFDIR,
@@ -23,11 +26,12 @@ from ..kern.abi.fcntl import (
     SEEK_HOLE,
     SEEK_SET,
 )
+from ..kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from ..kern.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from ..kern.file import OpenFile
 from ..kern.process import Credentials
 from ..kern.wait import Blocked
-from .access import without_suid
+from .access import FIXED, without_suid
 from .stat import DirectoryEntry
 from .vnode import FIRST_COOKIE, NO_END, Vnode, let_go
 
@@ -46,7 +50,7 @@ class VnodeFile(OpenFile):
         super().__init__(flags)
         self.vnode: Vnode = vnode
         self.offset: int = 0
-        self._privileged: bool = credentials.uid == 0
+        self._uid: int = credentials.uid
         self._lock: Mutex | None = vnode.mount.lock
         vnode.hold()
 
@@ -139,11 +143,16 @@ class VnodeFile(OpenFile):
         vnode = self.vnode
         vnode.mount.check_writable()
         done = vnode.write(offset, data)
-        if vnode.mode & (S_ISUID | S_ISGID) and not self._privileged:
-            vnode.set_mode(without_suid(vnode.mode), vnode.mount.hyper.wall())
+        if vnode.mode & (S_ISUID | S_ISGID):
+            self._changed(vnode)
         if self.flags & O_DSYNC:
             vnode.sync(True)
         return done
+
+    def _changed(self, vnode: Vnode) -> None:
+        """The file's data has changed: a program that an ordinary user has changed is not set-user-ID any more."""
+        if vnode.mode & (S_ISUID | S_ISGID) and self._uid != 0:
+            vnode.set_mode(without_suid(vnode.mode), vnode.mount.hyper.wall())
 
     # The rest ------------------------------------------------------------------------------------------
 
@@ -181,9 +190,45 @@ class VnodeFile(OpenFile):
         """Make the file `size` bytes long (POSIX ftruncate).  Raises EINVAL unless regular and open for writing."""
         self.enter()
         try:
-            truncate(self.vnode, size, self._privileged)
+            truncate(self.vnode, size, self._uid == 0)
         finally:
             self.leave(now)
+
+    def fallocate(self, mode: int, offset: int, length: int, now: Instant) -> None:
+        """Give a range storage or take it away (Vnode.fallocate).  Raises EFBIG, ENOSPC, EPERM for an append-only file."""
+        if offset + length > OFFSET_MAX:
+            raise error(EFBIG)
+        self.enter()
+        try:
+            vnode = self.vnode
+            vnode.mount.check_writable()
+            if vnode.flags & FS_IMMUTABLE_FL or (vnode.flags & FS_APPEND_FL and mode & ~FALLOC_FL_KEEP_SIZE):
+                raise error(EPERM)
+            vnode.fallocate(mode, offset, length)
+            self._changed(vnode)
+        finally:
+            self.leave(now)
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        """FS_IOC_GETFLAGS and FS_IOC_SETFLAGS: inode flags, 4 bytes little-endian.  Raises EINVAL, ENOTTY, ENOTSUP, and EPERM
+        unless owner or superuser; only the latter sets and clears FS_IMMUTABLE_FL and FS_APPEND_FL."""
+        if request not in (FS_IOC_GETFLAGS, FS_IOC_SETFLAGS):
+            raise error(ENOTTY)
+        self.enter()
+        try:
+            vnode = self.vnode
+            if request == FS_IOC_GETFLAGS:
+                return vnode.flags.to_bytes(4, "little")
+            if len(argument) < 4:
+                raise error(EINVAL)
+            flags = int.from_bytes(argument[:4], "little")
+            vnode.mount.check_writable()
+            if self._uid not in (0, vnode.uid) or (self._uid and (flags ^ vnode.flags) & FIXED):
+                raise error(EPERM)
+            vnode.set_flags(flags, vnode.mount.hyper.wall())
+            return b""
+        finally:
+            self.leave(0)
 
     def sync(self, data_only: bool, now: Instant) -> None:
         """Return once what was written is durable (POSIX fsync, fdatasync)."""

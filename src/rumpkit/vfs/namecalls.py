@@ -33,7 +33,8 @@ from ..kern.abi.fcntl import (
     W_OK,
 )
 from ..kern.process import Credentials, Process
-from .access import check_access, check_delete, group_for
+from .access import FIXED, check_access, check_delete, group_for
+from .acl import default_acl, inherit
 from .callbase import Path
 from .namei import DOT, DOT_DOT, FOLLOW, NO_FOLLOW, NORMAL, PARENT, Walk
 from .opencalls import OpenCalls
@@ -54,8 +55,13 @@ class NameCalls(OpenCalls):
         walk = self.walk(process, where, dirfd)
         try:
             directory = self.new_name(walk, where, credentials, directory=True)
-            bits = mode & (0o777 | S_ISVTX) & ~self.paths_of(process).mask | directory.mode & S_ISGID
-            directory.mkdir(walk.name, bits, credentials.uid, group_for(directory, credentials))
+            bits = mode & (0o777 | S_ISVTX)
+            inherited = default_acl(directory) if directory.default_acl is not None else None
+            made = bits & ~self.paths_of(process).mask if inherited is None else inherit(inherited, bits)[0]
+            group = group_for(directory, credentials)
+            vnode = directory.mkdir(walk.name, made | directory.mode & S_ISGID, credentials.uid, group)
+            if inherited is not None:
+                self.give_acl(directory, walk.name, vnode, inherited, bits)
             self.vfs.counters.created += 1
         finally:
             walk.done()
@@ -130,6 +136,8 @@ class NameCalls(OpenCalls):
                 raise error(EPERM)
             if vnode.links == 0:
                 raise error(ENOENT)
+            if vnode.flags & FIXED:
+                raise error(EPERM)
             directory.link(walk.name, vnode)
             self.vfs.counters.created += 1
         finally:

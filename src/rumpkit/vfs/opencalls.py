@@ -2,10 +2,12 @@
 
 from mypy_extensions import mypyc_attr
 
-from ..kern.abi.errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, error
+from ..kern.abi.errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EPERM, error
 from ..kern.abi.fcntl import (
     AT_FDCWD,
+    FS_IMMUTABLE_FL,
     O_ACCMODE,
+    O_APPEND,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
@@ -28,7 +30,7 @@ from ..kern.abi.fcntl import (
 from ..kern.file import OpenFile
 from ..kern.process import Credentials, Process
 from ..kern.wait import Blocked
-from .access import check_access
+from .access import FIXED, check_access
 from .callbase import CallBase, Path
 from .fifo import FifoFile, FifoWait
 from .file import DirectoryFile, PathFile, VnodeFile, truncate
@@ -158,4 +160,8 @@ def _check_permission(vnode: Vnode, flags: int, credentials: Credentials) -> Non
         wanted |= W_OK
     if wanted & W_OK and vnode.kind == S_IFREG:
         vnode.mount.check_writable()
+    if vnode.flags & FIXED and wanted & W_OK:
+        # What may only grow is written at its end.
+        if vnode.flags & FS_IMMUTABLE_FL or not flags & O_APPEND or flags & O_TRUNC:
+            raise error(EPERM)
     check_access(vnode, credentials, wanted)

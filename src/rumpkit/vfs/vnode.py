@@ -18,6 +18,7 @@ from ..hyper.calls import Hypercalls
 from ..hyper.mutex import Mutex
 from ..kern.abi.errno import EINVAL, EISDIR, ENOENT, ENOTSUP, EPERM, EROFS, EXDEV, error
 from ..kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFMT
+from .acl import Acl
 from .stat import Stat, StatVfs
 
 FIRST_COOKIE: Final = 2
@@ -44,6 +45,16 @@ class Vnode:
     The attributes are the file's, kept current by the file system.  Times are nanoseconds since 1970-01-01 UTC.
     """
 
+    generation: int = 0
+    """Tells the files apart that had this inode number one after the other, where the file system counts them."""
+    flags: int = 0
+    """FS_IMMUTABLE_FL, FS_APPEND_FL and the like (Linux FS_IOC_GETFLAGS).  vfs refuses what these two forbid."""
+    acl: Acl | None = None
+    """The access control list, where there is one; a file system that may have one stored sets `acl.UNREAD`.  vfs does
+    the rest, through the extended attribute."""
+    default_acl: Acl | None = None
+    """Likewise, of a directory: what new files in it inherit."""
+
     def __init__(self, mount: "Mount", number: int, mode: int, uid: int, gid: int, now: int) -> None:
         self.mount: Mount = mount
         self.number: int = number
@@ -60,10 +71,6 @@ class Vnode:
         self.atime: int = now
         self.mtime: int = now
         self.ctime: int = now
-        self.generation: int = 0
-        """Tells the files apart that had this inode number one after the other, where the file system counts them."""
-        self.flags: int = 0
-        """FS_IMMUTABLE_FL, FS_APPEND_FL and the like (Linux FS_IOC_GETFLAGS).  vfs refuses what these two forbid."""
         self.references: int = 0
         """Open files, working directories and mounts that hold this vnode."""
         self.mounted_here: Mount | None = None

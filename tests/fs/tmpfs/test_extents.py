@@ -92,7 +92,10 @@ OFFSETS = st.one_of(
     st.builds(lambda near, off: max(near + off, 0), st.sampled_from([UNIT, EXTENT, 2 * EXTENT]), st.integers(-20, 20)),
 )
 SIZES = st.one_of(st.integers(0, 50), st.sampled_from([UNIT, EXTENT - 1, EXTENT, EXTENT + 1, 3 * EXTENT]))
-STEPS = st.lists(st.tuples(st.sampled_from(["write", "write", "read", "truncate"]), OFFSETS, SIZES), max_size=30)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["write", "write", "read", "truncate", "reserve", "zero", "punch"]), OFFSETS, SIZES),
+    max_size=30,
+)
 
 
 @given(STEPS)

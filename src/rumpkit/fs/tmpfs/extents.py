@@ -6,11 +6,13 @@ An extent is `bytes` while it is as it was written, so that whole extents go in 
 
 from typing import Final, final
 
+from ...kern.abi.errno import ENOSPC, error
 from .pool import UNIT, Pool
 
 SHIFT: Final = 16
 EXTENT: Final = 1 << SHIFT
 MASK: Final = EXTENT - 1
+_ZEROS: Final = bytes(EXTENT)
 _SCAN: Final = 64
 """How many neighbours `next_data` tries before it searches all extents."""
 
@@ -32,6 +34,22 @@ class Extents:
     def write(self, offset: int, data: bytes) -> int:
         """Store `data` at byte `offset`; returns how much of it the pool had room for."""
         size = len(data)
+        index = offset >> SHIFT
+        start = offset & MASK
+        if start + size <= EXTENT:
+            if size == 0:
+                return 0
+            end = self._make_room(index, start, start + size)
+            if end <= start:
+                return 0
+            self._store(index, start, data if end - start == size else data[: end - start])
+            return end - start
+        return self._write_many(offset, data)
+
+    def _write_many(self, offset: int, data: bytes) -> int:
+        """As `write`, over several extents.  Each byte is copied once."""
+        size = len(data)
+        view = memoryview(data)
         done = 0
         while done < size:
             index = (offset + done) >> SHIFT
@@ -40,7 +58,11 @@ class Extents:
             if end <= start:
                 break
             count = end - start
-            self._store(index, start, data if count == size else data[done : done + count])
+            extent = self._extents.get(index)
+            if start == 0 and (extent is None or count >= len(extent)):
+                self._extents[index] = data[done : done + count]
+            else:
+                self._store(index, start, view[done : done + count])
             done += count
         return done
 
@@ -63,12 +85,12 @@ class Extents:
         self.allocated += grown
         return end
 
-    def _store(self, index: int, start: int, piece: bytes) -> None:
+    def _store(self, index: int, start: int, piece: bytes | memoryview) -> None:
         extent = self._extents.get(index)
         have = 0 if extent is None else len(extent)
         end = start + len(piece)
         if start == 0 and end >= have:
-            self._extents[index] = piece
+            self._extents[index] = bytes(piece)
             return
         if extent is None:
             changed = bytearray(start)
@@ -131,6 +153,78 @@ class Extents:
             freed = _units(have) - _units(left)
             self.allocated -= freed
             self._pool.used -= freed
+
+    def reserve(self, offset: int, end: int) -> None:
+        """Take storage for the bytes from `offset` up to `end`, as if zeros had been written where there is none.
+
+        Raises ENOSPC, and takes nothing then.
+        """
+        extents = self._extents
+        first = offset >> SHIFT
+        last = (end - 1) >> SHIFT
+        pool = self._pool
+        free = pool.size - pool.used
+        # Whatever lies in between and is not there yet takes a whole extent: that bounds the loops.
+        if (last - first - 1 - len(extents)) * EXTENT > free:
+            raise error(ENOSPC)
+        wanted = 0
+        for index in range(first, last + 1):
+            extent = extents.get(index)
+            stop = EXTENT if index < last else ((end - 1) & MASK) + 1
+            wanted += max(_units(stop) - (0 if extent is None else _units(len(extent))), 0)
+        if wanted > free:
+            raise error(ENOSPC)
+        for index in range(first, last + 1):
+            extent = extents.get(index)
+            stop = EXTENT if index < last else ((end - 1) & MASK) + 1
+            if extent is None:
+                extents[index] = _ZEROS if stop == EXTENT else _ZEROS[:stop]
+            elif len(extent) < stop:
+                extents[index] = extent + bytes(stop - len(extent))
+        pool.used += wanted
+        self.allocated += wanted
+
+    def zero(self, offset: int, end: int) -> None:
+        """Make the bytes from `offset` up to `end` zeros, where they are stored.  They stay stored."""
+        for index in self._between(offset, end):
+            extent = self._extents[index]
+            start = max(offset - (index << SHIFT), 0)
+            stop = min(end - (index << SHIFT), len(extent))
+            if start == 0 and stop == EXTENT:
+                self._extents[index] = _ZEROS
+            elif start < stop:
+                self._store(index, start, _ZEROS[: stop - start])
+
+    def punch(self, offset: int, end: int) -> None:
+        """Make the bytes from `offset` up to `end` zeros, and give back what storage they don't need: whole extents, and
+        the ends of extents."""
+        for index in self._between(offset, end):
+            extent = self._extents[index]
+            have = len(extent)
+            start = max(offset - (index << SHIFT), 0)
+            if end - (index << SHIFT) < have:
+                self.zero(max(offset, index << SHIFT), end)
+                continue
+            if start >= have:
+                continue
+            if start:
+                self._extents[index] = extent[:start]
+            else:
+                del self._extents[index]
+            freed = _units(have) - _units(start)
+            self.allocated -= freed
+            self._pool.used -= freed
+
+    def _between(self, offset: int, end: int) -> list[int]:
+        """The extents that have to do with the bytes from `offset` up to `end`."""
+        if end <= offset:
+            return []
+        first = offset >> SHIFT
+        last = (end - 1) >> SHIFT
+        extents = self._extents
+        if last - first < len(extents):
+            return [index for index in range(first, last + 1) if index in extents]
+        return [index for index in extents if first <= index <= last]
 
     def next_data(self, offset: int) -> int:
         """The first byte at or behind `offset` that is stored, or -1."""

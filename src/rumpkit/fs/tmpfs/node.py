@@ -1,19 +1,37 @@
 """Files of a tmpfs other than directories: regular files, symbolic links, special files."""
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
-from ...kern.abi.errno import EFBIG, ENOSPC, error
-from ...kern.abi.fcntl import S_IFLNK
+from ...kern.abi.errno import EEXIST, EFBIG, ENODATA, ENOSPC, ENOTSUP, error
+from ...kern.abi.fcntl import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
+    FS_APPEND_FL,
+    FS_IMMUTABLE_FL,
+    FS_NOATIME_FL,
+    FS_NODUMP_FL,
+    S_IFLNK,
+    XATTR_CREATE,
+    XATTR_LIST_MAX,
+    XATTR_REPLACE,
+)
 from ...vfs.vnode import Mount, Vnode
 from .extents import Extents
-from .pool import Pool
+from .pool import UNIT, Pool
+
+FLAGS: Final = FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL
+"""What can be set; the last two mean nothing here."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Node(Vnode):
     """What all files of a tmpfs share: they go away with their last name and their last holder."""
+
+    xattrs: dict[bytes, bytes] | None = None
+    """Extended attributes, once there are any."""
 
     def __init__(self, mount: Mount, pool: Pool, mode: int, uid: int, gid: int, now: int) -> None:
         super().__init__(mount, pool.take_inode(), mode, uid, gid, now)
@@ -33,7 +51,64 @@ class Node(Vnode):
 
     def discard(self) -> None:
         """Give the storage back."""
+        if self.xattrs is not None:
+            self._replace_xattrs(None)
         self.pool.free_inode()
+
+    # Extended attributes and flags -----------------------------------------------------------------------
+
+    def getxattr(self, name: bytes) -> bytes:
+        """The value of an extended attribute."""
+        value = None if self.xattrs is None else self.xattrs.get(name)
+        if value is None:
+            raise error(ENODATA)
+        return value
+
+    def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
+        """Set an extended attribute.  They are counted as storage."""
+        attributes = {} if self.xattrs is None else dict(self.xattrs)
+        if flags & XATTR_CREATE and name in attributes:
+            raise error(EEXIST)
+        if flags & XATTR_REPLACE and name not in attributes:
+            raise error(ENODATA)
+        attributes[name] = value
+        if sum(len(known) + 1 for known in attributes) > XATTR_LIST_MAX:
+            raise error(ENOSPC)
+        self._replace_xattrs(attributes)
+        self.ctime = self.mount.hyper.wall()
+
+    def listxattr(self) -> list[bytes]:
+        """The names."""
+        return list(self.xattrs or ())
+
+    def removexattr(self, name: bytes) -> None:
+        """Remove an extended attribute."""
+        self.getxattr(name)
+        self._replace_xattrs({known: value for known, value in (self.xattrs or {}).items() if known != name} or None)
+        self.ctime = self.mount.hyper.wall()
+
+    def set_flags(self, flags: int, now: int) -> None:
+        """Set the inode flags."""
+        if flags & ~FLAGS:
+            raise error(ENOTSUP)
+        self.flags = flags
+        self.ctime = now
+
+    def _replace_xattrs(self, attributes: dict[bytes, bytes] | None) -> None:
+        """Have these extended attributes.  Raises ENOSPC where the pool has no room for what is more."""
+        grown = _storage(attributes) - _storage(self.xattrs)
+        pool = self.pool
+        if grown > 0 and pool.used + grown > pool.size:
+            raise error(ENOSPC)
+        pool.used += grown
+        self.xattrs = attributes
+
+
+def _storage(attributes: dict[bytes, bytes] | None) -> int:
+    """Bytes of the pool that extended attributes take, in whole units."""
+    if attributes is None:
+        return 0
+    return (sum(len(name) + len(value) for name, value in attributes.items()) + UNIT - 1) & -UNIT
 
 
 @final
@@ -103,6 +178,24 @@ class FileNode(Node):
         self.size = size
         self.mtime = self.ctime = self.mount.hyper.wall()
 
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        """Give a range storage, punch a hole or make it zeros."""
+        end = offset + length
+        extents = self.extents
+        if mode & FALLOC_FL_PUNCH_HOLE:
+            extents.punch(offset, min(end, self.size))
+        else:
+            if end > self.pool.file_size:
+                raise error(EFBIG)
+            extents.reserve(offset, end)
+            if mode & FALLOC_FL_ZERO_RANGE:
+                extents.zero(offset, end)
+            if not mode & FALLOC_FL_KEEP_SIZE:
+                self.size = max(self.size, end)
+        if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
+            self.mtime = self.mount.hyper.wall()
+        self.ctime = self.mount.hyper.wall()
+
     def next_data(self, offset: int) -> int:
         """The next byte that is stored."""
         found = self.extents.next_data(offset)
@@ -115,4 +208,6 @@ class FileNode(Node):
     def discard(self) -> None:
         """Give the storage back."""
         self.extents.truncate(0)
+        if self.xattrs is not None:
+            self._replace_xattrs(None)
         self.pool.free_inode()

@@ -12,3 +12,6 @@ FIONBIO: Final = 0x5421
 """Set (non-zero) or clear O_NONBLOCK: 4 bytes, little-endian."""
 FIONCLEX: Final = 0x5450
 FIOCLEX: Final = 0x5451
+FS_IOC_GETFLAGS: Final = 0x80086601
+FS_IOC_SETFLAGS: Final = 0x40086602
+"""Inode flags (Linux <linux/fs.h>), 4 bytes in spite of what the numbers say."""

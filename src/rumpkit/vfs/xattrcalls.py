@@ -1,0 +1,262 @@
+"""System calls on extended attributes (Linux xattr(7)), access control lists among them."""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from ..kern.abi.errno import E2BIG, EACCES, EINVAL, ENODATA, ENOTSUP, EPERM, ERANGE, error
+from ..kern.abi.fcntl import (
+    AT_SYMLINK_NOFOLLOW,
+    R_OK,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFREG,
+    S_ISGID,
+    S_ISVTX,
+    W_OK,
+    XATTR_CREATE,
+    XATTR_NAME_MAX,
+    XATTR_REPLACE,
+    XATTR_SIZE_MAX,
+)
+from ..kern.process import Credentials, Process
+from . import acl as acls
+from .access import check_access, check_changeable, check_owner
+from .attributecalls import AttributeCalls
+from .callbase import Path
+from .vfs import decode, encode
+from .vnode import Vnode
+
+USER: Final = b"user."
+TRUSTED: Final = b"trusted."
+SECURITY: Final = b"security."
+ACL_NAMES: Final = (acls.ACCESS, acls.DEFAULT)
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class XattrCalls(AttributeCalls):
+    """Extended attributes.
+
+    Names have a prefix.  "user." is for everybody who may read or write the file, on regular files and directories only (in a
+    sticky directory only its owner writes them); "trusted." is for the superuser; "security." can be read by all and
+    written by the superuser; "system.posix_acl_access" and "system.posix_acl_default" are the access control lists
+    (vfs/acl.py).  All calls raise ENOTSUP where the file system has no such attributes, and ERANGE for an empty name or one
+    longer than XATTR_NAME_MAX.
+    """
+
+    def getxattr(self, process: Process, path: Path, name: Path, flags: int = 0) -> bytes:
+        """The value of an extended attribute (Linux getxattr; with AT_SYMLINK_NOFOLLOW lgetxattr).  Raises ENODATA."""
+        where, wanted = encode(path), _name(name)
+        walk = self.walk_at(process, where)
+        try:
+            return _get(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials, wanted)
+        finally:
+            walk.done()
+
+    def lgetxattr(self, process: Process, path: Path, name: Path) -> bytes:
+        """As getxattr, of a symbolic link itself."""
+        return self.getxattr(process, path, name, AT_SYMLINK_NOFOLLOW)
+
+    def fgetxattr(self, process: Process, fd: int, name: Path) -> bytes:
+        """As getxattr, of an open file."""
+        wanted = _name(name)
+        file = self.changeable(process, fd)
+        file.enter()
+        try:
+            return _get(file.vnode, process.credentials, wanted)
+        finally:
+            file.leave(self.hyper.now)
+
+    def setxattr(
+        self, process: Process, path: Path, name: Path, value: bytes, flags: int = 0, at_flags: int = 0
+    ) -> None:
+        """Set an extended attribute (Linux setxattr; with AT_SYMLINK_NOFOLLOW in `at_flags` lsetxattr).
+
+        Flags: XATTR_CREATE (EEXIST where it is there), XATTR_REPLACE (ENODATA where it isn't).  Raises EPERM, EACCES,
+        E2BIG, ENOSPC, EINVAL.
+        """
+        where, wanted = encode(path), _checked(name, value, flags)
+        walk = self.walk_at(process, where)
+        try:
+            vnode = self.found(walk, where, at_flags & AT_SYMLINK_NOFOLLOW)
+            self._set(vnode, process.credentials, wanted, value, flags)
+        finally:
+            walk.done()
+
+    def lsetxattr(self, process: Process, path: Path, name: Path, value: bytes, flags: int = 0) -> None:
+        """As setxattr, of a symbolic link itself."""
+        self.setxattr(process, path, name, value, flags, AT_SYMLINK_NOFOLLOW)
+
+    def fsetxattr(self, process: Process, fd: int, name: Path, value: bytes, flags: int = 0) -> None:
+        """As setxattr, of an open file."""
+        wanted = _checked(name, value, flags)
+        file = self.changeable(process, fd)
+        file.enter()
+        try:
+            self._set(file.vnode, process.credentials, wanted, value, flags)
+        finally:
+            file.leave(self.hyper.now)
+
+    def listxattr(self, process: Process, path: Path, flags: int = 0) -> list[str]:
+        """The names of a file's extended attributes (Linux listxattr; with AT_SYMLINK_NOFOLLOW llistxattr).  Those of "trusted."
+        only the superuser sees."""
+        where = encode(path)
+        walk = self.walk_at(process, where)
+        try:
+            return _list(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials)
+        finally:
+            walk.done()
+
+    def llistxattr(self, process: Process, path: Path) -> list[str]:
+        """As listxattr, of a symbolic link itself."""
+        return self.listxattr(process, path, AT_SYMLINK_NOFOLLOW)
+
+    def flistxattr(self, process: Process, fd: int) -> list[str]:
+        """As listxattr, of an open file."""
+        file = self.changeable(process, fd)
+        file.enter()
+        try:
+            return _list(file.vnode, process.credentials)
+        finally:
+            file.leave(self.hyper.now)
+
+    def removexattr(self, process: Process, path: Path, name: Path, flags: int = 0) -> None:
+        """Remove an extended attribute (Linux removexattr; with AT_SYMLINK_NOFOLLOW lremovexattr).  Raises ENODATA, EPERM, EACCES."""
+        where, wanted = encode(path), _name(name)
+        walk = self.walk_at(process, where)
+        try:
+            self._remove(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials, wanted)
+        finally:
+            walk.done()
+
+    def lremovexattr(self, process: Process, path: Path, name: Path) -> None:
+        """As removexattr, of a symbolic link itself."""
+        self.removexattr(process, path, name, AT_SYMLINK_NOFOLLOW)
+
+    def fremovexattr(self, process: Process, fd: int, name: Path) -> None:
+        """As removexattr, of an open file."""
+        wanted = _name(name)
+        file = self.changeable(process, fd)
+        file.enter()
+        try:
+            self._remove(file.vnode, process.credentials, wanted)
+        finally:
+            file.leave(self.hyper.now)
+
+    # -----------------------------------------------------------------------------------------------------
+
+    def _set(self, vnode: Vnode, credentials: Credentials, name: bytes, value: bytes, flags: int) -> None:
+        _may_write(vnode, credentials, name)
+        if name in ACL_NAMES:
+            self._set_acl(vnode, credentials, name, acls.unpack(value) if value else None)
+        else:
+            vnode.setxattr(name, value, flags)
+
+    def _remove(self, vnode: Vnode, credentials: Credentials, name: bytes) -> None:
+        _may_write(vnode, credentials, name)
+        if name in ACL_NAMES:
+            self._set_acl(vnode, credentials, name, None)
+        else:
+            vnode.removexattr(name)
+
+    def _set_acl(self, vnode: Vnode, credentials: Credentials, name: bytes, acl: acls.Acl | None) -> None:
+        """Set or remove an access control list.  The permission bits follow the access list."""
+        if vnode.kind == S_IFLNK:
+            raise error(ENOTSUP)
+        if name == acls.DEFAULT and vnode.kind != S_IFDIR:
+            if acl is not None:
+                raise error(EACCES)
+            return
+        check_owner(vnode, credentials)
+        if acl is not None:
+            acls.check(acl)
+        if name == acls.DEFAULT:
+            self._store_acl(vnode, name, acl)
+            vnode.default_acl = acl
+            return
+        if acl is None:
+            self._store_acl(vnode, name, None)
+            vnode.acl = None
+            return
+        mode = vnode.mode & 0o7000 | acl.mode()
+        if credentials.uid != 0 and not credentials.in_group(vnode.gid):
+            mode &= ~S_ISGID
+        kept = None if acl.minimal() else acl
+        self._store_acl(vnode, name, kept)
+        vnode.acl = kept
+        vnode.set_mode(mode, self.hyper.wall())
+
+    def _store_acl(self, vnode: Vnode, name: bytes, acl: acls.Acl | None) -> None:
+        if acl is not None:
+            vnode.setxattr(name, acl.pack(), 0)
+            return
+        try:
+            vnode.removexattr(name)
+        except OSError as problem:
+            if problem.errno != ENODATA:
+                raise
+
+
+def _name(name: Path) -> bytes:
+    wanted = encode(name)
+    if not 0 < len(wanted) <= XATTR_NAME_MAX:
+        raise error(ERANGE)
+    return wanted
+
+
+def _checked(name: Path, value: bytes, flags: int) -> bytes:
+    """The name in bytes of what is about to be set."""
+    if flags & ~(XATTR_CREATE | XATTR_REPLACE):
+        raise error(EINVAL)
+    wanted = _name(name)
+    if len(value) > XATTR_SIZE_MAX:
+        raise error(E2BIG)
+    return wanted
+
+
+def _get(vnode: Vnode, credentials: Credentials, name: bytes) -> bytes:
+    if name in ACL_NAMES:
+        if vnode.kind == S_IFLNK:
+            raise error(ENOTSUP)
+    elif name.startswith(TRUSTED):
+        _check_rest(name, TRUSTED)
+        if credentials.uid != 0:
+            raise error(ENODATA)
+    elif name.startswith(USER):
+        if vnode.kind not in (S_IFREG, S_IFDIR):
+            raise error(ENODATA)
+        check_access(vnode, credentials, R_OK)
+        _check_rest(name, USER)
+    elif not name.startswith(SECURITY):
+        raise error(ENOTSUP)
+    return vnode.getxattr(name)
+
+
+def _may_write(vnode: Vnode, credentials: Credentials, name: bytes) -> None:
+    """Raise unless the process may set or remove this attribute."""
+    check_changeable(vnode)
+    if name in ACL_NAMES:
+        return
+    if name.startswith(USER):
+        if vnode.kind not in (S_IFREG, S_IFDIR):
+            raise error(EPERM)
+        if vnode.kind == S_IFDIR and vnode.mode & S_ISVTX:
+            check_owner(vnode, credentials)
+        check_access(vnode, credentials, W_OK)
+        _check_rest(name, USER)
+    elif name.startswith((TRUSTED, SECURITY)):
+        if credentials.uid != 0:
+            raise error(EPERM)
+        _check_rest(name, TRUSTED if name.startswith(TRUSTED) else SECURITY)
+    else:
+        raise error(ENOTSUP)
+
+
+def _check_rest(name: bytes, prefix: bytes) -> None:
+    if name == prefix:
+        raise error(EINVAL)
+
+
+def _list(vnode: Vnode, credentials: Credentials) -> list[str]:
+    names = vnode.listxattr()
+    return [decode(name) for name in names if credentials.uid == 0 or not name.startswith(TRUSTED)]
