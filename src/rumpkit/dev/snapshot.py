@@ -4,10 +4,11 @@ The overlay is another backend as large as the first, in which changed bytes lie
 Which bytes those are is known to this object alone.  So a snapshot lives as long as it does, unless its user writes `changed` down.
 """
 
+from collections.abc import Iterable
 from typing import Final, final
 
 from ..hyper.block import BlockBackend
-from ..kern.abi.errno import EINVAL, ENOSPC, error
+from ..kern.abi.errno import EINVAL, ENOSPC, EROFS, error
 from .extents import ExtentSet
 
 MAX_EXTENTS: Final = 1 << 20
@@ -24,7 +25,7 @@ class SnapshotBackend(BlockBackend):
         """Raises EINVAL for an overlay that is smaller than the base."""
         if overlay.size < base.size:
             raise OSError(EINVAL, f"an overlay of {overlay.size} bytes is too small for {base.size}")
-        super().__init__(base.size)
+        super().__init__(base.size, overlay.read_only)
         self.base: BlockBackend = base
         self.overlay: BlockBackend = overlay
         self._extents: ExtentSet = ExtentSet()
@@ -45,6 +46,8 @@ class SnapshotBackend(BlockBackend):
 
     def write(self, offset: int, data: bytes) -> None:
         """Write to the overlay.  Raises EINVAL outside of the disk, ENOSPC when too much has changed, and what the overlay raises."""
+        if self.read_only:
+            raise error(EROFS)
         self._check(offset, len(data))
         if len(self._extents) >= self._max_extents:
             raise OSError(ENOSPC, f"a snapshot keeps no more than {self._max_extents} changed places")
@@ -57,6 +60,12 @@ class SnapshotBackend(BlockBackend):
     def changed(self) -> list[tuple[int, int]]:
         """What was written, in order: first byte, and the byte after the last."""
         return self._extents.extents()
+
+    def restore(self, changed: Iterable[tuple[int, int]]) -> None:
+        """Say what the overlay has already: extents that another snapshot's `changed` gave.  Raises EINVAL outside of the disk."""
+        for start, end in changed:
+            self._check(start, end - start)
+            self._extents.add(start, end)
 
     def revert(self) -> None:
         """Discard all changes."""

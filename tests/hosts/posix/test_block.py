@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -132,3 +133,49 @@ def test_a_block_device(host, image):
         disk.close()
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_the_error_says_who_has_it(host, image):
+    code = "import fcntl, sys, time; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_SH); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(image)], stdout=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline()
+        try:
+            who = f"process {other.pid}" if os.path.exists("/proc/locks") else "another"
+            with pytest.raises(BackendError, match=rf"{who}.*disk\.img"):
+                FileBackend(host, str(image))
+        finally:
+            other.kill()
+    mine = FileBackend(host, str(image))
+    with pytest.raises(BackendError, match="uses it"):
+        FileBackend(host, str(image), read_only=True)
+    mine.close()
+
+
+def test_discard_makes_a_hole(host, tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"x" * (1 << 20))
+    disk = FileBackend(host, str(path))
+    took = disk.discard(4096, 1 << 19)
+    assert disk.read(4096, 1 << 19) == (bytes(1 << 19) if took else b"x" * (1 << 19))
+    assert disk.read(4095, 1) == b"x" == disk.read(4096 + (1 << 19), 1)
+    if took:
+        assert path.stat().st_blocks * 512 < 1 << 20
+    assert disk.discard(0, 0)
+    with failure(errno.EINVAL):
+        disk.discard(1 << 20, 1)
+    disk.close()
+    reader = FileBackend(host, str(path), read_only=True)
+    with failure(errno.EROFS):
+        reader.discard(0, 1)
+    reader.close()
+
+
+def test_short_reads_and_writes_go_on(host, image, monkeypatch):
+    """A host may do less than it is asked for; nobody sees it."""
+    read, write = os.pread, os.pwrite
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: read(fd, min(size, 7), offset))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, bytes(data)[:5], offset))
+    disk = FileBackend(host, str(image))
+    disk.write(10, bytes(range(100)))
+    assert disk.read(8, 104) == b"\x08\x09" + bytes(range(100)) + b"\x6e\x6f"
+    disk.close()

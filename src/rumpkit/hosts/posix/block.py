@@ -8,6 +8,7 @@ from typing import Final, final
 
 from ...hyper.block import BlockBackend
 from ...hyper.calls import Hypercalls
+from .filelock import lock
 
 BLKGETSIZE64: Final = 0x80081272
 """ioctl: the size of a block device in bytes, as 8 bytes in host order (linux/fs.h)."""
@@ -27,14 +28,21 @@ class FileBackend(BlockBackend):
     """
 
     def __init__(self, hyper: Hypercalls, path: str, read_only: bool = False) -> None:
-        """Open `path`.  Raises BackendError with the errno of what went wrong (EBUSY: another process has it)."""
+        """Open `path`; to write, after finishing what a transaction that was interrupted had committed (redo.py).
+
+        Raises BackendError with the errno of what went wrong (EBUSY: somebody else has it).
+        """
         hyper.assert_unscheduled(f"opening {path}")
         fd = _open(path, read_only)
         try:
             size = _size(fd, path)
             if not read_only and _device_is_read_only(fd):
                 raise BackendError(errno.EROFS, "the device is read-only", path)
-            _lock(fd, path, read_only)
+            who = lock(fd, not read_only)
+            if who:
+                raise BackendError(errno.EBUSY, f"{who} uses it", path)
+            if not read_only:
+                _finish_transaction(fd, path)
         except BaseException:
             os.close(fd)
             raise
@@ -48,12 +56,7 @@ class FileBackend(BlockBackend):
         self._hyper.assert_unscheduled("a block read")
         self._check(offset, size)
         data = os.pread(self._fd, size, offset)
-        while len(data) < size:
-            more = os.pread(self._fd, size - len(data), offset + len(data))
-            if not more:
-                raise BackendError(errno.EIO, f"the file ends before byte {offset + size}", self.path)
-            data += more
-        return data
+        return data if len(data) == size else self._read_rest(data, offset, size)
 
     def write(self, offset: int, data: bytes) -> None:
         """Write all of `data` at `offset`.  Raises EINVAL beyond the end, EROFS, EBADF when closed, ENOSPC, EIO."""
@@ -61,9 +64,7 @@ class FileBackend(BlockBackend):
         if self.read_only:
             raise BackendError(errno.EROFS, os.strerror(errno.EROFS), self.path)
         self._check(offset, len(data))
-        written = os.pwrite(self._fd, data, offset)
-        while written < len(data):
-            written += os.pwrite(self._fd, data[written:], offset + written)
+        write_all(self._fd, data, offset)
 
     def flush(self) -> None:
         """Return once everything is durable (fdatasync)."""
@@ -71,11 +72,36 @@ class FileBackend(BlockBackend):
         if not self.read_only:
             os.fdatasync(self._fd)
 
+    def discard(self, offset: int, size: int) -> bool:
+        """Punch a hole.  False where the host can't.  Raises EINVAL, EROFS."""
+        self._hyper.assert_unscheduled("a block discard")
+        if self.read_only:
+            raise BackendError(errno.EROFS, os.strerror(errno.EROFS), self.path)
+        self._check(offset, size)
+        from .allocate import punch
+
+        return not size or punch(self._fd, offset, size)
+
+    def fileno(self) -> int:
+        """The open file, for who moves data without reading it."""
+        return self._fd
+
     def close(self) -> None:
         """Close the file, which gives up the lock."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _read_rest(self, data: bytes, offset: int, size: int) -> bytes:
+        """The host gave less than was asked for: a signal, a limit of its own, or the file's end."""
+        parts, have = [data], len(data)
+        while have < size:
+            more = os.pread(self._fd, size - have, offset + have)
+            if not more:
+                raise BackendError(errno.EIO, f"the file ends before byte {offset + size}", self.path)
+            parts.append(more)
+            have += len(more)
+        return b"".join(parts)
 
     def _check(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size:
@@ -107,8 +133,23 @@ def _device_is_read_only(fd: int) -> bool:
     return fcntl.ioctl(fd, BLKROGET, bytes(4)) != bytes(4)
 
 
-def _lock(fd: int, path: str, read_only: bool) -> None:
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BackendError(errno.EBUSY, "another process or kernel uses it", path) from None
+def write_all(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`, in as many calls as the host wants.  Raises OSError."""
+    written = os.pwrite(fd, data, offset)
+    if written == len(data):
+        return
+    view = memoryview(data)
+    while written < len(data):
+        count = os.pwrite(fd, view[written:], offset + written)
+        if not count:
+            raise OSError(errno.EIO, "nothing more could be written")
+        written += count
+
+
+def _finish_transaction(fd: int, path: str) -> None:
+    from .redo import LOG_SUFFIX
+
+    if os.path.lexists(os.path.realpath(path) + LOG_SUFFIX):
+        from .redo import finish
+
+        finish(fd, path)
