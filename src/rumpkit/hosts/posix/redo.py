@@ -28,7 +28,9 @@ MAX_EXTENTS: Final = 1 << 21
 """Changed places of a log that is read."""
 BLOCK: Final = 4096
 PIECE: Final = 4 << 20
-"""Bytes that are copied, and sent on their way to the disk, at once."""
+"""Bytes that are copied at once where the host's kernel doesn't do it."""
+WRITE_BEHIND: Final = 32 << 20
+"""Bytes after which the host is told to begin writing: a commit then waits less."""
 
 _RECORD: Final = struct.Struct("<8s I I Q Q Q Q Q I I")
 """Magic, version, zero, size, device and inode of the image, number of extents, place of the index, its CRC, CRC of all that."""
@@ -92,7 +94,7 @@ class RedoLog(BlockBackend):
         self._hyper.assert_unscheduled("a block write")
         write_all(self._fd, data, offset)
         self._streamed += len(data)
-        if self._streamed >= PIECE:
+        if self._streamed >= WRITE_BEHIND:
             start_writing(self._fd, 0, 0)
             self._streamed = 0
 
