@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpkit.compose.image.storage import IN_PLACE, READ, TRANSACTION, Storage, ImageTransaction
+from rumpkit.compose.image.storage import IN_PLACE, READ, TRANSACTION, ImageTransaction, Storage
 from rumpkit.hosts.posix.block import BackendError, FileBackend
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.posix.redo import RedoLog
