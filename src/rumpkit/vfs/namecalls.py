@@ -259,7 +259,10 @@ class NameCalls(OpenCalls):
             if replaced is not None and replaced.kind == S_IFDIR and _is_within(source, replaced):
                 raise error(EINVAL if exchange else ENOTEMPTY)
         if vnode is replaced:
-            return
+            if exchange or source is not target or old.name == new.name or not source.mount.folds_case:
+                return
+            # Another spelling of the name that the file has.
+            replaced = None
         check_delete(source, vnode, credentials)
         if replaced is None:
             self.may_add(target, credentials)

@@ -306,6 +306,9 @@ class Mount:
         self.read_only: bool = False
         self.access_times: bool = True
         """Keep atime as relatime does; False never writes it (noatime)."""
+        self.folds_case: bool = False
+        """Names that differ by case alone are one name here, which keeps the spelling it was made with (FAT).  A file may have
+        further names that `readdir` doesn't tell of."""
         self.devices: bool = True
         """Let special files of this mount open devices; False is nodev."""
         self.covers: Vnode | None = None

@@ -6,9 +6,11 @@ that it is found by both, as Windows finds it.
 
 from typing import Final, final
 
-from . import record
+from . import longname, record
 from .layout import DIRECTORY, ENTRY_SIZE, FREE, LONG, LONG_MASK, MAX_LONG_ENTRIES, VOLUME
 from .longname import fold
+from .record import Record
+from .shortname import Short, checksum, decode, fit, needs_tail, tailed, tails
 from .slots import Slots
 
 MOST: Final = MAX_LONG_ENTRIES + 1
@@ -34,6 +36,8 @@ class Index:
         """First slots of runs of freed ones, by length; those of MOST may be longer."""
         self._freed: int = 0
         """Slots that were freed since the runs were last joined."""
+        self._numbers: dict[bytes, int] = {}
+        """Of 8.3 names that very many long ones come to, where to look for the next tail."""
         self._scan()
 
     def find(self, name: str) -> int:
@@ -76,6 +80,122 @@ class Index:
             if free:
                 self._add_run(capacity - free, free)
             self.end = capacity
+
+    # Changes -------------------------------------------------------------------------------------------
+
+    def add(self, name: str, found: Record) -> int:
+        """Put a file's entries in, under `name`, which is free; that of `found` and its case flags are made up for it.
+
+        Returns the slot of its 8.3 entry.  Raises ENOSPC.
+        """
+        short = fit(name)
+        exact = short.exact and short.name not in self.shorts
+        alias = short.name if exact else self._unique(short, name)
+        long = b"" if exact else longname.entries(name, checksum(alias))
+        count = len(long) // ENTRY_SIZE + 1
+        first = self.room(count)
+        entry = found._replace(name=alias, flags=short.flags if exact else 0)
+        self.slots.put(first, long + record.pack(entry))
+        slot = first + count - 1
+        self.shorts.add(alias)
+        self.names[fold(name)] = slot
+        if not exact:
+            self.names.setdefault(fold(decode(alias, 0)), slot)
+        self.files += 1
+        if found.attributes & DIRECTORY:
+            self.directories += 1
+        return slot
+
+    def hide(self, slot: int) -> None:
+        """Forget the names of the file in a slot, which keeps its slots."""
+        data = self.slots.data
+        self.shorts.discard(bytes(data[slot * ENTRY_SIZE : slot * ENTRY_SIZE + 11]))
+        for text in (record.shown(data, slot), record.short_shown(data, slot)):
+            key = fold(text)
+            if self.names.get(key) == slot:
+                del self.names[key]
+
+    def show(self, slot: int) -> None:
+        """Undo `hide`."""
+        data = self.slots.data
+        self.shorts.add(bytes(data[slot * ENTRY_SIZE : slot * ENTRY_SIZE + 11]))
+        self.names[fold(record.shown(data, slot))] = slot
+        self.names.setdefault(fold(record.short_shown(data, slot)), slot)
+
+    def remove(self, slot: int, ghosts: bool) -> None:
+        """Take a file's entries away, after `hide`; `ghosts` as for `Slots.clear`."""
+        slots = self.slots
+        if slots.data[slot * ENTRY_SIZE + 11] & DIRECTORY:
+            self.directories -= 1
+        self.files -= 1
+        first = record.first_slot(slots.data, slot)
+        count = slot - first + 1
+        slots.clear(first, count, ghosts)
+        if not ghosts or slots.fresh:
+            self._add_run(first, count)
+        self._freed += count
+
+    def room(self, count: int) -> int:
+        """The first of `count` free slots in a row, which are the caller's now.  Raises ENOSPC."""
+        slots = self.slots
+        if slots.later and not slots.ghosts:
+            for first, size in slots.later:
+                self._add_run(first, size)
+            slots.later.clear()
+        first = self._take(count)
+        if first >= 0:
+            return first
+        if self.end + count > slots.capacity() and self._freed > slots.capacity() // 8:
+            self._join()
+            first = self._take(count)
+            if first >= 0:
+                return first
+        while self.end + count > slots.capacity():
+            slots.grow()
+        first = self.end
+        self.end += count
+        slots.finish(self.end)
+        return first
+
+    def _take(self, count: int) -> int:
+        for length in range(count, MOST + 1):
+            runs = self._runs[length]
+            if runs:
+                first = runs.pop()
+                if length > count:
+                    self._add_run(first + count, length - count)
+                return first
+        return -1
+
+    def _join(self) -> None:
+        """Find the runs of free slots anew, so that neighbours are one run."""
+        for runs in self._runs:
+            runs.clear()
+        self._freed = 0
+        data, ghosts = self.slots.data, self.slots.ghosts
+        free = 0
+        for slot in range(self.end):
+            if data[slot * ENTRY_SIZE] == FREE and slot not in ghosts:
+                free += 1
+            elif free:
+                self._add_run(slot - free, free)
+                free = 0
+        self._add_run(self.end - free, free)
+        self.slots.later = [run for run in self.slots.later if run[0] in ghosts]
+
+    def _unique(self, short: Short, name: str) -> bytes:
+        """An 8.3 name for a long one that nobody here has."""
+        if not short.exact and not needs_tail(name, short) and short.name not in self.shorts:
+            return short.name
+        for alias in tails(short.name, name):
+            if alias not in self.shorts:
+                return alias
+        base, extension = short.name[:8].rstrip(b" "), short.name[8:]
+        number = self._numbers.get(short.name, 5)
+        while tailed(base, extension, number) in self.shorts:
+            number += 1
+        self._numbers[short.name] = number
+        return tailed(base, extension, number)
 
     def _add_run(self, first: int, count: int) -> None:
         while count > MOST:

@@ -5,6 +5,7 @@ from typing import Final, final
 
 from ...hyper.calls import Hypercalls
 from ...kern.abi.errno import EUCLEAN
+from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
 from ...vfs.stat import StatVfs
 from ...vfs.types import OptionValue
@@ -19,6 +20,10 @@ from .volume import Volume
 
 SPARED: Final = 16
 """Directories whose names stay in memory, whatever the limit: a call works with a few at once."""
+MOST_PENDING: Final = 512
+"""Directories that may have something to be written."""
+MOST_STALE: Final = 16384
+"""Files that may have."""
 TRIED: Final = 64
 """Files that are looked at for one that can be forgotten."""
 
@@ -39,6 +44,7 @@ class FatMount(Mount):
         self.fmask: int = int(options["fmask"])
         self.dmask: int = int(options["dmask"])
         self.quiet: bool = bool(options["quiet"])
+        self.folds_case = True
         self.block_size = geometry.cluster_size
         self.nodes: dict[int, Node] = {}
         """Files in memory, by number.  Once they are many, those used last are at the end."""
@@ -111,13 +117,26 @@ class FatMount(Mount):
         if total <= self._most_bytes:
             return
         for directory in list(loaded)[:-SPARED]:
-            if not directory.slots.dirty:
+            if directory.slots not in self.volume.writer.slots:
                 total -= len(directory.slots.data)
-                directory.index = None
-                directory.slots.data = bytearray()
+                directory.forget_names()
                 del loaded[directory]
                 if total <= self._most_bytes // 2:
                     break
+
+    def bury(self, node: Node) -> None:
+        """A file without a name that nobody holds goes, and its storage with it."""
+        if self.nodes.pop(node.number, None) is node:
+            self.drop(node)
+            self.volume.numbers.gone(node.number)
+            self.volume.writer.stale.pop(node, None)
+            node.discard()
+
+    def balance(self) -> None:
+        """Before a change: write what waits, if it is much."""
+        writer = self.volume.writer
+        if len(writer.slots) > MOST_PENDING or len(writer.stale) > MOST_STALE:
+            writer.commit()
 
     # The whole -----------------------------------------------------------------------------------------
 
@@ -135,9 +154,22 @@ class FatMount(Mount):
         assert isinstance(root, DirectoryNode)
         return volume_label(root)
 
+    def sync(self) -> None:
+        """Make everything durable, and mark the volume as not in use."""
+        self.volume.writer.sync()
+
+    def remount(self, read_only: bool) -> None:
+        """Become read-only or writable.  Raises EROFS where the device is read-only."""
+        self.sync()
+        device = self.device.open(O_RDONLY if read_only else O_RDWR)
+        device.close(self.hyper.now)
+
     def unmount(self) -> None:
-        """Let go of the device."""
-        self.device.close(self.hyper.now)
+        """Make everything durable and let go of the device."""
+        try:
+            self.sync()
+        finally:
+            self.device.close(self.hyper.now)
 
 
 def volume_label(root: DirectoryNode) -> bytes:

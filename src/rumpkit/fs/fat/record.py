@@ -49,6 +49,25 @@ def unpack(data: bytes | bytearray, slot: int) -> Record:
     return Record(name, attributes, flags, (c_date, c_time, tenths), a_date, (w_date, w_time), high << 16 | low, size)
 
 
+def pack(found: Record) -> bytes:
+    """The 32 bytes of an entry."""
+    date, time, tenths = found.created
+    return ENTRY.pack(
+        found.name,
+        found.attributes,
+        found.flags,
+        tenths,
+        time,
+        date,
+        found.accessed,
+        found.cluster >> 16,
+        found.written[1],
+        found.written[0],
+        found.cluster & 0xFFFF,
+        found.size,
+    )
+
+
 def first_slot(data: bytes | bytearray, slot: int) -> int:
     """The slot where the long name of the 8.3 entry in `slot` begins, or `slot` where it has none that is right."""
     at = slot * ENTRY_SIZE

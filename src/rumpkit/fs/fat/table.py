@@ -38,7 +38,7 @@ class Table:
         self.width: int = 4 if self.wide else 2
         """Bytes of an entry in memory."""
         self.per_piece: int = 4096 if bits == 12 else PIECE // self.width
-        self.cuts: dict[int, int] = {}
+        self.cuts: set[int] = set()
         """Clusters that end a file's chain from the next commit on, while the FAT still says otherwise."""
         self._end: int = geometry.end
         self._limit: int = max(limit // PIECE, 4)
@@ -76,6 +76,127 @@ class Table:
             return END
         what = "is bad" if value == self.bad else "is free" if value == 0 else f"is followed by {value}"
         raise OSError(EUCLEAN, f"cluster {cluster} of a chain {what}; the volume has {self.geometry.clusters} clusters")
+
+    # Changes -------------------------------------------------------------------------------------------
+
+    def set(self, cluster: int, value: int) -> None:
+        """Change an entry."""
+        index = cluster // self.per_piece
+        piece = self.piece(index)
+        at = (cluster - index * self.per_piece) * self.width
+        if self.wide:
+            # The highest four bits are not ours.
+            old: int = _WORD.unpack_from(piece, at)[0]
+            _WORD.pack_into(piece, at, old & ~self.mask | value)
+        else:
+            _HALF.pack_into(piece, at, value)
+        self._touch(cluster, cluster)
+
+    def link(self, before: int, start: int, count: int) -> None:
+        """Make the `count` free clusters from `start` on a chain behind `before` (0: a new one)."""
+        cluster = start
+        end = start + count
+        code = "I" if self.wide else "H"
+        while cluster < end:
+            index = cluster // self.per_piece
+            base = index * self.per_piece
+            stop = min(end, base + self.per_piece)
+            struct.pack_into(
+                f"<{stop - cluster}{code}",
+                self.piece(index),
+                (cluster - base) * self.width,
+                *range(cluster + 1, stop + 1),
+            )
+            cluster = stop
+        self._touch(start, end - 1)
+        self.set(end - 1, self.last)
+        if before:
+            self.set(before, start)
+
+    def free(self, start: int, count: int) -> None:
+        """Make the `count` clusters from `start` on free."""
+        cluster = start
+        end = start + count
+        while cluster < end:
+            index = cluster // self.per_piece
+            base = index * self.per_piece
+            stop = min(end, base + self.per_piece)
+            low = (cluster - base) * self.width
+            high = (stop - base) * self.width
+            piece = self.piece(index)
+            if self.wide and max(piece[low + 3 : high : 4]) > 0x0F:
+                for one in range(cluster, stop):
+                    self.set(one, 0)
+            else:
+                piece[low:high] = bytes(high - low)
+            cluster = stop
+        self._touch(start, end - 1)
+
+    def find_free(self, start: int, stop: int, want: int) -> tuple[int, int]:
+        """The first free cluster from `start` on and below `stop`, and how many are free from it on, of at most `want` and
+        within one piece; (0, 0) if there is none."""
+        width = self.width
+        cluster = start
+        while cluster < stop:
+            index = cluster // self.per_piece
+            base = index * self.per_piece
+            limit = min(stop, base + self.per_piece)
+            piece = self.piece(index)
+            at = _find_zero(piece, (cluster - base) * width, (limit - base) * width, width)
+            if at >= 0:
+                some = piece[at : min((limit - base) * width, at + want * width)]
+                zeros = len(some) - len(some.lstrip(b"\0"))
+                return base + at // width, zeros // width
+            cluster = limit
+        return 0, 0
+
+    def is_dirty(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._dirty)
+
+    def write(self) -> None:
+        """Write what has changed to every copy of the FAT that is in use.  Raises EIO, EROFS."""
+        if not self._dirty:
+            return
+        geometry = self.geometry
+        runs: list[tuple[int, int]] = []
+        for sector in sorted(self._dirty):
+            if runs and runs[-1][1] == sector:
+                runs[-1] = (runs[-1][0], sector + 1)
+            else:
+                runs.append((sector, sector + 1))
+        pieces = [(first * geometry.sector_size, self._bytes(first, end)) for first, end in runs]
+        copies = range(geometry.fats) if geometry.mirrored else (geometry.active_fat,)
+        for copy in copies:
+            offset = geometry.fat_offset + copy * geometry.fat_bytes
+            for start, data in pieces:
+                self.device.write(offset + start, data)
+        self._dirty.clear()
+
+    def _bytes(self, first: int, end: int) -> bytes:
+        """The FAT's sectors from `first` up to `end` as they are on disk."""
+        size = self.geometry.sector_size
+        if self.geometry.bits == 12:
+            piece = self.piece(0)
+            return _narrow(piece, self.geometry.fat_bytes)[first * size : end * size]
+        parts = []
+        start, stop = first * size, end * size
+        while start < stop:
+            index = start // PIECE
+            until = min(stop, (index + 1) * PIECE)
+            parts.append(bytes(self.piece(index)[start - index * PIECE : until - index * PIECE]))
+            start = until
+        return b"".join(parts)
+
+    def _touch(self, first: int, last: int) -> None:
+        size = self.geometry.sector_size
+        bits = self.geometry.bits
+        low = first * bits // 8 // size
+        high = (last * bits + bits - 1) // 8 // size
+        if low == high:
+            self._dirty.add(low)
+        else:
+            self._dirty.update(range(low, high + 1))
 
     # Pieces --------------------------------------------------------------------------------------------
 
@@ -124,10 +245,21 @@ class Table:
         return found
 
     def trim(self) -> None:
-        """Forget pieces beyond the limit.  Nothing is dirty."""
+        """Forget pieces beyond the limit, unless some are to be written."""
         pieces = self._pieces
+        if self._dirty:
+            return
         while len(pieces) > self._limit:
             del pieces[next(iter(pieces))]
+
+
+def _find_zero(piece: bytearray, low: int, high: int, width: int) -> int:
+    """Where the first entry that is 0 begins in bytes `low` to `high` of a piece, or -1."""
+    zero = bytes(width)
+    at = piece.find(zero, low, high)
+    while at >= 0 and at % width:
+        at = piece.find(zero, at - at % width + width, high)
+    return at
 
 
 def _widen(packed: bytes) -> bytearray:

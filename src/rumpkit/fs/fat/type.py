@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
-from ...vfs.types import FileSystemType, Option, OptionValue, Recognition
+from ...vfs.types import Estimate, FileSystemType, Option, OptionValue, Recognition
 from ...vfs.vnode import Mount
+from .format import OPTIONS as FORMAT_OPTIONS
+from .format import format_volume
 from .geometry import Geometry
 from .mount import FatMount
 from .shortname import CODE_PAGE
@@ -34,7 +36,7 @@ class Fat(FileSystemType):
     """The types "fat" and "vfat"."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, OPTIONS)
+        super().__init__(name, OPTIONS, FORMAT_OPTIONS)
 
     def make(self, vfs: "Vfs", source: str, options: Mapping[str, OptionValue]) -> Mount:
         """The volume on the block device `source`.  Raises ENOENT, ENOTBLK, EROFS; EINVAL where there is no boot sector,
@@ -68,3 +70,14 @@ class Fat(FileSystemType):
             (f"fat{geometry.bits}",),
             "dirty" if geometry.dirty else "clean",
         )
+
+    def format(self, vfs: "Vfs", device: Device, options: Mapping[str, OptionValue]) -> None:
+        """Make an empty volume on the device.  Raises ENOSPC, EFBIG, EINVAL, EROFS, EIO."""
+        format_volume(vfs.hyper, device, options)
+
+    def estimate(self, files: Estimate) -> int:
+        """Bytes of an image for such files, with the default options.  A FAT12's and FAT16's root directory has room for 512
+        entries, of which a long name takes several, whatever the size."""
+        from .estimate import estimate
+
+        return estimate(files, self.format_options)

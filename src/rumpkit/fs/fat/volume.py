@@ -5,10 +5,13 @@ from typing import final
 from ...hyper.calls import Hypercalls
 from ...kern.abi.errno import EIO, error
 from ...kern.device import Device
+from .alloc import Allocator
+from .chain import Chain
 from .geometry import Geometry
-from .layout import FSINFO, FSINFO_LEAD, FSINFO_STRUCTURE, FSINFO_TRAIL
+from .layout import FIRST_CLUSTER, FSINFO, FSINFO_LEAD, FSINFO_STRUCTURE, FSINFO_TRAIL
 from .numbers import Numbers
 from .table import Table
+from .writer import Writer
 
 
 @final
@@ -23,24 +26,61 @@ class Volume:
         self.numbers: Numbers = Numbers(device.size(), numbers)
         self.time_offset: int = 0
         """Minutes that the times on the volume are ahead of UTC."""
-        self.free: int = -1
-        """Free clusters, once they were counted."""
+        self.alloc: Allocator = Allocator(self.table)
+        self.writer: Writer = Writer(device, geometry, self.table, self.alloc)
 
     def free_clusters(self) -> int:
         """Clusters that no file has.  Counted once; a clean volume's FSInfo is taken at its word.  Raises EIO."""
-        if self.free < 0:
+        alloc = self.alloc
+        if alloc.free < 0:
             if not self.geometry.dirty:
-                self.free = read_fsinfo(self.device, self.geometry)[0]
-            if self.free < 0:
-                self.free = self.table.count_free()
-        return self.free
+                alloc.free = read_fsinfo(self.device, self.geometry)[0]
+            if alloc.free < 0:
+                alloc.free = self.table.count_free() + sum([count for _, count in alloc.freeing])
+        return alloc.free
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of the device.  Raises EIO."""
+        if self.writer.tail and self.writer.overlaps(address, size):
+            self.writer.write_tail()
         data = self.device.read(address, size)
         if not isinstance(data, bytes) or len(data) != size:
             raise error(EIO)
         return data
+
+    def begin(self) -> None:
+        """Something will change."""
+        if self.alloc.free < 0:
+            self.free_clusters()
+            self.alloc.hint = max(read_fsinfo(self.device, self.geometry)[1], FIRST_CLUSTER)
+        self.writer.begin()
+
+    def extend(self, chain: Chain, count: int) -> int:
+        """Put up to `count` clusters behind a chain, which is whole; returns how many there was room for.
+
+        What waits for a commit or a flush to be free is waited for where nothing else is.  Raises EIO.
+        """
+        if chain.known and chain.last in self.table.cuts:
+            # What was cut off here must be off on the device before something else is put on.
+            self.writer.commit()
+        done = self.alloc.extend(chain, count)
+        if done < count and (self.alloc.freeing or self.alloc.cooling):
+            self.settle()
+            done += self.alloc.extend(chain, count - done)
+        return done
+
+    def settle(self) -> None:
+        """Make what was given up free to be taken."""
+        self.writer.commit()
+        self.writer.flush()
+
+    def cut(self, chain: Chain, count: int) -> None:
+        """Keep the first `count` clusters of a chain and give the others up.  Raises EUCLEAN, EIO."""
+        chain.all()
+        if count < chain.known:
+            self.alloc.give_up(chain.cut(count))
+            if count:
+                self.table.cuts.add(chain.last)
 
 
 def read_geometry(device: Device) -> Geometry:
