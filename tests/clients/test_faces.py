@@ -13,6 +13,7 @@ from rumpkit.kern.abi.fcntl import (
     AT_SYMLINK_NOFOLLOW,
     CLOCK_MONOTONIC,
     F_GETFL,
+    MNT_DETACH,
     O_CREAT,
     O_RDWR,
     R_OK,
@@ -146,7 +147,8 @@ EXAMPLES: dict[str, list[tuple[Any, ...]]] = {
     "umask": [(0o77,)],
     "sync": [()],
     "mount": [("tmpfs", "/e"), ("tmpfs", "/e", {"read_only": True}), ("nofs", "/e")],
-    "unmount": [("/d",)],
+    "remount": [("/", {"read_only": False}), ("/", {"odd": 1}), ("/d", {})],
+    "unmount": [("/d",), ("/d", MNT_DETACH), ("/", 77)],
 }
 CASES = [(name, arguments) for name, examples in EXAMPLES.items() for arguments in examples]
 

@@ -271,6 +271,12 @@ class LocalFiles(Gate):
         Raises EPERM unless root, ENODEV, EINVAL, EBUSY."""
         self.run("mount", self.vfs_calls.mount, kind, path, options, source)
 
-    def unmount(self, path: Path) -> None:
-        """Take the file system mounted on `path` away (BSD unmount).  Raises EPERM unless root, EINVAL, EBUSY."""
-        self.run("unmount", self.vfs_calls.unmount, path)
+    def remount(self, path: Path, options: "Mapping[str, OptionValue]") -> None:
+        """Change "read_only", "access_times" or "devices" of the file system mounted on `path` (Linux MS_REMOUNT).
+        Raises EPERM unless root, EINVAL, EBUSY where a file is open for writing, EROFS."""
+        self.run("remount", self.vfs_calls.remount, path, options)
+
+    def unmount(self, path: Path, flags: int = 0) -> None:
+        """Take the file system mounted on `path` away; MNT_DETACH: from the tree now, the rest with its last user; MNT_FORCE: now,
+        and its open files fail with EIO (BSD unmount, Linux umount2).  Raises EPERM unless root, EINVAL, EBUSY."""
+        self.run("unmount", self.vfs_calls.unmount, path, flags)

@@ -33,7 +33,7 @@ _NAMES: Final[dict[str, str]] = {
     statvfs fstatvfs chmod fchmod chown lchown fchown utimens futimens truncate ftruncate fsync fdatasync
     fallocate getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr listxattr llistxattr flistxattr
     removexattr lremovexattr fremovexattr
-    chdir fchdir chroot getcwd umask sync mount unmount
+    chdir fchdir chroot getcwd umask sync mount remount unmount
     """,
 }
 

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
+    "null": ("nullfs",),
     "auto": (),
 }
 """The components that a type of mount takes, other than those that every kernel with files has."""
 
-_SOURCELESS: Final = ("tmpfs", "devfs")
+_NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null")
 
 
 def storage_components(spec: Spec) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ def complete(folder: str, spec: Spec) -> None:
 def is_host_path(mount: MountSpec, spec: Spec) -> bool:
     """Whether a mount's source is a path of the host's, and not a device of the kernel's."""
     source = mount.source
-    if not source or mount.kind in _SOURCELESS or source.startswith("/dev/"):
+    if not source or mount.kind in _NOT_OF_THE_HOST or source.startswith("/dev/"):
         return False
     return all(disk.name != source for disk in spec.disk)
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ..vfs.vfs import Vfs
     from .devfs import Devfs
     from .fat.type import Fat
+    from .nullfs import Nullfs
     from .tmpfs.type import Tmpfs
 
 
@@ -40,4 +41,14 @@ def fat(vfs: "Vfs") -> "Fat":
     kind = Fat("vfat")
     vfs.types.register(kind)
     vfs.types.register(Fat("fat"))
+    return kind
+
+
+@component("nullfs", faction="fs")
+def nullfs(vfs: "Vfs") -> "Nullfs":
+    """A directory of the tree at a second place."""
+    from .nullfs import Nullfs
+
+    kind = Nullfs()
+    vfs.types.register(kind)
     return kind

@@ -9,8 +9,8 @@ xattrcalls.py, attributecalls.py, namecalls.py, opencalls.py.
 from collections.abc import Mapping
 from typing import final
 
-from ..kern.abi.errno import ENOTDIR, EPERM, error
-from ..kern.abi.fcntl import AT_FDCWD, S_IFDIR
+from ..kern.abi.errno import EINVAL, ENOTDIR, EPERM, error
+from ..kern.abi.fcntl import AT_FDCWD, MNT_DETACH, MNT_FORCE, S_IFDIR, UMOUNT_NOFOLLOW
 from ..kern.process import Process
 from .access import SEARCH, check_access
 from .callbase import Path
@@ -89,11 +89,24 @@ class VfsCalls(XattrCalls):
             raise error(EPERM)
         self.vfs.mount(kind, path, options, source, self.paths_of(process))
 
-    def unmount(self, process: Process, path: Path) -> None:
-        """Take the file system mounted on `path` away (BSD unmount).  Raises EPERM unless superuser, EINVAL, EBUSY."""
+    def remount(self, process: Process, path: Path, options: Mapping[str, OptionValue]) -> None:
+        """Change "read_only", "access_times" or "devices" of the file system mounted on `path` (Linux MS_REMOUNT).
+
+        Raises EPERM unless superuser, EINVAL, EBUSY where a file is open for writing, EROFS.
+        """
         if process.credentials.uid != 0:
             raise error(EPERM)
-        self.vfs.unmount(path, self.paths_of(process))
+        self.vfs.remount(path, options, self.paths_of(process))
+
+    def unmount(self, process: Process, path: Path, flags: int = 0) -> None:
+        """Take the file system mounted on `path` away (BSD unmount, Linux umount2).  With MNT_DETACH it leaves the tree at once
+        and goes with its last user; with MNT_FORCE its open files fail with EIO from now on.  Raises EPERM unless
+        superuser, EINVAL, EBUSY."""
+        if process.credentials.uid != 0:
+            raise error(EPERM)
+        if flags & ~(MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW):
+            raise error(EINVAL)
+        self.vfs.unmount(path, self.paths_of(process), flags)
 
     def _hold_directory(self, process: Process, path: Path) -> Vnode:
         """The directory `path`, which the process may search, held."""

@@ -66,6 +66,11 @@ class VnodeFile(OpenFile):
             except BaseException:
                 self.release(0)
                 raise
+            try:
+                self.vnode.refresh()
+            except BaseException:
+                self.leave(0)
+                raise
 
     def leave(self, now: Instant) -> None:
         """End an operation."""

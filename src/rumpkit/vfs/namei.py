@@ -14,7 +14,7 @@ holds that mount's lock, if it has one, until `done`, so what it found stays tru
 from typing import Final, final
 
 from ..hyper.mutex import Mutex
-from ..kern.abi.errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, error
+from ..kern.abi.errno import EACCES, EIO, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, error
 from ..kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFLNK, SYMLOOP_MAX
 from ..kern.process import Credentials
 from .access import SEARCH, may_access
@@ -205,6 +205,15 @@ class Walk:
             directory.hold()
             self.enter(mount)
             directory.release()
+            if mount.finished:
+                self.done()
+                raise error(EIO)
+            if mount.lock is not None:
+                try:
+                    directory.refresh()
+                except OSError:
+                    self.done()
+                    raise
 
     def _expand(self, target: bytes, rest: list[bytes]) -> list[bytes]:
         """The names to go on with after a symbolic link."""

@@ -127,7 +127,7 @@ class OpenCalls(CallBase):
             device = self.vfs.devices.find(kind, vnode.device).open(flags)
             return SpecialFile(vnode, _kept(flags), credentials, device)
         if kind == S_IFIFO:
-            return FifoFile(vnode, _kept(flags), credentials, self.vfs.kernel.settings.pipe_size)
+            return FifoFile(vnode.underlying(), _kept(flags), credentials, self.vfs.kernel.settings.pipe_size)
         assert kind == S_IFSOCK
         raise error(ENXIO)
 

@@ -136,6 +136,11 @@ def check_options(kind: FileSystemType, given: Mapping[str, OptionValue]) -> dic
     return _complete(f"{kind.name} has no mount option", (*GENERIC_OPTIONS, *kind.options), given)
 
 
+def check_remount(given: Mapping[str, OptionValue]) -> None:
+    """Raise EINVAL unless all options are of those that a mount can change, with a text that says why."""
+    _complete("a mount cannot change its option", GENERIC_OPTIONS, given)
+
+
 def _complete(lacks: str, options: tuple[Option, ...], given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     known = {option.name: option for option in options}
     for name, value in given.items():

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from ..hyper.calls import Hypercalls
+from ..hyper.mutex import Mutex
 from ..kern.abi.errno import EACCES, EBUSY, EINVAL, ENFILE, ENOENT, ENOTBLK, ENOTDIR, error
-from ..kern.abi.fcntl import O_RDONLY, S_IFBLK, S_IFDIR
+from ..kern.abi.fcntl import MNT_DETACH, MNT_FORCE, O_RDONLY, S_IFBLK, S_IFDIR
 from ..kern.counters import Counters
 from ..kern.device import Device, DeviceSwitch
 from ..kern.kernel import RumpKernel
@@ -17,7 +18,8 @@ from ..kern.sysctl import Sysctl
 from .buffer import BufferCache, BufferCounters
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .paths import VfsPaths
-from .types import AUTO, FileSystemType, OptionValue, TypeRegistry, check_options
+from .revoke import has_writers, revoke
+from .types import AUTO, FileSystemType, OptionValue, TypeRegistry, check_options, check_remount
 from .vnode import Mount, Vnode, let_go
 
 DEFAULT_MASK: Final = 0o022
@@ -100,23 +102,56 @@ class Vfs:
         try:
             self._attach(mount, place, paths)
         except OSError:
-            mount.unmount()
+            lock = self._lock(mount)
+            mount.finish()
+            self._unlock(mount, lock)
             raise
         return mount
 
-    def unmount(self, path: str | bytes, paths: VfsPaths | None = None) -> None:
+    def unmount(self, path: str | bytes, paths: VfsPaths | None = None, flags: int = 0) -> None:
         """Take the file system whose root is `path` out of the tree.
 
-        Raises EINVAL where nothing is mounted there, EBUSY while files of it are in use or others are mounted in it.
+        MNT_DETACH: at once, with what is mounted in it; it goes when its last file is closed.  MNT_FORCE: also where files
+        of it are in use, which fail with EIO from now on.  Raises EINVAL where nothing is mounted there, EBUSY while files
+        of it are in use or others are mounted in it, and for the root.
         """
         vnode = self._resolve(encode(path), paths, NO_FOLLOW)
         mount = vnode.mount
-        covers = mount.covers
         if vnode is not mount.root:
             raise error(EINVAL)
-        if covers is None or mount.references > 1 or mount.calls:
+        if mount.covers is None:
             raise error(EBUSY)
-        self._detach(mount)
+        if flags & MNT_DETACH:
+            self._detach_tree(mount)
+        elif flags & MNT_FORCE:
+            self._force(mount)
+        elif mount.references > 1 or mount.calls:
+            raise error(EBUSY)
+        else:
+            self._detach(mount)
+
+    def remount(self, path: str | bytes, options: Mapping[str, OptionValue], paths: VfsPaths | None = None) -> None:
+        """Change some of GENERIC_OPTIONS of the file system whose root is `path`; the others stay.
+
+        Raises EINVAL, EBUSY where it is to be read-only and a file is open for writing, EROFS where it can't be writable.
+        """
+        vnode = self._resolve(encode(path), paths, FOLLOW)
+        mount = vnode.mount
+        if vnode is not mount.root:
+            raise error(EINVAL)
+        check_remount(options)
+        read_only = bool(options.get("read_only", mount.read_only))
+        lock = self._lock(mount)
+        try:
+            if read_only != mount.read_only:
+                if read_only and has_writers(self.kernel, mount):
+                    raise error(EBUSY)
+                mount.remount(read_only)
+                mount.read_only = read_only
+            mount.access_times = bool(options.get("access_times", mount.access_times))
+            mount.devices = bool(options.get("devices", mount.devices))
+        finally:
+            self._unlock(mount, lock)
 
     def device(self, source: str) -> Device:
         """The block device called `source`: "disk0", "/dev/disk0", or the path of a special file.
@@ -176,6 +211,13 @@ class Vfs:
             self.kernel.paths = None
         for mount in reversed(self.mounts()):
             self._detach(mount)
+            if not mount.finished:
+                # Somebody in this process, who is no process of the kernel's, has kept a file.
+                lock = self._lock(mount)
+                try:
+                    mount.finish()
+                finally:
+                    self._unlock(mount, lock)
 
     def buffer_cache(self, device: Device, block_size: int) -> BufferCache:
         """A buffer cache for a file system on `device`, with the limits of the sysctls and this kernel's counters.  Raises EINVAL."""
@@ -209,35 +251,65 @@ class Vfs:
         self._mounts.append(mount)
 
     def _detach(self, mount: Mount) -> None:
-        """Take `mount` out of the tree first, so that nobody finds it any more while it writes back."""
+        """Take `mount` out of the tree first, so that nobody finds it any more while it writes back.  It is unmounted now, or,
+        while somebody holds a file of it, when that one goes."""
         covers = mount.covers
         self._mounts.remove(mount)
         if covers is not None:
             covers.mounted_here = None
-        lock = mount.lock
-        if lock is not None:
-            lock.acquire()
+            mount.covers = None
+        mount.detached = True
+        lock = self._lock(mount)
         try:
             mount.root.release()
-            mount.unmount()
         finally:
-            if lock is not None:
-                lock.release()
-        if covers is not None:
-            let_go(covers)
+            self._unlock(mount, lock)
+            if covers is not None:
+                let_go(covers)
 
-    def _locked_sync(self, mount: Mount) -> None:
-        lock = mount.lock
-        if lock is None:
-            mount.sync()
-            return
-        mount.calls += 1
-        lock.acquire()
+    def _detach_tree(self, mount: Mount) -> None:
+        """Detach `mount` and all that is mounted in it, innermost first."""
+        for inner in self.mounts():
+            if inner.covers is not None and inner.covers.mount is mount:
+                self._detach_tree(inner)
+        if mount in self._mounts:
+            self._detach(mount)
+
+    def _force(self, mount: Mount) -> None:
+        if any(inner.covers is not None and inner.covers.mount is mount for inner in self._mounts):
+            raise error(EBUSY)
+        lock = self._lock(mount)
         try:
-            mount.sync()
+            revoke(self.kernel, mount)
         finally:
+            self._unlock(mount, lock)
+        if mount in self._mounts:
+            self._detach(mount)
+
+    def _lock(self, mount: Mount) -> Mutex | None:
+        """Take the mount's lock, if it has one."""
+        lock = mount.lock
+        if lock is not None:
+            mount.calls += 1
+            try:
+                lock.acquire()
+            except BaseException:
+                mount.calls -= 1
+                raise
+        return lock
+
+    def _unlock(self, mount: Mount, lock: Mutex | None) -> None:
+        if lock is not None:
             lock.release()
             mount.calls -= 1
+
+    def _locked_sync(self, mount: Mount) -> None:
+        lock = self._lock(mount)
+        try:
+            if not mount.finished:
+                mount.sync()
+        finally:
+            self._unlock(mount, lock)
 
     def _recognised(self, source: str) -> FileSystemType:
         """The type of what is on the device `source`.  Raises EINVAL."""
@@ -249,6 +321,10 @@ class Vfs:
         if found is None:
             raise OSError(EINVAL, f"{source} holds no file system of a known type")
         return found[0]
+
+    def resolve(self, path: str | bytes) -> Vnode:
+        """The file at an absolute path, for the superuser.  Raises ENOENT, ENOTDIR, ELOOP."""
+        return self._resolve(encode(path), None, FOLLOW)
 
     def _resolve(self, path: bytes, paths: VfsPaths | None, mode: int) -> Vnode:
         """What `path` is for the superuser, from `paths` or from the root."""

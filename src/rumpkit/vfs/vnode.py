@@ -88,13 +88,25 @@ class Vnode:
     def release(self) -> None:
         """Give a hold back.  Called under the mount's lock."""
         self.references -= 1
-        self.mount.references -= 1
+        mount = self.mount
+        mount.references -= 1
         if self.references == 0:
             self.inactive()
+            if mount.detached and mount.references == 0:
+                mount.finish()
 
     def inactive(self) -> None:
         """Nobody holds this vnode any more: if it has no name left either, its storage is free."""
         return None
+
+    def refresh(self) -> None:
+        """The call has just come here, under the mount's lock: bring attributes up to date that others than this file
+        system may have changed.  Mounts without a lock are not asked."""
+        return None
+
+    def underlying(self) -> "Vnode":
+        """The file that this one stands for, where it only shows another mount's."""
+        return self
 
     # Attributes ----------------------------------------------------------------------------------------
 
@@ -319,6 +331,10 @@ class Mount:
         """Held vnodes: with any, the mount is busy."""
         self.calls: int = 0
         """Calls that are in this mount or wait for its lock: with any, the mount is busy."""
+        self.detached: bool = False
+        """It is out of the tree and goes with the last vnode that somebody holds."""
+        self.finished: bool = False
+        """It has been unmounted."""
 
     def statvfs(self) -> StatVfs:
         """How large it is and how full (POSIX statvfs)."""
@@ -340,6 +356,12 @@ class Mount:
     def unmount(self) -> None:
         """Write back what must be and let go of the source.  Nobody will call this mount again."""
         return None
+
+    def finish(self) -> None:
+        """Unmount, once.  Called under the lock; nobody holds a vnode any more."""
+        if not self.finished:
+            self.finished = True
+            self.unmount()
 
     def check_writable(self) -> None:
         """Raise EROFS on a read-only mount."""

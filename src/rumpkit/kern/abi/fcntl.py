@@ -95,3 +95,8 @@ FS_APPEND_FL: Final = 0x20
 FS_NODUMP_FL: Final = 0x40
 FS_NOATIME_FL: Final = 0x80
 """Inode flags, as FS_IOC_GETFLAGS has them (Linux <linux/fs.h>)."""
+
+MNT_FORCE: Final = 1
+MNT_DETACH: Final = 2
+UMOUNT_NOFOLLOW: Final = 8
+"""Flags of unmount (Linux umount2)."""
