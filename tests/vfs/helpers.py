@@ -19,7 +19,7 @@ from rumpkit.vfs.calls import VfsCalls
 from rumpkit.vfs.vfs import Vfs
 from tests.vfs.locked import LockedTmpfs
 
-COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console", "disks", "nullfs")
+COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console", "disks", "nullfs", "ext")
 
 
 class Files:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ..kern.device import DeviceSwitch
     from ..vfs.vfs import Vfs
     from .devfs import Devfs
+    from .ext.type import Ext
     from .fat.type import Fat
     from .nullfs import Nullfs
     from .tmpfs.type import Tmpfs
@@ -52,3 +53,14 @@ def nullfs(vfs: "Vfs") -> "Nullfs":
     kind = Nullfs()
     vfs.types.register(kind)
     return kind
+
+
+@component("ext", faction="fs")
+def ext(vfs: "Vfs") -> "Ext":
+    """The second, third and fourth extended file systems: types ext2, ext3 and ext4."""
+    from .ext.type import Ext
+
+    kinds = [Ext(name) for name in ("ext4", "ext3", "ext2")]
+    for kind in kinds:
+        vfs.types.register(kind)
+    return kinds[0]

@@ -22,6 +22,21 @@ _HIGH: Final = struct.Struct("<IIIHHHHIHHI")
 class GroupDescriptor:
     """The fields of a group descriptor; halves are put together."""
 
+    block_bitmap: int
+    inode_bitmap: int
+    inode_table: int
+    free_blocks: int
+    """Clusters, with bigalloc."""
+    free_inodes: int
+    used_dirs: int
+    flags: int
+    exclude_bitmap: int
+    block_bitmap_csum: int
+    inode_bitmap_csum: int
+    itable_unused: int
+    """Inodes at the table's end that were never in use."""
+    checksum: int
+
     def __init__(self, data: bytes = bytes(LARGE)) -> None:
         """Parse 32 or at least 64 bytes, whatever they are."""
         (

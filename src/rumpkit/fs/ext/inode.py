@@ -66,6 +66,22 @@ class Inode:
     known, where extended attributes lie (at `attributes_at`).
     """
 
+    mode: int
+    dtime: int
+    links: int
+    blocks: int
+    """Storage in units of 512 bytes, or of blocks with the flag HUGE."""
+    flags: int
+    version: int
+    block: bytes
+    """The block map, the root of the extents, a short symbolic link's target, or inline data: 60 bytes."""
+    generation: int
+    file_acl: int
+    """The block of extended attributes, or 0."""
+    faddr: int
+    checksum: int
+    reserved: int
+
     def __init__(self, data: bytes = bytes(BASE), size: int = BASE) -> None:
         """Parse an inode of `size` bytes.  An extra_isize that can't be is kept and takes no field with it."""
         (

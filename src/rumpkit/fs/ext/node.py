@@ -1,0 +1,159 @@
+"""Vnodes of ext2, ext3 and ext4: what all kinds of files share, and symbolic links and special files."""
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import mypyc_attr
+
+from ...kern.abi.errno import ENOTSUP, error
+from ...kern.abi.fcntl import S_IFDIR
+from ...vfs.vnode import Vnode
+from . import filedata, inline, xattr
+from .geometry import corrupt
+from .inode import BLOCK_SIZE, INLINE, SETTABLE
+from .state import InodeState
+
+if TYPE_CHECKING:
+    from .mount import ExtMount
+
+MAX_LINKS: Final = 65000
+"""Names that one file may have."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ExtNode(Vnode):
+    """One file.  Its attributes go into its inode when the transaction is written."""
+
+    def __init__(self, mount: "ExtMount", state: InodeState) -> None:
+        inode = state.inode
+        super().__init__(mount, state.number, inode.mode, inode.uid, inode.gid, inode.ctime)
+        self.ext: ExtMount = mount
+        self.state: InodeState = state
+        self.links = inode.links
+        self.size = inode.size
+        self.atime = inode.atime
+        self.mtime = inode.mtime
+        self.generation = inode.generation
+        self.flags = inode.flags
+        self.recent: bool = True
+        """Asked for since the mount last looked for vnodes to drop."""
+        state.node = self
+
+    def copy_attributes(self) -> None:
+        """Put the vnode's attributes into the inode."""
+        inode = self.state.inode
+        inode.mode = self.mode
+        inode.uid = self.uid
+        inode.gid = self.gid
+        inode.links = self.links
+        inode.atime = self.atime
+        inode.mtime = self.mtime
+        inode.ctime = self.ctime
+
+    def inactive(self) -> None:
+        """Nobody holds the file: without a name its storage is free."""
+        if self.links == 0:
+            self.ext.remove(self)
+
+    def blocks(self) -> int:
+        """Storage in units of 512 bytes."""
+        return self.state.sectors()
+
+    # Attributes ----------------------------------------------------------------------------------------
+
+    def touched(self) -> None:
+        """An attribute was changed."""
+        self.ext.change_inode(self.state)
+
+    def set_mode(self, mode: int, now: int) -> None:
+        """Set the permission bits."""
+        self.mode = self.kind | mode
+        self.ctime = now
+        self.touched()
+
+    def set_owner(self, uid: int, gid: int, mode: int, now: int) -> None:
+        """Set owner, group and permission bits."""
+        self.uid = uid
+        self.gid = gid
+        self.set_mode(mode, now)
+
+    def set_times(self, atime: int, mtime: int, now: int) -> None:
+        """Set the times."""
+        self.atime = atime
+        self.mtime = mtime
+        self.ctime = now
+        self.touched()
+
+    def accessed(self, now: int) -> None:
+        """The file was read."""
+        self.atime = now
+        self.touched()
+
+    def set_flags(self, flags: int, now: int) -> None:
+        """Set those inode flags that users may change."""
+        inode = self.state.inode
+        if (flags ^ inode.flags) & ~SETTABLE:
+            raise error(ENOTSUP)
+        inode.flags = self.flags = flags
+        self.ctime = now
+        self.touched()
+
+    # Extended attributes -------------------------------------------------------------------------------
+
+    def getxattr(self, name: bytes) -> bytes:
+        """The value of an attribute."""
+        return xattr.get(self.state, name)
+
+    def listxattr(self) -> list[bytes]:
+        """The names of the attributes."""
+        return xattr.names(self.state)
+
+    def sync(self, data_only: bool) -> None:
+        """Make the file durable."""
+        self.ext.sync()
+
+
+@final
+class SymlinkNode(ExtNode):
+    """A symbolic link."""
+
+    def readlink(self) -> bytes:
+        """The target: in the inode if it is short, else in a block.  Raises EUCLEAN."""
+        state = self.state
+        size = self.size
+        if state.inode.flags & INLINE:
+            target = inline.read(state)
+        elif is_fast(state):
+            target = state.inode.block[:size]
+        elif 0 < size <= state.volume.block_size:
+            target = filedata.read(state, 0, size)
+        else:
+            raise corrupt(f"{state.where}: a symbolic link of {size} bytes")
+        if not target or b"\0" in target:
+            raise corrupt(f"{state.where}: a symbolic link with a NUL in its target")
+        return target
+
+
+def is_fast(state: InodeState) -> bool:
+    """Whether a symbolic link's target is where other inodes have their block map."""
+    inode = state.inode
+    return inode.size < BLOCK_SIZE and not state.extents and state.sectors() <= _attribute_sectors(state)
+
+
+def _attribute_sectors(state: InodeState) -> int:
+    return state.volume.block_size >> 9 if state.inode.file_acl else 0
+
+
+@final
+class SpecialNode(ExtNode):
+    """A device, a FIFO or a socket."""
+
+    def __init__(self, mount: "ExtMount", state: InodeState) -> None:
+        super().__init__(mount, state)
+        block = state.inode.block
+        old = int.from_bytes(block[:4], "little")
+        self.device = old & 0xFFFF if old else int.from_bytes(block[4:8], "little")
+
+
+def is_directory(state: InodeState) -> bool:
+    """Whether an inode is a directory's."""
+    return state.inode.mode & 0o170000 == S_IFDIR

@@ -1,0 +1,173 @@
+"""A file system on a device, below vnodes: its geometry, groups and inodes, and what of them waits to be written.
+
+What changes metadata says so here; checksums and counts are made in `seal`, once for each transaction.
+"""
+
+from typing import Final, final
+
+from ...kern.abi.errno import EUCLEAN
+from ...kern.device import Device
+from ...vfs.buffer import Buffer, BufferCache
+from . import superblock
+from .checksum import inode_checksum, seed, set_inode_checksum, stored_inode_checksum, superblock_checksum
+from .features import DIR_INDEX, LARGEDIR
+from .geometry import Geometry, corrupt
+from .groups import Group, GroupTable
+from .inode import BASE, Inode
+from .seals import apply
+from .state import InodeState
+from .superblock import Superblock
+from .transaction import Sealer, Transaction, Unjournalled
+
+CHECKED: Final = 8192
+"""Blocks that are remembered as sound."""
+
+
+def read_superblock(device: Device) -> bytes:
+    """The bytes where a superblock may be; zeros where the device is too small.  Raises EIO."""
+    data = device.read(superblock.OFFSET, superblock.SIZE)
+    assert isinstance(data, bytes)
+    return data if len(data) == superblock.SIZE else bytes(superblock.SIZE)
+
+
+@final
+class Volume(Sealer):
+    """One file system on one device."""
+
+    def __init__(self, cache: BufferCache, geometry: Geometry) -> None:
+        self.cache: BufferCache = cache
+        self.geometry: Geometry = geometry
+        self.fields: Superblock = geometry.fields
+        self.block_size: int = geometry.block_size
+        self.block_bits: int = geometry.block_bits
+        self.has_checksums: bool = self.fields.has_checksums
+        self.has_index: bool = self.fields.feature_compat & DIR_INDEX != 0
+        self.index_levels: int = 3 if self.fields.feature_incompat & LARGEDIR else 2
+        """Levels of nodes that a hash tree may have."""
+        self.seed: int = seed(self.fields)
+        self.groups: GroupTable = GroupTable(cache, geometry, self.seed)
+        self.transaction: Transaction = Unjournalled(cache, cache.limit // 8)
+        self.transaction.attach(self)
+        self.checked: dict[int, Buffer] = {}
+        """Blocks whose contents were found sound, as long as they are these buffers."""
+        self.unsealed: dict[int, tuple[int, int, int]] = {}
+        """Blocks of the running transaction whose checksums are to be made: kind (seals.py), seed, extra."""
+        self.dirty_inodes: list[InodeState] = []
+        self.dirty_groups: list[Group] = []
+        self.super_dirty: bool = False
+
+    # Reading -------------------------------------------------------------------------------------------
+
+    def inode_place(self, number: int) -> tuple[int, int]:
+        """Block and byte where an inode lies.  Raises EUCLEAN for a number that none has."""
+        geometry = self.geometry
+        if not 0 < number <= geometry.inodes:
+            raise corrupt(f"inode {number} is outside of the file system")
+        group, index = divmod(number - 1, geometry.inodes_per_group)
+        block, slot = divmod(index, geometry.inodes_per_block)
+        return self.groups.get(group).descriptor.inode_table + block, slot * geometry.inode_size
+
+    def read_inode(self, number: int) -> InodeState:
+        """An inode, as it is in the cache or on disk.  Raises EUCLEAN where its checksum or a size in it is wrong."""
+        block, at = self.inode_place(number)
+        size = self.geometry.inode_size
+        raw = bytes(self.cache.get(block).data[at : at + size])
+        inode = Inode(raw, size)
+        state = InodeState(self, number, inode)
+        if self.has_checksums and inode.mode:
+            if inode_checksum(state.seed, raw) != stored_inode_checksum(raw):
+                raise corrupt(f"inode {number}: the checksum is wrong")
+        if size > BASE and (inode.extra_isize > size - BASE or inode.extra_isize & 3):
+            raise corrupt(f"inode {number}: extra_isize is {inode.extra_isize}")
+        return state
+
+    def sound(self, buffer: Buffer) -> None:
+        """Remember that the contents of a block were checked."""
+        if len(self.checked) >= CHECKED:
+            self.checked.clear()
+        self.checked[buffer.block] = buffer
+
+    # Writing -------------------------------------------------------------------------------------------
+
+    def mark_inode(self, state: InodeState) -> None:
+        """An inode was changed, or will be within this operation."""
+        if not state.dirty:
+            state.dirty = True
+            self.dirty_inodes.append(state)
+            self.transaction.dirty(self.cache.get(self.inode_place(state.number)[0]))
+
+    def mark_group(self, group: Group) -> None:
+        """A group's descriptor was changed.  Its free counts are the superblock's, too."""
+        if not group.dirty:
+            group.dirty = True
+            self.dirty_groups.append(group)
+            self.transaction.dirty(self.cache.get(self.groups.place(group.number)[0]))
+            self.mark_super()
+
+    def mark_super(self) -> None:
+        """The superblock was changed."""
+        if not self.super_dirty:
+            self.super_dirty = True
+            self.transaction.dirty(self._super_buffer())
+
+    def mark(self, buffer: Buffer) -> None:
+        """A block of metadata that has no checksum was changed, or will be within this operation."""
+        self.transaction.dirty(buffer)
+
+    def mark_sealed(self, buffer: Buffer, kind: int, seed: int, extra: int = 0) -> None:
+        """The same of a block that gets a checksum: its kind is one of seals.py's."""
+        self.transaction.dirty(buffer)
+        if self.has_checksums:
+            self.unsealed[buffer.block] = (kind, seed, extra)
+
+    def drop_blocks(self, block: int, count: int) -> None:
+        """Blocks of metadata are no longer in use."""
+        self.transaction.revoke(block, count)
+        unsealed = self.unsealed
+        checked = self.checked
+        for number in range(block, block + count):
+            unsealed.pop(number, None)
+            checked.pop(number, None)
+
+    def seal(self) -> None:
+        """Bring everything that the running transaction changed into its blocks, with checksums."""
+        for state in self.dirty_inodes:
+            self._store(state)
+        self.dirty_inodes.clear()
+        for block, (kind, start, extra) in self.unsealed.items():
+            apply(kind, start, extra, self.cache.get(block).data)
+        self.unsealed.clear()
+        for group in self.dirty_groups:
+            group.dirty = False
+            self.groups.store(group)
+        self.dirty_groups.clear()
+        if self.super_dirty:
+            self.super_dirty = False
+            self.store_super()
+
+    def store_super(self) -> None:
+        """Put the superblock with its checksum into its cached block."""
+        buffer = self._super_buffer()
+        fields = self.fields
+        if fields.has_checksums:
+            fields.checksum = superblock_checksum(fields.emit())
+        at = superblock.OFFSET % self.block_size
+        buffer.data[at : at + superblock.SIZE] = fields.emit()
+
+    def _super_buffer(self) -> Buffer:
+        return self.cache.get(superblock.OFFSET // self.block_size)
+
+    def _store(self, state: InodeState) -> None:
+        state.dirty = False
+        block, at = self.inode_place(state.number)
+        size = self.geometry.inode_size
+        if state.node is not None:
+            state.node.copy_attributes()
+        data = self.cache.get(block).data
+        state.inode.emit_into(data, at, size)
+        if len(data) != self.block_size:
+            raise OSError(
+                EUCLEAN, f"inode {state.number}: its attributes take {len(data) - self.block_size} bytes too many"
+            )
+        if self.has_checksums:
+            set_inode_checksum(state.seed, data, at, size)
