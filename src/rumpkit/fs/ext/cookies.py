@@ -21,9 +21,9 @@ Names = list[tuple[int, int, int, bytes]]
 """Position behind, inode, kind, name."""
 
 
-def hash_cookie(hash: int, minor: int) -> int:
+def hash_cookie(hashed: int, minor: int) -> int:
     """The cookie of names with these hashes."""
-    return HASHED | (hash >> 1) << 28 | minor >> 4
+    return HASHED | (hashed >> 1) << 28 | minor >> 4
 
 
 def read_hashed(state: InodeState, cookie: int, count: int) -> list[Entry]:

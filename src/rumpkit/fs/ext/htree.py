@@ -79,13 +79,13 @@ def node(state: InodeState, number: int, count_at: int) -> Buffer:
         blocks = directory.block_count(state)
         before = -1
         for index in range(count):
-            hash, block = _PAIR.unpack_from(data, count_at + index * ENTRY)
+            hashed, block = _PAIR.unpack_from(data, count_at + index * ENTRY)
             if not 0 < block & 0x0FFFFFFF < blocks:
                 raise corrupt(f"{where} points to block {block} of {blocks}")
             if index:
-                if hash < before:
+                if hashed < before:
                     raise corrupt(f"{where} is not in order")
-                before = hash
+                before = hashed
         volume.sound(buffer)
     return buffer
 
@@ -105,7 +105,7 @@ def block_at(level: Level, index: int) -> int:
     return int(_PAIR.unpack_from(level.buffer.data, level.count_at + index * ENTRY)[1]) & 0x0FFFFFFF
 
 
-def probe(state: InodeState, hash: int) -> list[Level]:
+def probe(state: InodeState, hashed: int) -> list[Level]:
     """The way from the root to the leaf where a hash is."""
     way: list[Level] = []
     number = 0
@@ -116,7 +116,7 @@ def probe(state: InodeState, hash: int) -> list[Level]:
         high = count(level)
         while low < high:
             middle = (low + high) >> 1
-            if hash_at(level, middle) > hash:
+            if hash_at(level, middle) > hashed:
                 high = middle
             else:
                 low = middle + 1
@@ -160,13 +160,13 @@ def leaves(state: InodeState, name: bytes) -> Iterator[int]:
     if name == b"." or name == b"..":
         yield 0
         return
-    hash, _ = hash_of(state, name)
-    way = probe(state, hash)
+    hashed, _ = hash_of(state, name)
+    way = probe(state, hashed)
     seen = 0
     while True:
         yield leaf_number(way)
         following = next_hash(way)
         seen += 1
-        if following < 0 or not following & 1 or following & ~1 != hash or seen > directory.block_count(state):
+        if following < 0 or not following & 1 or following & ~1 != hashed or seen > directory.block_count(state):
             return
         advance(state, way)

@@ -35,7 +35,7 @@ INLINE: Final = b"data"
 class Attribute:
     """One attribute."""
 
-    def __init__(self, index: int, name: bytes, value: bytes, inode: int = 0, size: int = -1, hash: int = 0) -> None:
+    def __init__(self, index: int, name: bytes, value: bytes, inode: int = 0, size: int = -1, hashed: int = 0) -> None:
         self.index: int = index
         """Which prefix."""
         self.name: bytes = name
@@ -43,7 +43,7 @@ class Attribute:
         self.inode: int = inode
         """The file that has the value, or 0."""
         self.size: int = len(value) if size < 0 else size
-        self.hash: int = hash
+        self.hash: int = hashed
 
     @property
     def full_name(self) -> bytes:
@@ -76,7 +76,7 @@ def parse(data: bytes, start: int, base: int, whose: str) -> list[Attribute]:
             break
         if at + ENTRY.size > size:
             raise corrupt(f"{whose}: its extended attributes do not end")
-        length, index, offset, inode, value_size, hash = ENTRY.unpack_from(data, at)
+        length, index, offset, inode, value_size, hashed = ENTRY.unpack_from(data, at)
         name_at = at + ENTRY.size
         if name_at + length > size:
             raise corrupt(f"{whose}: the name of an extended attribute is cut off")
@@ -85,7 +85,7 @@ def parse(data: bytes, start: int, base: int, whose: str) -> list[Attribute]:
             if base + offset + value_size > size or base + offset < name_at:
                 raise corrupt(f"{whose}: the value of an extended attribute is outside")
             value = data[base + offset : base + offset + value_size]
-        found.append(Attribute(index, data[name_at : name_at + length], value, inode, value_size, hash))
+        found.append(Attribute(index, data[name_at : name_at + length], value, inode, value_size, hashed))
         at = (name_at + length + 3) & ~3
     return found
 
@@ -119,23 +119,23 @@ def emit(attributes: list[Attribute], data: bytearray, start: int, base: int) ->
 
 def entry_hash(name: bytes, value: bytes) -> int:
     """The hash of an entry in a block."""
-    hash = 0
+    hashed = 0
     for byte in name:
-        hash = (hash << 5 & 0xFFFFFFFF) ^ hash >> 27 ^ byte
+        hashed = (hashed << 5 & 0xFFFFFFFF) ^ hashed >> 27 ^ byte
     padded = value + bytes(-len(value) & 3)
     for (word,) in struct.iter_unpack("<I", padded):
-        hash = (hash << 16 & 0xFFFFFFFF) ^ hash >> 16 ^ word
-    return hash
+        hashed = (hashed << 16 & 0xFFFFFFFF) ^ hashed >> 16 ^ word
+    return hashed
 
 
 def block_hash(attributes: list[Attribute]) -> int:
     """The hash of a block, by which equal ones are found; 0: it is not to be shared."""
-    hash = 0
+    hashed = 0
     for each in attributes:
         if not each.hash:
             return 0
-        hash = (hash << 16 & 0xFFFFFFFF) ^ hash >> 16 ^ each.hash
-    return hash
+        hashed = (hashed << 16 & 0xFFFFFFFF) ^ hashed >> 16 ^ each.hash
+    return hashed
 
 
 def sort_key(each: Attribute) -> tuple[int, int, bytes]:
