@@ -54,6 +54,7 @@ def start(
             files=_private_files(kernel),
             hostname=kernel.spec.kernel.hostname,
             address=_shown_address(kernel),
+            address6=_shown_address6(kernel),
             stdio=(descriptors[0], descriptors[1], descriptors[2]),
         )
     except OSError as problem:
@@ -90,6 +91,19 @@ def _shown_address(kernel: "Kernel") -> bytes | None:
     interfaces = cast("Ip", service).interfaces.all() if service is not None else []
     addresses = [own.address for one in interfaces if not one.loopback for own in one.addresses]
     return next((address for address in addresses if len(address) == 4), None)
+
+
+def _shown_address6(kernel: "Kernel") -> bytes | None:
+    """As `Guest.start` wants it: an address that others can reach, b"" for none yet, None without IPv6."""
+    service = kernel.core.service("Ip")
+    network = cast("Ip", service).v6 if service is not None else None
+    if network is None:
+        return None
+    from ..net.wire.address import is_link_local
+
+    links = [link for link in network.links.values() if not link.interface.loopback]
+    addresses = [own.address for link in links for own in link.addresses]
+    return next((address for address in addresses if not is_link_local(address)), b"")
 
 
 def wait_online(kernel: "Kernel", timeout: float, interruption: "Interruption | None" = None) -> bool:

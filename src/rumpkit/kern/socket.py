@@ -287,6 +287,10 @@ class SocketFactories:
         self.make(family, kind, protocol)
         raise error(EOPNOTSUPP)
 
+    def knows(self, family: int) -> bool:
+        """Whether there are sockets of this family at all."""
+        return any(known == family for known, _, _ in self._makers)
+
     def make(self, family: int, kind: int, protocol: int, uid: int = 0) -> Socket:
         """A new socket, for a process of that user.  Raises EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM."""
         maker = self._makers.get((family, kind, protocol)) or self._makers.get((family, kind, ANY_PROTOCOL))
@@ -294,7 +298,7 @@ class SocketFactories:
             if uid and (family, kind) in self._privileged:
                 raise error(EPERM)
             return maker(family, kind, protocol)
-        if not any(known == family for known, _, _ in self._makers):
+        if not self.knows(family):
             raise error(EAFNOSUPPORT)
         if not any(known == family and some == kind for known, some, _ in self._makers):
             raise error(ESOCKTNOSUPPORT)

@@ -11,14 +11,31 @@ from typing import Final
 from ...kern.abi.errno import EINVAL, ENOPROTOOPT, error
 from ...kern.abi.socket import (
     AF_INET6,
+    IP_ADD_MEMBERSHIP,
+    IP_DROP_MEMBERSHIP,
     IP_MTU_DISCOVER,
+    IP_MULTICAST_ALL,
+    IP_MULTICAST_IF,
     IP_RECVERR,
+    IP_RECVTOS,
+    IP_RECVTTL,
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPPROTO_TCP,
-    IPPROTO_UDP,
+    IPV6_DONTFRAG,
+    IPV6_JOIN_GROUP,
+    IPV6_LEAVE_GROUP,
+    IPV6_MTU,
+    IPV6_MTU_DISCOVER,
+    IPV6_MULTICAST_IF,
+    IPV6_RECVERR,
+    IPV6_RECVHOPLIMIT,
+    IPV6_RECVPKTINFO,
+    IPV6_RECVTCLASS,
+    IPV6_TCLASS,
+    IPV6_UNICAST_HOPS,
     IPV6_V6ONLY,
     SO_ACCEPTCONN,
     SO_BROADCAST,
@@ -47,15 +64,42 @@ from .carrier import Datagram
 from .context import Context
 from .listener import Notification
 from .record import Record
+from .sockaddr import NATIVE_ZONE
 from .stream import FRESH, LISTENING, Stream
 
 _INT: Final = 0xFFFFFFFF
+MCAST_JOIN_GROUP: Final = 42
+MCAST_LEAVE_SOURCE_GROUP: Final = 47
 _VALUE_LIMIT: Final = 512
 _SO_RCVTIMEO_NEW: Final = 66
 _SO_SNDTIMEO_NEW: Final = 67
 
-_MULTICAST: Final = (*range(32, 48), 49)
+_MULTICAST: Final = (*range(IP_MULTICAST_IF, 48), IP_MULTICAST_ALL)
 """IP_MULTICAST_IF to MCAST_LEAVE_SOURCE_GROUP, and IP_MULTICAST_ALL."""
+_SIX: Final = (
+    IPV6_UNICAST_HOPS,
+    *range(IPV6_MULTICAST_IF, IPV6_LEAVE_GROUP + 1),
+    IPV6_MTU_DISCOVER,
+    IPV6_MTU,
+    IPV6_V6ONLY,
+    *range(MCAST_JOIN_GROUP, MCAST_LEAVE_SOURCE_GROUP + 1),
+    IPV6_DONTFRAG,
+    IPV6_TCLASS,
+)
+_INDEX_AT: Final[dict[tuple[int, int], int]] = {
+    (IPPROTO_IP, IP_MULTICAST_IF): 8,
+    (IPPROTO_IP, IP_ADD_MEMBERSHIP): 8,
+    (IPPROTO_IP, IP_DROP_MEMBERSHIP): 8,
+    (IPPROTO_IPV6, IPV6_MULTICAST_IF): 0,
+    (IPPROTO_IPV6, IPV6_JOIN_GROUP): 16,
+    (IPPROTO_IPV6, IPV6_LEAVE_GROUP): 16,
+    **{
+        (level, name): 0
+        for level in (IPPROTO_IP, IPPROTO_IPV6)
+        for name in range(MCAST_JOIN_GROUP, MCAST_LEAVE_SOURCE_GROUP + 1)
+    },
+}
+"""Where an option's structure has the index of an interface, if it is that long."""
 
 STREAM_NATIVE: Final = frozenset(
     (SOL_SOCKET, name) for name in (SO_RCVTIMEO, SO_SNDTIMEO, _SO_RCVTIMEO_NEW, _SO_SNDTIMEO_NEW)
@@ -64,11 +108,18 @@ STREAM_NATIVE: Final = frozenset(
 DATAGRAM_OURS: Final = frozenset(
     [(SOL_SOCKET, name) for name in (SO_REUSEADDR, SO_REUSEPORT, SO_BROADCAST)]
     + [(IPPROTO_IP, name) for name in (IP_TTL, IP_TOS, IP_MTU_DISCOVER, *_MULTICAST)]
+    + [(IPPROTO_IPV6, name) for name in _SIX]
 )
 """Options of a UDP socket that only the kernel must hear of: natively they would disturb the carrying."""
-DATAGRAM_BOTH: Final = frozenset([(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF), (IPPROTO_IP, IP_RECVERR)])
+DATAGRAM_BOTH: Final = frozenset(
+    [(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF)]
+    + [(IPPROTO_IP, name) for name in (IP_RECVERR, IP_RECVTTL, IP_RECVTOS)]
+    + [(IPPROTO_IPV6, name) for name in (IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS)]
+)
+"""Those that the native one must hear of, too: it makes the control messages, out of what is injected."""
 REMEMBERED: Final = frozenset((SOL_SOCKET, name) for name in (SO_TIMESTAMP, SO_ZEROCOPY))
-"""Hints that cost nothing to ignore.  All of IPPROTO_IPV6 on AF_INET6 sockets is treated so, too."""
+"""Hints that cost nothing to ignore.  All of IPPROTO_IPV6 is treated so where there is no IPv6, and where there is, what the
+kernel does not know."""
 ALIASES: Final = {(SOL_SOCKET, SO_RCVBUFFORCE): SO_RCVBUF, (SOL_SOCKET, SO_SNDBUFFORCE): SO_SNDBUF}
 
 
@@ -91,18 +142,31 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     if size & _INT >= 1 << 31:
         raise error(EINVAL)
     value = context.memory.read(call.thread, where, min(size & _INT, _VALUE_LIMIT))
-    if record.family == AF_INET6 and level == IPPROTO_IPV6:
+    if record.family == AF_INET6 and level == IPPROTO_IPV6 and not record.six:
         return _set_ipv6(record, name, value)
     if option in REMEMBERED:
         record.remembered[option] = value
         return 0
-    context.run(record.socket.set_option, option[0], option[1], value)
+    try:
+        context.run(record.socket.set_option, option[0], option[1], _anywhere(option, value))
+    except OSError as problem:
+        if problem.errno != ENOPROTOOPT or level != IPPROTO_IPV6 or record.family != AF_INET6:
+            raise
+        record.remembered[option] = value
     if isinstance(record, Stream) and option == (SOL_SOCKET, SO_LINGER):
         record.resets_on_close = len(value) >= 8 and any(value[:4]) and not any(value[4:8])
     if isinstance(record, Datagram) and option in DATAGRAM_BOTH:
-        with host_socket.socket(record.family, SOCK_DGRAM, IPPROTO_UDP, context.copy(call)) as copy:
+        with host_socket.socket(record.family, SOCK_DGRAM, record.protocol, context.copy(call)) as copy:
             copy.setsockopt(*option, value)
     return 0
+
+
+def _anywhere(option: tuple[int, int], value: bytes) -> bytes:
+    """An option's value in which lo, the one interface that the program sees, is whichever suits."""
+    at = _INDEX_AT.get(option, -1)
+    if at >= 0 and int.from_bytes(value[at : at + 4], "little") == NATIVE_ZONE:
+        return value[:at] + bytes(4) + value[at + 4 :]
+    return value
 
 
 def _is_native(record: Record, option: tuple[int, int]) -> bool:
@@ -111,7 +175,7 @@ def _is_native(record: Record, option: tuple[int, int]) -> bool:
         return option in STREAM_NATIVE
     if option in DATAGRAM_OURS or option in DATAGRAM_BOTH:
         return False
-    return option != (IPPROTO_IPV6, IPV6_V6ONLY)
+    return True
 
 
 def _set_ipv6(record: Record, name: int, value: bytes) -> int:
@@ -159,12 +223,12 @@ def _get(context: Context, call: Notification, record: Record, option: tuple[int
             return b"\x07" + bytes(103)  # TCP_CLOSE
     if option in record.remembered:
         return record.remembered[option]
-    if option in REMEMBERED or (record.family == AF_INET6 and option[0] == IPPROTO_IPV6):
+    if option in REMEMBERED or (record.family == AF_INET6 and option[0] == IPPROTO_IPV6 and not record.six):
         return bytes(4)
     try:
         return context.run(record.socket.get_option, *option)
     except OSError as problem:
-        if problem.errno == ENOPROTOOPT and option[0] == IPPROTO_IPV6:
+        if problem.errno == ENOPROTOOPT and option[0] == IPPROTO_IPV6 and record.family == AF_INET6:
             return bytes(4)
         raise
 

@@ -26,13 +26,13 @@ from ...kern.abi.errno import (
 )
 from ...kern.abi.socket import (
     AF_INET,
+    AF_INET6,
     AF_UNSPEC,
     IPPROTO_ICMP,
-    IPPROTO_TCP,
+    IPPROTO_ICMPV6,
     IPPROTO_UDP,
     SO_RCVTIMEO,
     SO_SNDTIMEO,
-    SOCK_DGRAM,
     SOCK_RAW,
     SOCK_STREAM,
     SOCK_TYPE_MASK,
@@ -43,20 +43,26 @@ from . import ends
 from .carrier import Datagram
 from .context import SOCKADDR_LIMIT, Context
 from .listener import Notification
-from .network import DATAGRAM, DATAGRAM6, PING, STREAM
+from .network import DATAGRAM, DATAGRAM6, DUAL, PING, PING6, STREAM
 from .record import Record
 from .sockaddr import ANY, decode, family_of, is_loopback6
 from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, Stream
 
 _INT: Final = 0xFFFFFFFF
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
-_PROTOCOLS: Final = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
-_NATIVE: Final = frozenset(_PROTOCOLS.items()) | {(SOCK_DGRAM, IPPROTO_ICMP)}
-"""Kinds and protocols that a native socket can stand for."""
+_STOCK: Final = {
+    (AF_INET, IPPROTO_UDP, AF_INET): DATAGRAM,
+    (AF_INET, IPPROTO_ICMP, AF_INET): PING,
+    (AF_INET6, IPPROTO_UDP, AF_INET): DATAGRAM6,
+    (AF_INET6, IPPROTO_UDP, AF_INET6): DUAL,
+    (AF_INET6, IPPROTO_ICMPV6, AF_INET6): PING6,
+}
+"""The native socket that stands for one of a family and protocol, by the family of the kernel's socket behind it."""
 
 
-def _make(context: Context, kind: int, protocol: int) -> Socket:
-    made = context.kernel.sockets.make(AF_INET, kind, protocol)
+def _make(context: Context, family: int, kind: int, protocol: int) -> Socket:
+    sockets = context.kernel.sockets
+    made = sockets.make(family if sockets.knows(family) else AF_INET, kind, protocol)
     made.hold()
     return made
 
@@ -69,8 +75,8 @@ def call_socket(context: Context, call: Notification) -> int | None:
         raise error(EINVAL)
     if kind == SOCK_RAW:
         raise error(EPERM)
-    made = context.run(_make, context, kind, protocol)
-    if (kind, made.protocol or _PROTOCOLS.get(kind)) not in _NATIVE:
+    made = context.run(_make, context, family, kind, protocol)
+    if kind != SOCK_STREAM and (family, made.protocol or IPPROTO_UDP, made.family) not in _STOCK:
         context.run(made.release, context.host.now)
         raise error(EPROTONOSUPPORT)  # the kernel has it, but there is nothing that could stand for it in the program
     record: Record
@@ -79,9 +85,9 @@ def call_socket(context: Context, call: Notification) -> int | None:
             fd = context.factory.take(STREAM)
             record = Stream(context, os.fstat(fd).st_ino, family, made)
         else:
-            ping = protocol == IPPROTO_ICMP
-            fd = context.factory.take(PING if ping else DATAGRAM if family == AF_INET else DATAGRAM6)
-            record = Datagram(context.carrier, fd, family, made, IPPROTO_ICMP if ping else IPPROTO_UDP)
+            wanted = made.protocol or IPPROTO_UDP
+            fd = context.factory.take(_STOCK[family, wanted, made.family])
+            record = Datagram(context.carrier, fd, family, made, wanted)
     except OSError:
         context.run(made.release, context.host.now)
         raise
@@ -103,7 +109,7 @@ def call_bind(context: Context, call: Notification) -> int | None:
     if record is None:
         context.listener.proceed(call.id)
         return None
-    address = decode(_address(context, call), record.family)
+    address = decode(_address(context, call), record.family, record.six)
     if record.v6only:
         if address[0] != ANY:
             raise error(EADDRNOTAVAIL)
@@ -149,12 +155,12 @@ def call_connect(context: Context, call: Notification) -> int | None:
         return None
     data = _address(context, call)
     if isinstance(record, Datagram):
-        address = None if family_of(data) == AF_UNSPEC else _destination(data, record.family)
+        address = None if family_of(data) == AF_UNSPEC else _destination(data, record)
         record.connect(context.copy(call), address)
         return 0
     assert isinstance(record, Stream)
     if record.state == FRESH:
-        return _connect_fresh(context, call, record, _destination(data, record.family))
+        return _connect_fresh(context, call, record, _destination(data, record))
     if record.state == CONNECTING:
         with ends.stream(context.copy(call)) as copy:
             if not os.get_blocking(copy.fileno()):
@@ -185,11 +191,12 @@ def _connect_fresh(context: Context, call: Notification, record: Stream, address
     return None
 
 
-def _destination(data: bytes, family: int) -> SocketAddress:
-    if family_of(data) == AF_INET:
-        family = AF_INET  # an AF_INET6 socket may be given either
+def _destination(data: bytes, record: Record) -> SocketAddress:
+    family = record.family
+    if family_of(data) == AF_INET and not (record.six and isinstance(record, Stream)):
+        family = AF_INET  # an AF_INET6 socket for datagrams may be given either
     try:
-        return decode(data, family)
+        return decode(data, family, record.six)
     except OSError as problem:
         if problem.errno == EADDRNOTAVAIL and not is_loopback6(data):
             raise error(ENETUNREACH) from None

@@ -1,9 +1,9 @@
 """UDP and ping: such sockets of the program are native ones of its private network namespace; this carries their datagrams.
 
 Above `network`, which explains how the namespace is made for that, and `record`; below `context`, beside `stream`.  What the
-program sends, however it does, is read from the capture socket with the mark of its socket as source, and sent on the kernel's
-socket.  What the kernel's socket receives, and the errors that ICMP brings, are injected as packets to the mark.  Both happen on
-the schedule and never block; what does not fit is dropped, as networks do.
+program sends, however it does, is read from a capture socket with the mark of its socket as source (or its port), and sent on the
+kernel's socket.  What the kernel's socket receives, and the errors that ICMP brings, are injected as packets to the mark.  Both
+happen on the schedule and never block; what does not fit is dropped, as networks do.
 """
 
 import os
@@ -16,13 +16,29 @@ from typing import TYPE_CHECKING, Final, final
 from ...hosts.posix.loop import Source
 from ...hosts.task import Task
 from ...hyper.time import FOREVER, Instant
-from ...kern.abi.errno import ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH
-from ...kern.abi.socket import AF_INET, AF_UNSPEC, IPPROTO_ICMP, IPPROTO_UDP, SOCK_DGRAM
-from ...kern.socket import Socket, SocketAddress
+from ...kern.abi.socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNSPEC,
+    IP_PKTINFO,
+    IP_TOS,
+    IP_TTL,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_UDP,
+    IPV6_HOPLIMIT,
+    IPV6_PKTINFO,
+    IPV6_TCLASS,
+    SOCK_DGRAM,
+)
+from ...kern.socket import ControlMessage, Received, Socket, SocketAddress
 from ...kern.wait import Blocked
-from ...net.wire.checksum import internet_checksum
-from . import abi
+from ...net.socket.names import shown, split_zone, unmapped
+from ...net.wire.address import is_link_local, is_multicast
+from . import abi, packets
+from .network import LARGEST, MARKS, UNMARKED, UNMARKED6
 from .record import Record, guarded
+from .sockaddr import NATIVE_ZONE
 from .spawn import Program
 
 if TYPE_CHECKING:
@@ -32,19 +48,12 @@ DATAGRAM_LIMIT: Final = 1 << 16
 BATCH: Final = 64
 """Datagrams that are carried in one go before others get their turn."""
 
-_IP: Final = Struct("!BBHHHBBH4s4s")
-_UDP: Final = Struct("!HHHH")
 _PORTS: Final = Struct("!HH")
-_ICMP: Final = Struct("!BBHHH")
-_IP_SIZE: Final = 20
-_UDP_SIZE: Final = 8
-_VERSION_AND_SIZE: Final = 0x45
-_TTL: Final = 64
 _DIAG: Final = abi.NLMSG_HEADER.size
-_ECHO: Final = 8
-_UNREACHABLE: Final = 3
-_CODES: Final = {ENETUNREACH: 0, EHOSTUNREACH: 1, ECONNREFUSED: 3, EMSGSIZE: 4}
-"""ICMP "destination unreachable" codes (RFC 792), from which Linux makes these errors again."""
+_COOKIE: Final = _DIAG + 44
+"""Where struct inet_diag_msg has a socket's cookie."""
+_SO_COOKIE: Final = 57
+_ANY: Final = bytes(4)
 
 
 @final
@@ -68,10 +77,19 @@ class Datagram(Record):
         self.protocol = protocol
         with host_socket.socket(family, SOCK_DGRAM, protocol, os.dup(fd)) as native:
             name = native.getsockname()
-        self.mark = host_socket.inet_aton(name[0].removeprefix("::ffff:"))
-        self.mark_port: int = name[1]
+            self.cookie = native.getsockopt(host_socket.SOL_SOCKET, _SO_COOKIE, 8)
+            """By which Linux tells sockets apart for good."""
+        self.port_number: int = name[1]
         """Its port; a ping socket's identifier."""
+        address = _address_of(name[0])
+        self.by_port = not any(address)
+        self.mark = bytes((protocol,)) + _PORTS.pack(0, name[1])[2:] if self.by_port else address
+        self.here = UNMARKED if self.by_port else address
+        self.here6 = UNMARKED6
+        """Where the namespace has it."""
         self.peer: SocketAddress | None = None
+        self.zone = 0
+        """The interface that its last datagram with a link-local source came by."""
         self.deferred = False
         self._delivery = _Delivery(self)
         socket.queue.subscribe(self)
@@ -96,16 +114,23 @@ class Datagram(Record):
             if isinstance(received, Blocked):
                 received.cancel()
                 return
-            if received.source is not None:
-                self.carrier.inject(self, received.source, received.data)
+            self.carrier.inject(self, received)
         self.notify()
 
     # From the program to the kernel -----------------------------------------------------------------------------
 
-    def send(self, data: bytes, destination: SocketAddress, now: Instant) -> None:
+    def send(self, data: bytes, address: bytes, port: int, control: tuple[ControlMessage, ...], now: Instant) -> None:
         """Send what the program has sent.  On the schedule."""
+        if self.socket.family == AF_INET6:
+            zone = self.zone if is_link_local(address) else 0
+            address = shown(address, AF_INET6, zone)
+        destination = (address, port)
+        to = None if destination == self.peer else destination
         try:
-            taken = self.socket.send(data, 0, 0, None if destination == self.peer else destination, now)
+            if control:
+                taken = self.socket.send_with(data, control, 0, to, now)
+            else:
+                taken = self.socket.send(data, 0, 0, to, now)
         except OSError as problem:
             self.carrier.inject_error(self, destination, problem.errno or 0)
             return
@@ -117,12 +142,21 @@ class Datagram(Record):
         Raises ENETUNREACH and what else the kernel says."""
         with host_socket.socket(self.family, SOCK_DGRAM, self.protocol, native) as copy:
             self.context.run(self.socket.connect, address or (b"", 0), self.context.host.now)
-            self.peer = self.socket.peer_address() if address else None
+            self.peer = self._peer(address) if address else None
             if self.peer is None:
                 _disconnect(copy)
-            else:
-                host = host_socket.inet_ntoa(self.peer[0])
-                copy.connect((host if self.family == AF_INET else f"::ffff:{host}", self.peer[1]))
+                self.here6 = UNMARKED6
+                return
+            plain, zone = split_zone(self.peer[0])
+            self.zone = zone or self.zone
+            copy.connect(_native(unmapped(plain), self.peer[1], self.family))
+            if self.by_port and len(unmapped(plain)) == 16:
+                self.here6 = _address_of(copy.getsockname()[0])
+
+    def _peer(self, address: SocketAddress) -> SocketAddress:
+        """The peer as the kernel has it, which knows what the wildcard stands for; a ping socket's has no port."""
+        found = self.context.run(self.socket.peer_address)
+        return (found[0], address[1]) if self.protocol != IPPROTO_UDP else found
 
     def port(self) -> int:
         return 0 if self.peer or self.protocol != IPPROTO_UDP else self.socket.local_address()[1]
@@ -137,9 +171,20 @@ class Datagram(Record):
         super().closed()
 
 
-def _with_checksum(message: bytes) -> bytes:
-    """An ICMP message whose checksum is zero, with its checksum."""
-    return message[:2] + int(internet_checksum(message, 0, len(message))).to_bytes(2, "big") + message[4:]
+def _address_of(text: str) -> bytes:
+    """The address that a native socket's name has, IPv4 where it is a mapped one."""
+    packed = host_socket.inet_pton(AF_INET6 if ":" in text else AF_INET, text.split("%")[0])
+    return unmapped(packed)
+
+
+def _native(address: bytes, port: int, family: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """A peer as a socket of `family` in the namespace can be connected to it."""
+    if family == AF_INET:
+        return host_socket.inet_ntoa(address), port
+    if len(address) == 4:
+        return "::ffff:" + host_socket.inet_ntoa(address), port, 0, 0
+    scoped = is_link_local(address) or is_multicast(address)
+    return host_socket.inet_ntop(AF_INET6, address), port, 0, NATIVE_ZONE if scoped else 0
 
 
 def _disconnect(copy: host_socket.socket) -> None:
@@ -152,53 +197,126 @@ def _disconnect(copy: host_socket.socket) -> None:
         raise libc.failed("disconnect")
 
 
-@final
 class _Capture(Source):
-    """What the program sends over one protocol."""
+    """What the program sends over one version of IP."""
 
-    def __init__(self, carrier: "Carrier", fd: int, protocol: int) -> None:
+    def __init__(self, carrier: "Carrier", fd: int) -> None:
         super().__init__(fd, True)
-        self.socket = host_socket.socket(AF_INET, host_socket.SOCK_RAW, protocol, fd)
+        self.socket = host_socket.socket(host_socket.AF_PACKET, SOCK_DGRAM, 0, fd)
         self._carrier = carrier
-        self._skip = _UDP_SIZE if protocol == IPPROTO_UDP else 0
-        """Of the transport's header, which a ping socket's user gives himself."""
 
     def on_events(self, events: int, now: Instant) -> None:
         receive = self.socket.recv
-        sockets = self._carrier.sockets
-        skip = self._skip
         for _ in range(BATCH):
             try:
-                packet = receive(DATAGRAM_LIMIT)
+                packet = receive(LARGEST)
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an ICMP error that Linux attributes to the raw socket
-            datagram = sockets.get(packet[12:16])
-            if datagram is None:
-                self._carrier.dropped += 1
                 continue
-            body = (packet[0] & 15) * 4
-            port = _PORTS.unpack_from(packet, body)[1] if skip else 0
-            datagram.send(packet[body + skip :], (packet[16:20], port), now)
+            if not self.take(packet, now):
+                self._carrier.dropped += 1
+
+    def take(self, packet: bytes, now: Instant) -> bool:
+        """Send it on its way; False if it can't be told whose it is."""
+        raise NotImplementedError
+
+
+@final
+class _Capture4(_Capture):
+    def take(self, packet: bytes, now: Instant) -> bool:
+        sockets = self._carrier.sockets
+        body = (packet[0] & 15) * 4
+        protocol = packet[9]
+        datagram = sockets.get(packet[12:16])
+        if datagram is None:
+            datagram = sockets.get(bytes((protocol,)) + packet[body : body + 2])
+        if datagram is None or datagram.protocol != protocol or (packet[6] & 0x3F) | packet[7]:
+            return False
+        address = packet[16:20]
+        control: tuple[ControlMessage, ...] = ()
+        usual = 1 if is_multicast(address) else packets.DEFAULT_TTL
+        if packet[1] or packet[8] != usual:
+            control = ((IPPROTO_IP, IP_TTL, packet[8:9] + bytes(3)), (IPPROTO_IP, IP_TOS, packet[1:2]))
+        if address[:1] == MARKS:
+            address = _ANY  # 0.0.0.0, for which Linux takes the sender's own address
+        if protocol == IPPROTO_UDP:
+            port = _PORTS.unpack_from(packet, body)[1]
+            datagram.send(packet[body + packets.UDP_SIZE :], address, port, control, now)
+        else:
+            datagram.send(packet[body:], address, 0, control, now)
+        return True
+
+
+_HEADER6: Final = 40
+
+
+@final
+class _Capture6(_Capture):
+    def take(self, packet: bytes, now: Instant) -> bool:
+        protocol = packet[6]
+        at = _HEADER6 if protocol == IPPROTO_UDP else _HEADER6 + 4  # of an echo request, the identifier
+        datagram = self._carrier.sockets.get(bytes((protocol,)) + packet[at : at + 2])
+        if datagram is None:
+            return False
+        source, address = packet[8:24], packet[24:40]
+        control: tuple[ControlMessage, ...] = ()
+        if packet[7] != (1 if is_multicast(address) else packets.DEFAULT_TTL):
+            control = ((IPPROTO_IPV6, IPV6_HOPLIMIT, packet[7:8] + bytes(3)),)
+        tclass = (packet[0] & 15) << 4 | packet[1] >> 4
+        if tclass:
+            control += ((IPPROTO_IPV6, IPV6_TCLASS, tclass.to_bytes(4, "little")),)
+        if source not in self._carrier.usual_sources:
+            control += ((IPPROTO_IPV6, IPV6_PKTINFO, source + bytes(4)),)
+        if protocol == IPPROTO_UDP:
+            port = _PORTS.unpack_from(packet, _HEADER6)[1]
+            datagram.send(packet[_HEADER6 + packets.UDP_SIZE :], address, port, control, now)
+        else:
+            datagram.send(packet[_HEADER6:], address, 0, control, now)
+        return True
+
+
+class _Wishes:
+    """What a datagram's control messages say of the packet that brought it: all of it goes into the one that is injected."""
+
+    def __init__(self, control: tuple[ControlMessage, ...]) -> None:
+        self.ttl = packets.DEFAULT_TTL
+        self.tos = 0
+        self.destination = b""
+        for level, kind, data in control:
+            if (level, kind) in ((IPPROTO_IP, IP_TTL), (IPPROTO_IPV6, IPV6_HOPLIMIT)):
+                self.ttl = data[0]
+            elif (level, kind) in ((IPPROTO_IP, IP_TOS), (IPPROTO_IPV6, IPV6_TCLASS)):
+                self.tos = data[0]
+            elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO):
+                self.destination = unmapped(data[:16])
+            elif (level, kind) == (IPPROTO_IP, IP_PKTINFO):
+                self.destination = data[8:12]
+
+
+_USUAL: Final = _Wishes(())
 
 
 @final
 class Carrier:
-    """What carries for one guest: two capture sockets, the inject socket, and the program's sockets by mark."""
+    """What carries for one guest: a capture and an inject socket for each version of IP, and the program's sockets by mark."""
 
-    def __init__(self, context: "Context", program: Program) -> None:
+    def __init__(self, context: "Context", program: Program, shown6: bytes | None = None) -> None:
         self.context = context
         self.sockets: dict[bytes, Datagram] = {}
+        """By mark: the address of IPv4 that is theirs alone, or their protocol and port."""
+        self.cookies: dict[bytes, Datagram] = {}
+        self.usual_sources = (UNMARKED6, shown6)
+        """Which an IPv6 socket has that has chosen none."""
         self.dropped = 0
         """Datagrams that fitted nowhere, or whose socket is gone."""
-        self._inject = host_socket.socket(
-            AF_INET, host_socket.SOCK_RAW, host_socket.IPPROTO_RAW, program.take("inject")
-        )
-        self._captures = (
-            _Capture(self, program.take("capture"), IPPROTO_UDP),
-            _Capture(self, program.take("capture_icmp"), IPPROTO_ICMP),
-        )
+        raw, protocol = host_socket.SOCK_RAW, host_socket.IPPROTO_RAW
+        self._inject = host_socket.socket(AF_INET, raw, protocol, program.take("inject"))
+        self._captures: list[_Capture] = [_Capture4(self, program.take("capture"))]
+        self._inject6: host_socket.socket | None = None
+        if program.inject6 >= 0:
+            self._inject6 = host_socket.socket(AF_INET6, raw, protocol, program.take("inject6"))
+            self._captures.append(_Capture6(self, program.take("capture6")))
         for capture in self._captures:
             context.host.loop.register(capture, select.EPOLLIN)
         self._obituaries: _Obituaries | None = None
@@ -210,50 +328,59 @@ class Carrier:
     def add(self, datagram: Datagram) -> None:
         """Carry for one more socket."""
         self.sockets[datagram.mark] = datagram
+        self.cookies[datagram.cookie] = datagram
 
     def remove(self, datagram: Datagram) -> None:
-        """Carry for it no more."""
-        self.sockets.pop(datagram.mark, None)
+        """Carry for it no more; its mark may be another's by now."""
+        if self.sockets.get(datagram.mark) is datagram:
+            del self.sockets[datagram.mark]
+        self.cookies.pop(datagram.cookie, None)
 
     def drain(self) -> None:
         """Send all that the program has sent up to now.  Off the schedule."""
         for capture in self._captures:
             self.context.run(capture.on_events, 0, self.context.host.now)
 
-    def inject(self, datagram: Datagram, source: SocketAddress, data: bytes) -> None:
+    def inject(self, datagram: Datagram, received: Received) -> None:
         """Let the program's socket receive a datagram."""
+        if received.source is None:
+            return
+        plain, zone = split_zone(received.source[0])
+        source = unmapped(plain)
+        if zone:
+            datagram.zone = zone
+        mark = datagram.here if len(source) == 4 else datagram.here6
+        wishes = _Wishes(received.control) if received.control else _USUAL
+        destination = mark
+        if datagram.by_port and datagram.peer is None and len(wishes.destination) == len(source):
+            destination = wishes.destination
         if datagram.protocol == IPPROTO_UDP:
-            body = _UDP.pack(source[1], datagram.mark_port, _UDP_SIZE + len(data), 0) + data
+            body = packets.datagram(received.source[1], datagram.port_number, received.data)
         else:
-            body = _with_checksum(data[:2] + bytes(2) + datagram.mark_port.to_bytes(2, "big") + data[6:])
-        self._put(datagram, datagram.protocol, source[0], body)
+            body = packets.echo_for(datagram.port_number, received.data, source, destination)
+        self._put(mark, packets.packet(datagram.protocol, source, destination, body, wishes.ttl, wishes.tos))
 
     def inject_error(self, datagram: Datagram, peer: SocketAddress, error: int) -> None:
         """Let the program's socket hear that its datagram to `peer` came to nothing."""
-        code = _CODES.get(error)
-        if code is None:
-            return
-        if datagram.protocol == IPPROTO_UDP:
-            sent = _UDP.pack(datagram.mark_port, peer[1], _UDP_SIZE, 0)
-        else:
-            sent = _ICMP.pack(_ECHO, 0, 0, datagram.mark_port, 0)
-        ip = _IP.pack(
-            _VERSION_AND_SIZE, 0, _IP_SIZE + len(sent), 0, 0, _TTL, datagram.protocol, 0, datagram.mark, peer[0]
-        )
-        message = _with_checksum(_ICMP.pack(_UNREACHABLE, code, 0, 0, 0) + ip + sent)
-        self._put(datagram, IPPROTO_ICMP, peer[0], message)
+        address = unmapped(split_zone(peer[0])[0])
+        mark = datagram.here if len(address) == 4 else datagram.here6
+        packet = packets.failure(error, datagram.protocol, mark, datagram.port_number, address, peer[1])
+        if packet:
+            self._put(mark, packet)
 
-    def _put(self, datagram: Datagram, protocol: int, source: bytes, body: bytes) -> None:
-        mark = datagram.mark
-        head = _IP.pack(_VERSION_AND_SIZE, 0, _IP_SIZE + len(body), 0, 0, _TTL, protocol, 0, source, mark)
+    def _put(self, mark: bytes, packet: bytes) -> None:
         try:
-            self._inject.sendto(head + body, (host_socket.inet_ntoa(mark), 0))
+            if len(mark) == 4:
+                self._inject.sendto(packet, (host_socket.inet_ntoa(mark), 0))
+            elif self._inject6 is not None:
+                # The way is that to a mark in any case: what the namespace shows as its own address has none.
+                self._inject6.sendto(packet, (_WAY6, 0))
         except OSError:
             self.dropped += 1
 
-    def bury(self, mark: bytes) -> None:
+    def bury(self, cookie: bytes) -> None:
         """A UDP socket was closed for good.  Off the schedule."""
-        datagram = self.sockets.get(mark)
+        datagram = self.cookies.get(cookie)
         if datagram is not None and self.context.let_go(datagram):
             datagram.closed()
 
@@ -266,6 +393,11 @@ class Carrier:
             self.context.host.loop.unregister(capture)
             capture.socket.close()
         self._inject.close()
+        if self._inject6 is not None:
+            self._inject6.close()
+
+
+_WAY6: Final = host_socket.inet_ntop(AF_INET6, UNMARKED6)
 
 
 @final
@@ -284,7 +416,4 @@ class _Obituaries(Source):
                 message = self.channel.recv(DATAGRAM_LIMIT)
             except OSError:  # nothing more; or more than the buffer held, and then a sweep will tell
                 return
-            # struct inet_diag_msg: family, state, timer, retransmissions; ports; source address in 16 bytes
-            family = message[_DIAG]
-            address = message[_DIAG + 8 : _DIAG + 24]
-            guarded(partial(self._carrier.bury, address[:4] if family == AF_INET else address[12:]))
+            guarded(partial(self._carrier.bury, message[_COOKIE : _COOKIE + 8]))

@@ -111,12 +111,14 @@ class _End(Source):
 class Guest:
     """A running program.  Close it before its kernel; as a context manager it closes itself."""
 
-    def __init__(self, kernel: RumpKernel, host: PosixHost, program: Program, name: str) -> None:
+    def __init__(
+        self, kernel: RumpKernel, host: PosixHost, program: Program, name: str, address6: bytes | None = None
+    ) -> None:
         self.name = name
         """The command, for messages."""
         self.program = program
         self._host = host
-        self._context = Context(kernel, host, program)
+        self._context = Context(kernel, host, program, address6)
         self._calls = Calls(self._context)
         self._end = _End(self, program.control.fileno())
         self._lock = threading.Lock()
@@ -138,6 +140,7 @@ class Guest:
         files: Mapping[str, bytes] | None = None,
         hostname: str = "",
         address: bytes | None = None,
+        address6: bytes | None = None,
         stdio: tuple[int, int, int] = (0, 1, 2),
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule."""
@@ -149,10 +152,11 @@ class Guest:
             files=files,
             hostname=hostname,
             address=address,
+            address6=address6,
             stdio=stdio,
             guard=host.assert_unscheduled,
         )
-        return cls(kernel, host, program, os.fspath(command[0]))
+        return cls(kernel, host, program, os.fspath(command[0]), address6)
 
     # Its end ----------------------------------------------------------------------------------------------------
 

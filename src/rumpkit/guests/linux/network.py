@@ -2,21 +2,28 @@
 
 What stands behind the filter is a namespace with `lo` alone, and on it only what lets `carrier` move datagrams:
 
-- 240.0.0.0/8 is local.  Each UDP socket that is made here is bound to an address of its own out of it, its *mark*.
-- All other IPv4 destinations are *broadcast* on lo.  A datagram to them is delivered to the raw capture socket, with
-  the mark as its source, and then dropped: Linux answers no broadcast with ICMP, so connected sockets see no false
+- 240.0.0.0/8 is local.  Each IPv4 UDP or ping socket that is made here is bound to an address of its own out of it, its *mark*.
+- All other IPv4 destinations are *broadcast* on lo, which Linux answers with no ICMP error, so connected sockets see no false
   ECONNREFUSED.  SO_BROADCAST on the sockets makes Linux accept such destinations.
-- A datagram for a socket is written to the raw inject socket, addressed to its mark, with its true source.
-- Ping sockets (ICMP echo) go the same way; Linux does not answer pings to a broadcast address itself.
-- There is no IPv6 route, so real IPv6 destinations fail with ENETUNREACH.
+- IPv6 has no broadcast.  There all other destinations leave by a route whose packets come in again on lo as somebody else's:
+  this is no router, so Linux drops them in silence.
+- On their way all packets pass the capture sockets (packet(7)), which the supervisor reads.
+- An AF_INET6 socket speaks IPv4 too, so no address can be its mark: it is bound to :: and known by its port.
+- A datagram for a socket is written to an inject socket, with its true source.  What is injected carries a firewall
+  mark (SO_MARK), by which the capture sockets leave it out; and sockets that are bound to :: take nothing else.
 
-The kernel's own address is shown on lo without being routed there: getaddrinfo's AI_ADDRCONFIG looks for one.
+Where the kernel has no IPv6, IPv6 has no route here either: AF_INET6 sockets are bound to a v4-mapped mark, and real IPv6
+destinations fail with ENETUNREACH.
+
+The kernel's own addresses are shown on lo without being routed there: getaddrinfo's AI_ADDRCONFIG looks for them.
 """
 
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
+import time
 from struct import Struct
 
 from . import abi
@@ -28,6 +35,14 @@ if TYPE_CHECKING:
 MARKS: Final = b"\xf0"
 """First byte of all marks."""
 MARK_BITS: Final = 24
+UNMARKED: Final = MARKS + b"\xff\xff\xff"
+"""The IPv4 source of sockets that are known by their port."""
+UNMARKED6: Final = b"\1" + bytes(14) + b"\1"
+"""Their IPv6 source: of the prefix that is discarded everywhere else (RFC 6666)."""
+INJECTED: Final = 0x72756D70
+"""The firewall mark of injected packets."""
+LARGEST: Final = 65575
+"""The largest packet, of IPv6, which lo takes as it is."""
 
 STREAM: Final = 1
 """An unconnected unix stream socket."""
@@ -39,40 +54,62 @@ DATAGRAM6: Final = 4
 """The same for AF_INET6, bound to the v4-mapped mark."""
 PING: Final = 5
 """A socket for ICMP echo (icmp(7)), bound to its mark."""
+DUAL: Final = 6
+"""An AF_INET6 UDP socket for IPv4 and IPv6, known by its port."""
+PING6: Final = 7
+"""A socket for ICMPv6 echo, known by its identifier."""
 _KINDS: Final = {
     DATAGRAM: (_socket.AF_INET, _socket.IPPROTO_UDP, ""),
     DATAGRAM6: (_socket.AF_INET6, _socket.IPPROTO_UDP, "::ffff:"),
     PING: (_socket.AF_INET, _socket.IPPROTO_ICMP, ""),
 }
 
+_BY_PORT: Final = {DUAL: _socket.IPPROTO_UDP, PING6: _socket.IPPROTO_ICMPV6}
+
 _EADDRINUSE: Final = 98
+_EAFNOSUPPORT: Final = 97
+_ESRCH: Final = 3
+_PATIENCE: Final = 10.0
+_PAUSE: Final = 0.001
+"""Seconds to wait for Linux, at most and at a time."""
 _ATTRIBUTE: Final = Struct("<HH")
 _WORD: Final = Struct("<I")
 _SO_ATTACH_FILTER: Final = 26
+_SO_MARK: Final = 36
+_UDP_NO_CHECK6_RX: Final = 102
+_IPV6_FREEBIND: Final = 78
 _CAPTURE_BUFFER: Final = 8 << 20
+_ETHERTYPES: Final = {_socket.AF_INET: 0x0800, _socket.AF_INET6: 0x86DD}
+_HEADERS: Final = {
+    _socket.AF_INET: (9, _socket.IPPROTO_ICMP, 8, (0xB1, 0, 0, 0)),
+    _socket.AF_INET6: (6, _socket.IPPROTO_ICMPV6, 128, (0x01, 0, 0, 40)),
+}
+"""Where the protocol stands, what echo has for one and its requests for a type, and how BPF puts the header's size into X."""
+_PACKET_MARK: Final = 0xFFFFF000 + 20
+"""Where classic BPF has a packet's firewall mark (SKF_AD_OFF + SKF_AD_MARK)."""
 
-# Classic BPF over an IPv4 packet: keep it if its source is a mark, so that what we inject is not captured.
-_FROM_A_MARK: Final = (
-    (0x30, 0, 0, 12),  # load the first byte of the source address
-    (0x15, 0, 1, MARKS[0]),
-    (0x06, 0, 0, 0x40000),
-    (0x06, 0, 0, 0),
-)
+_SIOCADDRT: Final = 0x890B
+_IN6_RTMSG: Final = Struct("@16s16s16sIHHI4xQIi")
+"""struct in6_rtmsg: destination, source, gateway, type, prefix lengths, metric, info, flags, interface."""
+_RTF_UP: Final = 1
+_RTF_LOCAL: Final = 0x80000000
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(4 + len(value), kind) + value
 
 
-def _route(kind: int, scope: int, address: bytes, bits: int, protocol: int = abi.RTPROT_STATIC) -> bytes:
+def _route(
+    kind: int, scope: int, address: bytes, bits: int, more: bytes = b"", protocol: int = abi.RTPROT_STATIC
+) -> bytes:
     header = abi.ROUTE_MESSAGE.pack(_socket.AF_INET, bits, 0, 0, abi.RT_TABLE_LOCAL, protocol, scope, kind, 0)
     destination = _attribute(abi.RTA_DST, address) if bits else b""
-    return header + destination + _attribute(abi.RTA_OIF, _WORD.pack(abi.LOOPBACK_INDEX))
+    return header + destination + _attribute(abi.RTA_OIF, _WORD.pack(abi.LOOPBACK_INDEX)) + more
 
 
-def _address(family: int, address: bytes, bits: int) -> bytes:
+def _address(family: int, address: bytes, bits: int, more: bytes = b"") -> bytes:
     header = abi.ADDRESS_MESSAGE.pack(family, bits, 0, 0, abi.LOOPBACK_INDEX)
-    return header + _attribute(abi.IFA_LOCAL, address) + _attribute(abi.IFA_ADDRESS, address)
+    return header + _attribute(abi.IFA_LOCAL, address) + _attribute(abi.IFA_ADDRESS, address) + more
 
 
 def _request(channel: _socket.socket, kind: int, flags: int, body: bytes, must: bool = True) -> None:
@@ -83,12 +120,13 @@ def _request(channel: _socket.socket, kind: int, flags: int, body: bytes, must: 
         raise OSError(-code, f"routing message {kind} refused")
 
 
-def prepare(shown: bytes | None) -> None:
-    """Set the namespace up; `shown` is the IPv4 address that interface listings shall have.  Raises OSError."""
+def prepare(shown: bytes | None, shown6: bytes | None) -> None:
+    """Set the namespace up.  `shown` and `shown6` are the addresses that interface listings shall have; `shown6` is b"" where
+    the kernel has IPv6 and no address yet, None where it has no IPv6.  Raises OSError."""
     channel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, abi.NETLINK_ROUTE)
     try:
         up = abi.INTERFACE_MESSAGE.pack(_socket.AF_UNSPEC, 0, abi.LOOPBACK_INDEX, abi.IFF_UP, abi.IFF_UP)
-        _request(channel, abi.RTM_NEWLINK, 0, up)
+        _request(channel, abi.RTM_NEWLINK, 0, up + _attribute(abi.IFLA_MTU, _WORD.pack(LARGEST)))
         # What Linux puts on lo by itself would catch datagrams to 127.0.0.1 and ::1, which are the rump kernel's.
         _request(channel, abi.RTM_DELADDR, 0, _address(_socket.AF_INET, b"\x7f\0\0\1", 8))
         _request(channel, abi.RTM_DELADDR, 0, _address(_socket.AF_INET6, bytes(15) + b"\1", 128), must=False)
@@ -98,44 +136,121 @@ def prepare(shown: bytes | None) -> None:
             _request(channel, abi.RTM_DELROUTE, 0, route)
         marks = _route(abi.RTN_LOCAL, abi.RT_SCOPE_HOST, MARKS + bytes(3), 32 - MARK_BITS)
         _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, marks)
-        _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, _route(abi.RTN_BROADCAST, abi.RT_SCOPE_LINK, b"", 0))
+        source = _attribute(abi.RTA_PREFSRC, UNMARKED)
+        out = _route(abi.RTN_BROADCAST, abi.RT_SCOPE_LINK, b"", 0, source)
+        _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, out)
+        if shown6 is not None:
+            _prepare6(channel, shown6)
     finally:
         channel.close()
 
 
-def allow_ping(group: int) -> None:
-    """Let the makers of sockets, which run as `group`, make ping sockets.  Where it is not to be had, nobody can ping."""
+def _prepare6(channel: _socket.socket, shown: bytes) -> None:
     try:
-        fd = os.open("/proc/sys/net/ipv4/ping_group_range", os.O_WRONLY)
+        socket = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM)
+    except OSError as problem:
+        if problem.errno == _EAFNOSUPPORT:
+            return  # Linux without IPv6: AF_INET6 TCP goes all the same, the rest can't
+        raise
+    try:
+        _write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", b"0")
+        flags = _attribute(abi.IFA_FLAGS, _WORD.pack(abi.IFA_F_NODAD | abi.IFA_F_NOPREFIXROUTE))
+        _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, UNMARKED6, 128, flags))
+        # That Linux makes itself, but a moment later.
+        _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, _local6(UNMARKED6, 64))
+        if shown:
+            _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, shown, 128, flags))
+            _forget(channel, shown)
+        # Linux makes a route that leads to lo one that refuses, unless it is flagged as local.  Its type, which says what
+        # becomes of the packets when they come in, can be another only by this call.
+        out = _IN6_RTMSG.pack(
+            bytes(16), bytes(16), bytes(16), abi.RTN_UNICAST, 0, 0, 1, 0, _RTF_UP | _RTF_LOCAL, abi.LOOPBACK_INDEX
+        )
+        fcntl.ioctl(socket.fileno(), _SIOCADDRT, out)
+    finally:
+        socket.close()
+
+
+def _local6(address: bytes, bits: int) -> bytes:
+    header = abi.ROUTE_MESSAGE.pack(_socket.AF_INET6, bits, 0, 0, abi.RT_TABLE_LOCAL, 0, 0, abi.RTN_LOCAL, 0)
+    oif = _attribute(abi.RTA_OIF, _WORD.pack(abi.LOOPBACK_INDEX))
+    return header + _attribute(abi.RTA_DST, address) + oif
+
+
+def _forget(channel: _socket.socket, address: bytes) -> None:
+    """Take away the route to an address of ours, which Linux makes a moment after the address."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            _request(channel, abi.RTM_DELROUTE, 0, _local6(address, 128))
+            return
+        except OSError as problem:
+            if problem.errno != _ESRCH or time.monotonic() > end:
+                raise
+        time.sleep(_PAUSE)
+
+
+def _write(path: str, text: bytes) -> None:
+    """Set a sysctl of the namespace, where it is to be had."""
+    try:
+        fd = os.open(path, os.O_WRONLY)
     except OSError:
         return
     try:
-        os.write(fd, b"%d %d" % (group, group))
+        os.write(fd, text)
     except OSError:
         pass
     finally:
         os.close(fd)
 
 
-def capture_socket(protocol: int) -> _socket.socket:
-    """The raw socket that gets a copy of everything the program sends over UDP or ICMP, IPv4 header first."""
+def allow_ping(group: int) -> None:
+    """Let the makers of sockets, which run as `group`, make ping sockets.  Where it is not to be had, nobody can ping."""
+    _write("/proc/sys/net/ipv4/ping_group_range", b"%d %d" % (group, group))
+
+
+def _filter(socket: _socket.socket, instructions: tuple[tuple[int, int, int, int], ...]) -> None:
+    """Let a socket take only what a classic BPF program accepts."""
     import ctypes
 
-    capture = _socket.socket(_socket.AF_INET, _socket.SOCK_RAW, protocol)
-    instructions = Struct("<HBBI")
-    code = ctypes.create_string_buffer(b"".join(instructions.pack(*i) for i in _FROM_A_MARK))
+    layout = Struct("<HBBI")
+    code = ctypes.create_string_buffer(b"".join(layout.pack(*i) for i in instructions))
     program = bytearray(16)
-    program[0] = len(_FROM_A_MARK)
+    program[0] = len(instructions)
     program[8:] = ctypes.addressof(code).to_bytes(8, "little")
-    capture.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    socket.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+_IF_INJECTED: Final = ((0x20, 0, 0, _PACKET_MARK), (0x15, 0, 1, INJECTED), (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0))
+
+
+def capture_socket(family: int) -> _socket.socket:
+    """The packet socket that gets all that the program sends over UDP or ICMP of one version of IP, header first."""
+    protocol, echo, request, body = _HEADERS[family]
+    filtered = (
+        (0x20, 0, 0, _PACKET_MARK),
+        (0x15, 7, 0, INJECTED),
+        (0x30, 0, 0, protocol),
+        (0x15, 4, 0, _socket.IPPROTO_UDP),
+        (0x15, 0, 4, echo),
+        body,
+        (0x50, 0, 0, 0),
+        (0x15, 0, 1, request),
+        (0x06, 0, 0, 0x40000),
+        (0x06, 0, 0, 0),
+    )
+    capture = _socket.socket(_socket.AF_PACKET, _socket.SOCK_DGRAM, 0)
+    _filter(capture, filtered)
     capture.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _CAPTURE_BUFFER)  # as much of it as the host allows
+    capture.bind(("lo", _ETHERTYPES[family]))
     capture.setblocking(False)
     return capture
 
 
-def inject_socket() -> _socket.socket:
-    """The raw socket that sends whole IPv4 packets to marks."""
-    inject = _socket.socket(_socket.AF_INET, _socket.SOCK_RAW, _socket.IPPROTO_RAW)
+def inject_socket(family: int) -> _socket.socket:
+    """The raw socket that sends whole packets of one version of IP to the program's sockets."""
+    inject = _socket.socket(family, _socket.SOCK_RAW, _socket.IPPROTO_RAW)
+    inject.setsockopt(_socket.SOL_SOCKET, _SO_MARK, INJECTED)
     inject.setblocking(False)
     return inject
 
@@ -168,6 +283,8 @@ class Maker:
             return list(_socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM))
         if kind == STREAM:
             return [_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)]
+        if kind in _BY_PORT:
+            return [self._by_port(_BY_PORT[kind])]
         family, protocol, prefix = _KINDS[kind]
         made = _socket.socket(family, _socket.SOCK_DGRAM, protocol)
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
@@ -179,3 +296,13 @@ class Maker:
             except OSError as problem:
                 if problem.errno != _EADDRINUSE:
                     raise
+
+    def _by_port(self, protocol: int) -> _socket.socket:
+        made = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM, protocol)
+        made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
+        made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)  # for sources that control messages name
+        if protocol == _socket.IPPROTO_UDP:
+            made.setsockopt(_socket.IPPROTO_UDP, _UDP_NO_CHECK6_RX, 1)
+            _filter(made, _IF_INJECTED)
+        made.bind(("::", 0))
+        return made

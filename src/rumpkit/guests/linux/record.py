@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ...hosts.posix.loop import Source
 from ...hyper.time import Instant
+from ...kern.abi.socket import AF_INET6
 from ...kern.socket import Socket
 from ...kern.wait import Observer
 
@@ -43,9 +44,12 @@ class Record(Attended):
         self.context = context
         self.inode = inode
         self.family = family
-        """As the program asked for: the kernel's socket is an AF_INET one in any case."""
+        """As the program asked for."""
         self.socket = socket
+        self.six = socket.family == AF_INET6
+        """Whether the kernel's socket is of IPv6.  Where the kernel has none, an AF_INET one stands behind every socket."""
         self.v6only = False
+        """IPV6_V6ONLY of a socket that has no IPv6."""
         self.remembered: dict[tuple[int, int], bytes] = {}
         """Options that change nothing here, for getsockopt."""
         self.place = (0, -1)

@@ -1,7 +1,8 @@
 """Socket addresses as Linux lays them out in memory, to and from the kernel's `(address, port)` pairs.
 
-The kernel speaks IPv4.  A program's AF_INET6 socket lives the life of a dual-stack socket on a host whose IPv6 is
-disabled: `::` stands for every IPv4 address, v4-mapped addresses for themselves, and there are no others.
+Where the kernel has IPv6, the addresses of an AF_INET6 socket are the kernel's own: 16 bytes, v4-mapped ones included, and
+4 more for the zone of those that need one.  Where it has none, such a socket lives the life of a dual-stack socket on a host
+whose IPv6 is disabled: `::` stands for every IPv4 address, v4-mapped addresses for themselves, and there are no others.
 """
 
 from struct import Struct
@@ -13,7 +14,7 @@ from ...kern.socket import SocketAddress
 
 _FAMILY: Final = Struct("<H")
 _INET: Final = Struct("!H4s8x")
-_INET6: Final = Struct("!HI16sI")
+_INET6: Final = Struct("!HI16s4s")
 INET_SIZE: Final = 16
 INET6_SIZE: Final = 28
 INET6_SIZE_LEAST: Final = 24
@@ -23,6 +24,8 @@ ANY: Final = bytes(4)
 _ANY6: Final = bytes(16)
 _LOOPBACK6: Final = bytes(15) + b"\1"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
+NATIVE_ZONE: Final = 1
+"""The number of lo, the one interface that a program sees: as a zone it stands for whichever interface suits."""
 
 
 def family_of(data: bytes) -> int:
@@ -33,10 +36,11 @@ def family_of(data: bytes) -> int:
     return family
 
 
-def decode(data: bytes, family: int) -> SocketAddress:
-    """The IPv4 address and port in a sockaddr that was given to a socket of `family`.
+def decode(data: bytes, family: int, six: bool = False) -> SocketAddress:
+    """The address and port in a sockaddr that was given to a socket of `family`: of IPv6 if the kernel's socket behind it is
+    (`six`), else of IPv4.
 
-    Raises EINVAL (too short), EAFNOSUPPORT (of another family), EADDRNOTAVAIL (a real IPv6 address)."""
+    Raises EINVAL (too short), EAFNOSUPPORT (of another family), EADDRNOTAVAIL (a real IPv6 address, where that is not)."""
     given = family_of(data)
     if given == AF_UNSPEC and family == AF_INET and len(data) >= INET_SIZE and data[4:8] == ANY:
         given = AF_INET  # bind(2) of old programs, which Linux accepts
@@ -46,10 +50,13 @@ def decode(data: bytes, family: int) -> SocketAddress:
         if len(data) < INET_SIZE:
             raise error(EINVAL)
         port, address = _INET.unpack_from(data, 2)
-        return address, port
+        return (_MAPPED + address if six else address), port
     if len(data) < INET6_SIZE_LEAST:
         raise error(EINVAL)
-    port, _, address, _ = _INET6.unpack_from(data.ljust(INET6_SIZE, b"\0"), 2)
+    port, _, address, zone = _INET6.unpack_from(data.ljust(INET6_SIZE, b"\0"), 2)
+    if six:
+        number = int.from_bytes(zone, "little")
+        return (address + number.to_bytes(4, "big") if number > NATIVE_ZONE else address), port
     if address[:12] == _MAPPED:
         return address[12:], port
     if address == _ANY6:
@@ -63,9 +70,13 @@ def is_loopback6(data: bytes) -> bool:
 
 
 def encode(name: SocketAddress, family: int) -> bytes:
-    """The sockaddr that a socket of `family` shows for an IPv4 address and port."""
+    """The sockaddr that a socket of `family` shows for an address and port of the kernel's."""
     address, port = name
     if family == AF_INET:
         return _FAMILY.pack(AF_INET) + _INET.pack(port, address)
-    shown = _ANY6 if address == ANY else _MAPPED + address
-    return _FAMILY.pack(AF_INET6) + _INET6.pack(port, 0, shown, 0)
+    zone = bytes(4)
+    if len(address) == 4:
+        address = _ANY6 if address == ANY else _MAPPED + address
+    elif len(address) > 16:
+        address, zone = address[:16], address[:15:-1]
+    return _FAMILY.pack(AF_INET6) + _INET6.pack(port, 0, address, zone)

@@ -23,6 +23,8 @@ from .family import pid_of, send_to_group
 from .filter import build
 
 _NOTE_SIZE: Final = 1 << 16
+_MOST_DESCRIPTORS: Final = 5
+"""That come with one note."""
 START_TIMEOUT: Final = 20.0
 """Seconds that a start may take on a loaded machine before it counts as failed."""
 
@@ -38,6 +40,7 @@ class Plan(TypedDict):
     files: dict[str, bytes]
     hidden: list[str]
     address: bytes | None
+    address6: bytes | None
     filter: bytes
     user: tuple[int, int, list[int]] | None
     directory: str
@@ -69,7 +72,9 @@ class Program:
         self.listener = listener
         self.inject = -1
         self.capture = -1
-        self.capture_icmp = -1
+        self.inject6 = -1
+        self.capture6 = -1
+        """The same of IPv6; -1 where the kernel has none."""
         self.obituaries = -1
         """Where Linux tells of closed UDP sockets; -1 if it does not."""
         self.supply = supply
@@ -132,7 +137,7 @@ class Program:
         self.wait()
         self.supply.close()
         self.control.close()
-        for name in ("pidfd", "listener", "inject", "capture", "capture_icmp", "obituaries"):
+        for name in ("pidfd", "listener", "inject", "capture", "inject6", "capture6", "obituaries"):
             fd = getattr(self, name)
             if fd >= 0:
                 os.close(fd)
@@ -148,14 +153,16 @@ def spawn(
     files: Mapping[str, bytes] | None = None,
     hostname: str = "",
     address: bytes | None = None,
+    address6: bytes | None = None,
     stdio: tuple[int, int, int] = (0, 1, 2),
     guard: Callable[[str], None] | None = None,
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
     `user` is (uid, gid, groups) to change to, for root; `files` maps paths to private contents; `hostname` is the
-    program's own; `address` is the IPv4 address that its interface listing shows; `stdio` are our descriptors for its
-    0, 1 and 2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.
+    program's own; `address` is the IPv4 address that its interface listing shows, `address6` the IPv6 address, or b"" for none
+    yet, or None where the kernel has no IPv6; `stdio` are our descriptors for its 0, 1 and 2.  Everything else it inherits as
+    from a shell: process group, terminal, limits, umask, ignored signals.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -174,6 +181,7 @@ def spawn(
         "files": dict(files or {}),
         "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
         "address": address,
+        "address6": address6,
         "filter": build(libc.machine()),
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": directory or os.getcwd(),
@@ -249,15 +257,17 @@ class _Conversation:
             raise
         *carriers, pidfd, listener = self._held
         program = Program(self._init, pidfd, listener, self._control, supply)
-        program.inject, program.capture, program.capture_icmp = carriers[:3]
-        if len(carriers) > 3:
-            program.obituaries = carriers[3]
+        program.inject, program.capture = carriers[:2]
+        if self._plan["address6"] is not None:
+            program.inject6, program.capture6 = carriers[2:4]
+        if len(carriers) % 2:
+            program.obituaries = carriers[-1]
         program.own_proc = own_proc
         program.uncovered = uncovered
         return program
 
     def _next(self) -> tuple[Any, ...]:
-        note, fds, _, _ = socket.recv_fds(self._control, _NOTE_SIZE, 4)
+        note, fds, _, _ = socket.recv_fds(self._control, _NOTE_SIZE, _MOST_DESCRIPTORS)
         self._held += fds
         message: tuple[Any, ...] = marshal.loads(note) if note else ("gone",)
         if message[0] == "init":

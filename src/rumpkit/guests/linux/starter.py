@@ -13,8 +13,8 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers
-    ("ready", proc, uncovered)         with the inject socket, two capture sockets (UDP, ICMP), and if there is one that
-                                       for obituaries
+    ("ready", proc, uncovered)         with an inject and a capture socket, and two more of IPv6 if the kernel has that, and if
+                                       there is one that for obituaries
     ("main", listener)                 with a pidfd of the program, which waits behind its filter for b"G"
     ("running",)                       the exec has succeeded
     ("exit", wait status)              the program has ended; everything else ends now
@@ -109,10 +109,10 @@ class Starter:
         uncovered = mounts.cover(self.plan["files"], self.plan["hidden"])
         proc = mounts.mount_proc()
         self.stage = "network"
-        network.prepare(self.plan["address"])
+        network.prepare(self.plan["address"], self.plan["address6"])
         network.allow_ping(os.getegid())
-        carriers = [network.inject_socket()]
-        carriers += [network.capture_socket(protocol) for protocol in (_socket.IPPROTO_UDP, _socket.IPPROTO_ICMP)]
+        versions = [_socket.AF_INET] if self.plan["address6"] is None else [_socket.AF_INET, _socket.AF_INET6]
+        carriers = [make(family) for family in versions for make in (network.inject_socket, network.capture_socket)]
         obituaries = network.obituary_socket()
         if obituaries is not None:
             carriers.append(obituaries)
