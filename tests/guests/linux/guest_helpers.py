@@ -15,6 +15,8 @@ from tests.guests.linux.sandbox_helpers import PYTHON
 PROGRAMS = Path(__file__).parent / "programs"
 HERE = "10.9.0.1"
 THERE = "10.9.0.2"
+HERE6 = "fd00:9::1"
+THERE6 = "fd00:9::2"
 
 
 @contextmanager
@@ -22,6 +24,18 @@ def two_kernels() -> Iterator[tuple[Kernel, Kernel]]:
     """Two kernels of one host, at HERE and THERE."""
     name = f"switch:test{os.getpid()}"
     with Kernel(net=name, address=f"{HERE}/24") as here, Kernel(net=name, address=f"{THERE}/24") as there:
+        yield here, there
+
+
+@contextmanager
+def two_kernels_with_ipv6() -> Iterator[tuple[Kernel, Kernel]]:
+    """The same, with both versions of IP."""
+    name = f"switch:test{os.getpid()}"
+    at_once = {"net.ip6.dad_transmits": 0}
+    with (
+        Kernel(net=name, address=[f"{HERE}/24", f"{HERE6}/64"], sysctl=at_once) as here,
+        Kernel(net=name, address=[f"{THERE}/24", f"{THERE6}/64"], sysctl=at_once) as there,
+    ):
         yield here, there
 
 
@@ -52,5 +66,6 @@ def guest(kernel: Kernel, command: list[str], output: Output | None = None) -> I
 def python(kernel: Kernel, code: str, output: Output | None = None) -> Iterator[Guest]:
     """A Python program on a kernel."""
     preamble = "import os, select, signal, socket, struct, sys, threading, time\nHERE, THERE = '10.9.0.1', '10.9.0.2'\n"
+    preamble += "HERE6, THERE6 = 'fd00:9::1', 'fd00:9::2'\n"
     with guest(kernel, [PYTHON, "-S", "-u", "-c", preamble + code], output) as one:
         yield one

@@ -12,7 +12,16 @@ import time
 import pytest
 
 from rumpkit.kern.trace import TraceEvent, TraceSink
-from tests.guests.linux.guest_helpers import HERE, PROGRAMS, THERE, Output, guest, python, two_kernels
+from tests.guests.linux.guest_helpers import (
+    HERE,
+    PROGRAMS,
+    THERE,
+    Output,
+    guest,
+    python,
+    two_kernels,
+    two_kernels_with_ipv6,
+)
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
 
 pytestmark = pytest.mark.needs("linux", "seccomp", "netns")
@@ -42,14 +51,23 @@ def until(condition, seconds: float = 5) -> bool:
 
 @pytest.mark.parametrize(("name", "cases"), [("names", 22), ("streams", 28), ("datagrams", 11)])
 def test_sockets_behave_as_they_do_natively(as_user, name, cases):
-    """Some sixty cases, one line each: see programs."""
+    """Some eighty cases, one line each: see programs."""
+    check_natively(as_user, name, cases, two_kernels)
+
+
+@pytest.mark.needs("ipv6")
+def test_ipv6_sockets_behave_as_they_do_natively(as_user):
+    check_natively(as_user, "six", 18, two_kernels_with_ipv6)
+
+
+def check_natively(as_user, name, cases, kernels):
     program = [PYTHON, str(PROGRAMS / f"{name}.py")]
     native = subprocess.run(program, capture_output=True, text=True, timeout=100).stdout.splitlines()
     assert len(native) == cases and not [line for line in native if "Error:" in line]
 
     def check_it():
         output = Output()
-        with two_kernels() as (here, _), guest(here, program, output) as one:
+        with kernels() as (here, _), guest(here, program, output) as one:
             assert one.wait(100) == 0
         shown = output.text().splitlines()
         assert [line for line in shown if line not in native] == []

@@ -46,6 +46,25 @@ def test_a_dual_stack_sockets_addresses():
     )  # without a scope, as RFC 2133 had it
 
 
+@pytest.mark.parametrize("text", ["::", "::1", "2001:db8::1", "::ffff:1.2.3.4", "fe80::1"])
+def test_over_a_kernel_with_ipv6_they_are_the_kernels_own(text):
+    packed = host.inet_pton(host.AF_INET6, text)
+    assert decode(inet6(text), AF_INET6, True) == (packed, 80)
+    shown = inet6(text) if text != "fe80::1" else inet6(text)[:24] + struct.pack("<I", 1)
+    assert encode((packed, 80), AF_INET6) == shown
+
+
+def test_zones():
+    link_local = host.inet_pton(host.AF_INET6, "fe80::1")
+    assert encode((link_local + struct.pack("!I", 3), 80), AF_INET6) == inet6("fe80::1")[:24] + struct.pack("<I", 3)
+    for zone, kept in (
+        (0, b""),
+        (1, b""),
+        (3, struct.pack("!I", 3)),
+    ):  # the only interface a program sees stands for any
+        assert decode(inet6("fe80::1")[:24] + struct.pack("<I", zone), AF_INET6, True) == (link_local + kept, 80)
+
+
 @pytest.mark.parametrize("text", ["::1", "2001:db8::1", "fe80::1"])
 def test_real_ipv6_addresses_do_not_exist(text):
     with pytest.raises(OSError) as caught:

@@ -7,10 +7,10 @@ exec on them are native and cost nothing extra:
 
 - A TCP socket is a unix stream socket; the other end is the supervisor's, which moves bytes to and from a TCP socket of
   the rump kernel (`rumpkit.clients.relay`).
-- A UDP socket is a UDP socket of the program's private network namespace, whose only route leads back into a raw
-  socket that the supervisor reads; the supervisor parses the datagram and sends it on a UDP socket of the rump kernel.
-  What the kernel receives is injected the other way with its true source address.  sendmsg, recvmsg and the rest, with
-  or without addresses and control messages, are therefore never notified (`carrier`).
+- A UDP or ping socket is such a socket of the program's private network namespace.  All that is sent there passes a packet socket
+  that the supervisor reads; it parses the datagram and sends it on a socket of the rump kernel.  What the kernel
+  receives is injected the other way with its true source address.  sendmsg, recvmsg and the rest, with or without
+  addresses and control messages, are therefore never notified (`carrier`).
 
 Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
 
@@ -24,6 +24,7 @@ Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
       (uses mounts, network)
     spawn, factory     our side of the starter: launch, signals, exit status; sockets made inside the namespace
 
+    packets                      what is injected, byte by byte
     sockets, stream, carrier     one record a socket, keyed by inode: its life, and the tricks that make a unix socket
                                  look like TCP
     calls_*, supervisor          one handler a system call, in a table; parked calls; the event loop's side

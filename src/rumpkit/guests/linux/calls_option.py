@@ -150,7 +150,7 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     try:
         context.run(record.socket.set_option, option[0], option[1], _anywhere(option, value))
     except OSError as problem:
-        if problem.errno != ENOPROTOOPT or level != IPPROTO_IPV6 or record.family != AF_INET6:
+        if problem.errno != ENOPROTOOPT or level != IPPROTO_IPV6 or record.family != AF_INET6 or name in _SIX:
             raise
         record.remembered[option] = value
     if isinstance(record, Stream) and option == (SOL_SOCKET, SO_LINGER):
@@ -228,7 +228,8 @@ def _get(context: Context, call: Notification, record: Record, option: tuple[int
     try:
         return context.run(record.socket.get_option, *option)
     except OSError as problem:
-        if problem.errno == ENOPROTOOPT and option[0] == IPPROTO_IPV6 and record.family == AF_INET6:
+        refused = option[0] != IPPROTO_IPV6 or record.family != AF_INET6 or option[1] in _SIX
+        if problem.errno == ENOPROTOOPT and not refused:
             return bytes(4)
         raise
 

@@ -11,6 +11,7 @@ from typing import Final
 from ...kern.abi.errno import EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, error
 from ...kern.abi.socket import AF_INET, AF_INET6, AF_UNSPEC
 from ...kern.socket import SocketAddress
+from ...net.wire.address import is_link_local
 
 _FAMILY: Final = Struct("<H")
 _INET: Final = Struct("!H4s8x")
@@ -79,4 +80,6 @@ def encode(name: SocketAddress, family: int) -> bytes:
         address = _ANY6 if address == ANY else _MAPPED + address
     elif len(address) > 16:
         address, zone = address[:16], address[:15:-1]
+    elif is_link_local(address):
+        zone = NATIVE_ZONE.to_bytes(4, "little")
     return _FAMILY.pack(AF_INET6) + _INET6.pack(port, 0, address, zone)

@@ -7,6 +7,7 @@ Between interfaces, which hand over frames, and transports.  Packets without ext
 from typing import Final, final
 
 from ...hyper.frame import GSO_NONE, Frame
+from ...hyper.link import Receiver
 from ...hyper.time import Instant
 from ...kern.abi.errno import EHOSTUNREACH
 from ..ip.input import without_padding
@@ -46,6 +47,8 @@ from .link import Link6
 from .reassembly import Reassembly6
 from .settings import Ipv6Counters
 
+_VERSION: Final = 6
+_LINK_HEADER: Final = 14
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _LIMITED: Final = (0, 0xFE)
 """First bytes of addresses that are not ours on every link though they are ours: ::1 and link-local ones."""
@@ -62,6 +65,8 @@ class Ipv6Input(PacketInput):
         self.counters: Ipv6Counters = ipv6.counters
         self.reassembly: Reassembly6 = reassembly
         self._kinds: dict[bytes, int] = ipv6.kinds
+        self.looped: bool = False
+        """Whether the packet is one of ours that comes back (`GroupLoop6`)."""
 
     def input(self, frame: Frame, network: int, interface: Interface, now: Instant) -> None:
         counters = self.counters
@@ -75,7 +80,7 @@ class Ipv6Input(PacketInput):
         if header is None:
             counters.bad_header += 1
             return
-        if not interface.loopback and not self._plausible(header):
+        if not interface.loopback and not self.looped and not self._plausible(header):
             counters.martian_source += 1
             return
         kind = self._kinds.get(header.destination, NOT_OURS)
@@ -301,3 +306,22 @@ def _chain_complete(head: bytes, protocol: int, at: int, end: int) -> bool:
         protocol = head[at]
         at += size
     return False
+
+
+@final
+class GroupLoop6(Receiver):
+    """Takes what was sent to groups through one interface, as if it had come in there (IPV6_MULTICAST_LOOP)."""
+
+    def __init__(self, packets: Ipv6Input, interface: Interface) -> None:
+        self._packets: Ipv6Input = packets
+        self._interface: Interface = interface
+
+    def receive(self, frame: Frame, now: Instant) -> None:
+        # Whole, with its link header; or, where fragments of it went out, without.
+        network = 0 if frame.head[0] >> 4 == _VERSION else _LINK_HEADER
+        self._packets.looped = True
+        self._packets.input(frame, network, self._interface, now)
+        self._packets.looped = False
+
+    def flush(self, now: Instant) -> None:
+        self._packets.flush(now)

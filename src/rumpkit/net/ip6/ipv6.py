@@ -8,6 +8,7 @@ from zlib import crc32
 
 from ...hyper.calls import Hypercalls
 from ...hyper.frame import GSO_NONE, Frame
+from ...hyper.link import Receiver
 from ...hyper.time import Instant
 from ...kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, EMSGSIZE, ENETUNREACH, ENOBUFS, error
 from ...kern.timer import TimerQueue
@@ -54,6 +55,8 @@ class Ipv6(Network):
         """LOCAL, GROUP or TENTATIVE_KIND for each address that packets to us may bear."""
         self.links: dict[int, Link6] = {}
         """By the interface's index, in the order they were made."""
+        self.loops: dict[int, Receiver] = {}
+        """By the interface's index: who takes what was sent to groups through it, so that members on this host get it."""
         self.loopback: Link6 | None = None
         self.arrival: Link6 | None = None
         """Where the packet that a transport is being given has come in."""
@@ -156,6 +159,12 @@ class Ipv6(Network):
             raise error(ENOBUFS)
         self.join_on(link, group, self._hyper.now)
         self._joined.setdefault((group, zone), []).append(link)
+
+    def loop_back(self, frame: Frame, route: Route, destination: bytes) -> None:
+        index = route.interface.index
+        loop = self.loops.get(index)
+        if loop is not None and destination in self.links[index].groups:
+            self._hyper.post(loop, frame)
 
     def leave(self, group: bytes, zone: int = 0) -> None:
         """Undo one `join`, on the link that it was on, which may have gone since.  Raises EADDRNOTAVAIL."""
@@ -260,6 +269,7 @@ class Ipv6(Network):
     def remove_interface(self, interface: Interface, now: Instant) -> None:
         """Forget an interface and every route through it."""
         link = self.links.pop(interface.index, None)
+        self.loops.pop(interface.index, None)
         if link is None:
             return
         if link.control is not None:

@@ -18,7 +18,7 @@ from ..wire.ipv6 import MIN_MTU
 from .control import EthernetControl
 from .discovery import Discovery
 from .icmp import Icmp6
-from .input import Ipv6Input
+from .input import GroupLoop6, Ipv6Input
 from .ipv6 import Ipv6
 from .link import MANUAL, Address6, Link6
 from .mld import MLD_SYSCTLS, LinkListener, Mld
@@ -69,7 +69,9 @@ class Ip6:
             return None
         network = self.network
         link = network.add_interface(interface)
-        interface.ipv6 = Ipv6Input(network, link, self.reassembly)
+        packets = interface.ipv6 = Ipv6Input(network, link, self.reassembly)
+        if not interface.loopback:
+            network.loops[interface.index] = GroupLoop6(packets, interface)
         if interface.loopback:
             network.add_address(link, LOOPBACK_V6, 128, MANUAL, now)
         elif isinstance(interface, EthernetInterface):

@@ -38,7 +38,8 @@ from ...kern.abi.socket import (
 from ...kern.socket import ControlMessage, Received, Socket, SocketAddress
 from ...kern.wait import Blocked
 from ..transport.mailbox import Mailbox
-from ..transport.udp import Udp, UdpEndpoint
+from ..transport.udp import Udp
+from ..transport.udp_endpoint import UdpEndpoint
 from ..wire.address import ANY_V4, ANY_V6, LOOPBACK_V4, LOOPBACK_V6, format_address
 from ..wire.udp import MAX_PAYLOAD_SIZE
 from .control import Ancillary, control_of, control_of_error, parse_control

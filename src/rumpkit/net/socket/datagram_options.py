@@ -6,7 +6,7 @@ Options that are a remembered number or flag are in `common_options`.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ...kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
+from ...kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
 from ...kern.abi.poll import POLLOUT, POLLWRNORM
 from ...kern.abi.socket import (
     AF_INET6,
@@ -24,6 +24,8 @@ from ...kern.abi.socket import (
     IPV6_MTU,
     IPV6_MTU_DISCOVER,
     IPV6_MULTICAST_HOPS,
+    IPV6_MULTICAST_IF,
+    IPV6_MULTICAST_LOOP,
     IPV6_RECVERR,
     IPV6_TCLASS,
     IPV6_UNICAST_HOPS,
@@ -44,7 +46,7 @@ from ...kern.abi.socket import (
     UDP_GRO,
     UDP_SEGMENT,
 )
-from ..transport.udp import UdpEndpoint
+from ..transport.udp_endpoint import UdpEndpoint
 from ..wire.address import ANY_V6, is_multicast
 from . import multicast_options as multicast
 from .common_options import get_common, remember, set_common
@@ -319,7 +321,23 @@ def _leave6(socket: UdpSocket, value: bytes) -> None:
     socket.udp.layer(membership[0]).leave(*membership)
 
 
+def _set_group_zone6(socket: UdpSocket, value: bytes) -> None:
+    """The interface for groups, by its index; 0 goes back to what routes say.  Raises ENODEV."""
+    index = _six_number(socket, value, -(1 << 31), (1 << 31) - 1)
+    if index:
+        if socket.udp.devices is None:
+            raise error(ENODEV)
+        socket.udp.devices.numbered(index)
+    socket.endpoint.group_zone6 = index
+
+
+def _set_loop6(socket: UdpSocket, value: bytes) -> None:
+    socket.endpoint.loops6 = _six_number(socket, value, 0, 1) != 0
+
+
 _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
+    (IPPROTO_IPV6, IPV6_MULTICAST_IF): DatagramRow(lambda socket: _six(socket).group_zone6, _set_group_zone6),
+    (IPPROTO_IPV6, IPV6_MULTICAST_LOOP): DatagramRow(lambda socket: int(_six(socket).loops6), _set_loop6),
     (IPPROTO_IPV6, IPV6_V6ONLY): DatagramRow(lambda socket: int(_six(socket).only), _set_only),
     (IPPROTO_IPV6, IPV6_UNICAST_HOPS): DatagramRow(_get_hops, _set_hops),
     (IPPROTO_IPV6, IPV6_MULTICAST_HOPS): DatagramRow(lambda socket: _six(socket).multicast_hops, _set_multicast_hops),

@@ -24,7 +24,6 @@ from ...kern.abi.errno import (
 from ...kern.abi.socket import IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT
 from ...kern.wait import WaitQueue
 from ..ip.contract import Network, Route, Transport
-from ..ip.groups import Memberships
 from ..link.interfaces import Interfaces
 from ..wire.address import ANY_V4, ANY_V6, is_multicast
 from ..wire.checksum import pseudo_sum
@@ -32,8 +31,9 @@ from ..wire.icmp import PORT_UNREACHABLE
 from ..wire.ipv4 import PROTOCOL_UDP
 from ..wire.offload import transport_checksum_valid
 from ..wire.udp import HEADER_SIZE, MAX_PAYLOAD_SIZE, Datagram, emit_datagram, parse_udp
-from .mailbox import ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_LOCAL, Complaint, Letter, Mailbox
-from .ports import PortAllocator, PortBinding, PortSettings
+from .mailbox import ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_LOCAL, Complaint, Letter
+from .ports import PortAllocator, PortSettings
+from .udp_endpoint import UdpEndpoint
 from .udp_settings import UdpCounters, UdpSettings
 
 IP4_AND_UDP: Final = 28
@@ -55,80 +55,6 @@ class StrayHandler:
     def failed(self, source: bytes, sport: int, destination: bytes, dport: int, errno: int, now: Instant) -> None:
         """ICMP says that such a datagram failed."""
         return None
-
-
-@final
-class UdpEndpoint:
-    """One end of UDP: what a socket is to the transport.  `Udp` keeps its addresses; its owner sets the rest.
-
-    Addresses of both families may be here: an endpoint of IPv6 that takes IPv4 too has those as 4 bytes.
-    """
-
-    def __init__(self, queue: WaitQueue, limit: int, wildcard: bytes = ANY_V4) -> None:
-        self.mailbox: Mailbox = Mailbox(queue, limit)
-        self.wildcard: bytes = wildcard
-        """The family's unspecified address."""
-        self.only: bool = len(wildcard) == 4
-        """Whether the wildcard stands for its own family only (IPV6_V6ONLY)."""
-        self.local: bytes = wildcard
-        self.port: int = 0
-        """In host order; 0 while unbound."""
-        self.remote: bytes = b""
-        """b"" while not connected."""
-        self.remote_port: int = 0
-        self.binding: PortBinding | None = None
-        self.port_chosen: bool = False
-        """The port was asked for by number: it outlives a connection."""
-        self.broadcast: bool = False
-        """SO_BROADCAST."""
-        self.report_all: bool = False
-        """IP_RECVERR: hear of every ICMP error, in full, not only of hard ones about the connected peer."""
-        self.ttl: int = -1
-        """IP_TTL; -1 leaves it to the network."""
-        self.multicast_ttl: int = 1
-        self.tos: int = 0
-        self.hops: int = -1
-        self.multicast_hops: int = 1
-        self.traffic_class: int = 0
-        """The same for IPv6."""
-        self.discover: int = IP_PMTUDISC_WANT
-        """IP_MTU_DISCOVER."""
-        self.zone: int = 0
-        """The index of the one interface to use (SO_BINDTODEVICE, the zone of a link-local peer); 0 for any."""
-        self.memberships: Memberships | None = None
-        """The IPv4 groups that it has joined; None while there were none."""
-        self.group_zone: int = 0
-        """IP_MULTICAST_IF: the index of the interface for groups; 0 leaves it to routes."""
-        self.group_source: bytes = b""
-        """The address to send to groups from, where one was given."""
-        self.loops: bool = True
-        """IP_MULTICAST_LOOP: members on this host get what is sent, too."""
-        self.keys: tuple[bytes, ...] = ()
-        """Under which `Udp` lists the endpoint."""
-        self.chosen_local: bytes = wildcard
-        """The address it was bound to, for when it is disconnected again."""
-
-    def heed(self, errno: int, connected: bool, complaint: Complaint) -> None:
-        """ICMP says that a datagram of ours failed.  Soft errors (RFC 1122 section 4.1.3.3) may pass."""
-        kind, code = complaint.kind, complaint.code
-        if errno == EMSGSIZE and self.discover == IP_PMTUDISC_DONT:
-            return
-        if self.report_all:
-            self.mailbox.complain(complaint)
-        elif not connected or not (errno == EMSGSIZE or is_hard(complaint.origin, kind, code)):
-            return
-        self.mailbox.fail(errno)
-
-
-def is_hard(origin: int, kind: int, code: int) -> bool:
-    """Whether an ICMP error is for good (icmp_err_convert of Linux)."""
-    if origin == ORIGIN_ICMP:
-        return kind == 12 or (kind == 3 and code not in _SOFT_CODES)
-    return origin == ORIGIN_ICMP6 and (kind == 4 or (kind == 1 and code in _HARD_CODES6))
-
-
-_SOFT_CODES: Final = (0, 1, 4, 5, 11, 12)
-_HARD_CODES6: Final = (1, 4, 5, 6)
 
 
 @final
@@ -363,6 +289,8 @@ class Udp(Transport):
                 ttl = endpoint.multicast_hops if group else endpoint.hops
             if tos < 0:
                 tos = endpoint.traffic_class
+            if group:
+                zone = zone or endpoint.group_zone6
         discover = endpoint.discover
         try:
             self._emit(
@@ -378,7 +306,7 @@ class Udp(Transport):
                 endpoint.broadcast,
                 zone or endpoint.zone,
                 segment,
-                group and endpoint.loops,
+                group and (endpoint.loops if len(address) == 4 else endpoint.loops6),
             )
         except OSError as failure:
             if failure.errno == EMSGSIZE and endpoint.report_all and len(data) <= MAX_PAYLOAD_SIZE:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..wire.address import format_address
-from .udp import Udp, UdpEndpoint
+from .udp import Udp
+from .udp_endpoint import UdpEndpoint
 
 PAGE = 128
 """Rows that are made at once."""
