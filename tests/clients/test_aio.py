@@ -244,4 +244,4 @@ def test_a_task_may_not_await_what_belongs_elsewhere(world, p, spawn):
 def test_asyncio_does_not_drive_a_simulation(world, p):
     with pytest.raises(RuntimeError, match="asyncio can't drive a SimHost"):
         asyncio.run(p.nanosleep(1))
-    assert not p._waits
+    assert not p.waits

@@ -77,7 +77,7 @@ def test_a_cancelled_call_leaves_nothing_behind(world, p):
                 await p.read(r, 1)
 
     asyncio.run(main())
-    assert world.p.process.files.get(r).queue.idle() and not p._waits
+    assert world.p.process.files.get(r).queue.idle() and not p.waits
 
 
 def test_waits_end_on_interrupt_and_close(world, p):
@@ -159,3 +159,31 @@ def test_a_held_drive_serves_the_kernel_while_the_program_waits_for_other_things
 def test_without_a_loop_nobody_runs_a_coroutine(p):
     with pytest.raises(RuntimeError, match="nobody runs this coroutine"):
         p.nanosleep(1).send(None)
+
+
+def test_a_call_goes_wherever_a_coroutine_goes(world, p):
+    """Tasks are made of calls that are no coroutine functions: run, gathered, cancelled, given up."""
+
+    async def main():
+        near, far = await p.socket("udp"), await p.socket("udp")
+        await far.bind(("127.0.0.1", 7))
+        await near.connect(("127.0.0.1", 7))
+        receiving = asyncio.create_task(far.recv(100))
+        sending = asyncio.create_task(near.send(b"hello"))
+        assert await asyncio.gather(receiving, sending) == [b"hello", 5]
+        forsaken = asyncio.create_task(far.recv(100))
+        await asyncio.sleep(0)
+        assert len(p.waits) == 1
+        forsaken.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await forsaken
+        assert not p.waits
+        call = near.send(b"once")
+        assert await call == 4
+        with pytest.raises(RuntimeError, match="awaited already"):
+            await call
+        far.recv(100).close()
+        assert await far.recv(100) == b"once"
+
+    asyncio.run(main())
+    assert not p.waits

@@ -1,18 +1,20 @@
 """The gate of awaited calls: as `gate.py`, for coroutines.  The only wait loop of the asynchronous client.
 
 A call enters the kernel on the thread of the event loop and is there for microseconds; where it has to wait, the coroutine is
-suspended, off the schedule, and goes on when it is woken.
+suspended, off the schedule, and goes on when it is woken (aio_call.py).
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from mypy_extensions import mypyc_attr
 
 from ..hosts.sim.host import SimHost
 from ..hyper.calls import Hypercalls
 from ..kern.abi.errno import ENOSYS, error
 from ..kern.kernel import RumpKernel
 from ..kern.process import Process
-from ..kern.wait import Blocked
+from .aio_call import AioCall
 from .aio_wait import AioWait
 from .suspend import AsyncioSuspension, SimSuspension, Suspension, running_loop
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .drive import Drive
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AioGate:
     """One process's way into its kernel for coroutines."""
 
@@ -29,7 +32,8 @@ class AioGate:
         self.kernel = kernel
         self.host: Hypercalls = kernel.hyper
         self.process = process
-        self._waits: list[AioWait] = []
+        self.waits: list[AioWait] = []
+        """The calls that sleep now."""
         self._drive: Drive | None = None
         """The one that was held last: a program has few loops."""
 
@@ -37,7 +41,7 @@ class AioGate:
         """End every wait of this process's coroutines, as a signal does (EINTR, or what was done so far)."""
         self.host.enter()
         try:
-            for waiting in self._waits:
+            for waiting in self.waits:
                 waiting.interrupt()
         finally:
             self.host.leave()
@@ -49,47 +53,11 @@ class AioGate:
             raise error(ENOSYS)
         return found
 
-    async def run(self, name: str, method: Callable[..., object], *arguments: object) -> object:
-        """Make the system call `method(process, *arguments)`, called `name` in traces, and wait for its result."""
-        trace = self.kernel.trace
-        host = self.host
-        host.enter()
-        try:
-            result = method(self.process, *arguments)
-            if trace.sink is not None:
-                trace.emit(host.now, self.process.pid, name, arguments, result)
-            if not isinstance(result, Blocked):
-                return result
-            try:
-                suspension, drive = self._bed()
-            except RuntimeError:
-                result.cancel()
-                raise
-            waiting = AioWait(host, self._waits, result, suspension)
-        except OSError as problem:
-            trace.emit(host.now, self.process.pid, name, arguments, problem)
-            raise
-        finally:
-            host.leave()
-        if drive is not None:
-            drive.hold()
-        try:
-            while isinstance(result, Blocked):
-                await suspension
-                result = waiting.resume()
-        except OSError as problem:
-            trace.emit(host.now, self.process.pid, name, arguments, problem)
-            raise
-        finally:
-            if not waiting.ended:
-                waiting.abandon()
-            if drive is not None:
-                drive.drop()
-        if trace.sink is not None:
-            trace.emit(host.now, self.process.pid, name, arguments, result)
-        return result
+    def run(self, name: str, method: Callable[..., object], *arguments: object) -> AioCall[object]:
+        """The system call `method(process, *arguments)`, called `name` in traces, to be awaited for its result."""
+        return AioCall(self, name, method, arguments)
 
-    def _bed(self) -> "tuple[Suspension, Drive | None]":
+    def bed(self) -> "tuple[Suspension, Drive | None]":
         """How a call that has blocked sleeps here, and who drives the host meanwhile.  Raises RuntimeError."""
         drive = self._drive
         if drive is not None and drive.usable():

@@ -1,10 +1,11 @@
 """Socket objects for coroutines: as `socketlike.py`, awaited."""
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from ..kern.abi.errno import EBADF
 from ..kern.abi.socket import SHUT_RDWR, SO_REUSEADDR, SOL_SOCKET, SOMAXCONN
-from ..kern.socket import Received
+from .aio_call import AioCall
 from .convert import Address, Data, TextAddress, to_bytes
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ class AioSocket:
         EHOSTUNREACH, ENETUNREACH."""
         await self._process.connect(self._fd, address)
 
-    async def send(self, data: Data, flags: int = 0) -> int:
+    def send(self, data: Data, flags: int = 0) -> Coroutine[Any, Any, int]:
         """Send `data`; how many bytes went (all, unless the call is interrupted)."""
-        # Here and in `recv` past the process's own coroutine, which costs as much as the call.
+        # Here and in `recv` without a coroutine of its own around the call, which would cost as much.
         process = self._process
-        return cast(int, await process.run("sendto", process.sockets.sendto, self._fd, to_bytes(data), flags))
+        return AioCall(process, "sendto", process.sockets.sendto, (self._fd, to_bytes(data), flags))
 
     async def sendall(self, data: Data, flags: int = 0) -> None:
         """Send all of `data`."""
@@ -69,10 +70,10 @@ class AioSocket:
         """Send one datagram; how many bytes went."""
         return await self._process.sendto(self._fd, data, flags, address)
 
-    async def recv(self, size: int, flags: int = 0) -> bytes:
+    def recv(self, size: int, flags: int = 0) -> Coroutine[Any, Any, bytes]:
         """Up to `size` bytes, or one datagram; b"" at a stream's end.  Raises ECONNRESET."""
         process = self._process
-        return cast(Received, await process.run("recvfrom", process.sockets.recvfrom, self._fd, size, flags)).data
+        return AioCall(process, "recvfrom", process.sockets.recvfrom, (self._fd, size, flags), True)
 
     async def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, TextAddress | None]:
         """As `recv`, with the sender's address (None for streams)."""

@@ -28,7 +28,20 @@ class Suspension(Waiter):
     woken = False
 
     @abstractmethod
-    def __await__(self) -> Generator[Any, None, None]: ...
+    def sleep(self) -> object | None:
+        """What to yield to whoever runs the coroutine, or None if it was woken already."""
+
+    @abstractmethod
+    def rise(self) -> None:
+        """The coroutine goes on, or was given up: what woke it is forgotten."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        pending = self.sleep()
+        try:
+            if pending is not None:
+                yield pending
+        finally:
+            self.rise()
 
 
 class Expiry(AlarmTarget):
@@ -56,7 +69,7 @@ class AsyncioSuspension(Suspension):
         self._future: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
-        # In this order: `__await__` shows its future before it looks at `woken`.
+        # In this order: `sleep` shows its future before it looks at `woken`.
         self.woken = True
         future = self._future
         if future is None:
@@ -66,14 +79,17 @@ class AsyncioSuspension(Suspension):
         else:
             self._loop.call_soon_threadsafe(_finish, future)
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def sleep(self) -> object | None:
         future = self._future = self._loop.create_future()
-        try:
-            if not self.woken:
-                yield from future.__await__()
-        finally:
-            self._future = None
-            self.woken = False
+        if self.woken:
+            return None
+        # As Future.__await__ marks what it yields to a task.
+        future._asyncio_future_blocking = True
+        return future
+
+    def rise(self) -> None:
+        self._future = None
+        self.woken = False
 
 
 def _finish(future: "asyncio.Future[None]") -> None:
@@ -95,9 +111,10 @@ class SimSuspension(Suspension):
         if task is not None:
             self._host.at(self._host.now, task)
 
-    def __await__(self) -> Generator[Any, None, None]:
-        if not self.woken:
-            yield self
+    def sleep(self) -> object | None:
+        return None if self.woken else self
+
+    def rise(self) -> None:
         self.woken = False
 
 
