@@ -161,4 +161,4 @@ def changing(arguments: argparse.Namespace, change: Callable[[Session, Complaint
     return complaints.code()
 
 
-__all__ = ["Address", "Complaints", "Output", "Session", "parse", "parse_image"]
+__all__ = ["Address", "Complaints", "Output", "Session", "parse", "parse_image", "parse_tree"]

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ...compose.image.node import Named, Node
-from ...compose.image.trees import DEPTH_LIMIT, join, ordered
+from ...compose.image.node import DEPTH_LIMIT, Named, Node
+from ...compose.image.trees import join, ordered
 from ...kern.abi.fcntl import S_IFDIR
 from .common import Complaints, Output, Session, add_json, add_paths, trees
 from .show import KINDS, add_human, shown, size_of

@@ -19,12 +19,13 @@ from ...kern.abi.errno import (
     ENOTDIR,
     ENOTEMPTY,
     ENOTSUP,
+    EUCLEAN,
     EXDEV,
 )
 from ...kern.abi.fcntl import NAME_MAX, S_IFDIR
 from ...vfs.stat import Stat
 from ...vfs.vnode import FIRST_COOKIE
-from .node import Named, Node, check_name, failure
+from .node import DEPTH_LIMIT, Named, Node, check_name, failure
 
 if TYPE_CHECKING:
     from ...vfs.vnode import Mount, Vnode
@@ -91,8 +92,8 @@ class Inside(Node):
 
     # Changing ------------------------------------------------------------------------------------------
 
-    def make(self, name: bytes, mode: int, uid: int, gid: int, device: int = 0) -> "Inside":
-        directory = self._may_add(name)
+    def make(self, name: bytes, mode: int, uid: int, gid: int, device: int = 0, sure: bool = False) -> "Inside":
+        directory = self._may_add(name, sure)
         if mode & 0o170000 == S_IFDIR:
             return Inside(directory.mkdir(name, mode & 0o7777, uid, gid))
         return Inside(directory.create(name, mode, uid, gid, device))
@@ -122,8 +123,8 @@ class Inside(Node):
         replaced = target.lookup(new_name)
         if replaced is vnode:
             return
-        if vnode.kind == S_IFDIR:
-            _check_not_below(target, vnode)
+        if vnode.kind == S_IFDIR and _is_below(target, vnode):
+            raise failure(EINVAL, "a directory can't be moved into itself")
         if replaced is not None and (replaced.kind == S_IFDIR) != (vnode.kind == S_IFDIR):
             raise failure(EISDIR if replaced.kind == S_IFDIR else ENOTDIR)
         if replaced is not None and replaced.kind == S_IFDIR and replaced.readdir(FIRST_COOKIE, 1):
@@ -177,6 +178,11 @@ class Inside(Node):
             self._open = False
             self.vnode.release()
 
+    def holds(self, directory: Node) -> bool:
+        if not isinstance(directory, Inside) or directory.vnode.mount is not self.vnode.mount:
+            return False
+        return _is_below(directory.vnode, self.vnode)
+
     # ---------------------------------------------------------------------------------------------------
 
     def mount(self) -> "Mount":
@@ -186,14 +192,14 @@ class Inside(Node):
     def _writable(self) -> None:
         self.vnode.mount.check_writable()
 
-    def _may_add(self, name: bytes) -> "Vnode":
+    def _may_add(self, name: bytes, sure: bool = False) -> "Vnode":
         """This directory, where `name` may be made.  Raises EROFS, ENOTDIR, EEXIST, ENAMETOOLONG."""
         vnode = self.vnode
         vnode.mount.check_writable()
         if vnode.kind != S_IFDIR:
             raise failure(ENOTDIR)
         _check_length(check_name(name))
-        if vnode.lookup(name) is not None:
+        if not sure and vnode.lookup(name) is not None:
             raise failure(EEXIST)
         return vnode
 
@@ -209,10 +215,12 @@ def _check_length(name: bytes) -> None:
         raise failure(ENAMETOOLONG)
 
 
-def _check_not_below(directory: "Vnode", ancestor: "Vnode") -> None:
-    """Raise EINVAL where `directory` is `ancestor` or lies in it."""
-    while directory is not ancestor:
+def _is_below(directory: "Vnode", ancestor: "Vnode") -> bool:
+    """Whether `directory` is `ancestor` or lies in it."""
+    for _ in range(DEPTH_LIMIT):
+        if directory is ancestor:
+            return True
         if directory is directory.mount.root:
-            return
+            return False
         directory = directory.parent()
-    raise failure(EINVAL, "a directory can't be moved into itself")
+    raise failure(EUCLEAN, "the directories above it don't end")

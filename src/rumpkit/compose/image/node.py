@@ -16,6 +16,10 @@ PIECE: Final = 1 << 20
 """Bytes that are read or written at once."""
 
 
+DEPTH_LIMIT: Final = 4096
+"""Directories below each other: more than a path can name."""
+
+
 class Named(NamedTuple):
     """A name in a directory."""
 
@@ -68,8 +72,9 @@ class Node(ABC):
     # Changing ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def make(self, name: bytes, mode: int, uid: int, gid: int, device: int = 0) -> "Node":
-        """Make a file or directory of the kind in `mode` (no link)."""
+    def make(self, name: bytes, mode: int, uid: int, gid: int, device: int = 0, sure: bool = False) -> "Node":
+        """Make a file or directory of the kind in `mode` (no link).  With `sure` the caller knows that nothing is called so, and
+        the directory is not searched for it."""
 
     @abstractmethod
     def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> "Node":
@@ -122,6 +127,14 @@ class Node(ABC):
     @abstractmethod
     def close(self) -> None:
         """Nobody needs it any more."""
+
+    @abstractmethod
+    def holds(self, directory: "Node") -> bool:
+        """Whether `directory` is this directory, or lies in it."""
+
+    def rest(self) -> None:
+        """It may be needed again, but not soon: let go of what can be had again."""
+        return None
 
     # Made of the others --------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ class Outside(Node):
 
     # Changing ------------------------------------------------------------------------------------------
 
-    def make(self, name: bytes, mode: int, uid: int, gid: int, device: int = 0) -> "Outside":
+    def make(self, name: bytes, mode: int, uid: int, gid: int, device: int = 0, sure: bool = False) -> "Outside":
         directory = self._directory()
         kind = modes.S_IFMT(mode)
         made = Outside(directory, check_name(name), self._status, os.path.join(self.path, name))
@@ -198,6 +198,15 @@ class Outside(Node):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def rest(self) -> None:
+        self.close()
+
+    def holds(self, directory: Node) -> bool:
+        if not isinstance(directory, Outside):
+            return False
+        here, there = os.path.realpath(self.path), os.path.realpath(directory.path)
+        return os.path.commonpath((here, there)) == here
 
     # ---------------------------------------------------------------------------------------------------
 

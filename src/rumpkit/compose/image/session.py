@@ -32,6 +32,10 @@ NOT_ON_DISKS: Final = ("devfs", "hostfs")
 """File systems that no image can hold."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that was heeded between two steps, and not within one."""
+
+
 @final
 class Image:
     """One open image."""
@@ -216,18 +220,28 @@ class Session:
                     image.storage.commit()
         self._images.clear()
 
-    def close(self) -> None:
-        """End the session; what has not been committed is forgotten.  A second call does nothing."""
+    def close(self, orderly: bool = True) -> None:
+        """End the session; what has not been committed is forgotten.  File systems that are written in place are unmounted, unless
+        the end is not `orderly`: then they are left to their journals.  A second call does nothing."""
         images = list(self._images.values())
         self._images.clear()
         try:
-            self._shut()
-        except OSError:
-            if self.in_place:
-                raise
+            if orderly and (self.in_place or not any(image.write for image in images)):
+                self._shut()
+            else:
+                self._abandon()
         finally:
             for image in images:
                 image.storage.discard()
+
+    def _abandon(self) -> None:
+        """Let go of the kernel as it is: what it has not written will never be."""
+        if self._kernel is not None:
+            self._kernel = None
+            try:
+                self.host.leave()
+            except RuntimeError:
+                pass  # the end came in a block device, off the schedule
 
     def _shut(self) -> None:
         """Unmount everything and let the disks go.  Raises OSError where what was written does not reach the disk."""
@@ -252,8 +266,8 @@ class Session:
     def __enter__(self) -> "Session":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.close(kind is None or issubclass(kind, (OSError, Interrupted)))
 
 
 def _names(path: str) -> list[bytes]:

@@ -10,12 +10,10 @@ from typing import Final, NamedTuple
 
 from ...kern.abi.errno import EUCLEAN
 from ...kern.abi.fcntl import S_IFDIR
-from .node import Named, Node, failure
+from .node import DEPTH_LIMIT, Named, Node, failure
 
 SORT_LIMIT: Final = 10_000
 """Names of one directory that are sorted; a larger directory comes in the order in which it is stored."""
-DEPTH_LIMIT: Final = 4096
-"""Directories below each other: more than a path can name."""
 
 Complaint = Callable[[bytes, OSError], None]
 """Told of what went wrong with a path; the walk goes on with the next one, unless it raises."""
@@ -27,6 +25,8 @@ class Visit(NamedTuple):
     path: bytes
     name: bytes
     node: Node
+    above: Node | None
+    """Its directory; None for the top."""
     depth: int
     """0 for the top."""
     leaving: bool
@@ -79,7 +79,7 @@ class Walk:
 
     def __iter__(self) -> Iterator[Visit]:
         """Each file, a directory before and after what is in it."""
-        top = Visit(self._path, b"", self._top, 0, False)
+        top = Visit(self._path, b"", self._top, None, 0, False)
         yield top
         stack: list[tuple[Visit, Iterator[Named]]] = []
         above: set[tuple[int, int]] = set()
@@ -112,7 +112,9 @@ class Walk:
                 if found is None:
                     return None
                 path = join(directory.path, found.name)
-                return Visit(path, found.name, directory.node.get(found.name), directory.depth + 1, False)
+                return Visit(
+                    path, found.name, directory.node.get(found.name), directory.node, directory.depth + 1, False
+                )
             except OSError as problem:
                 self._complain(path, problem)
                 if path == directory.path:
