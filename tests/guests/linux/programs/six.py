@@ -185,8 +185,8 @@ def datagram_sizes():
 @case
 def control_messages():
     one, two = datagram("::"), datagram(None)
-    for name in (RECVPKTINFO, RECVHOPS, RECVCLASS):
-        one.setsockopt(socket.IPPROTO_IPV6, name, 1)
+    for wish in (RECVPKTINFO, RECVHOPS, RECVCLASS):
+        one.setsockopt(socket.IPPROTO_IPV6, wish, 1)
     name = ("::1", one.getsockname()[1])
     two.setsockopt(socket.IPPROTO_IPV6, HOPS, 33)
     two.setsockopt(socket.IPPROTO_IPV6, CLASS, 0x48)
