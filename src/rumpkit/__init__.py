@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .clients.local import LocalProcess as LocalProcess
     from .clients.socketlike import SocketLike as SocketLike
     from .compose.errors import ConfigError as ConfigError
+    from .compose.image.opened import OpenedImage as OpenedImage
+    from .compose.image.opened import open_image as open_image
+    from .compose.image.path import ImagePath as ImagePath
     from .compose.kernel import Kernel as Kernel
     from .hosts.sim.host import Deadlock as Deadlock
     from .kern.abi.errno import *  # noqa: F403
@@ -33,6 +36,9 @@ __version__ = "0.1.0.dev0"
 
 _NAMES: dict[str, str] = {
     "Kernel": "rumpkit.compose.kernel",
+    "open_image": "rumpkit.compose.image.opened",
+    "OpenedImage": "rumpkit.compose.image.opened",
+    "ImagePath": "rumpkit.compose.image.path",
     "Switch": "rumpkit.lab.switch",
     "simulate": "rumpkit.lab.world",
     "Deadlock": "rumpkit.hosts.sim.host",

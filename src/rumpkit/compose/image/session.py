@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from ...kern.abi.errno import EINVAL, ELOOP, ENOENT, ENOTDIR, EROFS
 from ...kern.abi.fcntl import O_RDONLY, O_RDWR, S_IFDIR, S_IFLNK, SYMLOOP_MAX
+from ...vfs.types import AUTO
 from .address import Address
 from .inside import Inside
 from .node import Node, failure
@@ -53,9 +54,12 @@ class Image:
 class Session:
     """All images of one command."""
 
-    def __init__(self, in_place: bool = False, host: "Hypercalls | None" = None) -> None:
+    def __init__(
+        self, in_place: bool = False, host: "Hypercalls | None" = None, components: tuple[str, ...] = ()
+    ) -> None:
         """`in_place` writes to images as it goes; without `host` there is one of its own, whose clock stands still where
-        SOURCE_DATE_EPOCH says so."""
+        SOURCE_DATE_EPOCH says so.  `components` are those that the kernel has besides file systems."""
+        self._components: tuple[str, ...] = components
         self.in_place: bool = in_place
         self.host: Hypercalls = plain_host() if host is None else host
         self._kernel: RumpKernel | None = None
@@ -114,9 +118,14 @@ class Session:
         return None if found is None else found[1]
 
     def mount(
-        self, address: Address, write: bool = False, options: "Mapping[str, OptionValue] | None" = None
+        self,
+        address: Address,
+        write: bool = False,
+        options: "Mapping[str, OptionValue] | None" = None,
+        kind: str = AUTO,
     ) -> "Mount":
-        """Mount the file system that an address means, once.  Raises OSError, with a text that names image and reason."""
+        """Mount the file system that an address means, once; of type `kind`, or whatever it is.  Raises OSError, with a text that names
+        image and reason."""
         from .contents import choose
 
         with named(address.whole()):
@@ -127,7 +136,7 @@ class Session:
                 return known
             volume = choose(self, image, address)
             device = volume.device
-            if volume.found is None:
+            if volume.found is None and kind == AUTO:
                 names = ", ".join(name for name in self.vfs().types.names() if name not in (*NOT_ON_DISKS, "tmpfs"))
                 raise failure(EINVAL, volume.problem or f"it holds no file system of a known type (known: {names})")
             known = self._mounts.get((device.name, ""))
@@ -137,7 +146,7 @@ class Session:
             given = {**(options or {}), "read_only": not image.write}
             place = f"/{device.name}"
             self.vfs().make_directories(place)
-            mount = self.vfs().mount("auto", place, given, device.name)
+            mount = self.vfs().mount(kind, place, given, device.name)
             if mount.lock is not None:
                 mount.lock.acquire()
                 self._locks.append(mount.lock)
@@ -199,7 +208,7 @@ class Session:
         if self._kernel is None:
             self.host.enter()
             try:
-                self._kernel = make_kernel(self.host)
+                self._kernel = make_kernel(self.host, self._components)
             except BaseException:
                 self.host.leave()
                 raise
@@ -209,15 +218,31 @@ class Session:
         """Its vfs."""
         return cast("Vfs", self.kernel().service("Vfs"))
 
+    # Lending -------------------------------------------------------------------------------------------
+
+    def lend(self) -> None:
+        """Give up the schedule and the mounts' locks, so that processes of the kernel use what is mounted, until `take_back`."""
+        for lock in self._locks:
+            lock.release()
+        self.host.leave()
+
+    def take_back(self) -> None:
+        """The inverse of `lend`: once its processes are done, before anything else."""
+        self.host.enter()
+        for lock in self._locks:
+            lock.acquire()
+
     # The end -------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
         """Make all changes the images': unmount what is mounted, then let each image's storage commit.  Ends the session."""
         self._shut()
         for image in self._images.values():
-            if image.write:
-                with named(image.path):
+            with named(image.path):
+                if image.write:
                     image.storage.commit()
+                else:
+                    image.storage.discard()
         self._images.clear()
 
     def close(self, orderly: bool = True) -> None:
@@ -302,8 +327,8 @@ def walk(root: "Vnode", names: list[bytes]) -> "Vnode":
     return at
 
 
-def make_kernel(host: "Hypercalls") -> "RumpKernel":
-    """A kernel with all file systems and no network.  On the schedule."""
+def make_kernel(host: "Hypercalls", components: tuple[str, ...] = ()) -> "RumpKernel":
+    """A kernel with all file systems and no network, and with `components`.  On the schedule."""
     from ...dev import components as _dev
     from ...fs import components as _fs
     from ...kern.component import registered
@@ -312,7 +337,7 @@ def make_kernel(host: "Hypercalls") -> "RumpKernel":
 
     assert _dev and _fs and _vfs  # importing them registers what they have
     types = [one.name for one in registered() if one.faction == "fs" and one.name not in NOT_ON_DISKS]
-    kernel = RumpKernel(host, ("disks", "vfs", *types))
+    kernel = RumpKernel(host, ("disks", "vfs", *types, *components))
     cast("Vfs", kernel.service("Vfs")).mount("tmpfs", "/")
     return kernel
 
