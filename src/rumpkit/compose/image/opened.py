@@ -72,9 +72,11 @@ class OpenedImage:
         self._session: Session = Session(in_place, self._host, ("vfs_calls",))
         try:
             self._boot(str(partition), type, options)
-        except BaseException:
+        except BaseException as problem:
             self._session.close()
             self._host.close()
+            if isinstance(problem, OSError):  # as FileNotFoundError and the like
+                raise OSError(problem.errno, problem.strerror, problem.filename or self.name) from None
             raise
         self.root: ImagePath = ImagePath(self, "/")
 
