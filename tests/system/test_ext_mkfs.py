@@ -98,7 +98,9 @@ def alike(mine: list[str], twin: list[str]) -> bool:
         if one != other:
             name, value = one.split(":")
             other_name, other_value = other.split(":")
-            if name != other_name or not (name.startswith(("Free", "Inode", "Reserved block")) or name == "Overhead clusters"):
+            if name != other_name or not (
+                name.startswith(("Free", "Inode", "Reserved block")) or name == "Overhead clusters"
+            ):
                 return False
             if abs(int(value) - int(other_value)) > int(value) // 100 + 2:
                 return False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 from ...kern.abi.errno import EINVAL, EROFS
 from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
-from ...vfs.types import FileSystemType, Option, OptionValue, Recognition
+from ...vfs.types import Estimate, FileSystemType, Option, OptionValue, Recognition
 from ...vfs.vnode import Mount
 from .features import (
     BIT64,
@@ -41,7 +41,9 @@ class Ext(FileSystemType):
     """The type "ext2", "ext3" or "ext4": any of them mounts all that the three can be."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, OPTIONS)
+        from .mkfs.options import FORMAT_OPTIONS
+
+        super().__init__(name, OPTIONS, FORMAT_OPTIONS)
 
     def make(self, vfs: "Vfs", source: str, options: Mapping[str, OptionValue]) -> Mount:
         """Mount what is on the block device `source`.  Raises EINVAL for what is not known, EUCLEAN for what can't be."""
@@ -85,6 +87,18 @@ class Ext(FileSystemType):
             fields.features(),
             state,
         )
+
+    def format(self, vfs: "Vfs", device: Device, options: Mapping[str, OptionValue]) -> None:
+        """Make a new file system with the features of this type."""
+        from .mkfs.format import make_file_system
+
+        make_file_system(vfs.hyper, device, self.name, options)
+
+    def estimate(self, files: Estimate) -> int:
+        """Bytes of an image that holds that much."""
+        from .mkfs.format import estimate_size
+
+        return estimate_size(self.name, files)
 
 
 def check_writable(fields: Superblock) -> None:

@@ -8,6 +8,7 @@ from rumpkit.fs.ext.mkfs.layout import Layout
 from rumpkit.fs.ext.mkfs.options import Request
 from rumpkit.fs.ext.superblock import Superblock
 from rumpkit.hosts.sim.host import SimHost
+from rumpkit.hyper.block import BlockBackend
 from rumpkit.kern.abi.errno import EIO, EROFS
 from rumpkit.vfs.types import Estimate
 from tests.fs.ext.mkfs.mkhelp import complete, format_disk, new_disk
@@ -42,7 +43,7 @@ def test_what_was_on_the_device_before_is_no_part_of_it(kind: str) -> None:
 
 
 def test_a_device_that_fails_half_way_holds_no_file_system() -> None:
-    class Failing(RamDisk.__mro__[1]):  # type: ignore[misc]
+    class Failing(BlockBackend):
         """A backend that takes so many writes."""
 
         def __init__(self, writes: int) -> None:
@@ -88,7 +89,7 @@ ESTIMATES = [
 @pytest.mark.parametrize("case", range(len(ESTIMATES)))
 def test_an_estimate_has_room_for_the_files_and_not_much_more(kind: str, case: int) -> None:
     files = ESTIMATES[case]
-    size = estimate_size(SimHost(), kind, files)
+    size = estimate_size(kind, files)
     layout = Layout(Request(kind, size, complete({}), SimHost()))
     needed = sum(-(-length // layout.geometry.block_size) for length in files.sizes) + files.directories
     assert layout.free_blocks() >= needed and layout.free_inodes() >= files.files + files.directories

@@ -58,7 +58,7 @@ def test_what_cannot_be_is_refused() -> None:
         ("ext4", 1 << 62, {"block_size": 1024}, EFBIG),
     ):
         with pytest.raises(OSError) as caught:
-            layout(kind, size, **options)  # type: ignore[arg-type]
+            layout(kind, size, **options)
         assert caught.value.errno == errno, (kind, size, options, caught.value)
 
 

@@ -10,7 +10,7 @@ from rumpkit.vfs.types import OptionValue
 from tests.fs.ext.mkfs.mkhelp import complete
 
 
-def request(device: int = 1 << 30, **options: OptionValue) -> Request:
+def request(device: int, options: dict[str, OptionValue]) -> Request:
     return Request("ext4", device, complete(options), SimHost())
 
 
@@ -66,7 +66,7 @@ WRONG: list[tuple[dict[str, OptionValue], str]] = [
 def test_what_does_not_go_together_is_refused_with_a_reason(case: int) -> None:
     options, text = WRONG[case]
     with pytest.raises(OSError, match=text) as caught:
-        request(**options)
+        request(1 << 30, options)
     assert caught.value.errno == EINVAL
 
 
@@ -75,11 +75,11 @@ def test_what_does_not_go_together_is_refused_with_a_reason(case: int) -> None:
     [(1 << 20, 1024, 8192), (100 << 20, 1024, 4096), (1 << 30, 4096, 16384), (5 << 40, 4096, 32768)],
 )
 def test_presets_follow_the_size_of_the_device(size: int, block_size: int, ratio: int) -> None:
-    made = request(size)
+    made = request(size, {})
     assert (made.block_size, made.inode_ratio) == (block_size, ratio)
 
 
 def test_a_uuid_is_taken_as_it_is_and_random_ones_are_of_version_4() -> None:
-    made = request(uuid="00112233-4455-6677-8899-aabbccddeeff")
+    made = request(1 << 30, {"uuid": "00112233-4455-6677-8899-aabbccddeeff"})
     assert made.uuid.hex() == "00112233445566778899aabbccddeeff"
     assert made.hash_seed[6] >> 4 == 4 and made.hash_seed[8] >> 6 == 2

@@ -24,12 +24,12 @@ def make_file_system(hyper: Hypercalls, device: Device, kind: str, options: Mapp
     Builder(hyper, device, Layout(Request(kind, device.size(), options, hyper))).build()
 
 
-def estimate_size(hyper: Hypercalls, kind: str, files: Estimate) -> int:
+def estimate_size(kind: str, files: Estimate) -> int:
     """Bytes of an image of type `kind` with the default options that holds `files`: rather too many.  Raises EFBIG."""
     options = {option.name: option.default for option in FORMAT_OPTIONS}
     size = 1 << 20
     while size <= LARGEST_ESTIMATE:
-        if _holds(hyper, kind, options, size, files):
+        if _holds(kind, options, size, files):
             break
         size *= 2
     else:
@@ -37,16 +37,16 @@ def estimate_size(hyper: Hypercalls, kind: str, files: Estimate) -> int:
     low = size // 2
     while size - low > max(size >> 6, 65536):
         middle = (low + size) // 2 & -65536
-        if _holds(hyper, kind, options, middle, files):
+        if _holds(kind, options, middle, files):
             size = middle
         else:
             low = middle
     return size
 
 
-def _holds(hyper: Hypercalls, kind: str, options: dict[str, OptionValue], size: int, files: Estimate) -> bool:
+def _holds(kind: str, options: dict[str, OptionValue], size: int, files: Estimate) -> bool:
     try:
-        layout = Layout(Request(kind, size, options, hyper))
+        layout = Layout(Request(kind, size, options, None))
     except OSError as problem:
         if problem.errno == ENOSPC:
             return False

@@ -120,8 +120,10 @@ def features_of(kind: str, text: str) -> Features:
 class Request:
     """What is asked for, complete and possible."""
 
-    def __init__(self, kind: str, device_size: int, options: Mapping[str, OptionValue], hyper: Hypercalls) -> None:
-        """`options` has a value for each of FORMAT_OPTIONS.  Raises EINVAL, ENOTSUP."""
+    def __init__(
+        self, kind: str, device_size: int, options: Mapping[str, OptionValue], hyper: Hypercalls | None
+    ) -> None:
+        """`options` has a value for each of FORMAT_OPTIONS; without `hyper` nothing is random, and no time.  Raises EINVAL, ENOTSUP."""
         self.kind: str = kind
         self.size: int = _number(options, "size") or device_size
         if self.size > device_size:
@@ -145,7 +147,7 @@ class Request:
         self.journal_size: int = _number(options, "journal_size") << 20
         self.flex_groups: int = _power(_number(options, "flex_groups"), 1, 1 << 15, "flex_groups")
         self.uid, self.gid = _owner(_text(options, "root_owner"))
-        self.wall: int = hyper.wall()
+        self.wall: int = 0 if hyper is None else hyper.wall()
         self._check_features()
 
     def _check_features(self) -> None:
@@ -193,7 +195,7 @@ def _power(value: int, low: int, high: int, name: str) -> int:
     return value
 
 
-def _uuid(text: str, hyper: Hypercalls) -> bytes:
+def _uuid(text: str, hyper: Hypercalls | None) -> bytes:
     """The bytes of a UUID, or of a new random one (RFC 9562, version 4)."""
     if text:
         try:
@@ -203,7 +205,7 @@ def _uuid(text: str, hyper: Hypercalls) -> bytes:
         if len(made) != 16:
             raise OSError(EINVAL, f"{text!r} is not a UUID")
         return made
-    data = bytearray(hyper.random(16))
+    data = bytearray(16 if hyper is None else hyper.random(16))
     data[6] = data[6] & 0x0F | 0x40
     data[8] = data[8] & 0x3F | 0x80
     return bytes(data)
