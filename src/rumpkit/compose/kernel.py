@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from ..clients.control.server import ControlServer
     from ..clients.drive import Drive
+    from ..clients.fuse import FuseOptions
+    from ..clients.fuse.session import FuseMount
     from ..guests.linux.guest import Guest
     from .capture import Capture
     from .links import OpenedLink
@@ -146,6 +148,17 @@ class Kernel:
         from .programs import start
 
         return start(self, command, env or {}, cwd, (stdin, stdout, stderr))
+
+    def fuse_mount(self, directory: str | Path, path: str = "/", options: FuseOptions | None = None) -> FuseMount:
+        """Show the kernel's files from `path` on at `directory` of the host, until it is unmounted or the kernel closes.
+
+        Raises `rumpkit.clients.fuse.attach.FuseUnavailable` where the machine doesn't allow it, with a text that says how to.
+        """
+        from ..clients.fuse import FuseOptions, mount
+
+        mounted = mount(self.core, path, str(directory), options or FuseOptions())
+        self._booted.on_close(mounted.close)
+        return mounted
 
     def online(self, timeout: float = 30.0) -> bool:
         """Wait until every interface with `address = "dhcp"` has an address; False if `timeout` seconds pass first."""

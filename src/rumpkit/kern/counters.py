@@ -62,6 +62,10 @@ class CounterRegistry:
         """List the counters of `group` no more: what they count is gone, such as an interface."""
         self._groups.pop(group, None)
 
+    def group(self, group: str) -> Counters | None:
+        """What is listed under `group`, if anything is."""
+        return self._groups.get(group)
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         for group, counters in self._groups.items():
             for name in counters.names():

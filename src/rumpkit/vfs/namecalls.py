@@ -254,9 +254,9 @@ class NameCalls(OpenCalls):
         if vnode.kind != S_IFDIR and (old.slash or (new.slash and not exchange)):
             raise error(ENOTDIR)
         if source is not target:
-            if vnode.kind == S_IFDIR and _is_within(target, vnode):
+            if vnode.kind == S_IFDIR and is_within(target, vnode):
                 raise error(EINVAL)
-            if replaced is not None and replaced.kind == S_IFDIR and _is_within(source, replaced):
+            if replaced is not None and replaced.kind == S_IFDIR and is_within(source, replaced):
                 raise error(EINVAL if exchange else ENOTEMPTY)
         if vnode is replaced:
             if exchange or source is not target or old.name == new.name or not source.mount.folds_case:
@@ -288,7 +288,7 @@ class NameCalls(OpenCalls):
         check_delete(directory, vnode, credentials)
 
 
-def _is_within(directory: Vnode, ancestor: Vnode) -> bool:
+def is_within(directory: Vnode, ancestor: Vnode) -> bool:
     """Whether `directory` is `ancestor` or below it.  Both are of one mount."""
     while directory is not ancestor:
         above = directory.parent()

@@ -1,20 +1,19 @@
 """The few calls that Python 3.11 has no name for, through ctypes.
 
 ctypes is loaded at the first call and not at import, so that looking at this package costs nothing.  The starter process
-uses this file too: it imports nothing of rumpkit but `abi`, and no `typing`.
+uses this file too: it imports nothing of rumpkit but `abi` and the same of the POSIX host, and no `typing`.
 """
 
 from __future__ import annotations
 
 import os
 
+from ...hosts.posix.libc import failed as failed
+from ...hosts.posix.libc import library as library
+from ...hosts.posix.libc import mount as mount
+from ...hosts.posix.libc import unmount as unmount
 from . import abi
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-_library: Any = None
 _numbers: dict[str, int] = {}
 
 
@@ -26,30 +25,11 @@ def machine() -> str:
     return name
 
 
-def library() -> Any:
-    """The C library, with errno kept for `failed`."""
-    global _library
-    if _library is None:
-        import ctypes
-
-        _library = ctypes.CDLL(None, use_errno=True)
-        _library.syscall.restype = ctypes.c_long
-    return _library
-
-
 def number(name: str) -> int:
     """The number of a system call on this machine."""
     if not _numbers:
         _numbers.update(abi.SYSCALLS[machine()])
     return _numbers[name]
-
-
-def failed(what: str) -> OSError:
-    """The OSError for the call that has just returned -1."""
-    import ctypes
-
-    code = ctypes.get_errno()
-    return OSError(code, f"{what}: {os.strerror(code)}")
 
 
 def syscall(name: str, *arguments: int | bytes | None) -> int:
@@ -70,26 +50,6 @@ def prctl(option: int, value: int) -> None:
     zero = ctypes.c_ulong(0)
     if library().prctl(option, ctypes.c_ulong(value), zero, zero, zero) == -1:
         raise failed("prctl")
-
-
-def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """mount(2).  Raises OSError."""
-    import ctypes
-
-    if library().mount(
-        os.fsencode(source),
-        os.fsencode(target),
-        None if kind is None else kind.encode(),
-        ctypes.c_ulong(flags),
-        None if data is None else data.encode(),
-    ):
-        raise failed(f"mount {target}")
-
-
-def unmount(target: str, flags: int) -> None:
-    """umount2(2).  Raises OSError."""
-    if library().umount2(os.fsencode(target), flags):
-        raise failed(f"umount {target}")
 
 
 def pidfd_open(pid: int, flags: int = 0) -> int:

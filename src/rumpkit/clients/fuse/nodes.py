@@ -1,0 +1,108 @@
+"""The files that the Linux kernel knows of: node ids, the vnodes behind them, and how often each was looked up.
+
+The protocol counts lookups: a vnode is held from the first reply that names it until the kernel has forgotten it as often as
+it was told.  Ids are never used again, so that a late request can't reach another file.
+"""
+
+from typing import Final, final
+
+from ...kern.abi.errno import ENFILE, ESTALE, error
+from ...vfs.vnode import Vnode, let_go
+from .wire import ROOT_ID
+
+TRIM: Final = 64
+"""How many names are named at a time to be given up, where there are too many nodes."""
+
+
+@final
+class Node:
+    """One file that the Linux kernel knows of."""
+
+    def __init__(self, number: int, vnode: Vnode, above: int, name: bytes) -> None:
+        self.number: int = number
+        """The node id."""
+        self.vnode: Vnode = vnode
+        self.lookups: int = 0
+        self.above: int = above
+        """The node of the directory in which it was last looked up, and what it was called there: the way to have the kernel
+        drop what it remembers of that name."""
+        self.name: bytes = name
+
+
+@final
+class NodeTable:
+    """All nodes of one mount.  Used on the schedule."""
+
+    def __init__(self, root: Vnode, limit: int) -> None:
+        """Holds `root`."""
+        self.limit: int = limit
+        root.hold()
+        self._root: Node = Node(ROOT_ID, root, 0, b"")
+        self._root.lookups = 1
+        self._nodes: dict[int, Node] = {ROOT_ID: self._root}
+        self._by_vnode: dict[Vnode, Node] = {root: self._root}
+        self._last: int = ROOT_ID
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def get(self, number: int) -> Node:
+        """The node with this id.  Raises ESTALE."""
+        node = self._nodes.get(number)
+        if node is None:
+            raise error(ESTALE)
+        return node
+
+    def find(self, vnode: Vnode) -> Node | None:
+        """The node of a vnode, if the kernel knows it."""
+        return self._by_vnode.get(vnode)
+
+    def enter(self, vnode: Vnode, above: int, name: bytes) -> Node:
+        """The node of a vnode that a reply is about to name: its lookups grow by one.  Raises ENFILE at the limit."""
+        node = self._by_vnode.get(vnode)
+        if node is None:
+            if len(self._nodes) >= self.limit:
+                raise error(ENFILE)
+            self._last += 1
+            node = Node(self._last, vnode, above, name)
+            vnode.hold()
+            self._nodes[node.number] = node
+            self._by_vnode[vnode] = node
+        else:
+            node.above = above
+            node.name = name
+        node.lookups += 1
+        return node
+
+    def forget(self, number: int, lookups: int) -> None:
+        """The kernel takes back that many lookups; with the last one the vnode is let go.  It may sleep for that."""
+        node = self._nodes.get(number)
+        if node is None or node is self._root:
+            return
+        node.lookups -= lookups
+        if node.lookups <= 0:
+            self._drop(node)
+
+    def oldest(self) -> list[Node]:
+        """Some of those that came first: what to have the kernel forget where there are too many.  They count as new then, so
+        that the next ones come up if these are in use."""
+        found: list[Node] = []
+        for node in self._nodes.values():
+            if node is not self._root:
+                found.append(node)
+                if len(found) >= TRIM:
+                    break
+        for node in found:
+            del self._nodes[node.number]
+            self._nodes[node.number] = node
+        return found
+
+    def clear(self) -> None:
+        """The mount has gone: let go of everything."""
+        for node in list(self._nodes.values()):
+            self._drop(node)
+
+    def _drop(self, node: Node) -> None:
+        del self._nodes[node.number]
+        del self._by_vnode[node.vnode]
+        let_go(node.vnode)

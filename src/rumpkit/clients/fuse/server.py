@@ -1,0 +1,345 @@
+"""The server of one FUSE mount: a thread that reads requests from /dev/fuse, has them done on the schedule, and writes replies.
+
+Above `operations`, below `session`, which makes the mount.  Reading and writing the device may block, so both happen off the schedule.  The
+thread must never touch a file of its own mount: it would wait for itself.  Two more threads are started when they are first needed: one for
+requests that wait for a disk (`SLOW`), and one for notifications, which Linux may hold up until the server has answered something.
+
+What changes by other ways than this mount (`changed`, `unlinked`) is told to Linux, which then forgets what it has cached.
+"""
+
+import os
+import select
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final, final
+
+from ...hosts.posix.host import PosixHost
+from ...kern.abi.errno import EAGAIN, EINTR, EINVAL, EIO, ENODEV, ENOENT, EPROTO
+from ...kern.counters import Counters
+from ...vfs.vnode import Vnode
+from . import wire
+from .nodes import TRIM
+from .operations import Operations, Request
+from .options import PAGE, FuseOptions
+from .table import SLOW, Operation, table
+
+HEADROOM: Final = 4096
+"""What a request may have besides its data."""
+SMALL_REPLY: Final = 4096
+"""Replies up to this many bytes are copied behind their header, which is faster than writing two pieces."""
+WANTED: Final = (
+    wire.ASYNC_READ
+    | wire.BIG_WRITES
+    | wire.DONT_MASK
+    | wire.AUTO_INVAL_DATA
+    | wire.DO_READDIRPLUS
+    | wire.READDIRPLUS_AUTO
+    | wire.ASYNC_DIO
+    | wire.NO_OPEN_SUPPORT
+    | wire.PARALLEL_DIROPS
+    | wire.MAX_PAGES
+    | wire.CACHE_SYMLINKS
+    | wire.NO_OPENDIR_SUPPORT
+    | wire.HANDLE_KILLPRIV_V2
+)
+"""Not ATOMIC_O_TRUNC, which without OPEN would lose truncations; not POSIX_ACL, unless file systems keep ACLs."""
+
+
+@final
+class FuseCounters(Counters):
+    """What FUSE mounts have been asked."""
+
+    def __init__(self) -> None:
+        self.requests: int = 0
+        self.errors: int = 0
+        self.read_bytes: int = 0
+        self.written_bytes: int = 0
+        self.notifications: int = 0
+
+    def names(self) -> tuple[str, ...]:
+        return ("requests", "errors", "read_bytes", "written_bytes", "notifications")
+
+
+@final
+class FuseServer:
+    """One connection to the Linux kernel."""
+
+    def __init__(
+        self, host: PosixHost, operations: Operations, fd: int, options: FuseOptions, counters: FuseCounters
+    ) -> None:
+        """Takes over `fd`, an open /dev/fuse; `start` serves it."""
+        self.host: PosixHost = host
+        self.operations: Operations = operations
+        self.counters: FuseCounters = counters
+        self.flags: int = 0
+        """Those of INIT that both sides agreed on."""
+        self.minor: int = 0
+        """Of the protocol that Linux speaks; 0 before it has said so."""
+        self._fd: int = fd
+        self._options: FuseOptions = options
+        self._table: list[Operation] = table(operations)
+        self._wake: int = os.eventfd(0, os.EFD_CLOEXEC)
+        """What ends the thread's wait.  A read that blocks could not be ended: somebody may use the mount for ever."""
+        self._stopping: bool = False
+        self._ended = threading.Event()
+        self._slow: SimpleQueue[Request | None] | None = None
+        self._notices: SimpleQueue[bytes | None] | None = None
+        self._threads: list[threading.Thread] = []
+        self._full: int = options.max_nodes - options.max_nodes // 8
+        self._trim_at: int = self._full
+        """With how many nodes Linux is asked again to forget some."""
+
+    # Life ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Serve from now on, in a thread."""
+        self._start(self.run, "rumpkit fuse")
+
+    def _start(self, function: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=function, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the mount has gone or the server was stopped; False if `timeout` seconds pass first."""
+        return self._ended.wait(timeout)
+
+    def stop(self) -> None:
+        """Serve no longer; whoever still has files of the mount open gets ENOTCONN.  Off the schedule; a second call does nothing."""
+        self.host.assert_unscheduled("stopping a FUSE server")
+        if self._fd < 0:
+            return
+        if self._slow is not None:
+            self._slow.put(None)
+        if self._notices is not None:
+            self._notices.put(None)
+        # Those two first, as what they do may need the server's answers.
+        for thread in reversed(self._threads):
+            if thread is self._threads[0]:
+                self._stopping = True
+                if not self._ended.is_set():
+                    os.eventfd_write(self._wake, 1)
+            thread.join()
+        os.close(self._wake)
+        os.close(self._fd)
+        self._fd = -1
+        self.host.enter()
+        try:
+            self.operations.nodes.clear()
+        finally:
+            self.host.leave()
+
+    # The loop ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the mount has gone."""
+        request = Request(self._options.max_request + HEADROOM)
+        buffers = [request.buffer]
+        fd = self._fd
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        wait = poll.poll
+        try:
+            while True:
+                wait()
+                if self._stopping:
+                    break
+                try:
+                    length = os.readv(fd, buffers)
+                except OSError as problem:
+                    if problem.errno in (EINTR, ENOENT, EAGAIN):
+                        continue  # ENOENT: the caller was interrupted before we saw the request
+                    if problem.errno == ENODEV:
+                        break
+                    raise
+                self._serve(request, length)
+        except Exception as problem:
+            complain(problem)
+        finally:
+            self._ended.set()
+
+    def _serve(self, request: Request, length: int) -> None:
+        request.parse(length)
+        operation = request.operation
+        if operation == wire.FORGET or operation == wire.BATCH_FORGET:
+            self._forget(request)
+        elif operation == wire.INIT:
+            self._init(request)
+        elif operation in SLOW and self._sleeps(request):
+            self._do_elsewhere(request)
+        elif operation != wire.INTERRUPT and operation != wire.NOTIFY_REPLY:
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        host = self.host
+        counters = self.counters
+        code = 0
+        payload = b""
+        host.enter()
+        try:
+            counters.requests += 1
+            number = request.operation
+            operation = self._table[number] if number < wire.OPERATIONS else self.operations.unknown
+            payload = operation(request)
+            if number == wire.READ:
+                counters.read_bytes += len(payload)
+            elif number == wire.WRITE:
+                counters.written_bytes += request.length
+        except OSError as problem:
+            code = problem.errno or EIO
+            counters.errors += 1
+        except Exception as problem:
+            code = EIO
+            complain(problem)
+        finally:
+            if len(self.operations.nodes) > self._trim_at:
+                self._trim()
+            host.leave_as_driver()
+        self._reply(request.unique, code, payload)
+
+    def _reply(self, unique: int, code: int, payload: bytes) -> None:
+        size = len(payload)
+        header = wire.OUT_HEADER.pack(wire.OUT_SIZE + size, -code, unique)
+        try:
+            if size <= SMALL_REPLY:
+                os.write(self._fd, header + payload)
+            else:
+                os.writev(self._fd, (header, payload))
+        except OSError as problem:
+            if problem.errno not in (ENOENT, ENODEV):  # whoever asked has gone, or the mount has
+                raise
+
+    def _forget(self, request: Request) -> None:
+        host = self.host
+        nodes = self.operations.nodes
+        host.enter()
+        try:
+            if request.operation == wire.FORGET:
+                nodes.forget(request.node, request.fields(wire.FORGET_IN)[0])
+            else:
+                count, _ = request.fields(wire.BATCH_FORGET_IN)
+                start = wire.IN_SIZE + wire.BATCH_FORGET_IN.size
+                step = wire.FORGET_ONE.size
+                for place in range(start, min(start + count * step, request.length - step + 1), step):
+                    node, lookups = wire.FORGET_ONE.unpack_from(request.buffer, place)
+                    nodes.forget(node, lookups)
+            self._trim_at = max(self._full, min(self._trim_at, len(nodes)))
+        except OSError:
+            self.counters.errors += 1
+        except Exception as problem:
+            complain(problem)
+        finally:
+            host.leave_as_driver()
+
+    def _init(self, request: Request) -> None:
+        """Agree on the protocol."""
+        major, minor, readahead, offered = request.fields(wire.INIT_IN)
+        if major != wire.MAJOR or minor < wire.OLDEST:
+            self._reply(request.unique, EPROTO, b"")
+            return
+        options = self._options
+        self.minor = minor
+        self.flags = offered & (WANTED | (wire.WRITEBACK_CACHE if options.writeback else 0))
+        self._reply(
+            request.unique,
+            0,
+            wire.INIT_OUT.pack(
+                wire.MAJOR,
+                wire.MINOR,
+                min(readahead, options.max_readahead),
+                self.flags,
+                options.max_background,
+                max(options.max_background * 3 // 4, 1),
+                options.max_request,
+                1,
+                options.max_request // PAGE,
+                0,
+                0,
+            ),
+        )
+
+    # Requests that wait for a disk ---------------------------------------------------------------------
+
+    def _sleeps(self, request: Request) -> bool:
+        """Whether the request's file system does block I/O."""
+        host = self.host
+        host.enter()
+        try:
+            return self.operations.nodes.get(request.node).vnode.mount.lock is not None
+        except OSError:
+            return False
+        finally:
+            host.leave_as_driver()
+
+    def _do_elsewhere(self, request: Request) -> None:
+        if self._slow is None:
+            self._slow = SimpleQueue()
+            self._start(self._run_slow, "rumpkit fuse sync")
+        self._slow.put(request.copy())
+
+    def _run_slow(self) -> None:
+        queue = self._slow
+        assert queue is not None
+        while True:
+            request = queue.get()
+            if request is None:
+                return
+            try:
+                self._answer(request)
+            except OSError as problem:
+                complain(problem)
+
+    # Notifications -------------------------------------------------------------------------------------
+
+    def changed(self, vnode: Vnode, data: bool) -> None:
+        """A file's attributes, and with `data` its contents, have changed by another way.  On the schedule."""
+        node = self.operations.nodes.find(vnode)
+        if node is not None:
+            # A negative offset says that only the attributes are to be forgotten.
+            self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0 if data else -1, 0))
+
+    def unlinked(self, directory: Vnode, name: bytes) -> None:
+        """A name has come, gone, or means another file, by another way.  On the schedule."""
+        node = self.operations.nodes.find(directory)
+        if node is not None:
+            self._notify_entry(node.number, name)
+
+    def _notify_entry(self, number: int, name: bytes) -> None:
+        self._notify(wire.NOTIFY_INVAL_ENTRY, wire.INVAL_ENTRY.pack(number, len(name), 0) + name + b"\0")
+
+    def _trim(self) -> None:
+        """Have Linux forget some of the files that it has known for longest.  On the schedule."""
+        nodes = self.operations.nodes
+        self._trim_at = len(nodes) + TRIM // 2
+        for node in nodes.oldest():
+            self._notify_entry(node.above, node.name)
+
+    def _notify(self, code: int, body: bytes) -> None:
+        if self._stopping:
+            return
+        if self._notices is None:
+            self._notices = SimpleQueue()
+            self._start(self._run_notices, "rumpkit fuse notify")
+        self.counters.notifications += 1
+        self._notices.put(wire.OUT_HEADER.pack(wire.OUT_SIZE + len(body), code, 0) + body)
+
+    def _run_notices(self) -> None:
+        queue = self._notices
+        assert queue is not None
+        while True:
+            notice = queue.get()
+            if notice is None:
+                return
+            try:
+                os.write(self._fd, notice)
+            except OSError as problem:
+                if problem.errno not in (ENOENT, ENODEV, EINVAL):  # Linux does not know it (any more)
+                    complain(problem)
+
+
+def complain(problem: Exception) -> None:
+    """Show the traceback of what should not have happened."""
+    what = (type(problem), problem, problem.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(what))

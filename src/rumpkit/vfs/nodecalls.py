@@ -1,0 +1,455 @@
+"""File calls on vnodes instead of paths, for servers of files: whoever asks them knows files by numbers and not by names.
+
+Beside the path calls (`calls.py`), above vnodes.  A caller holds the vnodes that it passes, and is on the schedule; each call takes the
+lock of the mount it goes into.  A vnode that a call returns is not held: hold it before the schedule is given up.
+
+With `Credentials` a call checks permissions as the path calls do.  With None somebody else has done so (the Linux kernel,
+for a FUSE mount with default_permissions), and only what doesn't depend on who asks is checked here: read-only mounts, names,
+kinds, mount points.
+"""
+
+from typing import final
+
+from ..hyper.calls import Hypercalls
+from ..kern.abi.errno import (
+    E2BIG,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    EISDIR,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOTDIR,
+    ENOTEMPTY,
+    EPERM,
+    ERANGE,
+    error,
+)
+from ..kern.abi.fcntl import (
+    NAME_MAX,
+    R_OK,
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    S_IFDIR,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    S_ISUID,
+    W_OK,
+    X_OK,
+    XATTR_NAME_MAX,
+    XATTR_SIZE_MAX,
+)
+from ..kern.process import Credentials
+from .access import MODIFY, SEARCH, check_access, check_delete, without_suid
+from .file import touch, truncate
+from .namecalls import is_within
+from .namei import FOLLOW, Walk
+from .vfs import Vfs, encode
+from .vnode import Entry, Mount, Vnode
+
+
+@final
+class NodeCalls:
+    """The calls of one kernel."""
+
+    def __init__(self, vfs: Vfs) -> None:
+        self.vfs: Vfs = vfs
+        self.hyper: Hypercalls = vfs.hyper
+
+    def find(self, path: str | bytes) -> Vnode:
+        """What the superuser finds at `path`.  Raises as path calls do."""
+        root = self.vfs.root()
+        walk = Walk(root, root, Credentials())
+        try:
+            return walk.get(encode(path), FOLLOW)
+        finally:
+            walk.done()
+
+    # Reading directories -------------------------------------------------------------------------------
+
+    def lookup(self, directory: Vnode, name: bytes, credentials: Credentials | None) -> Vnode | None:
+        """What `name` is in a directory, over mount points, or None.  Raises ENOTDIR, EACCES, ENAMETOOLONG."""
+        _check_directory(directory, name)
+        mount = directory.mount
+        enter(mount)
+        try:
+            if credentials is not None:
+                check_access(directory, credentials, SEARCH)
+            found = directory.lookup(name)
+        finally:
+            leave(mount)
+        while found is not None and found.mounted_here is not None:
+            found = found.mounted_here.root
+        return found
+
+    def readdir(self, directory: Vnode, cookie: int, count: int) -> list[Entry]:
+        """Up to `count` entries from `cookie` on, without "." and ".."; none at the end, nor in a directory that has been
+        removed."""
+        if directory.links == 0:
+            return []
+        mount = directory.mount
+        enter(mount)
+        try:
+            entries = directory.readdir(cookie, count)
+            if mount.access_times:
+                touch(directory)
+            return entries
+        finally:
+            leave(mount)
+
+    # Data ----------------------------------------------------------------------------------------------
+
+    def read(self, vnode: Vnode, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from byte `offset` of a regular file."""
+        mount = vnode.mount
+        enter(mount)
+        try:
+            data = vnode.read(offset, size)
+            if mount.access_times:
+                touch(vnode)
+            return data
+        finally:
+            leave(mount)
+
+    def write(self, vnode: Vnode, offset: int, data: bytes, privileged: bool) -> int:
+        """Write at byte `offset`; how much there was room for.  Unless `privileged`, the file loses set-user-ID."""
+        mount = vnode.mount
+        mount.check_writable()
+        enter(mount)
+        try:
+            done = vnode.write(offset, data) if data else 0
+            if not privileged and vnode.mode & (S_ISUID | S_ISGID):
+                vnode.set_mode(without_suid(vnode.mode), self.hyper.wall())
+            return done
+        finally:
+            leave(mount)
+
+    def truncate(self, vnode: Vnode, size: int, privileged: bool) -> None:
+        """Make a regular file `size` bytes long.  Raises EISDIR, EINVAL, EFBIG, ENOSPC."""
+        if vnode.kind != S_IFREG:
+            raise error(EISDIR if vnode.kind == S_IFDIR else EINVAL)
+        enter(vnode.mount)
+        try:
+            truncate(vnode, size, privileged)
+        finally:
+            leave(vnode.mount)
+
+    def fallocate(self, vnode: Vnode, mode: int, offset: int, length: int) -> None:
+        """Give a part of a regular file storage, or make it a hole (`Vnode.fallocate`)."""
+        vnode.mount.check_writable()
+        if vnode.kind != S_IFREG or offset < 0 or length <= 0:
+            raise error(EISDIR if vnode.kind == S_IFDIR else EINVAL)
+        enter(vnode.mount)
+        try:
+            vnode.fallocate(mode, offset, length)
+        finally:
+            leave(vnode.mount)
+
+    def next_data(self, vnode: Vnode, offset: int, hole: bool) -> int:
+        """The first byte at or behind `offset` that is stored, or with `hole` that is not; -1 if there is none."""
+        if not 0 <= offset < vnode.size:
+            return -1
+        enter(vnode.mount)
+        try:
+            return vnode.next_hole(offset) if hole else vnode.next_data(offset)
+        finally:
+            leave(vnode.mount)
+
+    def sync(self, vnode: Vnode, data_only: bool) -> None:
+        """Return once the file is durable."""
+        enter(vnode.mount)
+        try:
+            vnode.sync(data_only)
+        finally:
+            leave(vnode.mount)
+
+    def readlink(self, vnode: Vnode) -> bytes:
+        """What a symbolic link points to.  Raises EINVAL where it is none."""
+        enter(vnode.mount)
+        try:
+            return vnode.readlink()
+        finally:
+            leave(vnode.mount)
+
+    # Attributes ----------------------------------------------------------------------------------------
+
+    def set_mode(self, vnode: Vnode, mode: int) -> None:
+        """Set the permission bits of a file."""
+        vnode.mount.check_writable()
+        enter(vnode.mount)
+        try:
+            vnode.set_mode(mode & 0o7777, self.hyper.wall())
+        finally:
+            leave(vnode.mount)
+
+    def set_owner(self, vnode: Vnode, uid: int, gid: int) -> None:
+        """Set owner and group (-1: as it is); other than directories lose set-user-ID."""
+        vnode.mount.check_writable()
+        enter(vnode.mount)
+        try:
+            mode = vnode.mode & 0o7777 if vnode.kind == S_IFDIR else without_suid(vnode.mode)
+            now = self.hyper.wall()
+            vnode.set_owner(vnode.uid if uid == -1 else uid, vnode.gid if gid == -1 else gid, mode, now)
+        finally:
+            leave(vnode.mount)
+
+    def set_times(self, vnode: Vnode, atime: int, mtime: int) -> None:
+        """Set the times of access and modification, in nanoseconds."""
+        vnode.mount.check_writable()
+        enter(vnode.mount)
+        try:
+            vnode.set_times(atime, mtime, self.hyper.wall())
+        finally:
+            leave(vnode.mount)
+
+    def access(self, vnode: Vnode, credentials: Credentials, wanted: int) -> None:
+        """Raise EACCES unless the process may do all of `wanted` (R_OK, W_OK, X_OK); EROFS, EINVAL."""
+        if wanted & ~(R_OK | W_OK | X_OK):
+            raise error(EINVAL)
+        check_access(vnode, credentials, wanted)
+        if wanted & W_OK:
+            vnode.mount.check_writable()
+
+    # Extended attributes -------------------------------------------------------------------------------
+
+    def getxattr(self, vnode: Vnode, name: bytes) -> bytes:
+        """The value of an extended attribute.  Raises ENODATA, ENOTSUP."""
+        enter(vnode.mount)
+        try:
+            return vnode.getxattr(name)
+        finally:
+            leave(vnode.mount)
+
+    def listxattr(self, vnode: Vnode) -> list[bytes]:
+        """The names of a file's extended attributes.  Raises ENOTSUP."""
+        enter(vnode.mount)
+        try:
+            return vnode.listxattr()
+        finally:
+            leave(vnode.mount)
+
+    def setxattr(self, vnode: Vnode, name: bytes, value: bytes, flags: int) -> None:
+        """Set an extended attribute (`Vnode.setxattr`).  Raises EEXIST, ENODATA, ENOSPC, ENOTSUP, ERANGE, E2BIG."""
+        if not 0 < len(name) <= XATTR_NAME_MAX:
+            raise error(ERANGE)
+        if len(value) > XATTR_SIZE_MAX:
+            raise error(E2BIG)
+        vnode.mount.check_writable()
+        enter(vnode.mount)
+        try:
+            vnode.setxattr(name, value, flags)
+        finally:
+            leave(vnode.mount)
+
+    def removexattr(self, vnode: Vnode, name: bytes) -> None:
+        """Remove an extended attribute.  Raises ENODATA, ENOTSUP."""
+        vnode.mount.check_writable()
+        enter(vnode.mount)
+        try:
+            vnode.removexattr(name)
+        finally:
+            leave(vnode.mount)
+
+    # Names come ----------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        directory: Vnode,
+        name: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        device: int,
+        credentials: Credentials | None,
+    ) -> Vnode:
+        """Make a file of the kind and with the permissions in `mode`.  In a set-group-ID directory it gets that one's group.
+
+        Raises EEXIST, ENOSPC, and as `lookup`.
+        """
+        mount = self._enter_to_add(directory, name, credentials)
+        try:
+            self.vfs.counters.created += 1
+            if mode & S_IFMT == S_IFDIR:
+                bits = mode & 0o1777 | directory.mode & S_ISGID
+                return directory.mkdir(name, bits, uid, _group(directory, gid))
+            return directory.create(name, mode, uid, _group(directory, gid), device)
+        finally:
+            leave(mount)
+
+    def symlink(
+        self, directory: Vnode, name: bytes, target: bytes, uid: int, gid: int, credentials: Credentials | None
+    ) -> Vnode:
+        """Make a symbolic link.  Raises as `create`."""
+        if not target:
+            raise error(ENOENT)
+        mount = self._enter_to_add(directory, name, credentials)
+        try:
+            self.vfs.counters.created += 1
+            return directory.symlink(name, target, uid, _group(directory, gid))
+        finally:
+            leave(mount)
+
+    def link(self, vnode: Vnode, directory: Vnode, name: bytes, credentials: Credentials | None) -> None:
+        """Give a file a further name.  Raises EXDEV, EPERM (directories), ENOENT (it has none left), and as `create`."""
+        directory.mount.check_same(vnode.mount)
+        if vnode.kind == S_IFDIR:
+            raise error(EPERM)
+        mount = self._enter_to_add(directory, name, credentials)
+        try:
+            if vnode.links == 0:
+                raise error(ENOENT)
+            directory.link(name, vnode)
+            self.vfs.counters.created += 1
+        finally:
+            leave(mount)
+
+    # Names go, and move --------------------------------------------------------------------------------
+
+    def remove(self, directory: Vnode, name: bytes, is_directory: bool, credentials: Credentials | None) -> None:
+        """Take a name of a file away, or an empty directory.  Raises EISDIR, ENOTDIR, EBUSY (mount point), ENOTEMPTY."""
+        _check_directory(directory, name)
+        mount = directory.mount
+        mount.check_writable()
+        enter(mount)
+        try:
+            vnode = directory.lookup(name)
+            if vnode is None:
+                raise error(ENOENT)
+            if credentials is not None:
+                check_delete(directory, vnode, credentials)
+            if (vnode.kind == S_IFDIR) != is_directory:
+                raise error(ENOTDIR if is_directory else EISDIR)
+            if vnode.mounted_here is not None:
+                raise error(EBUSY)
+            if is_directory:
+                directory.rmdir(name, vnode)
+            else:
+                directory.unlink(name, vnode)
+            self.vfs.counters.removed += 1
+        finally:
+            leave(mount)
+
+    def rename(
+        self,
+        source: Vnode,
+        name: bytes,
+        target: Vnode,
+        new_name: bytes,
+        flags: int,
+        credentials: Credentials | None,
+    ) -> None:
+        """Move a name, over what has the new one (renameat2, with RENAME_NOREPLACE and RENAME_EXCHANGE).
+
+        Raises EXDEV, EINVAL, EEXIST, ENOENT, ENOTEMPTY, EISDIR, ENOTDIR, EBUSY.
+        """
+        if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
+            raise error(EINVAL)
+        _check_directory(source, name)
+        _check_directory(target, new_name)
+        mount = source.mount
+        mount.check_same(target.mount)
+        mount.check_writable()
+        enter(mount)
+        try:
+            self._rename(source, name, target, new_name, flags, credentials)
+            self.vfs.counters.renamed += 1
+        finally:
+            leave(mount)
+
+    def _rename(
+        self, source: Vnode, name: bytes, target: Vnode, new_name: bytes, flags: int, credentials: Credentials | None
+    ) -> None:
+        vnode = source.lookup(name)
+        if vnode is None:
+            raise error(ENOENT)
+        replaced = target.lookup(new_name)
+        exchange = flags & RENAME_EXCHANGE != 0
+        if flags & RENAME_NOREPLACE and replaced is not None:
+            raise error(EEXIST)
+        if exchange and replaced is None:
+            raise error(ENOENT)
+        if source is not target:
+            if vnode.kind == S_IFDIR and is_within(target, vnode):
+                raise error(EINVAL)
+            if replaced is not None and replaced.kind == S_IFDIR and is_within(source, replaced):
+                raise error(EINVAL if exchange else ENOTEMPTY)
+        if vnode is replaced:
+            return
+        if credentials is not None:
+            _may_rename(source, vnode, target, replaced, exchange, credentials)
+        if not exchange and replaced is not None and (vnode.kind == S_IFDIR) != (replaced.kind == S_IFDIR):
+            raise error(EISDIR if replaced.kind == S_IFDIR else ENOTDIR)
+        if vnode.mounted_here is not None or (replaced is not None and replaced.mounted_here is not None):
+            raise error(EBUSY)
+        if exchange and replaced is not None:
+            source.exchange(name, vnode, target, new_name, replaced)
+        else:
+            source.rename(name, vnode, target, new_name, replaced)
+
+    # -----------------------------------------------------------------------------------------------------
+
+    def _enter_to_add(self, directory: Vnode, name: bytes, credentials: Credentials | None) -> Mount:
+        """Take the lock of a directory that `name`, which is free, can be added to; returns what to `leave`."""
+        _check_directory(directory, name)
+        mount = directory.mount
+        mount.check_writable()
+        enter(mount)
+        try:
+            if credentials is not None:
+                check_access(directory, credentials, MODIFY)
+            if directory.lookup(name) is not None:
+                raise error(EEXIST)
+        except BaseException:
+            leave(mount)
+            raise
+        return mount
+
+
+def enter(mount: Mount) -> None:
+    """Start a call into a mount."""
+    lock = mount.lock
+    if lock is not None:
+        mount.calls += 1
+        try:
+            lock.acquire()
+        except BaseException:
+            mount.calls -= 1
+            raise
+
+
+def leave(mount: Mount) -> None:
+    """End a call into a mount."""
+    lock = mount.lock
+    if lock is not None:
+        lock.release()
+        mount.calls -= 1
+
+
+def _check_directory(directory: Vnode, name: bytes) -> None:
+    """Raise unless `name` can be one in `directory`: what a server is asked is not to be trusted."""
+    if directory.kind != S_IFDIR:
+        raise error(ENOTDIR)
+    if len(name) > NAME_MAX:
+        raise error(ENAMETOOLONG)
+    if not name or name == b"." or name == b".." or b"/" in name:
+        raise error(EINVAL)
+
+
+def _group(directory: Vnode, gid: int) -> int:
+    return directory.gid if directory.mode & S_ISGID else gid
+
+
+def _may_rename(
+    source: Vnode, vnode: Vnode, target: Vnode, replaced: Vnode | None, exchange: bool, credentials: Credentials
+) -> None:
+    check_delete(source, vnode, credentials)
+    if replaced is None:
+        check_access(target, credentials, MODIFY)
+    else:
+        check_delete(target, replaced, credentials)
+    if source is not target:
+        # A directory's ".." changes with its parent.
+        for moved in (vnode, replaced if exchange else None):
+            if moved is not None and moved.kind == S_IFDIR:
+                check_access(moved, credentials, W_OK)

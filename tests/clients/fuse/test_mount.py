@@ -1,0 +1,284 @@
+"""Mounts on the host: Linux's own calls reach the kernel's files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rumpkit import Kernel
+from rumpkit.clients.fuse import SOLE, FuseOptions, Owner, attach
+from rumpkit.kern.abi.fcntl import O_CREAT, O_WRONLY
+from tests.clients.fuse.fuse_helpers import mounted, outcome
+
+pytestmark = pytest.mark.needs("fuse", "root")
+
+
+def test_both_sides_see_the_same_files(tmp_path: Path) -> None:
+    with mounted(tmp_path) as (kernel, place):
+        process = kernel.process()
+        fd = process.open("/from-kernel", O_WRONLY | O_CREAT, 0o640)
+        process.write(fd, b"hello")
+        process.close(fd)
+        assert (place / "from-kernel").read_bytes() == b"hello"
+        assert stat.S_IMODE((place / "from-kernel").stat().st_mode) == 0o640
+        (place / "d").mkdir()
+        (place / "d" / "from-host").write_bytes(b"x" * 3_000_000)
+        assert process.stat("/d/from-host").st_size == 3_000_000
+        os.symlink("d/from-host", place / "s")
+        assert process.readlink("/s") == "d/from-host"
+        assert sorted(os.listdir(place)) == ["d", "dev", "from-kernel", "s"]
+        assert os.statvfs(place).f_bsize == 4096
+
+
+def test_a_part_of_the_tree(tmp_path: Path) -> None:
+    with mounted(tmp_path, path="/data/sub", mounts=("/data", "/data/sub")) as (kernel, place):
+        (place / "f").write_text("x")
+        assert kernel.process().stat("/data/sub/f").st_size == 1
+        assert os.listdir(place) == ["f"]
+
+
+def test_an_open_file_without_a_name_lives(tmp_path: Path) -> None:
+    with mounted(tmp_path) as (_, place), open(place / "f", "w+b") as file:
+        file.write(b"before")
+        file.flush()
+        os.unlink(place / "f")
+        file.write(b" and after")
+        file.flush()
+        assert os.fstat(file.fileno()).st_nlink == 0
+        assert os.pread(file.fileno(), 100, 0) == b"before and after"
+
+
+def test_shared_mappings(tmp_path: Path) -> None:
+    """In another process: a page fault keeps the interpreter's lock, which the server's thread needs."""
+    code = """
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.truncate(fd, 10000)
+with mmap.mmap(fd, 10000) as one, mmap.mmap(fd, 10000) as other:
+    one[5000:5005] = b"hello"
+    assert other[5000:5005] == b"hello"
+    one.flush()
+"""
+    with mounted(tmp_path) as (kernel, place):
+        subprocess.run([sys.executable, "-c", code, place / "f"], check=True)
+        process = kernel.process()
+        assert process.pread(process.open("/f", 0), 5, 5000) == b"hello"
+
+
+def test_truncation_on_open(tmp_path: Path) -> None:
+    with mounted(tmp_path) as (_, place):
+        (place / "f").write_bytes(b"long text")
+        with open(place / "f", "wb"):
+            pass
+        assert (place / "f").stat().st_size == 0
+
+
+def test_holes_and_copies(tmp_path: Path) -> None:
+    with mounted(tmp_path) as (_, place):
+        fd = os.open(place / "f", os.O_RDWR | os.O_CREAT)
+        os.pwrite(fd, b"data", 1 << 24)
+        assert os.lseek(fd, 0, os.SEEK_DATA) == 1 << 24
+        assert os.lseek(fd, 0, os.SEEK_HOLE) == 0
+        assert os.fstat(fd).st_blocks == 8
+        to = os.open(place / "g", os.O_RDWR | os.O_CREAT)
+        assert os.copy_file_range(fd, to, 4, 1 << 24, 2) == 4
+        assert os.pread(to, 10, 0) == b"\0\0data"
+        os.close(fd)
+        os.close(to)
+
+
+def test_linux_checks_permissions_and_owners_are_real() -> None:
+    tmp_path = Path(tempfile.mkdtemp())
+    tmp_path.chmod(0o755)
+    with mounted(tmp_path, FuseOptions(allow_other=True)) as (kernel, place):
+        (place / "closed").mkdir(0o700)
+        (place / "open").mkdir()
+        (place / "open").chmod(0o1777)
+        (place / "open" / "roots").touch()
+        code = f"""
+import os
+os.setgroups([33]); os.setgid(1234); os.setuid(1234)
+for call, *arguments in ((os.listdir, {str(place / "closed")!r}), (os.unlink, {str(place / "open" / "roots")!r}),
+                         (os.mkdir, {str(place / "x")!r}), (os.mkdir, {str(place / "open" / "own")!r})):
+    try:
+        call(*arguments); print("done")
+    except OSError as problem:
+        print(problem.errno)
+"""
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert said == [str(errno.EACCES), str(errno.EPERM), str(errno.EACCES), "done"]
+        found = kernel.process().stat("/open/own")
+        assert (found.st_uid, found.st_gid) == (1234, 1234)
+        os.chown(place / "open" / "own", 5, 6)
+        found = kernel.process().stat("/open/own")
+        assert (found.st_uid, found.st_gid) == (5, 6)
+    shutil.rmtree(tmp_path)
+
+
+def test_read_only(tmp_path: Path) -> None:
+    with mounted(tmp_path, FuseOptions(read_only=True)) as (_, place):
+        assert outcome(os.mkdir, place / "d") == errno.EROFS
+
+
+def test_one_owner(tmp_path: Path) -> None:
+    with mounted(tmp_path, FuseOptions(owner=Owner(1234, 55))) as (_, place):
+        found = (place / "dev").stat()
+        assert (found.st_uid, found.st_gid) == (1234, 55)
+
+
+def test_linux_remembers_where_it_may(tmp_path: Path) -> None:
+    with mounted(tmp_path, SOLE) as (kernel, place):
+        (place / "f").write_bytes(b"x" * 100_000)
+
+        def look() -> None:
+            fd = os.open(place / "f", os.O_RDONLY)
+            assert os.read(fd, 1000) == b"x" * 1000
+            os.close(fd)
+            assert not (place / "missing").exists()
+
+        for _ in range(3):
+            look()
+        before = kernel.counters()["fuse.requests"]
+        for _ in range(100):
+            look()
+        assert kernel.counters()["fuse.requests"] - before < 20
+
+
+def test_special_files_are_names_only(tmp_path: Path) -> None:
+    with mounted(tmp_path) as (_, place):
+        os.mkfifo(place / "p")
+        reader = os.open(place / "p", os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(place / "p", os.O_WRONLY)
+        os.write(writer, b"x")
+        assert os.read(reader, 10) == b"x"
+        os.close(reader)
+        os.close(writer)
+        assert outcome(os.open, place / "dev" / "null", os.O_RDWR) == errno.EACCES, "no devices"
+
+
+def test_locks_hold_between_processes(tmp_path: Path) -> None:
+    with mounted(tmp_path) as (_, place):
+        code = """
+import fcntl, sys
+file = open(sys.argv[1], "r+")
+for lock in (fcntl.lockf, fcntl.flock):
+    try:
+        lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB); print("got it")
+    except BlockingIOError:
+        print("taken")
+"""
+        import fcntl
+
+        with open(place / "f", "w+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            words = [sys.executable, "-c", code, str(place / "f")]
+            assert subprocess.run(words, capture_output=True, text=True).stdout.split("\n")[:2] == ["taken", "got it"]
+
+
+def test_many_files_are_forgotten_in_time(tmp_path: Path) -> None:
+    with mounted(tmp_path, FuseOptions(max_nodes=256)) as (kernel, place):
+        process = kernel.process()
+        for number in range(1000):
+            process.mkdir(f"/{number}")
+        refused = 0
+        for number in range(1000):
+            end = time.monotonic() + 60
+            while outcome(os.stat, place / str(number)) == errno.ENFILE and time.monotonic() < end:
+                refused += 1
+                time.sleep(0.01)
+            assert (place / str(number)).is_dir()
+        assert kernel.counters()["fuse.notifications"] > 0
+
+
+# Its end ---------------------------------------------------------------------------------------------------------
+
+
+def test_closing_the_kernel_unmounts(tmp_path: Path) -> None:
+    with Kernel(mounts={"/": "tmpfs"}) as kernel:
+        kernel.fuse_mount(tmp_path)
+        assert os.path.ismount(tmp_path)
+        held = os.open(tmp_path / "held", os.O_RDWR | os.O_CREAT)
+    assert not os.path.ismount(tmp_path)
+    assert outcome(os.pwrite, held, b"x", 0) == errno.ENOTCONN
+    outcome(os.close, held)
+
+
+def test_unmounting_a_busy_mount_is_refused(tmp_path: Path) -> None:
+    with Kernel(mounts={"/": "tmpfs"}) as kernel:
+        mount = kernel.fuse_mount(tmp_path)
+        with open(tmp_path / "f", "w"):
+            assert outcome(mount.unmount) == errno.EBUSY
+            (tmp_path / "still").touch()
+        mount.unmount()
+        mount.close()
+        assert not os.path.ismount(tmp_path)
+
+
+def test_others_may_unmount(tmp_path: Path) -> None:
+    with Kernel(mounts={"/": "tmpfs"}) as kernel:
+        mount = kernel.fuse_mount(tmp_path)
+        assert not mount.wait(0.01)
+        subprocess.run(["umount", tmp_path], check=True)
+        assert mount.wait(60)
+        mount.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_mount_is_left_when_the_process_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    code = f"""
+from rumpkit import Kernel
+kernel = Kernel(mounts={{"/": "tmpfs"}})
+kernel.fuse_mount({str(tmp_path)!r})
+print("ready", flush=True)
+input()
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdin is not None
+    assert child.stdout.readline() == b"ready\n"
+    assert os.path.ismount(tmp_path)
+    child.send_signal(number)
+    child.wait()
+    end = time.monotonic() + 60
+    while any(line.split()[4] == str(tmp_path) for line in Path("/proc/self/mountinfo").read_text().splitlines()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    child.stdin.close()
+    child.stdout.close()
+
+
+def test_a_bad_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    (tmp_path / "file").touch()
+    with Kernel(mounts={"/": "tmpfs"}) as kernel:
+        assert outcome(kernel.fuse_mount, tmp_path / "missing") == errno.ENOENT
+        assert outcome(kernel.fuse_mount, tmp_path / "file") == errno.EINVAL
+        assert outcome(kernel.fuse_mount, tmp_path, "/missing") == errno.ENOENT
+        assert outcome(kernel.fuse_mount, tmp_path, "/dev/null") == errno.EINVAL
+    assert not os.path.ismount(tmp_path)
+    assert threading.active_count() == threads
+
+
+def test_a_file_on_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with Kernel(mounts={"/": "tmpfs"}) as kernel:
+        process = kernel.process()
+        process.write(process.open("/f", O_WRONLY | O_CREAT), b"inside")
+        with kernel.fuse_mount(tmp_path / "file", "/f"):
+            assert (tmp_path / "file").read_bytes() == b"inside"
+
+
+def test_the_error_says_how_to_allow_it() -> None:
+    for code in (errno.EACCES, errno.ENOENT, errno.ENODEV, errno.EPERM):
+        text = str(attach.explain(code))
+        assert "/dev/fuse" in text and ("chmod 0666" in text or "modprobe" in text or "--device" in text)
