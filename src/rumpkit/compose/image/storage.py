@@ -5,10 +5,11 @@ Between the host's file (hosts/posix/block.py, redo.py) and the disk of a kernel
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from ...hosts.posix.block import FileBackend
+from ...hosts.posix.block import BackendError, FileBackend
 from ...hyper.block import BlockBackend
 from ...hyper.calls import Hypercalls
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 READ: Final = "read"
 TRANSACTION: Final = "transaction"
 IN_PLACE: Final = "in place"
+_QCOW2: Final = b"QFI\xfb"
 MODES: Final = (READ, TRANSACTION, IN_PLACE)
 
 
@@ -41,7 +43,9 @@ class Storage:
         self._snapshot: SnapshotBackend | None = None
         self.backend: BlockBackend = lend(self._file)
         try:
-            if mode == READ:
+            if self._file.size >= 104 and self._file.read(0, 4) == _QCOW2:
+                self._open_qcow2(name)
+            elif mode == READ:
                 self._show_log(name)
             elif mode == TRANSACTION:
                 self._begin(hyper)
@@ -100,6 +104,16 @@ class Storage:
             self._snapshot = SnapshotBackend(self._file, LogView(log, self._file.size))
             self._snapshot.restore(log.extents)
             self.backend = lend(self._snapshot)
+
+    def _open_qcow2(self, name: str) -> None:
+        if self.mode != READ:
+            raise BackendError(errno.EROFS, "a qcow2 image can only be read", name)
+        from ...dev.qcow2 import Qcow2Backend
+
+        try:
+            self.backend = lend(Qcow2Backend(self._file))
+        except OSError as problem:
+            raise BackendError(problem.errno or errno.EIO, problem.strerror or "", name) from None
 
 
 class ImageTransaction(Storage):
