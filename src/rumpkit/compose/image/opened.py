@@ -62,8 +62,6 @@ class OpenedImage:
         options: Mapping[str, OptionValue] | None = None,
     ) -> None:
         """As `open_image`."""
-        from .path import ImagePath
-
         self.name: str = os.fspath(path)
         """The image's path on the host."""
         self.writable: bool = writable or in_place
@@ -78,7 +76,13 @@ class OpenedImage:
             if isinstance(problem, OSError):  # as FileNotFoundError and the like
                 raise OSError(problem.errno, problem.strerror, problem.filename or self.name) from None
             raise
-        self.root: ImagePath = ImagePath(self, "/")
+
+    @property
+    def root(self) -> ImagePath:
+        """The root directory.  Paths keep the image open: it closes with the last of them."""
+        from .path import ImagePath
+
+        return ImagePath(self, "/")
 
     @property
     def process(self) -> LocalProcess:
