@@ -69,6 +69,7 @@ TOOLS = (
     Tool("grep", "find lines in files"),
     Tool("diff", "compare trees"),
     Tool("tar", "write and unpack tar archives"),
+    Tool("mkfs", "make a file system, and fill it"),
     Tool("fsck", "check and repair file systems"),
     Tool("hash", "SHA-256 of files and trees"),
 )

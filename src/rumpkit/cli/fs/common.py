@@ -9,6 +9,7 @@ from typing import Final, final
 
 from ...compose.image.address import Address, parse, parse_image, parse_tree
 from ...compose.image.session import Session
+from ...kern.abi.errno import EDQUOT, EIO, ENOSPC, EROFS, EUCLEAN
 from .. import exit as code
 
 IMAGE_COMPLETION = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
@@ -38,12 +39,18 @@ def trees(texts: list[str]) -> list[Address]:
     return [parse_tree(text) for text in texts]
 
 
+FATAL: Final = frozenset((ENOSPC, EDQUOT, EIO, EROFS, EUCLEAN))
+"""Errors of an image that end a change to it: nothing of it is committed then."""
+
+
 @final
 class Complaints:
     """Counts what went wrong and says so on stderr, one line each."""
 
-    def __init__(self) -> None:
+    def __init__(self, strict: bool = False) -> None:
+        """`strict`: what would leave a change half done (FATAL) ends it."""
         self.count: int = 0
+        self._strict: bool = strict
 
     def __call__(self, path: bytes, problem: OSError) -> None:
         """A walk's complaint."""
@@ -51,6 +58,9 @@ class Complaints:
 
     def say(self, place: str, problem: OSError) -> None:
         """One line of it."""
+        if self._strict and problem.errno in FATAL:
+            problem.filename = problem.filename or place
+            raise problem
         self.count += 1
         name = problem.filename or place
         where = os.fsdecode(name) if isinstance(name, (str, bytes)) else place
@@ -153,8 +163,9 @@ def bad_usage(text: str) -> int:
 
 
 def changing(arguments: argparse.Namespace, change: Callable[[Session, Complaints], None]) -> int:
-    """Run `change` on images and commit what it did; where something went wrong in it, the rest is committed still."""
-    complaints = Complaints()
+    """Run `change` on images and commit what it did.  Where single files made trouble, the rest is committed still; where an image
+    is full or broken, nothing is."""
+    complaints = Complaints(strict=True)
     with Session(arguments.in_place) as session:
         change(session, complaints)
         session.commit()

@@ -186,7 +186,12 @@ def _into_device(session: Session, arguments: argparse.Namespace, target: Addres
 
 
 def _tell_losses(copier: Copier, target: Address) -> None:
-    for count, what in ((copier.lost_xattrs, "extended attributes"), (copier.lost_owners, "mode and owner")):
+    losses = (
+        (copier.lost_xattrs, "extended attributes"),
+        (copier.lost_owners, "mode and owner"),
+        (copier.lost_links, "the hard links"),
+    )
+    for count, what in losses:
         if count:
             files = "a file" if count == 1 else f"{count} files"
             print(f"rump: {target.text}: the file system can't keep {what} of {files}", file=sys.stderr)

@@ -9,7 +9,7 @@ A file that is copied over another takes its name and is a new file: whoever sha
 from collections.abc import Iterator
 from typing import Final, final
 
-from ...kern.abi.errno import EEXIST, EINVAL, EISDIR, ENOTDIR, ENOTSUP, EPERM, EUCLEAN
+from ...kern.abi.errno import EEXIST, EINVAL, EISDIR, EMLINK, ENOTDIR, ENOTSUP, EPERM, EUCLEAN
 from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...vfs.stat import Stat
 from .node import PIECE, Named, Node, failure
@@ -84,6 +84,8 @@ class Copier:
         """Files whose extended attributes the target can't keep."""
         self.lost_owners: int = 0
         """Files whose mode or owner it can't keep."""
+        self.lost_links: int = 0
+        """Names that are files of their own, as the target has no hard links."""
         self._complain: Complaint = complain
         self._watcher: CopyWatcher = watcher or CopyWatcher()
         self._linked: dict[tuple[int, int], Linked] = {}
@@ -250,7 +252,7 @@ class Copier:
             target.close()
             raise
         self.files += 1
-        if shared:
+        if shared and (status.st_dev, status.st_ino) not in self._linked:
             target.rest()
             self._linked[status.st_dev, status.st_ino] = Linked(target, status.st_nlink - 1)
         else:
@@ -278,7 +280,13 @@ class Copier:
         linked = self._linked.get(key)
         if linked is None:
             return False
-        directory.link(name, linked.node)
+        try:
+            directory.link(name, linked.node)
+        except OSError as problem:
+            if problem.errno not in (EPERM, ENOTSUP, EMLINK):
+                raise
+            self.lost_links += 1  # a file system without hard links, or with no more of them: a file of its own
+            return False
         self.files += 1
         linked.left -= 1
         if linked.left == 0:

@@ -1,19 +1,21 @@
 """Making file systems: how large one has to be for a tree, and one on a device, filled from a tree or an archive."""
 
-from collections.abc import Callable, Mapping
-from typing import IO, TYPE_CHECKING, Final
+import os
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Final, final
 
-from ...kern.abi.errno import EINVAL, ENODEV
+from ...kern.abi.errno import EINVAL, ENODEV, ENOSPC, ENOTDIR
 from ...kern.abi.fcntl import S_IFDIR, S_IFREG
+from .address import STREAM, parse
 from .copying import Copier, CopyOptions, CopyWatcher
 from .inside import Inside
 from .node import Node, failure
+from .session import Session
 from .trees import Complaint, Walk
 
 if TYPE_CHECKING:
     from ...kern.device import Device
     from ...vfs.types import Estimate, FileSystemType, Option, OptionValue
-    from .session import Session
 
 GRANULE: Final = 1 << 20
 """Images are multiples of this many bytes, unless a size is given."""
@@ -71,11 +73,24 @@ def format_options(
             texts[name] = value
     values: dict[str, OptionValue] = {}
     for name, text in texts.items():
+        if name == "uuid" and name not in known and "volume_id" in known:
+            name, text = "volume_id", _serial(text)
         option = known.get(name)
         if option is None:
             raise failure(EINVAL, f"{kind.name} has no option {name!r}; it has {', '.join(known)}")
         values[name] = _value(option, text)
     return values
+
+
+def _serial(text: str) -> str:
+    """FAT's serial number 1A2B-3C4D, as a decimal number.  Raises EINVAL."""
+    digits = text.replace("-", "")
+    try:
+        if len(digits) != 8:
+            raise ValueError(text)
+        return str(int(digits, 16))
+    except ValueError:
+        raise failure(EINVAL, f"{text!r} is no serial number such as 1A2B-3C4D") from None
 
 
 def _value(option: "Option", text: str) -> "OptionValue":
@@ -113,40 +128,114 @@ def size_of(text: str) -> int:
     return int(digits) * (unit or 1)
 
 
+@final
+class Source:
+    """What a new file system is filled with: a directory, of the host or of an image, or a tar archive."""
+
+    def __init__(self, text: str, newest: int) -> None:
+        """Times later than `newest` become that (-1: none).  Raises OSError for what is not there."""
+        self.text: str = text
+        self._newest: int = newest
+        self._session: Session | None = None
+        self._node: Node | None = None
+        self._stream: IO[bytes] | None = None
+        address = parse(text)
+        if text == STREAM:
+            self._stream = _spooled()
+        elif address.inside or os.path.isdir(address.path):
+            self._session = Session()
+            self._node = self._session.node(address)
+            if self._node.kind != S_IFDIR:
+                raise failure(ENOTDIR, "it is neither a directory nor a tar archive", text)
+        else:
+            self._stream = open(address.path, "rb")  # noqa: SIM115
+
+    def measure(self) -> "Estimate":
+        """How much it is."""
+        if self._node is not None:
+            return measure(self._node)
+        assert self._stream is not None
+        return _measure_archive(self._stream)
+
+    def fill(self, root: Inside, complain: Complaint, watcher: CopyWatcher) -> None:
+        """Put it into the root directory of a new file system, with all attributes."""
+        if self._node is None:
+            assert self._stream is not None
+            from .unpacking import Reader
+
+            self._stream.seek(0)
+            Reader(self._stream, root, complain, watcher, self._newest).unpack()
+            return
+        options = CopyOptions()
+        options.recursive = options.keep = True
+        options.newest = self._newest
+        copier = Copier(options, complain, watcher)
+        copier.copy_content(self._node, root, b".")
+        copier.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._session is not None:
+            self._session.close()
+        if self._stream is not None:
+            self._stream.close()
+
+
+def _spooled() -> IO[bytes]:
+    """The standard input, in a file: an archive is read twice, to see how large it is."""
+    import shutil
+    import sys
+    from tempfile import TemporaryFile
+
+    stream = TemporaryFile()  # noqa: SIM115
+    shutil.copyfileobj(sys.stdin.buffer, stream, 1 << 20)
+    stream.seek(0)
+    return stream
+
+
+def _measure_archive(stream: IO[bytes]) -> "Estimate":
+    from ...vfs.types import Estimate
+    from .archive import XATTR
+    from .outside import outside
+    from .unpacking import Reader
+
+    files = directories = names = attributes = 0
+    sizes: list[int] = []
+    for info in Reader(stream, outside(b"/")).names():
+        names += len(info.name.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape"))
+        if info.isdir():
+            directories += 1
+        elif not info.islnk():
+            files += 1
+            if info.isreg():
+                sparse: list[tuple[int, int]] | None = info.sparse  # type: ignore[assignment]
+                sizes.append(info.size if sparse is None else sum(size for _, size in sparse))
+        attributes += sum(len(key) + len(value) for key, value in info.pax_headers.items() if key.startswith(XATTR))
+    return Estimate(files, directories + 1, sizes, names, attributes)
+
+
 def make_file_system(
-    session: "Session", kind: "FileSystemType", device: "Device", options: Mapping[str, "OptionValue"]
+    session: "Session",
+    kind: "FileSystemType",
+    device: "Device",
+    options: Mapping[str, "OptionValue"],
+    source: Source | None,
+    complain: Complaint,
+    watcher: CopyWatcher,
 ) -> None:
-    """Format a device, which is open.  Raises OSError: ENOSPC where it is too small, EINVAL for options."""
+    """Make a file system on a device of the session, and fill it.  Raises OSError: ENOSPC where the device is too small, EINVAL for
+    options; what else goes wrong with single files is complained of."""
     from ...vfs.types import check_format_options
 
     kind.format(session.vfs(), device, check_format_options(kind, options))
+    if source is None:
+        return
 
+    def note(path: bytes, problem: OSError) -> None:
+        if problem.errno == ENOSPC:
+            raise problem
+        complain(path, problem)
 
-Fill = Callable[[Inside, Complaint, CopyWatcher], None]
-"""Puts something into the root directory of a new file system."""
-
-
-def from_tree(source: Node, newest: int) -> Fill:
-    """Fills with what is in a directory, all attributes kept; times later than `newest` become that (-1: none)."""
-
-    def fill(root: Inside, complain: Complaint, watcher: CopyWatcher) -> None:
-        options = CopyOptions()
-        options.recursive = options.keep = True
-        options.newest = newest
-        copier = Copier(options, complain, watcher)
-        copier.copy_content(source, root, b".")
-        copier.close()
-
-    return fill
-
-
-def from_archive(stream: IO[bytes], newest: int) -> Fill:
-    """Fills with a tar archive."""
-
-    def fill(root: Inside, complain: Complaint, watcher: CopyWatcher) -> None:
-        from .unpacking import Reader
-
-        stream.seek(0)
-        Reader(stream, root, complain, watcher, newest).unpack()
-
-    return fill
+    root = Inside(session.mount_device(device).root)
+    source.fill(root, note, watcher)
+    root.close()

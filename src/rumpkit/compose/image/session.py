@@ -143,15 +143,25 @@ class Session:
             if known is not None:
                 self._mounts[key] = known
                 return known
-            given = {**(options or {}), "read_only": not image.write}
-            place = f"/{device.name}"
-            self.vfs().make_directories(place)
-            mount = self.vfs().mount(kind, place, given, device.name)
-            if mount.lock is not None:
-                mount.lock.acquire()
-                self._locks.append(mount.lock)
-            self._mounts[key] = self._mounts[device.name, ""] = mount
+            mount = self._mounts[key] = self.mount_device(device, image.write, options, kind)
             return mount
+
+    def mount_device(
+        self,
+        device: "Device",
+        write: bool = True,
+        options: "Mapping[str, OptionValue] | None" = None,
+        kind: str = "auto",
+    ) -> "Mount":
+        """Mount the file system on one of the session's devices.  Raises OSError."""
+        place = f"/{device.name}"
+        self.vfs().make_directories(place)
+        mount = self.vfs().mount(kind, place, {**(options or {}), "read_only": not write}, device.name)
+        if mount.lock is not None:
+            mount.lock.acquire()
+            self._locks.append(mount.lock)
+        self._mounts[device.name, ""] = mount
+        return mount
 
     def root(self, address: Address, write: bool = False) -> Inside:
         """The root directory of a file system."""
