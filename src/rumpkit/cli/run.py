@@ -198,6 +198,9 @@ def _run_on(
     status.enabled = status.enabled and not quiet
     with status.over():
         programs.start_all(spec.run, places)
+        if not quiet:
+            for path, reason in programs.unseen().items():
+                print(f"rump: programs don't see {path}: {reason}", file=sys.stderr)
         number = _watch(kernel, programs, status, interruption)
     if number:
         # A terminal's Ctrl-C has reached the programs, too; any other signal is passed on.  Another one kills.

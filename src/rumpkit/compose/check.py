@@ -27,6 +27,8 @@ MIN_MTU_V6 = 1280
 MAX_MTU = 65535
 MAX_METRIC = 0xFFFFFFFF
 MAX_HOSTNAME = 64
+SHOWN = ("show", "require", "hide")
+"""What mounts are to programs."""
 
 
 def check(spec: Spec, file: str = "", text: str = "") -> None:
@@ -155,9 +157,19 @@ def _route_tests(path: KeyPath, spec: RouteSpec, names: set[str]) -> list[Test]:
 
 def _mount_tests(path: KeyPath, spec: MountSpec, paths: set[str]) -> list[Test]:
     tests: list[Test] = [((*path, "path"), lambda: _mount_point(spec.path, paths))]
+    tests.append(((*path, "programs"), lambda: _shown(spec)))
     if spec.size:
         tests.append(((*path, "size"), lambda: parse_size(spec.size)))
     return tests
+
+
+def _shown(spec: MountSpec) -> None:
+    if spec.programs not in SHOWN:
+        raise ConfigError(
+            f"{spec.programs!r} is none of {', '.join(map(repr, SHOWN))}", hint=suggest(spec.programs, SHOWN)
+        )
+    if spec.programs == "require" and spec.path.strip("/") == "":
+        raise ConfigError("programs keep the host's root", hint="mount it elsewhere, too")
 
 
 def _destination(text: str) -> None:

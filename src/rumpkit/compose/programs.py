@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ..guests.linux.files import ShownMount
 from ..guests.linux.guest import Guest
 from ..hosts.posix.host import PosixHost
 from ..hyper.time import FOREVER, SECOND
@@ -56,6 +57,7 @@ def start(
             address=_shown_address(kernel),
             address6=_shown_address6(kernel),
             stdio=(descriptors[0], descriptors[1], descriptors[2]),
+            shown=_shown_mounts(kernel),
         )
     except OSError as problem:
         if problem.filename != command[0]:
@@ -65,7 +67,26 @@ def start(
             text += " (not the program: the interpreter that it names)"
         raise ProgramError(problem.errno, text, problem.filename) from None
     kernel.on_close(guest.close)
+    _require_mounts(kernel, guest)
     return guest
+
+
+def _shown_mounts(kernel: "Kernel") -> list[ShownMount]:
+    """The config's mounts that programs see, at the same paths."""
+    shown = []
+    for spec in kernel.spec.mount:
+        if spec.path.strip("/") and spec.programs != "hide" and spec.kind != "devfs":
+            shown.append(ShownMount(spec.path, spec.read_only))
+    return shown
+
+
+def _require_mounts(kernel: "Kernel", guest: Guest) -> None:
+    """End the program where it lacks a mount that it can't be without.  Raises ConfigError."""
+    for index, spec in enumerate(kernel.spec.mount):
+        reason = guest.unseen.get(os.path.normpath(spec.path), "")
+        if reason and spec.programs == "require":
+            guest.close()
+            raise ConfigError(f"programs can't see {spec.path}: {reason}", key=f"mount[{index}].programs")
 
 
 def _private_files(kernel: "Kernel") -> dict[str, bytes]:
@@ -153,6 +174,10 @@ class Programs:
             self._guests.append(guest)
             if run.main:
                 self._main = guest
+
+    def unseen(self) -> dict[str, str]:
+        """The mounts that programs don't see, and why."""
+        return {path: reason for guest in self._guests for path, reason in guest.unseen.items()}
 
     def started(self) -> bool:
         """Whether any has been started."""

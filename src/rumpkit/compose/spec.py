@@ -108,6 +108,9 @@ class MountSpec:
     """Refuse every change.  A host file is opened for reading only."""
     options: dict[str, int | bool | str] = field(default_factory=dict)
     """Further options of the type, such as { inodes = 1000 }."""
+    programs: str = "show"
+    """Whether programs see it at `path`: "show" where the machine lets us, with a message where not; "require": they don't start without;
+    "hide".  The root is never shown."""
 
     @property
     def kind(self) -> str:

@@ -68,6 +68,7 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         "setsockopt": 54,
         "getsockopt": 55,
         "clone": 56,
+        "pivot_root": 155,
         "accept4": 288,
         "seccomp": 317,
         **_GENERIC,
@@ -83,6 +84,7 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         "setsockopt": 208,
         "getsockopt": 209,
         "clone": 220,
+        "pivot_root": 41,
         "accept4": 242,
         "seccomp": 277,
         **_GENERIC,
@@ -103,10 +105,13 @@ CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 CLONE_PARENT: Final = 0x00008000
 
+MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
+MS_REMOUNT: Final = 32
 MS_BIND: Final = 4096
+MS_MOVE: Final = 8192
 MS_REC: Final = 16384
 MS_SLAVE: Final = 1 << 19
 MNT_DETACH: Final = 2

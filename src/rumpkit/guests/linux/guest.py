@@ -23,6 +23,7 @@ from .calls_name import call_getpeername, call_getsockname
 from .calls_option import call_getsockopt, call_setsockopt
 from .calls_socket import call_accept, call_accept4, call_bind, call_connect, call_listen, call_socket
 from .context import Context
+from .files import KernelFiles, ShownMount
 from .listener import Notification
 from .record import complain, guarded
 from .spawn import Program, spawn
@@ -112,7 +113,13 @@ class Guest:
     """A running program.  Close it before its kernel; as a context manager it closes itself."""
 
     def __init__(
-        self, kernel: RumpKernel, host: PosixHost, program: Program, name: str, address6: bytes | None = None
+        self,
+        kernel: RumpKernel,
+        host: PosixHost,
+        program: Program,
+        name: str,
+        address6: bytes | None = None,
+        files: KernelFiles | None = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
@@ -123,6 +130,9 @@ class Guest:
         self._end = _End(self, program.control.fileno())
         self._lock = threading.Lock()
         self._served = True
+        self._files = files
+        self.unseen: dict[str, str] = {**(files.refused if files else {}), **program.refused}
+        """The kernel's mounts that the program should see and doesn't, and why."""
         host.loop.register(self._calls, select.EPOLLIN)
         host.loop.register(self._end, select.EPOLLIN)
         host.start_thread()
@@ -142,21 +152,32 @@ class Guest:
         address: bytes | None = None,
         address6: bytes | None = None,
         stdio: tuple[int, int, int] = (0, 1, 2),
+        shown: Sequence[ShownMount] = (),
     ) -> "Guest":
-        """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule."""
-        program = spawn(
-            command,
-            environment=environment,
-            directory=directory,
-            user=user,
-            files=files,
-            hostname=hostname,
-            address=address,
-            address6=address6,
-            stdio=stdio,
-            guard=host.assert_unscheduled,
-        )
-        return cls(kernel, host, program, os.fspath(command[0]), address6)
+        """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
+
+        `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't."""
+        kernel_files = KernelFiles(kernel, shown)
+        try:
+            program = spawn(
+                command,
+                environment=environment,
+                directory=directory,
+                user=user,
+                files=files,
+                hostname=hostname,
+                address=address,
+                address6=address6,
+                stdio=stdio,
+                guard=host.assert_unscheduled,
+                mounts=kernel_files.mounts(),
+                mirrored=kernel_files.mirrored,
+                serve=kernel_files.serve,
+            )
+        except BaseException:
+            kernel_files.close()
+            raise
+        return cls(kernel, host, program, os.fspath(command[0]), address6, kernel_files)
 
     # Its end ----------------------------------------------------------------------------------------------------
 
@@ -258,6 +279,8 @@ class Guest:
         self.kill()
         self._context.run(self._context.drop_relays)
         self.program.close()
+        if self._files is not None:
+            self._files.close()
 
     def __enter__(self) -> "Guest":
         return self

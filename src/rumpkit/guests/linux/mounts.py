@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PLAIN: Final = abi.MS_NOSUID | abi.MS_NODEV
 _STAGES: Final = ("/tmp", "/run", "/mnt", "/var", "/etc")
+_OLD: Final = "/.old"
 
 
 def isolate() -> None:
@@ -56,6 +57,70 @@ def _exists(target: str, hidden: list[str]) -> bool:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o644))
         return True
     return False
+
+
+def mirror(directory: str, targets: list[str]) -> None:
+    """Show `directory` by a copy of its entries, which are the host's, with the directories `targets` added.  Nothing else can be made
+    in it.  Raises OSError; then everything is as it was."""
+    stage = next(candidate for candidate in _STAGES if path.isdir(candidate) and candidate != directory)
+    libc.mount("tmpfs", stage, "tmpfs", _PLAIN, "mode=755,size=4m")
+    try:
+        if directory == "/":
+            _mirror_root(stage, targets)
+            stage = ""
+            return
+        _fill(directory, stage, [path.relpath(target, directory) for target in targets])
+        libc.mount(stage, directory, None, abi.MS_MOVE)
+        stage = ""
+        _seal(directory)
+    finally:
+        if stage:
+            libc.unmount(stage, abi.MNT_DETACH)
+
+
+def _mirror_root(stage: str, targets: list[str]) -> None:
+    """The root can't be mounted over: the copy becomes the new root, and the old one goes."""
+    os.mkdir(stage + _OLD)
+    libc.syscall("pivot_root", stage.encode(), (stage + _OLD).encode())
+    os.chdir("/")
+    _fill(_OLD, "", [target[1:] for target in targets])
+    libc.unmount(_OLD, abi.MNT_DETACH)
+    os.rmdir(_OLD)
+    _seal("/")
+
+
+def _fill(source: str, into: str, missing: list[str]) -> None:
+    """Let the entries of one directory appear in another, which is empty."""
+    for entry in os.scandir(source):
+        place = f"{into}/{entry.name}"
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), place)
+            continue
+        if entry.is_dir():
+            os.mkdir(place)
+        else:
+            os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # With all that is mounted in it: parts of mounts that come from outside may not be shown alone.
+        libc.mount(entry.path, place, None, abi.MS_BIND | abi.MS_REC)
+    for name in missing:
+        os.makedirs(f"{into}/{name}", exist_ok=True)
+
+
+def _seal(directory: str) -> None:
+    """Make the copy read-only: what a program made in it would vanish with the program."""
+    libc.mount("none", directory, None, abi.MS_REMOUNT | abi.MS_BIND | abi.MS_RDONLY | _PLAIN)
+
+
+def mount_fuse(directory: str, options: str, read_only: bool) -> int:
+    """Mount a FUSE file system that nobody serves yet; returns the /dev/fuse to serve it by.  Raises OSError."""
+    device = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        data = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()},{options}"
+        libc.mount("rump", directory, "fuse.rump", _PLAIN | (abi.MS_RDONLY if read_only else 0), data)
+    except OSError:
+        os.close(device)
+        raise
+    return device
 
 
 def mount_proc() -> bool:

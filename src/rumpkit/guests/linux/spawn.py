@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypedDict, cast, final
+from typing import Any, Final, NamedTuple, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
 from . import abi, check, libc
@@ -39,6 +39,8 @@ class Plan(TypedDict):
     hostname: str
     files: dict[str, bytes]
     hidden: list[str]
+    mirrored: dict[str, list[str]]
+    mounts: list[tuple[str, str, bool]]
     address: bytes | None
     address6: bytes | None
     filter: bytes
@@ -51,6 +53,15 @@ class Plan(TypedDict):
 
 HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
 """Where the host's own name services listen: behind them a program would see the host's network and not ours."""
+
+
+class KernelMount(NamedTuple):
+    """A FUSE mount in the program's namespace."""
+
+    path: str
+    options: str
+    """Further options of mount(2), such as "allow_other"."""
+    read_only: bool
 
 
 @final
@@ -82,6 +93,8 @@ class Program:
         """Whether /proc shows the program its own process ids."""
         self.uncovered: list[str] = []
         """Private files that could not be shown because the host has no such file."""
+        self.refused: dict[str, str] = {}
+        """Mounts that could not be made in its namespace, and why."""
         self.status: int | None = None
         """The wait status of the first process once it has ended (os.waitstatus_to_exitcode knows it)."""
         self.control = control
@@ -156,6 +169,9 @@ def spawn(
     address6: bytes | None = None,
     stdio: tuple[int, int, int] = (0, 1, 2),
     guard: Callable[[str], None] | None = None,
+    mounts: Sequence[KernelMount] = (),
+    mirrored: Mapping[str, Sequence[str]] | None = None,
+    serve: Callable[[int, int], None] | None = None,
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -179,6 +195,8 @@ def spawn(
         "gid": os.getegid(),
         "hostname": hostname,
         "files": dict(files or {}),
+        "mirrored": {directory: list(targets) for directory, targets in (mirrored or {}).items()},
+        "mounts": [(mount.path, mount.options, mount.read_only) for mount in mounts],
         "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
         "address": address,
         "address6": address6,
@@ -197,7 +215,7 @@ def spawn(
             process = _run_starter(plan, stdio, its_control, its_supply)
         _reap(process)  # it leaves init behind and goes
         control.settimeout(START_TIMEOUT)
-        program = _Conversation(control, plan).follow(supply)
+        program = _Conversation(control, plan, serve).follow(supply)
         started = True
         return program
     finally:
@@ -234,9 +252,11 @@ class _Conversation:
     """What the starter and its init say, as far as the start goes.  The two speak at the same time: the news which
     process is init may come before or after init's own first word."""
 
-    def __init__(self, control: socket.socket, plan: Plan) -> None:
+    def __init__(self, control: socket.socket, plan: Plan, serve: Callable[[int, int], None] | None) -> None:
         self._control = control
         self._plan = plan
+        self._serve = serve
+        self._refused: dict[str, str] = {}
         self._init = 0
         self._held: list[int] = []
 
@@ -264,19 +284,32 @@ class _Conversation:
             program.obituaries = carriers[-1]
         program.own_proc = own_proc
         program.uncovered = uncovered
+        program.refused = self._refused
         return program
 
     def _next(self) -> tuple[Any, ...]:
         note, fds, _, _ = socket.recv_fds(self._control, _NOTE_SIZE, _MOST_DESCRIPTORS)
-        self._held += fds
         message: tuple[Any, ...] = marshal.loads(note) if note else ("gone",)
+        if message[0] == "mounted":
+            self._begin_to_serve(message[1], fds[0])
+            return message
+        self._held += fds
         if message[0] == "init":
             self._init = message[1]
+        elif message[0] == "refused":
+            self._refused[self._plan["mounts"][message[1]][0]] = message[3]
         return message
+
+    def _begin_to_serve(self, place: int, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        if self._serve is None:
+            os.close(fd)
+        else:
+            self._serve(place, fd)
 
     def _expect(self, what: str) -> tuple[Any, ...]:
         message = self._next()
-        while message[0] == "init":
+        while message[0] in ("init", "mounted", "refused"):
             message = self._next()
         if message[0] == what:
             return message

@@ -13,6 +13,8 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers
+    ("mounted", place in the plan)     with the /dev/fuse of a mount, which the supervisor serves from now on
+    ("refused", place, errno, text)    a mount that can't be made here; the program starts without
     ("ready", proc, uncovered)         with an inject and a capture socket, and two more of IPv6 if the kernel has that, and if
                                        there is one that for obituaries
     ("main", listener)                 with a pidfd of the program, which waits behind its filter for b"G"
@@ -61,6 +63,8 @@ class Starter:
         os.closerange(_FIRST_UNUSED, 1 << 20)
         self.stage = "namespaces"
         """What is being done, for reports of failure."""
+        self.problems: dict[str, OSError] = {}
+        """Directories that could not be mirrored, and why."""
         self.control = _socket.socket(fileno=CONTROL)
         self.supply = _socket.socket(fileno=SUPPLY)
         for fd in (CONTROL, SUPPLY):
@@ -106,8 +110,10 @@ class Starter:
             _socket.sethostname(self.plan["hostname"])
         self.stage = "mounts"
         mounts.isolate()
+        self.mirror()
         uncovered = mounts.cover(self.plan["files"], self.plan["hidden"])
         proc = mounts.mount_proc()
+        self.mount_kernels()
         self.stage = "network"
         network.prepare(self.plan["address"], self.plan["address6"])
         network.allow_ping(os.getegid())
@@ -138,6 +144,27 @@ class Starter:
             fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
             os.write(fd, text.encode())
             os.close(fd)
+
+    def mirror(self) -> None:
+        """Make places for mounts where the host has none; where that fails, `mount_kernels` finds out."""
+        for directory, targets in self.plan["mirrored"].items():
+            try:
+                mounts.mirror(directory, targets)
+            except OSError as problem:
+                self.problems[directory] = problem
+
+    def mount_kernels(self) -> None:
+        """Mount the kernel's files.  Each is served from its report on, as the next may lie in it."""
+        for place, (directory, options, read_only) in enumerate(self.plan["mounts"]):
+            try:
+                device = mounts.mount_fuse(directory, options, read_only)
+            except OSError as problem:
+                above = [at for at in self.problems if directory.startswith(at)]
+                reason = self.problems[above[-1]] if above else problem
+                self.report("refused", place, reason.errno, str(reason.strerror))
+                continue
+            self.report("mounted", place, fds=(device,))
+            os.close(device)
 
     # The program ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,73 @@
+"""A kernel's mounts as one program sees them: which of them appear, and the FUSE servers behind them.
+
+Beside `guest`, which makes one for each program; `places` finds them a place, `starter` mounts them in the program's namespace, and
+`rumpkit.clients.fuse` serves them, each in a thread of its own: the loop's thread reads the program's memory, and that may fault in a page
+of a file that it would have to serve itself.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Final, NamedTuple, final
+
+from ...clients.fuse import FuseOptions, Owner
+from ...clients.fuse.attach import why_missing
+from ...clients.fuse.server import FuseServer
+from ...clients.fuse.session import serve
+from ...kern.kernel import RumpKernel
+from . import check
+from .places import arrange
+from .spawn import KernelMount
+
+SETTLE_TIMEOUT: Final = 5.0
+"""Seconds that Linux has, after the program's end, to write back what it mapped."""
+
+
+class ShownMount(NamedTuple):
+    """A mount of the kernel that the program shall see at the same path."""
+
+    path: str
+    read_only: bool = False
+
+
+@final
+class KernelFiles:
+    """The mounts of one program."""
+
+    def __init__(self, kernel: RumpKernel, shown: Sequence[ShownMount]) -> None:
+        """Decides what can be shown.  Off the schedule; `start` does nothing yet."""
+        self.refused: dict[str, str] = {}
+        """What the program won't see, and why."""
+        self.mirrored: dict[str, list[str]] = {}
+        self._kernel = kernel
+        self._servers: list[FuseServer] = []
+        self._shown = sorted(
+            (mount._replace(path=os.path.normpath(mount.path)) for mount in shown), key=lambda mount: mount.path
+        )
+        missing = why_missing() if shown else ""
+        if missing:
+            self.refused = {mount.path: missing for mount in self._shown}
+            self._shown = []
+        elif shown:
+            self.mirrored, self.refused = arrange([mount.path for mount in self._shown])
+            self._shown = [mount for mount in self._shown if mount.path not in self.refused]
+        # In a user namespace of its own there is only one user, who is the kernel's superuser then.
+        self._owner = None if check.privileged() else Owner(os.geteuid(), os.getegid())
+
+    def mounts(self) -> list[KernelMount]:
+        """What `spawn` is to mount."""
+        options = FuseOptions()
+        text = f"allow_other,default_permissions,max_read={options.max_request}"
+        return [KernelMount(mount.path, text, mount.read_only) for mount in self._shown]
+
+    def serve(self, place: int, fd: int) -> None:
+        """A mount has been made: serve it from now on."""
+        mount = self._shown[place]
+        options = FuseOptions(allow_other=True, owner=self._owner, read_only=mount.read_only)
+        self._servers.append(serve(self._kernel, mount.path, fd, options))
+
+    def close(self) -> None:
+        """The program has ended: serve until Linux has let go of the mounts.  Off the schedule."""
+        for server in self._servers:
+            server.wait(SETTLE_TIMEOUT)
+            server.stop()
+        self._servers.clear()
