@@ -35,8 +35,8 @@ class Lab(Files):
         return client
 
     def down(self, client: Client) -> None:
-        """Unmount it."""
-        client.chdir("/")
+        """End the process and unmount the volume."""
+        self.entered(client.process.exit, 0)
         self.entered(self.vfs.unmount, "/mnt")
 
     def image(self) -> bytes:

@@ -148,6 +148,7 @@ class DirectoryNode(Node):
         node = DirectoryNode(self.fat, volume.numbers.made(self.address(slot)), self, slot, found)
         node.slots.chain = chain
         node.start(found)
+        self.fat.directories[chain.first] = node
         self.fat.keep(node)
         self.links += 1
         self.touch(now)

@@ -25,13 +25,14 @@ from .layout import (
     FSINFO_LEAD,
     FSINFO_STRUCTURE,
     FSINFO_TRAIL,
+    NO_NAME,
     SIGNATURE,
     SIGNATURE_OFFSET,
     VOLUME,
 )
 from .plan import Plan
 from .record import Record, pack
-from .shortname import CODE_PAGE
+from .shortname import CODE_PAGE, is_label
 
 OPTIONS: Final = (
     Option("bits", 0, 0, 32, "12, 16 or 32; 0: by size"),
@@ -49,7 +50,6 @@ OPTIONS: Final = (
 _ZEROS: Final = bytes(1 << 20)
 _IDLE: Final = b"\xcd\x18\xf4\xeb\xfd"
 """Boot code: ask the BIOS for another disk, else halt."""
-_FORBIDDEN: Final = frozenset(b'"*+,./:;<=>?[\\]|' + bytes(range(0x20)))
 BACKUP: Final = 6
 """Where FAT32 keeps a copy of its boot sector and FSInfo."""
 
@@ -98,7 +98,7 @@ def encode_label(text: str) -> bytes:
         label = text.upper().encode(CODE_PAGE)
     except UnicodeEncodeError:
         raise OSError(EINVAL, f"the label {text!r} has characters that are not in code page 437") from None
-    if len(label) > 11 or not _FORBIDDEN.isdisjoint(label) or label[0] == 0x20:
+    if len(label) > 11 or not is_label(label):
         raise OSError(EINVAL, f"{text!r} can't be a label: 11 characters at most, and none of \"*+,./:;<=>?[\\]|")
     return label.ljust(11)
 
@@ -135,7 +135,7 @@ def _boot_sector(plan: Plan, label: bytes, number: int, hidden: int) -> bytes:
         0,
         EXTENDED,
         number,
-        label or b"NO NAME    ",
+        label or NO_NAME,
         b"FAT%-5d" % plan.bits,
     )
     if wide:

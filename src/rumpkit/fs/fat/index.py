@@ -4,7 +4,7 @@ Between a directory's vnode (directory.py) and its bytes (slots.py).  Each file 
 that it is found by both, as Windows finds it.
 """
 
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from . import longname, record
 from .layout import DIRECTORY, ENTRY_SIZE, FREE, LONG, LONG_MASK, MAX_LONG_ENTRIES, VOLUME
@@ -15,6 +15,18 @@ from .slots import Slots
 
 MOST: Final = MAX_LONG_ENTRIES + 1
 """Slots that one file takes at most."""
+
+
+RECENT: Final = 1000
+"""Runs of free slots, of those that came last, among which that of a file is looked for that went and comes again."""
+
+
+class Grave(NamedTuple):
+    """Where a file was that went."""
+
+    first: int
+    slots: int
+    alias: bytes
 
 
 @final
@@ -36,6 +48,10 @@ class Index:
         """First slots of runs of freed ones, by length; those of MOST may be longer."""
         self._freed: int = 0
         """Slots that were freed since the runs were last joined."""
+        self._gone: dict[str, Grave] = {}
+        self._buried: set[bytes] = set()
+        """Their 8.3 names."""
+        self._commits: int = -1
         self._numbers: dict[bytes, int] = {}
         """Of 8.3 names that very many long ones come to, where to look for the next tail."""
         self._scan()
@@ -90,10 +106,24 @@ class Index:
         """
         short = fit(name)
         exact = short.exact and short.name not in self.shorts
-        alias = short.name if exact else self._unique(short, name)
+        graves = self._graves()
+        grave = graves.get(fold(name))
+        if grave is not None:
+            alias = grave.alias
+            exact = exact and alias == short.name
+        else:
+            alias = short.name if exact else self._unique(short, name)
         long = b"" if exact else longname.entries(name, checksum(alias))
         count = len(long) // ENTRY_SIZE + 1
-        first = self.room(count)
+        first = -1
+        if grave is not None or alias in self._buried:
+            # A name that went and comes again must not be there twice after a crash: it takes its old place, or waits.
+            if grave is None or not self._retake(grave, count):
+                self.slots.volume.writer.commit()
+                return self.add(name, found)
+            first = grave.first
+        if first < 0:
+            first = self.room(count)
         entry = found._replace(name=alias, flags=short.flags if exact else 0)
         self.slots.put(first, long + record.pack(entry))
         slot = first + count - 1
@@ -130,10 +160,31 @@ class Index:
         self.files -= 1
         first = record.first_slot(slots.data, slot)
         count = slot - first + 1
+        alias = bytes(slots.data[slot * ENTRY_SIZE : slot * ENTRY_SIZE + 11])
+        if not slots.fresh:
+            self._graves()[fold(record.shown(slots.data, slot))] = Grave(first, count, alias)
+            self._buried.add(alias)
         slots.clear(first, count, ghosts)
         if not ghosts or slots.fresh:
             self._add_run(first, count)
         self._freed += count
+
+    def _graves(self) -> dict[str, Grave]:
+        """What went since the last commit."""
+        commits = self.slots.volume.writer.commits
+        if commits != self._commits:
+            self._commits = commits
+            self._gone.clear()
+            self._buried.clear()
+        return self._gone
+
+    def _retake(self, grave: Grave, count: int) -> bool:
+        """Take the slots of a file that went, if they are still free, and as many as `count`."""
+        runs = self._runs[count]
+        if grave.slots != count or grave.alias in self.shorts or grave.first not in runs[-RECENT:]:
+            return False
+        runs.remove(grave.first)
+        return True
 
     def room(self, count: int) -> int:
         """The first of `count` free slots in a row, which are the caller's now.  Raises ENOSPC."""
@@ -186,16 +237,17 @@ class Index:
     def _unique(self, short: Short, name: str) -> bytes:
         """An 8.3 name for a long one that nobody here has."""
         if not short.exact and not needs_tail(name, short) and short.name not in self.shorts:
-            return short.name
+            if short.name not in self._buried:
+                return short.name
         for alias in tails(short.name, name):
-            if alias not in self.shorts:
+            if alias not in self.shorts and alias not in self._buried:
                 return alias
         base, extension = short.name[:8].rstrip(b" "), short.name[8:]
         number = self._numbers.get(short.name, 5)
-        while tailed(base, extension, number) in self.shorts:
+        while (alias := tailed(base, extension, number)) in self.shorts or alias in self._buried:
             number += 1
         self._numbers[short.name] = number
-        return tailed(base, extension, number)
+        return alias
 
     def _add_run(self, first: int, count: int) -> None:
         while count > MOST:

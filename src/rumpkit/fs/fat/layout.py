@@ -18,6 +18,10 @@ STATE16: Final = 37
 STATE32: Final = 65
 """Where the state byte is; Windows and Linux set its lowest bit while the volume is in use."""
 STATE_DIRTY: Final = 1
+LABEL16: Final = 43
+LABEL32: Final = 71
+NO_NAME: Final = b"NO NAME    "
+"""What the boot sector of a volume without a label has there."""
 EXTENDED: Final = 0x29
 SIGNATURE: Final = b"\x55\xaa"
 SIGNATURE_OFFSET: Final = 510

@@ -48,13 +48,18 @@ class FatMount(Mount):
         self.block_size = geometry.cluster_size
         self.nodes: dict[int, Node] = {}
         """Files in memory, by number.  Once they are many, those used last are at the end."""
+        self.directories: dict[int, DirectoryNode] = {}
+        """Those of them that are directories, by first cluster."""
         self.loaded: dict[DirectoryNode, None] = {}
         """Directories whose names are in memory, likewise."""
         self.crowded: bool = False
         """Whether `loaded` is long enough to be kept in order."""
         self._most_files: int = int(options["cached_files"])
         self._most_bytes: int = int(options["directory_bytes"])
-        self.root = DirectoryNode(self, ROOT, None, 0, None)
+        root = DirectoryNode(self, ROOT, None, 0, None)
+        self.root = root
+        if geometry.bits == 32:
+            self.directories[geometry.root_cluster] = root
 
     def mode_for(self, kind: int, attributes: int) -> int:
         """Kind and permission bits of a file with such attributes."""
@@ -73,11 +78,22 @@ class FatMount(Mount):
             return node
         found = record.unpack(directory.slots.data, slot)
         if found.attributes & DIRECTORY:
-            self._check_not_above(directory, found.cluster)
-            node = DirectoryNode(self, number, directory, slot, found)
+            node = self._directory(directory, slot, number, found)
         else:
             node = FileNode(self, number, directory, slot, found)
         self.keep(node)
+        return node
+
+    def _directory(self, above: DirectoryNode, slot: int, number: int, found: record.Record) -> Node:
+        """A directory that comes into memory.  One that lies at two places may lie in itself: a path without an end."""
+        node = DirectoryNode(self, number, above, slot, found)
+        other = self.directories.get(node.first_cluster())
+        if other is not None:
+            self.drop(node)
+            raise OSError(
+                EUCLEAN, f"cluster {node.first_cluster()} is of two directories, inodes {other.number} and {number}"
+            )
+        self.directories[node.first_cluster()] = node
         return node
 
     def keep(self, node: Node) -> None:
@@ -97,17 +113,10 @@ class FatMount(Mount):
 
     def drop(self, node: Node) -> None:
         """A file is not in memory any longer."""
+        if isinstance(node, DirectoryNode) and self.directories.get(node.first_cluster()) is node:
+            del self.directories[node.first_cluster()]
         if node.directory is not None:
             node.directory.children -= 1
-
-    def _check_not_above(self, directory: DirectoryNode, cluster: int) -> None:
-        """A directory that holds itself would be a path without an end."""
-        above: DirectoryNode | None = directory
-        while above is not None:
-            chain = above.slots.chain
-            if chain is not None and chain.first == cluster:
-                raise OSError(EUCLEAN, f"the directory at cluster {cluster} is in itself")
-            above = above.directory
 
     def make_room(self) -> None:
         """Forget the names of directories that nobody asked for lately, if those in memory are too many."""

@@ -5,11 +5,11 @@ Short names are in code page 437, as DOS and Windows have it in most of the worl
 
 from typing import Final, NamedTuple
 
-from .layout import DOT_DOT_NAME, DOT_NAME, FREE, KANJI, LOWER_BASE, LOWER_EXTENSION
+from .layout import FREE, KANJI, LOWER_BASE, LOWER_EXTENSION
 
 CODE_PAGE: Final = "cp437"
-_BAD_SHORT: Final = frozenset(b'"*+,./:;<=>?[\\]|' + bytes(range(0x20)) + b"\x7f")
-"""Bytes that no 8.3 name has (a space is allowed within one, but nobody makes such)."""
+_BAD_SHORT: Final = frozenset(b'"*+,./:;<=>?[\\]|abcdefghijklmnopqrstuvwxyz' + bytes(range(0x20)) + b"\x7f")
+"""Bytes that no 8.3 name and no label has."""
 _LEGAL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'()-@^_`{}~")
 """Characters below 128 that a name may have without becoming another one."""
 _PLAIN_TAILS: Final = 4
@@ -41,14 +41,17 @@ def decode(name: bytes, flags: int) -> str:
 
 
 def is_valid(name: bytes) -> bool:
-    """Whether 11 bytes are an 8.3 name that tools accept."""
-    if name in (DOT_NAME, DOT_DOT_NAME):
-        return True
+    """Whether 11 bytes are an 8.3 name that tools accept for a file; "." and ".." are none."""
     if name[0] in (0x20, FREE):
         return False
     if name[0] == KANJI:
         name = b"\xe5" + name[1:]
     return _BAD_SHORT.isdisjoint(name)
+
+
+def is_label(name: bytes) -> bool:
+    """Whether 11 bytes are a volume label that tools accept: upper case, and spaces where they like."""
+    return name[0] not in (0x20, FREE) and _BAD_SHORT.isdisjoint(name)
 
 
 def fit(name: str) -> Short:

@@ -1,11 +1,11 @@
 """FAT as a type that can be mounted, with its options."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
-from ...vfs.types import Estimate, FileSystemType, Option, OptionValue, Recognition
+from ...vfs.types import Estimate, FileSystemType, Finding, Option, OptionValue, Recognition
 from ...vfs.vnode import Mount
 from .format import OPTIONS as FORMAT_OPTIONS
 from .format import format_volume
@@ -74,6 +74,13 @@ class Fat(FileSystemType):
     def format(self, vfs: "Vfs", device: Device, options: Mapping[str, OptionValue]) -> None:
         """Make an empty volume on the device.  Raises ENOSPC, EFBIG, EINVAL, EROFS, EIO."""
         format_volume(vfs.hyper, device, options)
+
+    def check(self, vfs: "Vfs", device: Device, repair: bool, report: Callable[[Finding], None]) -> bool:
+        """Check the volume, and repair it.  Clusters that no file has become free.  Raises EINVAL where there is no boot sector,
+        EUCLEAN where neither it nor its backup make sense, EIO."""
+        from .fsck import Checker, find_geometry
+
+        return Checker(vfs.hyper, device, find_geometry(device, repair, report), repair, report).run()
 
     def estimate(self, files: Estimate) -> int:
         """Bytes of an image for such files, with the default options.  A FAT12's and FAT16's root directory has room for 512

@@ -45,6 +45,8 @@ class Writer:
         """Directories with sectors to be written."""
         self.stale: dict[Node, None] = {}
         """Files whose entries are not up to date."""
+        self.commits: int = 0
+        """How many there were."""
         self.tail: bytearray = bytearray()
         self.tail_address: int = 0
         self._marked: bool = False
@@ -149,6 +151,7 @@ class Writer:
         if self._unflushed:
             self.flush()
         self._commit_directories(pending)
+        self.commits += 1
         self._commit_frees()
 
     def _commit_directories(self, pending: list[Slots]) -> None:
