@@ -4,7 +4,7 @@ import pytest
 
 from rumpkit.kern.abi.errno import ECONNRESET, ETIMEDOUT
 from rumpkit.net.transport.tcp.options import TcpOptions
-from tests.net.transport.tcp.script import Ack, Data, Fin, Rst, established
+from tests.net.transport.tcp.script import Ack, Data, Fin, Rst, Script, Syn, established
 
 HOUR = 3_600_000
 
@@ -166,6 +166,71 @@ def test_a_peer_cannot_keep_what_nobody_waits_for(leaves):
             if t.sent():
                 t.send(second * 1000 + 999, Ack(1, 1, window=0))
     t.state("CLOSED" if leaves else "ESTABLISHED")
+
+
+@pytest.mark.parametrize("window", [lambda answers: 0, lambda answers: answers % 2])
+def test_the_users_timeout_ends_a_connection_whose_window_stays_closed_whatever_the_peer_answers(window):
+    """As on Linux (tcp_probe_timer): answers to probes, or a byte more of window and less again, are no progress."""
+    t = established()
+    t.options.user_timeout = 20_000
+    t.send(0, Ack(1, 1, window=0))
+    t.write(b"a segment's worth" * 30)
+    answers = 0
+    while t.now < 25_000_000_000 and t.block.state != 0:
+        t.at(t.now // 1_000_000 + 50)
+        if t.sent():
+            answers += 1
+            t.send(t.now // 1_000_000, Ack(1, 1, window=window(answers)))
+        if t.block.error:
+            break
+    t.state("CLOSED")
+    assert t.block.error == ETIMEDOUT and answers > 3 and 20_000 <= t.now // 1_000_000 <= 21_500
+
+
+def test_a_window_that_opens_meanwhile_begins_the_users_timeout_anew():
+    t = established()
+    t.options.user_timeout = 5000
+    t.send(0, Ack(1, 1, window=0))
+    t.write(b"abc")
+    t.at(4000)
+    assert t.sent()
+    t.send(4000, Ack(1, 1, window=3))
+    t.expect(Data(1, b"abc"))
+    t.send(4010, Ack(1, 4, window=0))
+    t.write(b"def")
+    t.at(9000)
+    t.state("ESTABLISHED")
+    t.at(11_000)
+    t.state("CLOSED")
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_the_users_timeout_counts_while_a_connection_is_set_up(passive):
+    t = Script()
+    t.options.user_timeout = 2500
+    if passive:
+        t.open()
+        t.expect(Syn())
+        t.send(100, Syn())  # both open at once
+        t.state("SYN-RECEIVED")
+    else:
+        t.open()
+        t.expect(Syn())
+    t.at(2499)
+    t.state("SYN-RECEIVED" if passive else "SYN-SENT")
+    t.at(2700)
+    t.state("CLOSED")
+    assert t.block.error == ETIMEDOUT
+
+
+def test_a_long_user_timeout_does_not_keep_a_connection_that_is_being_set_up():
+    """The number of SYNs counts beside it."""
+    t = Script(syn_retries=2)
+    t.options.user_timeout = 1_000_000
+    t.open()
+    t.at(10_000)
+    t.state("CLOSED")
+    assert t.block.error == ETIMEDOUT
 
 
 def test_an_acknowledgement_of_a_part_satisfies_the_users_timeout():

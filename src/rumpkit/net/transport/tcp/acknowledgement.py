@@ -53,6 +53,7 @@ def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -
     block.retries = 0
     block.soft_error = 0
     block.unacked_since = now
+    block.shut_since = FOREVER
     if block.disorder or segment.sack_blocks:
         recovery.acknowledged(block, segment, ack, size, now)
         block.probing = not block.disorder

@@ -199,6 +199,8 @@ class ControlBlock:
     probes: i64 = 0
     """Window or keepalive probes that the peer has not answered."""
     unacked_since: Instant = 0
+    shut_since: Instant = FOREVER
+    """When the peer's window was probed first since something was sent or acknowledged."""
     peer_timeout: i64 = 0
     """The user timeout that the peer told of (RFC 5482), within our limits, in ms; 0 if it has told of none."""
     told_timeout: int = 0

@@ -24,7 +24,7 @@ from .sack import attach_blocks
 from .scoreboard import Scoreboard, Transmission
 from .settings import TcpSettings
 from .states import CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT
-from .user_timeout import attach
+from .user_timeout import attach, within_patience
 
 _HEADERS: Final = 120
 """Room that a super-segment leaves for IP and TCP headers below 64 KiB."""
@@ -136,7 +136,7 @@ def _send_syn(block: ControlBlock, out: list[Segment], now: Instant) -> None:
         block.timed_end = block.snd_nxt
         block.timed_at = now
         block.unacked_since = now
-    block.retransmit_at = now + block.rtt.timeout
+    block.retransmit_at = within_patience(block, now + block.rtt.timeout, block.unacked_since)
 
 
 def _attach_data(block: ControlBlock, fast: Attempt, segment: Segment) -> None:
@@ -271,6 +271,7 @@ def _send(
     block.last_sent = now
     if block.retransmit_at == FOREVER or block.persisting:
         block.persisting = False
+        block.shut_since = FOREVER
         block.probing = not block.disorder
         block.retransmit_at = now + (block.rtt.patience if block.probing else block.rtt.timeout)
 
@@ -357,6 +358,7 @@ def _resend(block: ControlBlock, episode: Episode, record: Transmission, out: li
     block.last_sent = now
     if block.retransmit_at == FOREVER or block.persisting:
         block.persisting = False
+        block.shut_since = FOREVER
         block.retransmit_at = now + block.rtt.timeout
 
 

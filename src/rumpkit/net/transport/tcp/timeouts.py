@@ -15,7 +15,7 @@ from .plpmtud import black_hole
 from .recovery import look_again, timed_out, trouble
 from .send import abort_segment, force_tail, send_probe
 from .states import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT
-from .user_timeout import user_timeout
+from .user_timeout import user_timeout, within_patience
 
 _R1: Final = 3
 """After so many retransmissions of a segment IP is told to doubt the way (R1 of RFC 9293 section 3.8.3)."""
@@ -70,7 +70,7 @@ def _retransmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     """The first unacknowledged segment got no answer in time (RFC 6298 section 5)."""
     block.counters.timeouts += 1
     block.retries += 1
-    if _out_of_patience(block, block.retries > _retry_limit(block), now):
+    if _out_of_patience(block, block.retries > _retry_limit(block), block.unacked_since, now):
         return
     if block.retries == _R1:
         block.doubtful = True
@@ -89,7 +89,7 @@ def _retransmit(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     timed_out(block, now)
     black_hole(block, now)
     block.rtt.backoff()
-    block.retransmit_at = _within_patience(block, now + block.rtt.timeout)
+    block.retransmit_at = within_patience(block, now + block.rtt.timeout, block.unacked_since)
     block.resend = True
 
 
@@ -103,11 +103,13 @@ def _retry_limit(block: ControlBlock) -> int:
     return settings.orphan_retries if block.orphan else settings.retries
 
 
-def _out_of_patience(block: ControlBlock, exhausted: bool, now: Instant) -> bool:
-    """Give the connection up if its time is over: the user's if it set one (RFC 5482), else after so many tries."""
+def _out_of_patience(block: ControlBlock, exhausted: bool, since: Instant, now: Instant) -> bool:
+    """Give the connection up if its time is over: the user's, from `since`, if it set one (RFC 5482), else after so many tries.
+    One that is being set up has both limits, as on Linux."""
     limit = user_timeout(block)
-    if limit and block.state not in (SYN_SENT, SYN_RECEIVED):
-        exhausted = now - block.unacked_since >= limit
+    if limit:
+        late = now - since >= limit
+        exhausted = late or (exhausted and block.state in (SYN_SENT, SYN_RECEIVED))
     if exhausted:
         block.counters.aborts_on_timeout += 1
         close(block, block.soft_error or ETIMEDOUT)
@@ -117,20 +119,21 @@ def _out_of_patience(block: ControlBlock, exhausted: bool, now: Instant) -> bool
 def _persist(block: ControlBlock, out: list[Segment], now: Instant) -> None:
     """The peer's window is closed, or so small that we held back: try again (RFC 9293 3.8.6.1).
 
-    A peer that goes on answering may keep its window closed for ever, as long as somebody is there who wants to send; one that
-    doesn't is given up like any other.
+    A peer that goes on answering may keep its window closed for ever, as long as somebody is there who wants to send and has set
+    no user timeout; one that doesn't is given up like any other.
     """
     if force_tail(block, out, now):
         return
     block.probes += 1
-    if block.probes == 1:
-        block.unacked_since = now
-    if _out_of_patience(block, block.probes > _retry_limit(block) or _abandoned(block), now):
+    if block.shut_since == FOREVER:
+        block.shut_since = now
+    given_up = block.probes > _retry_limit(block) or _abandoned(block)
+    if _out_of_patience(block, given_up, block.shut_since, now):
         return
     block.counters.window_probes += 1
     block.probe = True
     block.rtt.backoff()
-    block.retransmit_at = _within_patience(block, now + block.rtt.timeout)
+    block.retransmit_at = within_patience(block, now + block.rtt.timeout, block.shut_since)
 
 
 def _abandoned(block: ControlBlock) -> bool:
@@ -139,12 +142,6 @@ def _abandoned(block: ControlBlock) -> bool:
     rtt = block.rtt
     slow = rtt.timeout >= block.settings.max_rto * MILLISECOND
     return block.orphan and slow and rtt.backoffs >= block.settings.orphan_retries
-
-
-def _within_patience(block: ControlBlock, when: Instant) -> Instant:
-    """When to try again: at `when`, or before, where the user's timeout ends (as Linux's tcp_clamp_rto_to_user_timeout)."""
-    limit = user_timeout(block)
-    return min(when, block.unacked_since + limit) if limit else when
 
 
 def _keep_alive(block: ControlBlock, now: Instant) -> None:

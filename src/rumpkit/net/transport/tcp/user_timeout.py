@@ -8,7 +8,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from ....hyper.time import MILLISECOND
+from ....hyper.time import MILLISECOND, Instant
 from ...wire.segment import Segment
 from .block import ControlBlock
 
@@ -22,6 +22,13 @@ def user_timeout(block: ControlBlock) -> i64:
     """The timeout in nanoseconds; 0 if the number of retransmissions decides."""
     own: i64 = block.options.user_timeout
     return (own or block.peer_timeout) * MILLISECOND
+
+
+def within_patience(block: ControlBlock, when: Instant, since: Instant) -> Instant:
+    """When to try again: at `when`, or before, where the user's timeout, which began at `since`, ends (as Linux's
+    tcp_clamp_rto_to_user_timeout)."""
+    limit = user_timeout(block)
+    return min(when, since + limit) if limit else when
 
 
 def attach(block: ControlBlock, segment: Segment) -> None:
