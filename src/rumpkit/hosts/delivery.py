@@ -34,7 +34,7 @@ class DeliveryQueue:
         return len(self._frames)
 
     def drain(self, now: Instant) -> None:
-        """Deliver what is queued."""
+        """Deliver what is queued.  Where a receiver raises, its frame is lost, and the next call goes on behind it."""
         receivers = self._receivers
         frames = self._frames
         self._receivers = []
@@ -42,25 +42,44 @@ class DeliveryQueue:
         size = len(frames)
         self.delivered += size
         start = 0
-        while start < size:
-            end = min(start + BATCH, size)
-            first = receivers[start]
-            others: list[Receiver] | None = None
-            for index in range(start, end):
-                receiver = receivers[index]
-                receiver.receive(frames[index], now)
-                if receiver is not first:
-                    if others is None:
-                        others = [receiver]
-                    elif receiver not in others:
-                        others.append(receiver)
-            first.flush(now)
-            if others is not None:
-                for receiver in others:
-                    receiver.flush(now)
-            start = end
+        index = 0
+        try:
+            while start < size:
+                end = min(start + BATCH, size)
+                first = receivers[start]
+                others: list[Receiver] | None = None
+                for index in range(start, end):
+                    receiver = receivers[index]
+                    receiver.receive(frames[index], now)
+                    if receiver is not first:
+                        if others is None:
+                            others = [receiver]
+                        elif receiver not in others:
+                            others.append(receiver)
+                first.flush(now)
+                if others is not None:
+                    for receiver in others:
+                        receiver.flush(now)
+                start = end
+        except BaseException:
+            rest = index + 1
+            self._receivers = receivers[rest:] + self._receivers
+            self._frames = frames[rest:] + self._frames
+            self.delivered -= size - rest
+            # What the others have got before is acknowledged now; who has raised in its flush gets another.
+            for receiver in _distinct(receivers[start:rest]):
+                receiver.flush(now)
+            raise
 
     def clear(self) -> None:
         """Drop what is queued."""
         self._receivers = []
         self._frames = []
+
+
+def _distinct(receivers: list[Receiver]) -> list[Receiver]:
+    found: list[Receiver] = []
+    for receiver in receivers:
+        if receiver not in found:
+            found.append(receiver)
+    return found

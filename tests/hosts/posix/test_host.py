@@ -521,6 +521,33 @@ def test_what_raises_after_a_source_was_called_does_not_cost_it_its_place(monkey
             os.close(pipe[1])
 
 
+def test_what_raises_in_the_work_of_others_is_nothing_to_a_caller(monkeypatch):
+    reports: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda what: reports.append(str(what.exc_value)))
+
+    class Bad(Receiver):
+        def receive(self, frame: Frame, now: int) -> None:
+            raise ValueError("a bug of a receiver's")
+
+        def flush(self, now: int) -> None:
+            pass
+
+    host = PosixHost()
+    try:
+        note, later = Note(), Later()
+        host.enter()
+        for receiver, data in ((note, b"one"), (Bad(), b"lost"), (note, b"two"), (Bad(), b"lost"), (note, b"three")):
+            host.post(receiver, Frame(data))
+        host.defer(Failing())
+        host.defer(later)
+        host.leave()
+        assert reports == ["a bug of a receiver's"] * 2 + ["a bug of somebody else's"]
+        assert note.frames == [b"one", b"two", b"three"] and note.flushes >= 1
+        assert later.ran == 1
+    finally:
+        host.close()
+
+
 def test_a_source_that_raises_does_not_cost_others_their_events(monkeypatch):
     class Broken(Source):
         def on_events(self, events: int, now: int) -> None:

@@ -37,6 +37,8 @@ from .loop import Loop, Source
 from .mutex import PosixMutex
 
 RANDOM_BUFFER: Final = 4096
+FAILURE_LIMIT: Final = 1000
+"""Things that may raise in one entry before it is others' turn."""
 CONSOLE_LIMIT: Final = 65536
 """Bytes of console output that wait to be written at most; more is dropped and counted."""
 SWITCH_INTERVAL: Final = 0.0001
@@ -186,26 +188,44 @@ class PosixHost(Hypercalls):
         self.now = monotonic_ns()
 
     def leave(self) -> None:
-        agenda = self._agenda
+        """As `Hypercalls.leave`.  What raises in what others have asked for is no error of the caller, who only lends its
+        thread: it is reported (threading.excepthook), and the rest is done all the same."""
         try:
-            agenda.run(self.now)
-        except BaseException:
-            if agenda.busy():
-                # What is left of it is for whoever comes next.
-                agenda.add(self.now, Event())
-            raise
+            self._work_off()
+        finally:
+            self._release()
+        if self._failures:
+            self._report()
+        if self._written:
+            self._write_console()
+
+    def leave_as_driver(self) -> None:
+        """Leave on behalf of others, with the console and what has failed still to be looked after."""
+        try:
+            self._work_off()
         finally:
             self._release()
         if self._written:
             self._write_console()
 
-    def leave_as_driver(self) -> None:
-        """Leave on behalf of others: what raises there is no error of the driver, which only lends its thread, nor of
-        the source that was called before."""
-        try:
-            self.leave()
-        except Exception as error:
-            self._failures.append(error)
+    def _work_off(self) -> None:
+        """Do what is due, whatever raises: each try does at least one thing less, if these don't ask for ever more of the kind."""
+        agenda = self._agenda
+        while True:
+            try:
+                agenda.run(self.now)
+                return
+            except Exception as error:
+                self._failures.append(error)
+                if len(self._failures) >= FAILURE_LIMIT:
+                    if agenda.busy():
+                        agenda.add(self.now, Event())
+                    return
+            except BaseException:
+                if agenda.busy():
+                    # What is left of it is for whoever comes next.
+                    agenda.add(self.now, Event())
+                raise
 
     def reenter(self) -> None:
         """Enter, whatever signals arrive meanwhile: for `finally` clauses whose callers count on holding the schedule."""
