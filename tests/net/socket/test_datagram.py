@@ -208,6 +208,31 @@ def test_reuseport_shares_the_load_and_keeps_a_sender_with_one_socket():
     assert min(counts) > 4
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)])
+def test_sockets_of_one_port_may_be_connected_to_one_peer(order):
+    """The youngest hears it, as on Linux; when that goes, the one before does."""
+    host, a, b = pair()
+    peer = a.udp_socket(port=9)
+    servers = []
+    for _ in range(3):
+        server = b.socket()
+        b.do(server.set_option, SOL_SOCKET, SO_REUSEPORT, ON)
+        b.do(server.bind, (B, 7))
+        servers.append(server)
+    for server in servers:
+        b.do(server.connect, (A, 9), host.now)
+    left = [0, 1, 2]
+    for gone in order:
+        a.send(peer, b"x", "10.0.0.2", 7)
+        settle(host)
+        assert [b.drain(servers[number]) for number in left] == [[b"x"] if number == left[-1] else [] for number in left]
+        b.do(servers[gone].release, host.now)
+        left.remove(gone)
+    a.send(peer, b"x", "10.0.0.2", 7)
+    settle(host)
+    assert a.counter("icmp.messages_in") == 1, "the port is free"
+
+
 def test_two_sockets_on_one_port_conflict():
     _, a, _ = pair()
     a.udp_socket(port=7)

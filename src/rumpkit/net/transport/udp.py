@@ -376,7 +376,13 @@ class Udp(Transport):
 
     def endpoints(self) -> list[UdpEndpoint]:
         """All that have a port."""
-        return [*self._connected.values(), *(one for group in self._bound.values() for one in group)]
+        found: list[UdpEndpoint] = []
+        for one in self._connected.values():
+            endpoint: UdpEndpoint | None = one
+            while endpoint is not None:
+                found.append(endpoint)
+                endpoint = endpoint.elder
+        return [*found, *(one for group in self._bound.values() for one in group)]
 
     def open(self, queue: WaitQueue, wildcard: bytes = ANY_V4) -> UdpEndpoint:
         """A new endpoint of the wildcard's family, unbound; `queue` is woken when something comes."""
@@ -481,6 +487,8 @@ class Udp(Transport):
         if endpoint.remote:
             key = endpoint.remote + local + _port(endpoint.remote_port) + port
             endpoint.keys = (key,)
+            # Two that share a port may have one peer (SO_REUSEPORT): the younger hears it, as on Linux, until it goes.
+            endpoint.elder = self._connected.get(key)
             self._connected[key] = endpoint
             return
         endpoint.keys = (ANY_V6 + port, ANY_V4 + port) if local == ANY_V6 and not endpoint.only else (local + port,)
@@ -492,13 +500,26 @@ class Udp(Transport):
         endpoint.keys = ()
         for key in keys:
             if endpoint.remote:
-                if self._connected.get(key) is endpoint:
-                    del self._connected[key]
+                self._disconnect(endpoint, key)
                 continue
             endpoints = self._bound[key]
             endpoints.remove(endpoint)
             if not endpoints:
                 del self._bound[key]
+
+    def _disconnect(self, endpoint: UdpEndpoint, key: bytes) -> None:
+        """Take one out of those that are connected with the same addresses and ports."""
+        elder = endpoint.elder
+        endpoint.elder = None
+        younger = self._connected[key]
+        if younger is not endpoint:
+            while younger.elder is not None and younger.elder is not endpoint:
+                younger = younger.elder
+            younger.elder = elder
+        elif elder is not None:
+            self._connected[key] = elder
+        else:
+            del self._connected[key]
 
 
 def _came_by(layer: Network, zone: int) -> bool:

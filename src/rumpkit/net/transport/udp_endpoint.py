@@ -61,6 +61,8 @@ class UdpEndpoint:
         """IP_MULTICAST_LOOP: members on this host get what is sent, too."""
         self.loops6: bool = True
         """IPV6_MULTICAST_LOOP."""
+        self.elder: UdpEndpoint | None = None
+        """One that is connected with the same addresses and ports, and hears again when this one goes."""
         self.keys: tuple[bytes, ...] = ()
         """Under which `Udp` lists the endpoint."""
         self.chosen_local: bytes = wildcard
