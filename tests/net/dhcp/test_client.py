@@ -342,3 +342,76 @@ def test_random_events_never_wedge_it(seed):
         assert bench.client.deadline < FOREVER
         assert bench.client.deadline >= bench.now - MILLISECOND
     assert len(bench.owner.sent) < 700
+
+
+# The link comes up again ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [states.BOUND, states.RENEWING, states.REBINDING])
+def test_a_link_that_comes_up_again_asks_whether_the_lease_holds(state):
+    bench = Bench()
+    bench.bind()
+    while bench.client.state != state:
+        bench.wait()
+    bench.client.link_up(bench.now)
+    message, source, server, _ = bench.owner.sent[-1]
+    assert (message.kind(), source, server, message.client) == (wire.REQUEST, bytes(4), b"", bytes(4))
+    assert message.address(wire.REQUESTED_ADDRESS) == OFFERED
+    assert wire.SERVER_IDENTIFIER not in message.options  # RFC 2131 section 4.3.2
+    assert bench.client.state == states.REBOOTING and bench.client.bound()
+    assert bench.answer(wire.ACK, server=OTHER)
+    assert bench.client.state == states.BOUND
+    assert 1700 <= bench.wait() <= 1800
+    assert bench.owner.sent[-1][2] == OTHER, "the lease is that of who has answered"
+
+
+@pytest.mark.parametrize("answer", ["nak", "another address"])
+def test_on_another_network_it_starts_anew(answer):
+    bench = Bench()
+    bench.bind()
+    bench.client.link_up(bench.now)
+    if answer == "nak":
+        bench.answer(wire.NAK)
+    else:
+        bench.answer(wire.ACK, parse_ipv4("10.0.0.51"))
+    assert bench.client.state == states.INIT and not bench.client.bound()
+    assert bench.owner.log[-1] == "release 10.0.0.50"
+    bench.wait()
+    assert bench.client.state == states.SELECTING
+
+
+def test_where_no_server_answers_the_lease_holds_until_its_end():
+    bench = Bench()
+    bench.bind()
+    end = bench.client.lease.end if bench.client.lease else 0
+    bench.client.link_up(bench.now)
+    for _ in range(4):
+        bench.wait()
+    assert bench.client.state == states.BOUND and bench.client.bound()
+    assert bench.owner.log.count("request") == 5
+    bench.wait()
+    assert bench.client.state == states.RENEWING
+    while bench.client.bound():
+        bench.wait()
+    assert end <= bench.now <= end + SECOND
+
+
+def test_a_lease_that_ends_meanwhile_is_over():
+    bench = Bench()
+    bench.bind()
+    while bench.client.state != states.REBINDING:
+        bench.wait()
+    lease = bench.client.lease
+    assert lease is not None
+    bench.now = lease.end - SECOND
+    bench.client.link_up(bench.now)
+    bench.wait()
+    assert bench.now == lease.end and bench.client.state == states.INIT and bench.counters.expired == 1
+
+
+def test_a_link_that_comes_up_ends_the_wait_for_an_offer():
+    bench = Bench()
+    for _ in range(5):
+        bench.wait()
+    bench.client.link_up(bench.now)
+    assert bench.client.state == states.SELECTING and bench.wait() < 6

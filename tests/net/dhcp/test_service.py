@@ -226,3 +226,39 @@ def test_an_mtu_holds_for_both_versions_of_ip_at_once():
     net.options[wire.INTERFACE_MTU] = b"\x05\x78"
     net.serve(310)
     assert net.ip.v4.route(SERVER).mtu == net.ip.v6.route(peer).mtu == 1400
+
+
+def test_an_interface_that_goes_takes_its_client_with_it():
+    net = Net()
+    net.serve(20)
+    sent = net.count("dhcp.messages_out")
+    net.host.enter()
+    net.ip.remove_interface("vif0")
+    net.host.leave()
+    assert net.dhcp.clients == {} and net.dhcp.bound()
+    assert net.count("dhcp.messages_out") == sent + 1, "the lease is given back, as far as the way to the server is known"
+    net.serve(1000)
+    assert net.count("dhcp.messages_out") == sent + 1
+    port = net.hub.port()
+    net.host.enter()
+    net.ip.add_interface(port, "vif0", MAC)
+    net.dhcp.start("vif0")
+    net.host.leave()
+    net.serve(20)
+    assert net.dhcp.bound() and net.addresses() == ("10.0.0.50/24",)
+
+
+def test_an_interface_that_comes_up_again_asks_for_its_lease():
+    net = Net()
+    net.serve(20)
+    before = len(net.kinds)
+    net.host.enter()
+    net.ip.set_up("vif0", False)
+    net.host.leave()
+    net.serve(5)
+    net.host.enter()
+    net.ip.set_up("vif0", True)
+    net.host.leave()
+    net.serve(5)
+    assert net.kinds[before:] == [wire.REQUEST]
+    assert net.dhcp.bound() and net.addresses() == ("10.0.0.50/24",)

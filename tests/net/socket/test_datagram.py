@@ -225,7 +225,9 @@ def test_sockets_of_one_port_may_be_connected_to_one_peer(order):
     for gone in order:
         a.send(peer, b"x", "10.0.0.2", 7)
         settle(host)
-        assert [b.drain(servers[number]) for number in left] == [[b"x"] if number == left[-1] else [] for number in left]
+        assert [b.drain(servers[number]) for number in left] == [
+            [b"x"] if number == left[-1] else [] for number in left
+        ]
         b.do(servers[gone].release, host.now)
         left.remove(gone)
     a.send(peer, b"x", "10.0.0.2", 7)

@@ -85,6 +85,9 @@ _COUNTERS: Final = (
     "messages_in", "bad_in", "ignored_in", "messages_out", "leases", "naks", "declined", "expired",
 )  # fmt: skip
 
+_HOLDING: Final = (states.BOUND, states.RENEWING, states.REBINDING, states.REBOOTING)
+"""States in which a lease holds."""
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class DhcpOwner:
@@ -123,7 +126,7 @@ class DhcpClient:
     ) -> None:
         self.state: str = states.INIT
         self.lease: Lease | None = None
-        """What was acknowledged last; it holds in BOUND, RENEWING and REBINDING."""
+        """What was acknowledged last; it holds in BOUND, RENEWING, REBINDING and REBOOTING."""
         self.deadline: Instant = FOREVER
         """When `on_deadline` is wanted."""
         self._owner: DhcpOwner = owner
@@ -161,7 +164,7 @@ class DhcpClient:
 
     def bound(self) -> bool:
         """Whether a lease holds."""
-        return self.state in (states.BOUND, states.RENEWING, states.REBINDING)
+        return self.state in _HOLDING
 
     # Events ----------------------------------------------------------------------------------------------
 
@@ -193,6 +196,10 @@ class DhcpClient:
         if lease is not None and lease.address == address:
             self._step(states.CONFLICT, now)
 
+    def link_up(self, now: Instant) -> None:
+        """The interface has come up: this may be another network, on which the lease is worth nothing (RFC 2131 section 3.2)."""
+        self._step(states.LINK_UP, now)
+
     def on_deadline(self, now: Instant) -> None:
         """The deadline has passed."""
         self.deadline = FOREVER
@@ -203,10 +210,10 @@ class DhcpClient:
             self._step(states.T1, now)
         elif self.state == states.RENEWING and lease is not None and now >= lease.rebind_at:
             self._step(states.T2, now)
-        elif self.state == states.REBINDING and lease is not None and now >= lease.end:
+        elif self.state in (states.REBINDING, states.REBOOTING) and lease is not None and now >= lease.end:
             self._counters.expired += 1
             self._step(states.EXPIRED, now)
-        elif self.state == states.REQUESTING and self._tries >= REQUESTS:
+        elif self.state in (states.REQUESTING, states.REBOOTING) and self._tries >= REQUESTS:
             self._step(states.GIVEN_UP, now)
         elif self.state == states.PROBING and self._tries >= self._settings.probes:
             self._step(states.CLEAR, now)
@@ -218,7 +225,7 @@ class DhcpClient:
         if self.state == states.REQUESTING and self._offer is not None:
             server = message.address(wire.SERVER_IDENTIFIER)
             return server == self._offer.address(wire.SERVER_IDENTIFIER)
-        return self.state in (states.RENEWING, states.REBINDING)
+        return self.state in (states.RENEWING, states.REBINDING, states.REBOOTING)
 
     def _acknowledged(self, lease: Lease, now: Instant) -> None:
         """A lease for another address than the one we use starts all over (a server must not do that)."""
@@ -325,6 +332,32 @@ class DhcpClient:
         # Half of what is left, but not more often than each minute (RFC 2131 section 4.4.5).
         self.deadline = min(until, now + max((until - now) // 2, MIN_RENEWAL_WAIT))
 
+    def _reboot(self, now: Instant) -> None:
+        """Ask whether the lease still holds; the address stays in use meanwhile."""
+        self._transaction = int.from_bytes(self._random(4), "big")
+        self._began = now
+        self._tries = 0
+        self._reboot_again(now)
+
+    def _reboot_again(self, now: Instant) -> None:
+        lease = self.lease
+        assert lease is not None
+        self._asked = now
+        message = self._message(wire.REQUEST, now)
+        message.flags = wire.BROADCAST_FLAG
+        message.options[wire.REQUESTED_ADDRESS] = lease.address
+        self._ask_for(message)
+        self._send(message, bytes(4), b"", now)
+        self._back_off(now)
+        self.deadline = min(self.deadline, lease.end)
+
+    def _resume(self, now: Instant) -> None:
+        """No server has said anything: the lease holds for as long as it did."""
+        lease = self.lease
+        assert lease is not None
+        self._tries = 0
+        self.deadline = max(lease.renew_at, now)
+
     def _decline(self, now: Instant) -> None:
         lease = self.lease
         assert lease is not None
@@ -401,4 +434,7 @@ _ACTIONS: Final[dict[str, Callable[[DhcpClient, Instant], None]]] = {
     "lose": DhcpClient._lose,
     "lose_to_another": DhcpClient._lose_to_another,
     "restart": DhcpClient._restart,
+    "reboot": DhcpClient._reboot,
+    "reboot_again": DhcpClient._reboot_again,
+    "resume": DhcpClient._resume,
 }

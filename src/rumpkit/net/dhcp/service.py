@@ -10,8 +10,10 @@ from ..ip.contract import Route
 from ..ip.names import DHCP
 from ..ip.routing import DYNAMIC, RouteEntry
 from ..ip.service import Ip
+from ..ip.watch import InterfaceWatcher
 from ..link.arp import AddressWatcher
 from ..link.ethernet import EthernetInterface
+from ..link.interface import Interface
 from ..link.interfaces import MAX_MTU
 from ..transport.udp import Udp
 from ..wire.address import ANY_V4, BROADCAST_V4
@@ -44,6 +46,7 @@ class Dhcp:
         self._endpoint = udp.open(self._queue)
         self._arrival: _Arrival = _Arrival(self)
         self._queue.subscribe(_Bell(self))
+        ip.watchers.append(_Watch(self))
 
     def start(self, interface: str, metric: int = 0) -> None:
         """Give an Ethernet interface an address by DHCP from now on; its routes get the metric.  Raises ENODEV, EINVAL
@@ -91,6 +94,23 @@ class Dhcp:
                     break
             else:
                 self.counters.ignored_in += 1
+
+
+@final
+class _Watch(InterfaceWatcher):
+    def __init__(self, service: Dhcp) -> None:
+        self._clients: dict[str, _Client] = service.clients
+        self._service: Dhcp = service
+
+    def came_up(self, interface: Interface, now: Instant) -> None:
+        client = self._clients.get(interface.name)
+        if client is not None:
+            client.machine.link_up(now)
+            client.follow()
+
+    def goes_away(self, interface: Interface, now: Instant) -> None:
+        if interface.name in self._clients:
+            self._service.stop(interface.name)
 
 
 @final

@@ -1,7 +1,7 @@
 """The states of a DHCP client and what leads from one to the next: RFC 2131's figure 5 as a table.
 
-INIT-REBOOT and REBOOTING are missing, as no kernel keeps a lease beyond its own life; PROBING stands between the ACK and
-BOUND, where the figure says "check that the address isn't in use" (RFC 5227).
+No kernel keeps a lease beyond its own life, so INIT-REBOOT, which is passed through at once, is where an interface with a lease comes
+up again; PROBING stands between the ACK and BOUND, where the figure says "check that the address isn't in use" (RFC 5227).
 """
 
 from typing import Final, NamedTuple
@@ -13,6 +13,7 @@ PROBING: Final = "probing"
 BOUND: Final = "bound"
 RENEWING: Final = "renewing"
 REBINDING: Final = "rebinding"
+REBOOTING: Final = "rebooting"
 
 START: Final = "start"
 OFFERED: Final = "offer"
@@ -29,6 +30,8 @@ CLEAR: Final = "clear"
 T1: Final = "T1"
 T2: Final = "T2"
 EXPIRED: Final = "expired"
+LINK_UP: Final = "link up"
+"""The interface has come up again, perhaps on another network."""
 
 
 class Step(NamedTuple):
@@ -40,6 +43,19 @@ class Step(NamedTuple):
 
 STEPS: Final[dict[tuple[str, str], Step]] = {
     (INIT, START): Step(SELECTING, "discover"),
+    (INIT, LINK_UP): Step(SELECTING, "discover"),
+    (SELECTING, LINK_UP): Step(SELECTING, "discover"),
+    (REQUESTING, LINK_UP): Step(SELECTING, "discover"),
+    (BOUND, LINK_UP): Step(REBOOTING, "reboot"),
+    (RENEWING, LINK_UP): Step(REBOOTING, "reboot"),
+    (REBINDING, LINK_UP): Step(REBOOTING, "reboot"),
+    (REBOOTING, LINK_UP): Step(REBOOTING, "reboot"),
+    (REBOOTING, AGAIN): Step(REBOOTING, "reboot_again"),
+    (REBOOTING, ACKED): Step(BOUND, "extend"),
+    (REBOOTING, REFUSED): Step(INIT, "lose"),
+    (REBOOTING, EXPIRED): Step(INIT, "lose"),
+    (REBOOTING, GIVEN_UP): Step(BOUND, "resume"),
+    (REBOOTING, CONFLICT): Step(INIT, "lose_to_another"),
     (SELECTING, OFFERED): Step(REQUESTING, "request"),
     (SELECTING, AGAIN): Step(SELECTING, "discover_again"),
     (REQUESTING, ACKED): Step(PROBING, "probe"),

@@ -27,6 +27,7 @@ from .ipv4 import Ipv4
 from .names import NameSettings
 from .routing import CONNECTED, ORIGIN_NAMES, RouteEntry
 from .settings import IPV4_SYSCTLS
+from .watch import InterfaceWatcher
 
 if TYPE_CHECKING:
     from ..ip6.ipv6 import Ipv6
@@ -68,6 +69,7 @@ class Ip:
         self.ip6: Ip6 | None = None
         self._users_of_v6: list[Callable[[Ip6], None]] = []
         """Where the kernel has the component ipv6: its network, and the rest of it."""
+        self.watchers: list[InterfaceWatcher] = []
         self.names: NameSettings = NameSettings()
         """Name servers and search domains, for the programs on the kernel."""
         self.ports: PortSettings = PortSettings()
@@ -185,10 +187,14 @@ class Ip:
         self.v4.generation += 1
         if self.ip6 is not None and changed:
             self.ip6.changed(interface, up, self._now())
+        for watcher in self.watchers if up and changed else ():
+            watcher.came_up(interface, self._now())
 
     def remove_interface(self, name: str) -> None:
         """Take an interface away with its addresses, its routes and its VLANs, and close its port.  Raises ENODEV."""
         interface = self.interfaces.get(name)
+        for watcher in self.watchers:
+            watcher.goes_away(interface, self._now())
         if isinstance(interface, EthernetInterface):
             for other in self.interfaces.all():
                 if isinstance(other, EthernetInterface) and other.port in interface.vlans.values():
