@@ -236,7 +236,9 @@ def test_an_interface_that_goes_takes_its_client_with_it():
     net.ip.remove_interface("vif0")
     net.host.leave()
     assert net.dhcp.clients == {} and net.dhcp.bound()
-    assert net.count("dhcp.messages_out") == sent + 1, "the lease is given back, as far as the way to the server is known"
+    assert net.count("dhcp.messages_out") == sent + 1, (
+        "the lease is given back, as far as the way to the server is known"
+    )
     net.serve(1000)
     assert net.count("dhcp.messages_out") == sent + 1
     port = net.hub.port()
