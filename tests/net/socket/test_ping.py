@@ -17,7 +17,7 @@ from rumpkit.kern.abi.errno import (
     ENOTCONN,
     EPIPE,
 )
-from rumpkit.kern.abi.socket import IPPROTO_ICMP, SO_BROADCAST, SOCK_DGRAM, SOL_SOCKET
+from rumpkit.kern.abi.socket import IP_TTL, IPPROTO_ICMP, IPPROTO_IP, SO_BROADCAST, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET
 from rumpkit.net.wire.address import parse_ipv4
 from rumpkit.net.wire.icmp import ECHO, ECHO_REPLY, TIMESTAMP, IcmpMessage, parse_icmp
 from tests.net.lan import pair
@@ -46,6 +46,23 @@ def test_replies_reach_the_socket_that_asked():
         assert message is not None
         assert (message.kind, message.sequence(), message.data) == (ECHO_REPLY, number, b"%d" % number)
         assert message.identifier() == socket.local_address()[1]
+
+
+def test_the_kernels_ttl_counts_when_something_is_sent():
+    """Not what it was when the socket was made."""
+    host, a, b = pair()
+    socket = a.ping("10.0.0.2", b"first")
+    host.run(host.now + SECOND)
+    a.kernel.sysctl.set("net.ip.ttl", 33)
+    assert socket.get_option(IPPROTO_IP, IP_TTL) == b"\x21\0\0\0"
+    raw = b.socket(SOCK_RAW, IPPROTO_ICMP)
+    for value, ttl in ((None, 33), (b"\7\0\0\0", 7), (b"\xff\xff\xff\xff", 33)):
+        if value is not None:
+            a.do(socket.set_option, IPPROTO_IP, IP_TTL, value)
+        a.do(socket.send, request(), 0, 0, (B, 0), host.now)
+        host.run(host.now + SECOND)
+        (packet,) = [packet for packet in b.drain(raw) if packet[20] == ECHO]
+        assert packet[8] == ttl
 
 
 @pytest.mark.rfc("1122", "3.2.2.6-d")

@@ -66,6 +66,20 @@ def test_a_ping_by_hand():
     assert b.counter("icmp.echo_requests_in") == 1
 
 
+def test_the_kernels_ttl_counts_when_something_is_sent():
+    host, a, b = world()
+    socket, taker = raw(a, 99), raw(b, 99)
+    a.kernel.sysctl.set("net.ip.ttl", 33)
+    assert socket.get_option(IPPROTO_IP, IP_TTL) == b"\x21\0\0\0"
+    for value, ttl in ((None, 33), (b"\7\0\0\0", 7), (b"\xff\xff\xff\xff", 33)):
+        if value is not None:
+            socket.set_option(IPPROTO_IP, IP_TTL, value)
+        a.send(socket, b"data", "10.0.0.2")
+        settle(host)
+        (packet,) = b.drain(taker)
+        assert packet[8] == ttl
+
+
 def test_every_socket_gets_a_copy_and_the_transport_its_own():
     host, a, b = world()
     sockets = [raw(b, IPPROTO_UDP), raw(b, IPPROTO_UDP)]

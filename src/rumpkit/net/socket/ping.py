@@ -75,7 +75,8 @@ class PingSocket(DatagramSocket):
         self._inbox: PingInbox = PingInbox(self.mailbox)
         self._identifier: int = 0
         self._local: bytes = ANY_V4
-        self._ttl: int = ipv4.settings.ttl
+        self._ttl: int = -1
+        """-1 leaves it to the network."""
         self._tos: int = 0
         self._broadcast: bool = False
 
@@ -143,7 +144,7 @@ class PingSocket(DatagramSocket):
 
     def get_option(self, level: int, name: int) -> bytes:
         values = {
-            (IPPROTO_IP, IP_TTL): self._ttl,
+            (IPPROTO_IP, IP_TTL): self._ipv4.default_ttl() if self._ttl < 0 else self._ttl,
             (IPPROTO_IP, IP_TOS): self._tos,
             (IPPROTO_IP, IP_RECVERR): int(self._inbox.report_all),
             (SOL_SOCKET, SO_BROADCAST): int(self._broadcast),
@@ -155,7 +156,7 @@ class PingSocket(DatagramSocket):
     def set_option(self, level: int, name: int, value: bytes) -> None:
         if (level, name) == (IPPROTO_IP, IP_TTL):
             ttl = option_int(value)
-            if not 1 <= ttl <= 255:
+            if ttl != -1 and not 1 <= ttl <= 255:
                 raise error(EINVAL)
             self._ttl = ttl
         elif (level, name) == (IPPROTO_IP, IP_TOS):

@@ -99,7 +99,7 @@ class Ping6Socket(DatagramSocket):
 
     def get_option(self, level: int, name: int) -> bytes:
         if (level, name) == (IPPROTO_IPV6, IPV6_UNICAST_HOPS):
-            return int_option(self._hops or 64)
+            return int_option(self._hops or self._ipv6.default_ttl())
         if (level, name) == (IPPROTO_IPV6, IPV6_RECVERR):
             return int_option(int(self._inbox.report_all))
         return get_datagram_option(self, level, name)

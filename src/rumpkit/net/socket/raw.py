@@ -100,7 +100,7 @@ class RawSocket(InboxSocket):
         """ICMP_FILTER: a bit for each ICMP type that isn't wanted."""
         self._broadcast: bool = False
         self._numbers: dict[int, int] = {
-            IP_TTL: sockets.ipv4.settings.ttl,
+            IP_TTL: -1,  # leaves it to the network
             IP_TOS: 0,
             IP_MULTICAST_TTL: 1,
         }
@@ -204,7 +204,8 @@ class RawSocket(InboxSocket):
 
     def get_option(self, level: int, name: int) -> bytes:
         if level == IPPROTO_IP and name in self._numbers:
-            return int_option(self._numbers[name])
+            number = self._numbers[name]
+            return int_option(self._ipv4.default_ttl() if number < 0 else number)
         if level == IPPROTO_IP and name == IP_HDRINCL:
             return int_option(int(self._header_included))
         if level == SOL_SOCKET and name == SO_BROADCAST:
@@ -219,7 +220,7 @@ class RawSocket(InboxSocket):
         if level == IPPROTO_IP and name in self._numbers:
             number = option_byte(value)
             low = 1 if name == IP_TTL else 0
-            if not low <= number <= 255:
+            if not low <= number <= 255 and (name, number) != (IP_TTL, -1):
                 raise error(EINVAL)
             self._numbers[name] = number
         elif level == IPPROTO_IP and name == IP_HDRINCL:
