@@ -30,6 +30,8 @@ class LinkPort(ABC):
         """Largest network-layer packet in bytes; the Ethernet header is not counted."""
         self.features: int = features
         """FEATURE_* bits: which unfinished frames the link takes."""
+        self.slow_start: bool = False
+        """Whether answers to the first frames after a start may be lost, as the far side is not quite up."""
 
     @abstractmethod
     def attach(self, receiver: Receiver) -> None:

@@ -53,6 +53,36 @@ def test_dad_transmits_says_how_often(transmits):
     assert len(a.messages(NEIGHBOUR_SOLICITATION)) == transmits
 
 
+def test_on_a_link_whose_far_side_is_slow_the_question_is_repeated_within_its_time():
+    """As on a TAP: Linux hears the first one, and its answer is lost."""
+    host = SimHost(seed=1)
+    a = Node6(host, "a", ip6__dad_delay_milliseconds=0)
+    port = Hub(host).port()
+    port.slow_start = True
+    a.ports.append(port)
+    with a.entered():
+        a.interfaces.append(a.ip.add_interface(port, "vif0", b"\2\0\0\0\0\1"))  # type: ignore[arg-type]
+        a.ip.add_address("vif0", "fd00::1/64")
+
+    def asked() -> int:
+        found = [nd.parse_neighbour(message.body()) for _, message in a.messages(NEIGHBOUR_SOLICITATION)]
+        return len([one for one in found if one is not None and one.target == A])
+
+    assert asked() == 1
+    host.run(host.now + 499 * MILLISECOND)
+    assert asked() == 1
+    host.run(host.now + MILLISECOND)
+    assert asked() == 2 and a.addresses()["fd00::1"] == "tentative"
+    host.run(host.now + 500 * MILLISECOND)
+    assert asked() == 2 and a.addresses()["fd00::1"] == "valid"
+    a.do(a.ip.remove_address, "vif0", "fd00::1")
+    host.run(host.now + SECOND)
+    a.forget_sent()
+    a.do(a.ip.add_address, "vif0", "fd00::1/64")
+    host.run(host.now + SECOND)
+    assert asked() == 1, "the link has been up for long"
+
+
 def test_an_address_that_needs_no_detection_is_valid_at_once():
     _, a = alone()
     a.do(a.ip.add_address, "vif0", "fd00::1/64", False)

@@ -105,6 +105,28 @@ def test_the_queue_of_a_neighbour_keeps_the_youngest():
     assert a.counter("nd.queue_dropped") == 3
 
 
+@pytest.mark.parametrize("until", ["incomplete", "reachable", "stale"])
+def test_who_is_forgotten_by_hand_is_asked_for_again_and_what_waits_is_reported(until):
+    host, a = lone()
+    meet(host, a, until)
+    waits = a.ping6(B) if until == "incomplete" else None
+    assert a.do(a.table.forget, parse_ipv6(B), host.now) and not a.do(a.table.forget, parse_ipv6(B), host.now)
+    assert a.states() == {}
+    if waits is not None:
+        assert waits.errors == [EHOSTUNREACH]
+    a.forget_sent()
+    ping = a.ping6(B)
+    assert len(asked(a)) == 1 and a.states() == {B: "incomplete"} and ping.errors == []
+
+
+def test_what_waits_when_a_link_goes_down_is_counted():
+    host, a = lone()
+    meet(host, a, "incomplete")
+    a.ping6(B)
+    a.do(a.ip.set_up, "vif0", False)
+    assert a.counter("nd.queue_dropped") == 2 and host.now > 0
+
+
 @pytest.mark.rfc("4861", "7.2.2-g", "7.2.2-h", "7.2.2-i", "7.3.3-a", "7.3.3-c")
 def test_silence_is_asked_three_times_then_reported():
     host, a, _ = fresh()

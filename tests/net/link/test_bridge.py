@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from rumpkit.net.ip.service import Ip
 from rumpkit.net.link.bridge import Bridges
 from rumpkit.net.wire.ethernet import emit_tag
 from tests.net.lan import Hub, HubPort, Node
+from tests.net.lan6 import Node6
 
 ALL = b"\xff" * 6
 
@@ -247,3 +251,32 @@ def test_unicast_goes_where_its_destination_was_seen_last(steps):
             assert out == [seen[destination]] * (seen[destination] != port)
         else:
             assert out == [other for other in range(3) if other != port]
+
+
+def test_a_port_that_leaves_a_bridge_has_ipv6_again():
+    host = SimHost(seed=7)
+    hub = Hub(host)
+    with entering(host):
+        kernel = RumpKernel(host, ("ethernet", "ipv4", "ipv6", "loopback", "icmp", "udp", "bridge"), "bridge")
+        ip, bridges = kernel.service("Ip"), kernel.service("Bridges")
+        assert isinstance(ip, Ip) and isinstance(bridges, Bridges)
+        vif0 = ip.add_interface(hub.port(), "vif0", mac(1))
+        ip.add_bridge(bridges, "br0", ["vif0"], mac(0x200))
+        assert vif0.ipv6 is None
+        ip.remove_interface("br0")
+        assert vif0.ipv6 is not None
+        ip.add_address("vif0", "fd00::1/64", False)
+    host.run(host.now + 3 * SECOND)
+    other = Node6(host, "other", (hub, "fd00::2/64"))
+    host.run(host.now + 3 * SECOND)
+    ping = other.ping6("fd00::1")
+    host.run(host.now + SECOND)
+    assert len(ping.replies) == 1
+    assert ip.v6 is not None and ip.v6.links[vif0.index].link_local()
+
+
+@contextmanager
+def entering(host: SimHost) -> Iterator[None]:
+    host.enter()
+    yield
+    host.leave()

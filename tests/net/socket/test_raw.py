@@ -18,7 +18,7 @@ from rumpkit.kern.abi.errno import (
     EPERM,
     EPROTONOSUPPORT,
 )
-from rumpkit.kern.abi.socket import AF_INET, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, SOCK_RAW
+from rumpkit.kern.abi.socket import AF_INET, IP_TTL, IPPROTO_ICMP, IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP, SOCK_RAW
 from rumpkit.kern.process import Credentials
 from rumpkit.kern.socket import Received
 from rumpkit.kern.socketcalls import SocketCalls

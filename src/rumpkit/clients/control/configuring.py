@@ -113,7 +113,7 @@ def _forget(ip: Ip, interface: Interface, address: bytes, now: Instant) -> bool:
     if len(address) == 4:
         return isinstance(interface, EthernetInterface) and interface.neighbours.forget(address, now)
     table = None if ip.ip6 is None else ip.ip6.neighbours(interface)
-    return table is not None and table.remove(address)
+    return table is not None and table.forget(address, now)
 
 
 # Sysctls -----------------------------------------------------------------------------------------------------------

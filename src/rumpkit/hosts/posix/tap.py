@@ -64,6 +64,7 @@ class TapPort(LinkPort):
 
     def __init__(self, host: PosixHost, fd: int, name: str, mtu: int, features: int, vnet: bool) -> None:
         super().__init__(mtu, features)
+        self.slow_start = True  # Linux sends nothing before its link watch has seen the carrier
         self.name: str = name
         self.fd: int = fd
         self.vnet: bool = vnet

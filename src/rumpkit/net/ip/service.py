@@ -203,6 +203,7 @@ class Ip:
                 interface.taker.leave()
         if self.ip6 is not None and interface.ipv6 is not None:
             self.ip6.detach(interface, self._now())
+        ports = [one for one in self.interfaces.all() if isinstance(one, EthernetInterface) and one.taker is not None]
         self.interfaces.remove(interface)
         self.v4.remove_interface(interface)
         interface.ipv4 = None
@@ -210,6 +211,9 @@ class Ip:
             self._counters.unregister(f"interface.{name}")
             if interface.kind == "bridge":
                 self._counters.unregister(f"bridge.{name}")
+        for port in ports:
+            if self.ip6 is not None and port is not interface and port.taker is None:
+                self.ip6.attach(port, self._now())  # it was a port of the bridge, and stands for itself again
 
     def _attach(self, interface: Interface, up: bool) -> None:
         interface.ipv4 = self._input

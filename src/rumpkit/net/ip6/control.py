@@ -1,10 +1,11 @@
 """What keeps an Ethernet link's IPv6 going: a link-local address from the moment it is up, duplicate address detection
 for every address, routers asked for, groups reported.  Above `dad`, `discovery`, `routers` and `mld`."""
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
-from ...hyper.time import FOREVER, Instant
+from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.timer import TimerQueue
+from ..link.ethernet import EthernetInterface
 from ..wire.address import is_link_local
 from .discovery import Discovery
 from .identifiers import IDGEN_RETRIES, LINK_LOCAL_PREFIX, from_mac, solicited_node, stable
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .mld import LinkListener
     from .routers import Routers
     from .slaac import Slaac
+
+FRESH: Final = SECOND
+"""How long the far side of a link may take to be quite up."""
 
 
 @final
@@ -39,6 +43,9 @@ class EthernetControl(LinkControl):
 
     def came_up(self, now: Instant) -> None:
         link = self.link
+        interface = link.interface
+        if isinstance(interface, EthernetInterface) and interface.port.slow_start:
+            link.fresh_until = now + FRESH
         if not any(own.origin == LINK_LOCAL or is_link_local(own.address) for own in link.addresses):
             self._make_link_local(now)
         if self.listener is not None:

@@ -39,6 +39,7 @@ class DuplicateDetection:
     def start(self, address: Address6, delay: bool, now: Instant) -> None:
         """Begin with an address; `delay`: wait a random while first, as everybody else may have been told just now."""
         address.attempts = 0
+        address.halfway = False
         limit = self._ipv6.settings.dad_delay_milliseconds
         if self._ipv6.settings.dad_transmits == 0:
             self._done(address, now)
@@ -49,14 +50,24 @@ class DuplicateDetection:
             self.timer(address, now)
 
     def timer(self, address: Address6, now: Instant) -> None:
-        """Ask, or ask again, or be done."""
+        """Ask, or ask again, or be done.  On a link that has just come up, where the first answer may be lost, the first
+        solicitation goes twice within its time."""
+        retrans = (address.link.retrans_milliseconds or self._settings.retrans_milliseconds) * MILLISECOND
+        if address.halfway:
+            address.halfway = False
+            self._timers.set(address, now + retrans - retrans // 2)
+            self._probe(address, now)
+            return
         if address.attempts >= self._ipv6.settings.dad_transmits:
             self._done(address, now)
             return
         address.attempts += 1
         address.nonce = self._hyper.random(_NONCE_SIZE)
-        retrans = address.link.retrans_milliseconds or self._settings.retrans_milliseconds
-        self._timers.set(address, now + retrans * MILLISECOND)
+        address.halfway = address.attempts == 1 and now < address.link.fresh_until
+        self._timers.set(address, now + (retrans // 2 if address.halfway else retrans))
+        self._probe(address, now)
+
+    def _probe(self, address: Address6, now: Instant) -> None:
         if self.discovery is not None:
             self.discovery.probe(address.link, address.address, address.nonce, now)
 

@@ -50,6 +50,8 @@ class Address6(Timer):
         self.created: Instant = 0
         self.attempts: int = 0
         """Solicitations sent to detect duplicates."""
+        self.halfway: bool = False
+        """The last of them is to be sent once more before its time is over."""
         self.nonce: bytes = b""
         """What our own solicitations carry, to know them where the link echoes them (RFC 7527)."""
         self.regenerated: bool = False
@@ -110,6 +112,8 @@ class Link6:
         self.retrans_milliseconds: int = 0
         self.reachable_milliseconds: int = 0
         """As a router says, or 0: neighbour discovery's settings hold."""
+        self.fresh_until: Instant = 0
+        """Until when answers may be lost as the far side is not quite up (`LinkPort.slow_start`)."""
         self.accept_ra: bool = True
         """Whether to listen to routers, where the sysctl lets it."""
         self.control: LinkControl | None = None

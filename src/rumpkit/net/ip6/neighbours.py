@@ -186,15 +186,18 @@ class Neighbours6(Resolver):
         for neighbour in list(self.known.values()):
             if neighbour.state != PERMANENT:
                 self._forget(neighbour)
+                self._counters.queue_dropped += len(neighbour.waiting)
                 neighbour.waiting.clear()
 
-    def remove(self, address: bytes) -> bool:
-        """Forget one neighbour, whatever its state; False where it wasn't known."""
+    def forget(self, address: bytes, now: Instant) -> bool:
+        """Forget one neighbour, whatever its state, so that the next packet for it asks again; False where it wasn't known.
+        Senders of packets that wait for it are told that it is not there."""
         neighbour = self.known.get(address)
         if neighbour is None:
             return False
         self._forget(neighbour)
-        neighbour.waiting.clear()
+        if neighbour.state == INCOMPLETE:
+            self._give_up(neighbour, now)
         return True
 
     def rows(self) -> list[tuple[bytes, bytes, str, bool]]:
