@@ -1,12 +1,12 @@
 """ext2, ext3 and ext4 as types that can be mounted and recognised.  One implementation serves all three."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.errno import EINVAL, EROFS
 from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
-from ...vfs.types import Estimate, FileSystemType, Option, OptionValue, Recognition
+from ...vfs.types import Estimate, FileSystemType, Finding, Option, OptionValue, Recognition
 from ...vfs.vnode import Mount
 from .features import (
     BIT64,
@@ -93,6 +93,12 @@ class Ext(FileSystemType):
         from .mkfs.format import make_file_system
 
         make_file_system(vfs.hyper, device, self.name, options)
+
+    def check(self, vfs: "Vfs", device: Device, repair: bool, report: Callable[[Finding], None]) -> bool:
+        """Check the file system on the device, of whichever of the three types it is."""
+        from .fsck.check import check_file_system
+
+        return check_file_system(vfs.hyper, device, repair, report)
 
     def estimate(self, files: Estimate) -> int:
         """Bytes of an image that holds that much."""

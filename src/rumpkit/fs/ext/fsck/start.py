@@ -1,0 +1,155 @@
+"""The first pass over a file system: its superblock, group descriptors, and the blocks that these say are taken.
+
+Where the superblock is damaged a copy of it is used, and where group descriptors are, theirs; then nothing is repaired.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from ....hyper.calls import Hypercalls
+from ....kern.abi.errno import EINVAL, EUCLEAN
+from ....kern.device import Device
+from ....vfs.types import Finding
+from .. import checksum as sums
+from .. import superblock as sb
+from ..features import FLEX_BG, HAS_JOURNAL, META_BG
+from ..geometry import Geometry
+from ..group import BLOCK_UNINIT, INODE_UNINIT, GroupDescriptor
+from .context import Check
+
+BLOCK_SIZES: Final = (1024, 4096, 2048, 8192, 16384, 32768, 65536)
+
+
+def open_check(hyper: Hypercalls, device: Device, report: Callable[[Finding], None]) -> Check:
+    """Find a superblock to start from.  Raises EUCLEAN where there is none that can be used, EINVAL for unknown features, EIO."""
+    raw = read(device, sb.OFFSET)
+    try:
+        return Check(hyper, device, Geometry(raw, device.size()), report)
+    except OSError as problem:
+        if problem.errno not in (EUCLEAN, EINVAL):
+            raise
+        primary = problem
+    for size in BLOCK_SIZES:
+        group = min(size * 8, 65528)
+        for first in (1, 3, 5, 7, 9):
+            raw = read(device, (first * group + (size == 1024)) * size)
+            try:
+                check = Check(hyper, device, Geometry(raw, device.size()), report)
+            except OSError as problem:
+                if problem.errno not in (EUCLEAN, EINVAL):
+                    raise
+                continue
+            if check.block_size == size and check.fields.block_group_nr == first:
+                check.find(
+                    f"the superblock is damaged ({primary.strerror}); that of group {first} is used", "superblock"
+                )
+                return check
+    raise OSError(EUCLEAN, f"there is no usable superblock: {primary.strerror}")
+
+
+def read(device: Device, offset: int) -> bytes:
+    """1024 bytes; zeros where the device ends before.  Raises EIO."""
+    data = device.read(offset, sb.SIZE) if offset + sb.SIZE <= device.size() else b""
+    assert isinstance(data, bytes)
+    return data.ljust(sb.SIZE, b"\0")
+
+
+def check_superblock(check: Check) -> None:
+    """Numbers of the superblock that Geometry leaves alone."""
+    fields = check.fields
+    where = "superblock"
+    if fields.free_blocks_count > fields.blocks_count:
+        check.find(f"{fields.free_blocks_count} free blocks of {fields.blocks_count}", where, True)
+    if fields.free_inodes_count > fields.inodes_count:
+        check.find(f"{fields.free_inodes_count} free inodes of {fields.inodes_count}", where, True)
+    if fields.r_blocks_count > fields.blocks_count // 2:
+        check.find(f"{fields.r_blocks_count} of {fields.blocks_count} blocks are reserved", where)
+    if fields.state & sb.STATE_ERROR:
+        check.find("it is marked as having errors", where, True)
+    if fields.feature_compat & HAS_JOURNAL and not fields.journal_inum and not any(fields.journal_uuid):
+        check.find("it has a journal that lies nowhere", where)
+    if fields.log_groups_per_flex > 31:
+        check.find(f"flex groups of 2^{fields.log_groups_per_flex} groups", where)
+
+
+def check_groups(check: Check) -> bool:
+    """Read the group descriptors and claim what they name.  False where they can't be used."""
+    geometry = check.geometry
+    first = 0
+    for group in range(1, geometry.groups):
+        if geometry.has_super(group):
+            first = group
+            break
+    read_descriptors(check)
+    wrong = [group for group in range(geometry.groups) if _problem(check, group)]
+    if wrong and first and not geometry.fields.feature_incompat & META_BG:
+        for group in wrong:
+            check.find(_problem(check, group), f"group {group}")
+        kept = check.descriptors
+        check.descriptors = [_descriptor(check, group, first) for group in range(geometry.groups)]
+        again = [group for group in range(geometry.groups) if _problem(check, group)]
+        if again:
+            check.descriptors = kept
+            check.find("the copies of the group descriptors are no better", "group descriptors", fatal=True)
+            return False
+        check.find(f"the group descriptors of group {first} are used", "group descriptors")
+    elif wrong:
+        for group in wrong:
+            check.find(_problem(check, group), f"group {group}", fatal=True)
+        return False
+    for group in range(geometry.groups):
+        if geometry.fixed_blocks(group):
+            start = geometry.group_start(group)
+            check.claimed.add(start, geometry.fixed_blocks(group))
+    for group, descriptor in enumerate(check.descriptors):
+        where = f"group {group}"
+        check.claim(descriptor.block_bitmap, 1, where)
+        check.claim(descriptor.inode_bitmap, 1, where)
+        check.claim(descriptor.inode_table, geometry.inode_blocks, where)
+    return True
+
+
+def read_descriptors(check: Check) -> None:
+    """Read the group descriptors, whatever they are."""
+    check.descriptors = [_descriptor(check, group, 0) for group in range(check.geometry.groups)]
+
+
+def _descriptor(check: Check, group: int, copy: int) -> GroupDescriptor:
+    """A group's descriptor, from the copies in group `copy`."""
+    geometry = check.geometry
+    index, slot = divmod(group, geometry.descriptors_per_block)
+    block = geometry.descriptor_block(index)
+    if copy:
+        block += copy * geometry.blocks_per_group
+    size = geometry.descriptor_size
+    at = slot * size
+    return GroupDescriptor(bytes(check.cache.get(block).data[at : at + size]))
+
+
+def _problem(check: Check, group: int) -> str:
+    """What is wrong with a descriptor; "" if it can be used."""
+    geometry = check.geometry
+    fields = check.fields
+    descriptor = check.descriptors[group]
+    for block, count, name in (
+        (descriptor.block_bitmap, 1, "block bitmap"),
+        (descriptor.inode_bitmap, 1, "inode bitmap"),
+        (descriptor.inode_table, geometry.inode_blocks, "inode table"),
+    ):
+        low, high = geometry.first_data_block + 1, geometry.blocks
+        if not fields.feature_incompat & FLEX_BG:
+            low = geometry.group_start(group)
+            high = low + geometry.group_blocks(group)
+        if block < low or block + count > high:
+            return f"the {name} at block {block} is outside of where it may be"
+    if fields.has_group_checksums:
+        raw = descriptor.emit(geometry.descriptor_size)
+        if sums.group_checksum(fields, check.seed, group, raw) != descriptor.checksum:
+            return "the descriptor's checksum is wrong"
+        if descriptor.itable_unused > geometry.inodes_per_group:
+            return f"{descriptor.itable_unused} unused inodes of {geometry.inodes_per_group}"
+        if group == geometry.groups - 1 and descriptor.flags & BLOCK_UNINIT:
+            return "the last group's block bitmap is not written"
+    elif descriptor.flags & (BLOCK_UNINIT | INODE_UNINIT):
+        return "it has flags without checksums"
+    return ""
