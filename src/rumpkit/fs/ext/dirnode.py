@@ -59,6 +59,11 @@ class DirectoryReader(ExtNode):
             NO_END if directory.is_indexed(state) else (self.era << cookies.ERA) + max(state.inode.size, FIRST_COOKIE)
         )
 
+    def moving(self) -> None:
+        """Entries are about to get other positions: keep what is there for those who read it."""
+        self.before = directory.entries(self.state, 0, 1 << 30)
+        self.era += 1
+
     def _read_before(self, cookie: int, count: int) -> list[Entry]:
         """For a reader who began before entries moved: what is still there of what it had before it."""
         if cookie >> cookies.ERA != self.era - 1:

@@ -8,12 +8,12 @@ from .state import InodeState
 
 LARGEST: Final = 8 << 20
 """Bytes that are read or written in one call of the device."""
-FAR: Final = 1 << 32
 
 
 def read(state: InodeState, offset: int, end: int) -> bytes:
     """The bytes from `offset` up to `end`, which is above it; holes read as zeros.  Raises EIO, EUCLEAN."""
     volume = state.volume
+    volume.write_data()
     bits = volume.block_bits
     first = block = offset >> bits
     behind = ((end - 1) >> bits) + 1
@@ -33,11 +33,11 @@ def read(state: InodeState, offset: int, end: int) -> bytes:
     return data if start == 0 and len(data) == end - offset else data[start : start + end - offset]
 
 
-def next_data(state: InodeState, offset: int) -> int:
-    """The first byte at or behind `offset` that has written storage; -1 if none has below the size."""
+def next_data(state: InodeState, offset: int, size: int) -> int:
+    """The first byte at or behind `offset` that has written storage; -1 if none has below `size`."""
     bits = state.volume.block_bits
     block = offset >> bits
-    end = (state.size + (1 << bits) - 1) >> bits
+    end = (size + (1 << bits) - 1) >> bits
     while block < end:
         run = find(state, block, end - block)
         if run.block and not run.unwritten:
@@ -46,14 +46,14 @@ def next_data(state: InodeState, offset: int) -> int:
     return -1
 
 
-def next_hole(state: InodeState, offset: int) -> int:
-    """The first byte at or behind `offset` that has none; the end of the file has none."""
+def next_hole(state: InodeState, offset: int, size: int) -> int:
+    """The first byte at or behind `offset` that has none; what is at `size` has none."""
     bits = state.volume.block_bits
     block = offset >> bits
-    end = (state.size + (1 << bits) - 1) >> bits
+    end = (size + (1 << bits) - 1) >> bits
     while block < end:
         run = find(state, block, end - block)
         if not run.block or run.unwritten:
-            return max(offset, block << bits)
+            return min(max(offset, block << bits), size)
         block += run.length
-    return state.size
+    return size

@@ -24,8 +24,8 @@ class Group:
         """No block below this one of the group is free."""
         self.inode_hint: int = 0
         """The same for inodes."""
-        self.directories: int = 0
-        """Directories made here lately."""
+        self.cursor: int = 0
+        """Behind the blocks that were given out last; 0 at first."""
 
 
 @final

@@ -2,9 +2,11 @@
 
 from typing import Final
 
-from . import xattr
+from . import extents, xattr, xattrwrite
+from .features import EXTENTS as EXTENTS_FEATURE
 from .geometry import corrupt
-from .inode import BLOCK_SIZE
+from .inode import BLOCK_SIZE, EXTENTS
+from .inode import INLINE as FLAG
 from .state import InodeState
 from .xattrformat import INLINE, SYSTEM
 
@@ -29,3 +31,53 @@ def read(state: InodeState) -> bytes:
     if len(data) < size:
         raise corrupt(f"{state.where}: its inline data has {len(data)} bytes of {size}")
     return data[:size]
+
+
+def most(state: InodeState) -> int:
+    """How long an inline file can be."""
+    return BLOCK_SIZE + xattrwrite.inline_room(state)
+
+
+def write(state: InodeState, data: bytes) -> bool:
+    """Make `data` all that is in an inline file, if there is room for it."""
+    inode = state.inode
+    if not xattrwrite.put_inline(state, data[BLOCK_SIZE:]):
+        return False
+    inode.block = data[:BLOCK_SIZE].ljust(BLOCK_SIZE, b"\0")
+    inode.size = len(data)
+    state.volume.mark_inode(state)
+    return True
+
+
+def start(state: InodeState) -> None:
+    """Make a new file an inline one, if it has room for the attribute."""
+    inode = state.inode
+    block = inode.block
+    inode.block = bytes(BLOCK_SIZE)
+    if xattrwrite.put_inline(state, b""):
+        inode.flags = inode.flags & ~EXTENTS | FLAG
+        state.extents = False
+    else:
+        inode.block = block
+
+
+def clear(state: InodeState) -> None:
+    """Make an inline file an empty one with blocks."""
+    xattrwrite.put_inline(state, None)
+    inode = state.inode
+    inode.flags &= ~FLAG
+    inode.size = 0
+    empty_map(state)
+    state.volume.mark_inode(state)
+
+
+def empty_map(state: InodeState) -> None:
+    """Give an inode an empty block map: extents where the file system has them."""
+    inode = state.inode
+    state.extents = state.volume.fields.feature_incompat & EXTENTS_FEATURE != 0
+    if state.extents:
+        inode.flags |= EXTENTS
+        inode.block = bytes(extents.new_node(BLOCK_SIZE, 0, 4))
+    else:
+        inode.flags &= ~EXTENTS
+        inode.block = bytes(BLOCK_SIZE)

@@ -5,20 +5,33 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from ...hyper.calls import Hypercalls
-from ...kern.abi.fcntl import NAME_MAX, O_RDONLY, O_RDWR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
+from ...kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...kern.device import Device
 from ...vfs.stat import StatVfs
 from ...vfs.vnode import Mount
+from .dirchange import DirectoryNode, start_kind
 from .dirent import TYPES
-from .dirnode import DirectoryReader
 from .filenode import FileNode
 from .geometry import corrupt
-from .inode import ROOT
+from .inline import empty_map
+from .inode import BASE, EXTRA, ROOT, Inode
 from .node import ExtNode, SpecialNode, SymlinkNode
+from .orphans import OrphanList, filed, listed
+from .removal import CREDITS, erase, has_map, is_small, shrink
 from .state import InodeState
+from .superblock import STATE_VALID
 
 if TYPE_CHECKING:
     from .volume import Volume
+
+MARGIN: Final = 64
+"""Blocks that stay free beyond what is promised, for the file system's own use."""
+MOST_WAITING: Final = 4096
+"""Files that wait for storage."""
+SECOND: Final = 1_000_000_000
+DIRSYNC: Final = 0x10000
+INHERITED: Final = 0x000100F8 & ~0x30
+"""Flags that a new file gets from its directory: sync, nodump, noatime, and a directory dirsync."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -34,9 +47,18 @@ class ExtMount(Mount):
         self.block_size = volume.block_size
         self.vnodes: int = vnodes
         """Vnodes that nobody holds and that stay in memory nevertheless."""
+        self.orphans: OrphanList = OrphanList(volume)
+        self.delayed_bytes: int = 32 << 20
+        """Bytes of all files that wait for storage together, at most about."""
+        self.delayed_file_bytes: int = 2 << 20
+        """The same of one file."""
+        self._waiting: dict[int, FileNode] = {}
+        self._generation: int = int.from_bytes(hyper.random(4), "little")
         self._nodes: dict[int, ExtNode] = {}
         self._evict_at: int = vnodes
         self.overhead: int = 0
+        self.valid: bool = False
+        """Whether it was cleanly unmounted before."""
         self.root = self.get(ROOT)
         if self.root.kind != S_IFDIR:
             raise corrupt("inode 2: the root is no directory")
@@ -67,7 +89,7 @@ class ExtMount(Mount):
         if kind == S_IFREG:
             return FileNode(self, state)
         if kind == S_IFDIR:
-            return DirectoryReader(self, state)
+            return DirectoryNode(self, state)
         if kind == S_IFLNK:
             return SymlinkNode(self, state)
         if kind not in TYPES:
@@ -85,7 +107,7 @@ class ExtMount(Mount):
         wanted = len(nodes) - self.vnodes + self.vnodes // 8 + 1
         for number in list(nodes):
             node = nodes[number]
-            if node.references or node.recent or node.state.dirty or node is self.root:
+            if node.references or node.recent or node.state.dirty or node is self.root or number in self._waiting:
                 node.recent = False
             else:
                 del nodes[number]
@@ -96,18 +118,156 @@ class ExtMount(Mount):
 
     # Changes -------------------------------------------------------------------------------------------
 
+    def begin(self, credits: int) -> None:
+        """An operation starts (`Volume.begin`)."""
+        self.volume.begin(credits)
+
+    def end(self) -> None:
+        """The operation is over."""
+        self.volume.end()
+
     def change_inode(self, state: InodeState) -> None:
         """An attribute of a file has changed."""
+        if not state.dirty:
+            self.volume.begin(1)
+            try:
+                self.volume.mark_inode(state)
+            finally:
+                self.volume.end()
+
+    def new_node(self, parent: ExtNode, mode: int, uid: int, gid: int, now: int, device: int) -> ExtNode:
+        """A new file without a name.  Raises ENOSPC."""
+        volume = self.volume
+        directory = mode & S_IFMT == S_IFDIR
+        number = volume.inodes.allocate(parent.number, directory, parent is self.root)
+        size = volume.geometry.inode_size
+        inode = Inode(bytes(BASE))
+        if size > BASE:
+            inode.extra_isize = EXTRA
+            inode.rest = bytes(size - BASE - EXTRA)
+            inode.crtime = now
+        inode.mode = mode
+        inode.uid = uid
+        inode.gid = gid
+        inode.links = 1
+        inode.atime = inode.mtime = inode.ctime = now
+        self._generation = (self._generation * 69069 + 1) & 0xFFFFFFFF
+        inode.generation = self._generation
+        inode.flags = (
+            parent.state.inode.flags & INHERITED if directory else parent.state.inode.flags & INHERITED & ~DIRSYNC
+        )
+        state = InodeState(volume, number, inode)
+        kind = mode & S_IFMT
+        if kind == S_IFREG or directory or kind == S_IFLNK:
+            empty_map(state)
+        elif device:
+            old = device < 1 << 16
+            inode.block = ((device if old else 0).to_bytes(4, "little") + device.to_bytes(4, "little")).ljust(60, b"\0")
+        node = self.make(state)
+        self._nodes[number] = node
+        start_kind(node)
+        volume.mark_inode(state)
+        return node
+
+    def discard(self, node: ExtNode) -> None:
+        """A new file could not be given a name."""
+        node.links = node.state.inode.links = 0
+        self._erase(node)
+
+    def drop_link(self, node: ExtNode, now: int) -> None:
+        """A file has a name less.  Without any it goes, now if that is quickly done and nobody holds it."""
+        node.links -= 1
+        node.ctime = now
+        node.touched()
+        if node.links == 0:
+            if node.references == 0 and is_small(node.state):
+                self._erase(node)
+            else:
+                self.orphans.add(node.state)
+
+    def finish_removal(self, node: ExtNode) -> None:
+        """After the operation in which a file lost a name: remove it if it was the last, and nobody holds it."""
+        if node.links == 0 and node.references == 0 and node.number in self._nodes:
+            self._erase(node)
 
     def remove(self, node: ExtNode) -> None:
         """A file without a name is held by nobody any more."""
+        if node.number in self._nodes and not self.volume.problem:
+            self._erase(node)
+
+    def _erase(self, node: ExtNode) -> None:
+        if isinstance(node, FileNode):
+            node.forget()
+        node.copy_attributes()
+        state = node.state
+        state.node = None
+        del self._nodes[node.number]
+        erase(self.volume, self.orphans, state, self.hyper.wall())
+
+    def shrink(self, state: InodeState, size: int) -> None:
+        """Cut a file."""
+        shrink(self.volume, self.orphans, state, size)
+
+    # Delayed allocation --------------------------------------------------------------------------------
+
+    def promise(self, node: FileNode, count: int) -> bool:
+        """Keep `count` blocks free for what a file was written; whether there are so many."""
+        blocks = self.volume.blocks
+        more = count - node.promised
+        if more > 0:
+            if blocks.available(self._privileged(node)) < more + MARGIN:
+                return False
+            blocks.delayed += more
+            node.promised = count
+        if node.number not in self._waiting:
+            if len(self._waiting) >= MOST_WAITING:
+                self.flush()
+            self._waiting[node.number] = node
+        if blocks.delayed << self.volume.block_bits > self.delayed_bytes:
+            self.flush()
+        return True
+
+    def keep_promise(self, node: FileNode) -> None:
+        """What waited is about to be written, or no longer wanted."""
+        self.volume.blocks.delayed -= node.promised
+        node.promised = 0
+        self._waiting.pop(node.number, None)
+
+    def flush(self) -> None:
+        """Give storage to all that waits."""
+        problem: OSError | None = None
+        for node in list(self._waiting.values()):
+            try:
+                node.flush()
+            except OSError as failed:
+                problem = problem or failed
+        self.volume.write_data()
+        if problem is not None:
+            raise problem
+
+    def commit(self) -> None:
+        """Make everything durable that was given storage."""
+        if not self.read_only:
+            self.volume.write_data()
+            self.volume.transaction.sync(True)
+
+    def sync(self) -> None:
+        """Make everything durable."""
+        if not self.read_only:
+            self.flush()
+            self.commit()
+
+    def _privileged(self, node: ExtNode) -> bool:
+        """Whether a file's owner may take blocks that are reserved."""
+        fields = self.volume.fields
+        return node.uid in (0, fields.def_resuid) or (node.gid == fields.def_resgid != 0)
 
     # The whole -----------------------------------------------------------------------------------------
 
     def statvfs(self) -> StatVfs:
         """Size and use.  What the format itself takes does not count."""
         fields = self.volume.fields
-        free = fields.free_blocks_count
+        free = max(fields.free_blocks_count + self.volume.blocks.freed - self.volume.blocks.delayed, 0)
         available = max(free - fields.r_blocks_count, 0)
         size = self.block_size
         blocks = fields.blocks_count - self.overhead
@@ -118,10 +278,51 @@ class ExtMount(Mount):
         )
 
     def unmount(self) -> None:
-        """Let go of the device."""
-        self.volume.cache.drop()
-        self.device.close(self.hyper.now)
+        """Write everything, and let go of the device."""
+        try:
+            if not self.read_only:
+                self.flush()
+                self.close_clean()
+        finally:
+            self.volume.cache.drop()
+            self.device.close(self.hyper.now)
 
+    def close_clean(self) -> None:
+        """Write everything, and say on disk that it was."""
+        volume = self.volume
+        if self.valid and not volume.problem:
+            volume.begin(1)
+            volume.fields.state |= STATE_VALID
+            volume.mark_super()
+            volume.end()
+        volume.write_data()
+        volume.transaction.close()
 
-READ: Final = O_RDONLY
-WRITE: Final = O_RDWR
+    def start_writing(self) -> None:
+        """The mount may write: say so on disk, and work off what a crash left.  Raises EUCLEAN, EIO."""
+        volume = self.volume
+        fields = volume.fields
+        now = self.hyper.wall() // SECOND
+        self.valid = fields.state & STATE_VALID != 0
+        left = self.orphans.adopt(listed(volume))
+        volume.begin(CREDITS)
+        fields.state &= ~STATE_VALID
+        fields.mnt_count = min(fields.mnt_count + 1, 0xFFFF)
+        fields.mtime = fields.wtime = now & 0xFFFFFFFF
+        fields.mtime_hi = fields.wtime_hi = now >> 32 & 0xFF
+        volume.mark_super()
+        known = {state.number for state in left}
+        for number in filed(volume):
+            if number not in known:
+                left.append(volume.read_inode(number))
+                self.orphans.add(left[-1])
+        volume.end()
+        for state in left:
+            if state.inode.links == 0:
+                erase(volume, self.orphans, state, self.hyper.wall())
+            elif has_map(state):
+                shrink(volume, self.orphans, state, state.inode.size)
+            else:
+                volume.begin(4)
+                self.orphans.drop(state)
+                volume.end()

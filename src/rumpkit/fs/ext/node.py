@@ -7,7 +7,7 @@ from mypy_extensions import mypyc_attr
 from ...kern.abi.errno import ENOTSUP, error
 from ...kern.abi.fcntl import S_IFDIR
 from ...vfs.vnode import Vnode
-from . import filedata, inline, xattr
+from . import filedata, inline, xattr, xattrwrite
 from .geometry import corrupt
 from .inode import BLOCK_SIZE, INLINE, SETTABLE
 from .state import InodeState
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_LINKS: Final = 65000
 """Names that one file may have."""
+ATTRIBUTE_CREDITS: Final = 12
+"""Blocks of metadata that an extended attribute changes, about."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -107,9 +109,34 @@ class ExtNode(Vnode):
         """The names of the attributes."""
         return xattr.names(self.state)
 
+    def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
+        """Set an attribute."""
+        self._change_attribute(name, value, flags)
+
+    def removexattr(self, name: bytes) -> None:
+        """Remove an attribute."""
+        self._change_attribute(name, None, 0)
+
+    def _change_attribute(self, name: bytes, value: bytes | None, flags: int) -> None:
+        self.ext.begin(ATTRIBUTE_CREDITS)
+        try:
+            xattrwrite.change(self.state, name, value, flags)
+            self.ctime = self.mount.hyper.wall()
+            self.touched()
+        finally:
+            self.ext.end()
+
+    def flush(self) -> None:
+        """Give storage to what was written and has none yet."""
+        return None
+
+    def moving(self) -> None:
+        """A directory's entries are about to get other positions."""
+        return None
+
     def sync(self, data_only: bool) -> None:
         """Make the file durable."""
-        self.ext.sync()
+        self.ext.commit()
 
 
 @final

@@ -30,4 +30,7 @@ def open_mount(vfs: "Vfs", kind: str, source: str, device: Device, options: Mapp
     if not options["read_only"]:
         check_writable(Superblock(raw))
     volume = open_volume(vfs, device)
-    return ExtMount(vfs.hyper, kind, source, device, volume, int(options["vnodes"]))
+    mount = ExtMount(vfs.hyper, kind, source, device, volume, int(options["vnodes"]))
+    if not options["read_only"]:
+        mount.start_writing()
+    return mount

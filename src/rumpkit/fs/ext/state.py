@@ -23,8 +23,8 @@ class InodeState:
         self.dirty: bool = False
         """It is to be written with the running transaction."""
         self.extents: bool = inode.flags & EXTENTS != 0
-        self.size: int = inode.size
-        """Bytes of the file; what of them is not on disk yet does not count in `inode.size`."""
+        self.hint: tuple[int, int] = (0, 0)
+        """Block and byte where a directory was given a name last."""
         self.goal: int = 0
         """Where the next block would be best."""
         self.sound: bytes = b""

@@ -5,15 +5,17 @@ What changes metadata says so here; checksums and counts are made in `seal`, onc
 
 from typing import Final, final
 
-from ...kern.abi.errno import EUCLEAN
+from ...kern.abi.errno import EROFS, EUCLEAN
 from ...kern.device import Device
 from ...vfs.buffer import Buffer, BufferCache
-from . import superblock
+from . import bitmaps, superblock
+from .allocate import Allocator
 from .checksum import inode_checksum, seed, set_inode_checksum, stored_inode_checksum, superblock_checksum
-from .features import DIR_INDEX, LARGEDIR
+from .features import DIR_INDEX, DIR_NLINK, FILETYPE, INLINE_DATA, LARGEDIR
 from .geometry import Geometry, corrupt
 from .groups import Group, GroupTable
 from .inode import BASE, Inode
+from .inodes import InodeAllocator
 from .seals import apply
 from .state import InodeState
 from .superblock import Superblock
@@ -21,6 +23,10 @@ from .transaction import Sealer, Transaction, Unjournalled
 
 CHECKED: Final = 8192
 """Blocks that are remembered as sound."""
+LOW: Final = 4096
+"""With fewer free blocks than that, those that were freed are wanted at once."""
+GATHERED: Final = 4 << 20
+"""Bytes of file data that are gathered to be written together."""
 
 
 def read_superblock(device: Device) -> bytes:
@@ -42,6 +48,11 @@ class Volume(Sealer):
         self.block_bits: int = geometry.block_bits
         self.has_checksums: bool = self.fields.has_checksums
         self.has_index: bool = self.fields.feature_compat & DIR_INDEX != 0
+        self.has_kinds: bool = self.fields.feature_incompat & FILETYPE != 0
+        """Whether directory entries have the kinds of files."""
+        self.has_inline: bool = self.fields.feature_incompat & INLINE_DATA != 0
+        self.counts_many: bool = self.fields.feature_ro_compat & DIR_NLINK != 0
+        """Whether a directory may have more others in it than can be counted."""
         self.index_levels: int = 3 if self.fields.feature_incompat & LARGEDIR else 2
         """Levels of nodes that a hash tree may have."""
         self.seed: int = seed(self.fields)
@@ -55,6 +66,16 @@ class Volume(Sealer):
         self.dirty_inodes: list[InodeState] = []
         self.dirty_groups: list[Group] = []
         self.super_dirty: bool = False
+        self.blocks: Allocator = Allocator(self)
+        self.inodes: InodeAllocator = InodeAllocator(self)
+        self.problem: str = ""
+        """Why nothing is written any more; "" while all is well."""
+        self.attribute_blocks: dict[bytes, int] = {}
+        """Blocks of extended attributes by what is in them."""
+        self._depth: int = 0
+        self._data: list[tuple[int, bytes]] = []
+        """File data for blocks that the running transaction gives to files: it has to be there before that is."""
+        self._data_size: int = 0
 
     # Reading -------------------------------------------------------------------------------------------
 
@@ -88,6 +109,25 @@ class Volume(Sealer):
         self.checked[buffer.block] = buffer
 
     # Writing -------------------------------------------------------------------------------------------
+
+    def begin(self, credits: int) -> None:
+        """An operation starts that changes up to about `credits` blocks of metadata, or a part of one.
+
+        Raises EROFS once something could not be written; EIO.
+        """
+        if self._depth == 0:
+            if self.problem:
+                raise OSError(EROFS, self.problem)
+            if self.blocks.freed and self.fields.free_blocks_count < LOW + credits:
+                self.transaction.sync(False)
+            self.transaction.begin(credits)
+        self._depth += 1
+
+    def end(self) -> None:
+        """The operation, or its part, is over."""
+        self._depth -= 1
+        if self._depth == 0:
+            self.transaction.end()
 
     def mark_inode(self, state: InodeState) -> None:
         """An inode was changed, or will be within this operation."""
@@ -129,8 +169,42 @@ class Volume(Sealer):
             unsealed.pop(number, None)
             checked.pop(number, None)
 
+    def aborted(self, reason: str) -> None:
+        """The journal can't be written: nothing is changed any more."""
+        self.problem = reason
+
+    def put_data(self, block: int, data: bytes) -> None:
+        """Write whole blocks of file data, at the latest before the running transaction."""
+        self._data.append((block, data))
+        self._data_size += len(data)
+        if self._data_size >= GATHERED:
+            self.write_data()
+
+    def write_data(self) -> None:
+        """Write what `put_data` gathered, neighbours in one piece."""
+        waiting = self._data
+        if not waiting:
+            return
+        self._data = []
+        self._data_size = 0
+        bits = self.block_bits
+        at = 0
+        while at < len(waiting):
+            start, data = waiting[at]
+            end = start + (len(data) >> bits)
+            stop = at + 1
+            while stop < len(waiting) and waiting[stop][0] == end:
+                end += len(waiting[stop][1]) >> bits
+                stop += 1
+            if stop - at > 1:
+                data = b"".join([piece for _, piece in waiting[at:stop]])
+            self.cache.write_direct(start, data)
+            at = stop
+
     def seal(self) -> None:
         """Bring everything that the running transaction changed into its blocks, with checksums."""
+        self.write_data()
+        self.blocks.settle()
         for state in self.dirty_inodes:
             self._store(state)
         self.dirty_inodes.clear()
@@ -139,6 +213,7 @@ class Volume(Sealer):
         self.unsealed.clear()
         for group in self.dirty_groups:
             group.dirty = False
+            bitmaps.seal(self, group)
             self.groups.store(group)
         self.dirty_groups.clear()
         if self.super_dirty:

@@ -1,0 +1,336 @@
+"""ext2, ext3 and ext4 written: after each test e2fsck finds nothing, and debugfs reads what was written."""
+
+from __future__ import annotations
+
+import random
+import stat
+from pathlib import Path
+
+import pytest
+
+from rumpkit.kern.abi.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY
+from rumpkit.kern.abi.fcntl import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    O_CREAT,
+    O_RDONLY,
+    O_RDWR,
+    O_TRUNC,
+    S_IFBLK,
+    S_IFCHR,
+)
+from tests.system.helpers.extimages import MEBIBYTE, check, debugfs, make, mounted, run
+from tests.system.test_ext_read import FEATURES
+from tests.vfs.helpers import Client, Files, fails
+
+pytestmark = [pytest.mark.needs("mke2fs", "e2fsck", "debugfs"), pytest.mark.once]
+
+QUICK = ("ext2-1k", "ext4-1k", "ext4", "inline-1k")
+UNWRITABLE = ("bigalloc",)
+CASES = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in FEATURES if name not in UNWRITABLE
+]
+
+
+def node(files: Files, path: str):
+    found = files.vfs.mounts()[-1].root
+    for name in path.split("/"):
+        found = files.entered(found.lookup, name.encode())
+    return found
+
+
+def mixture(client: Client, noise: random.Random) -> dict[str, bytes]:
+    """Files of many sizes, made in pieces, some removed again; what is left."""
+    left: dict[str, bytes] = {}
+    for number in range(40):
+        path = f"/mnt/d{number % 4}/file-{number}"
+        data = noise.randbytes(noise.choice((0, 1, 50, 70, 100, 1000, 1024, 5000, 40_000, 300_000)))
+        fd = client.open(path, O_RDWR | O_CREAT, 0o640)
+        step = noise.choice((100, 1000, 4096, 1 << 20)) if len(data) < 50_000 else 65536
+        for at in range(0, len(data), step):
+            client.write(fd, data[at : at + step])
+        client.close(fd)
+        left[path] = data
+    for path in list(left)[::3]:
+        client.unlink(path)
+        del left[path]
+    for path in list(left)[::4]:
+        size = noise.randrange(60_000)
+        client.truncate(path, size)
+        left[path] = left[path][:size].ljust(size, b"\0")
+    return left
+
+
+@pytest.mark.parametrize("features", CASES)
+def test_files(features, tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, FEATURES[features])
+    noise = random.Random(features)
+    with mounted(image) as files:
+        client = files.root
+        for number in range(4):
+            client.mkdir(f"/mnt/d{number}")
+        left = mixture(client, noise)
+        client.symlink("short", "/mnt/s1")
+        client.symlink("long/" * 50, "/mnt/s2")
+        client.link("/mnt/d1/file-1", "/mnt/hard")
+        client.mknod("/mnt/null", S_IFCHR | 0o666, 0x103)
+        client.mknod("/mnt/disk", S_IFBLK | 0o600, 259 << 8 | 5 << 20)
+        client.mkfifo("/mnt/fifo")
+        client.chown("/mnt/d2/file-2", 70_000, 80_000)
+        client.utimens("/mnt/d2/file-2", 1_000_000_000_123_456_789, 2_500_000_000_987_654_321)
+        for path, data in left.items():
+            assert client.get(path) == data, path
+        client.sync()
+        sizes = client.statvfs("/mnt")
+    check(image)
+    with mounted(image, read_only=True) as files:
+        client = files.root
+        for path, data in left.items():
+            assert client.get(path) == data, path
+        assert client.readlink("/mnt/s1") == "short" and client.readlink("/mnt/s2") == "long/" * 50
+        got = client.lstat("/mnt/d2/file-2")
+        assert (got.st_uid, got.st_gid) == (70_000, 80_000)
+        if "-r 0" not in FEATURES[features] and "-I 128" not in FEATURES[features]:
+            assert got.st_mtime_ns == 2_500_000_000_987_654_321 or "ext2" in features or "ext3" in features
+        assert stat.S_ISCHR(client.lstat("/mnt/null").st_mode) and client.lstat("/mnt/null").st_rdev == 0x103
+        assert client.lstat("/mnt/disk").st_rdev == 259 << 8 | 5 << 20
+        after = client.statvfs("/mnt")
+        assert (after.f_bfree, after.f_ffree) == (sizes.f_bfree, sizes.f_ffree)
+    out = tmp_path / "out"
+    for path, data in list(left.items())[:5]:
+        debugfs(image, f"dump {path.removeprefix('/mnt')} {out}")
+        assert out.read_bytes() == data
+
+
+@pytest.mark.parametrize("features", CASES)
+def test_many_names(features, tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, FEATURES[features])
+    count = 1500
+    with mounted(image) as files:
+        client = files.root
+        client.mkdir("/mnt/d")
+        client.put("/mnt/d/first")
+        for number in range(count):
+            client.link("/mnt/d/first", f"/mnt/d/a-name-that-is-long-{number}")
+        for number in range(0, count, 5):
+            client.unlink(f"/mnt/d/a-name-that-is-long-{number}")
+        for number in range(0, count, 10):
+            client.rename(f"/mnt/d/a-name-that-is-long-{number + 1}", f"/mnt/d/new{number}")
+        expected = {"first"} | {f"new{number}" for number in range(0, count, 10)}
+        expected |= {f"a-name-that-is-long-{n}" for n in range(count) if n % 5 and n % 10 != 1}
+        names = client.names("/mnt/d")
+        assert len(names) == len(set(names)) and set(names) == expected
+        for name in names:
+            client.lstat(f"/mnt/d/{name}")
+    check(image)
+    with mounted(image) as files:
+        client = files.root
+        assert set(client.names("/mnt/d")) == expected
+        for name in sorted(expected):
+            client.unlink(f"/mnt/d/{name}")
+        client.rmdir("/mnt/d")
+    check(image)
+
+
+@pytest.mark.parametrize("features", CASES)
+def test_holes_and_storage(features, tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, FEATURES[features])
+    noise = random.Random(1)
+    content = bytearray(2_000_000)
+    with mounted(image) as files:
+        client = files.root
+        fd = client.open("/mnt/f", O_RDWR | O_CREAT)
+        file = node(files, "f")
+        for _ in range(250):
+            at = noise.randrange(1_900_000)
+            data = noise.randbytes(noise.choice((1, 500, 1024, 5000, 20_000)))
+            client.pwrite(fd, data, at)
+            content[at : at + len(data)] = data
+            if noise.random() < 0.3:
+                at = noise.randrange(1_900_000)
+                size = noise.randrange(1, 60_000)
+                end = min(at + size, client.fstat(fd).st_size)
+                files.entered(file.fallocate, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, size)
+                if end > at:
+                    content[at:end] = bytes(end - at)
+            if noise.random() < 0.1:
+                client.fsync(fd)
+        size = client.fstat(fd).st_size
+        assert client.get("/mnt/f") == content[:size]
+        if file.state.extents:
+            files.entered(file.fallocate, 0, 100_000, 2_000_000)
+            size = 2_100_000
+            content += bytes(100_000)
+            client.pwrite(fd, b"middle", 1_990_000)
+            content[1_990_000:1_990_006] = b"middle"
+        client.close(fd)
+    check(image)
+    with mounted(image) as files:
+        client = files.root
+        assert client.get("/mnt/f") == content[:size]
+        fd = client.open("/mnt/f", O_RDWR)
+        for cut in (1_500_001, 1_000_000, 70_000, 12_288, 100, 0):
+            client.ftruncate(fd, cut)
+            assert client.get("/mnt/f") == content[:cut]
+        client.close(fd)
+        assert client.stat("/mnt/f").st_blocks == 0
+    check(image)
+
+
+def test_a_full_disk(tmp_path: Path):
+    for features in ("ext2-1k", "ext4-1k"):
+        image = make(tmp_path / "image", 8 * MEBIBYTE, FEATURES[features])
+        with mounted(image) as files:
+            client = files.root
+            fd = client.open("/mnt/big", O_RDWR | O_CREAT)
+            written = 0
+            try:
+                while True:
+                    written += client.write(fd, b"x" * 10_000)
+            except OSError as problem:
+                assert problem.errno == ENOSPC
+            assert client.fstat(fd).st_size == written > 6 * MEBIBYTE - 1_000_000
+            client.close(fd)
+            for number in range(20):
+                try:
+                    other = client.open(f"/mnt/f{number}", O_RDWR | O_CREAT)
+                    assert client.write(other, b"y" * 5000) > 0
+                except OSError as problem:
+                    assert problem.errno == ENOSPC
+                client.close(other)
+            client.sync()
+            client.unlink("/mnt/big")
+            client.put("/mnt/again", b"z" * 5 * MEBIBYTE)
+            assert client.get("/mnt/again") == b"z" * 5 * MEBIBYTE
+        check(image)
+
+
+def test_no_inodes_left(tmp_path: Path):
+    image = make(tmp_path / "image", 8 * MEBIBYTE, "-t ext4 -N 32")
+    with mounted(image) as files:
+        client = files.root
+        made = 0
+        try:
+            while True:
+                client.put(f"/mnt/f{made}")
+                made += 1
+        except OSError as problem:
+            assert problem.errno == ENOSPC
+        assert client.statvfs("/mnt").f_ffree == 0
+        fails(ENOSPC, client.mkdir, "/mnt/d")
+    check(image)
+
+
+def test_removed_files_that_are_open(tmp_path: Path):
+    image = make(tmp_path / "image", 16 * MEBIBYTE, "-t ext4 -b 1024")
+    with mounted(image) as files:
+        client = files.root
+        fds = []
+        for number in range(4):
+            client.put(f"/mnt/f{number}", bytes([number]) * 50_000)
+            fds.append(client.open(f"/mnt/f{number}", O_RDONLY))
+        for number in (1, 3, 0, 2):
+            client.unlink(f"/mnt/f{number}")
+        client.sync()
+        assert "f1" not in client.names("/mnt")
+        for number in (3, 1, 2, 0):
+            assert client.pread(fds[number], 50_000, 0) == bytes([number]) * 50_000
+            client.close(fds[number])
+    check(image)
+
+
+def test_orphans_are_removed_at_the_next_mount(tmp_path: Path):
+    image = make(tmp_path / "image", 16 * MEBIBYTE, "-t ext4 -b 1024 -O ^has_journal")
+    copy = tmp_path / "copy"
+    with mounted(image) as files:
+        client = files.root
+        before = client.statvfs("/mnt").f_bfree
+        for number in range(3):
+            client.put(f"/mnt/f{number}", bytes(50_000))
+            client.open(f"/mnt/f{number}", O_RDONLY)
+            client.unlink(f"/mnt/f{number}")
+        client.sync()
+        copy.write_bytes(image.read_bytes())
+        for fd in range(3):
+            client.close(fd)
+    check(image)
+    with mounted(copy) as files:
+        assert files.root.statvfs("/mnt").f_bfree == before
+    check(copy)
+
+
+@pytest.mark.parametrize("features", ["ext2-1k", "ext4-1k", "ext4", "inline", "ext4-2k-small-inodes"])
+def test_extended_attributes(features, tmp_path: Path):
+    image = make(tmp_path / "image", 16 * MEBIBYTE, FEATURES[features])
+    acl = bytes.fromhex("0200000001000600ffffffff02000400e803000004000400ffffffff10000600ffffffff20000400ffffffff")
+    with mounted(image) as files:
+        client = files.root
+        for number in range(3):
+            client.put(f"/mnt/f{number}", b"data")
+        nodes = [node(files, f"f{number}") for number in range(3)]
+        for each in nodes:
+            files.entered(each.setxattr, b"user.small", b"1", 0)
+            files.entered(each.setxattr, b"user.large", b"v" * 500, 0)
+            files.entered(each.setxattr, b"system.posix_acl_access", acl, 0)
+            files.entered(each.setxattr, b"security.empty", b"", 0)
+        fails(EEXIST, lambda: files.entered(nodes[0].setxattr, b"user.small", b"2", 1))
+        fails(ENODATA, lambda: files.entered(nodes[0].setxattr, b"user.none", b"2", 2))
+        fails(ENODATA, lambda: files.entered(nodes[0].removexattr, b"user.none"))
+        fails(ENOSPC, lambda: files.entered(nodes[0].setxattr, b"user.huge", bytes(10_000), 0))
+        files.entered(nodes[1].removexattr, b"user.large")
+        files.entered(nodes[2].setxattr, b"user.large", b"w" * 400, 0)
+        client.put("/mnt/f2", b"more" * 100)
+        client.unlink("/mnt/f0")
+    check(image)
+    with mounted(image) as files:
+        nodes = [node(files, f"f{number}") for number in (1, 2)]
+        assert files.entered(nodes[0].getxattr, b"system.posix_acl_access") == acl
+        assert files.entered(nodes[1].getxattr, b"user.large") == b"w" * 400
+        assert set(files.entered(nodes[0].listxattr)) == {b"user.small", b"system.posix_acl_access", b"security.empty"}
+        for each in nodes:
+            for name in files.entered(each.listxattr):
+                files.entered(each.removexattr, name)
+        assert files.root.get("/mnt/f2") == b"more" * 100
+    check(image)
+
+
+@pytest.mark.parametrize("features", ["ext2-1k", "ext4-1k", "inline"])
+def test_directories(features, tmp_path: Path):
+    image = make(tmp_path / "image", 16 * MEBIBYTE, FEATURES[features])
+    with mounted(image) as files:
+        client = files.root
+        client.mkdir("/mnt/a")
+        client.mkdir("/mnt/a/b")
+        client.mkdir("/mnt/a/b/c")
+        client.mkdir("/mnt/x")
+        client.put("/mnt/x/file", b"1")
+        client.put("/mnt/y", b"2")
+        fails(ENOTEMPTY, client.rmdir, "/mnt/a")
+        fails(ENOTEMPTY, client.rename, "/mnt/a/b", "/mnt/x")
+        client.rename("/mnt/a/b", "/mnt/x/b")
+        assert client.stat("/mnt/a").st_nlink == 2 and client.stat("/mnt/x").st_nlink == 3
+        client.rename("/mnt/x/file", "/mnt/y", 2)
+        assert client.get("/mnt/y") == b"1" and client.get("/mnt/x/file") == b"2"
+        client.rename("/mnt/a", "/mnt/x/file", 2)
+        assert client.get("/mnt/a") == b"2" and client.names("/mnt/x/file") == []
+        client.rename("/mnt/y", "/mnt/a")
+        client.rmdir("/mnt/x/file")
+        assert client.names("/mnt/x/b") == ["c"]
+    check(image)
+    assert "Directories" not in run("dumpe2fs", "-h", image)
+
+
+def test_an_overwritten_file_is_read_by_others(tmp_path: Path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "f").write_bytes(b"old" * 10_000)
+    image = make(tmp_path / "image", 16 * MEBIBYTE, "-t ext4", tree)
+    with mounted(image) as files:
+        client = files.root
+        fd = client.open("/mnt/f", O_RDWR)
+        client.pwrite(fd, b"new" * 3000, 9000)
+        client.close(fd)
+        client.close(client.open("/mnt/g", O_RDWR | O_CREAT | O_TRUNC))
+    check(image)
+    debugfs(image, f"dump /f {tmp_path}/out")
+    assert (tmp_path / "out").read_bytes() == b"old" * 3000 + b"new" * 3000 + b"old" * 4000
