@@ -99,7 +99,10 @@ def test_files(features, tmp_path: Path):
     out = tmp_path / "out"
     for path, data in list(left.items())[:5]:
         debugfs(image, f"dump {path.removeprefix('/mnt')} {out}")
-        assert out.read_bytes() == data
+        got = out.read_bytes()
+        assert got == data or (
+            "inline" in features and got == data.ljust(60, b"\0")
+        )  # debugfs dumps all that is inline
 
 
 @pytest.mark.parametrize("features", CASES)
