@@ -5,7 +5,7 @@ import re
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from .check import check
 from .errors import ConfigError, suggest
@@ -15,22 +15,25 @@ from .storage import complete
 
 MAX_CONFIG_BYTES = 1 << 20
 
+Kind = TypeVar("Kind")
+
 
 def load(path: str | Path) -> Spec:
     """Read a config file and check its shape.  Raises ConfigError naming file, line, key and remedy."""
-    return parse(_read(path), str(path))
+    return parse(read_text(path), str(path))
 
 
 def load_checked(path: str | Path) -> Spec:
     """As `load`, and check the values too (`compose.check`).  Host paths are absolute then."""
-    text = _read(path)
+    text = read_text(path)
     spec = parse(text, str(path))
     check(spec, str(path), text)
     complete(os.path.dirname(path), spec)
     return spec
 
 
-def _read(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
+    """A config file's text.  Raises ConfigError."""
     name = str(path)
     try:
         with open(path, "rb") as file:
@@ -48,14 +51,19 @@ def _read(path: str | Path) -> str:
 
 def parse(text: str, file: str = "<config>") -> Spec:
     """The spec in a TOML text; `file` is what errors call it.  Raises ConfigError."""
+    return decode(text, Spec, file)
+
+
+def decode(text: str, kind: type[Kind], file: str) -> Kind:
+    """A TOML text as the dataclass `kind`, strictly.  Raises ConfigError."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as failure:
         raise _syntax_error(failure, file) from None
     _list_addresses(data)
     try:
-        _refuse_unknown_keys(data, Spec, ())
-        return _convert(data)
+        _refuse_unknown_keys(data, kind, ())
+        return _convert(data, kind)
     except _Misplaced as problem:
         line = line_of(text, problem.path)
         raise ConfigError(problem.text, key=dotted(problem.path), hint=problem.hint, file=file, line=line) from None
@@ -99,11 +107,11 @@ def _refuse_unknown_keys(data: object, kind: Any, path: KeyPath) -> None:
             _refuse_unknown_keys(value, get_args(kind)[0], (*path, index))
 
 
-def _convert(data: dict[str, Any]) -> Spec:
+def _convert(data: dict[str, Any], kind: type[Kind]) -> Kind:
     import msgspec
 
     try:
-        return msgspec.convert(data, Spec)
+        return msgspec.convert(data, kind)
     except msgspec.ValidationError as failure:
         text, _, place = str(failure).partition(" - at `")
         path = _path_of(place)
@@ -134,7 +142,7 @@ def located(problem: ConfigError, file: str | Path) -> ConfigError:
     path = _path_of(f".{problem.key}")
     if path[0] == "sysctl":  # whose names have dots
         path = ("sysctl", problem.key.partition(".")[2])
-    return problem.at(str(file), line_of(_read(file), path))
+    return problem.at(str(file), line_of(read_text(file), path))
 
 
 def _path_of(place: str) -> KeyPath:

@@ -70,6 +70,7 @@ TOOLS = (
     Tool("diff", "compare trees"),
     Tool("tar", "write and unpack tar archives"),
     Tool("mkfs", "make a file system, and fill it"),
+    Tool("mkdisk", "make a disk with partitions and file systems from a TOML file"),
     Tool("fsck", "check and repair file systems"),
     Tool("hash", "SHA-256 of files and trees"),
 )

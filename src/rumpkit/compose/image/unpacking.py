@@ -47,6 +47,9 @@ class Reader:
         """The directories down to where the last member went, open."""
         self._directories: dict[tuple[bytes, ...], tarfile.TarInfo] = {}
         self.lost_xattrs: int = 0
+        """Extended attributes that the target can't keep."""
+        self.lost_owners: int = 0
+        """Directories whose mode or owner it can't keep."""
 
     def names(self) -> Iterator[tarfile.TarInfo]:
         """The members, in their order.  Raises OSError for a damaged archive."""
@@ -163,9 +166,7 @@ class Reader:
 
     def _settle(self, node: Node, info: tarfile.TarInfo) -> None:
         if info.isdir():
-            node.set_mode(info.mode)
-            if self._owners:
-                self._try_owner(node, info)
+            self._set_owner(node, info)
         for key, text in info.pax_headers.items():
             if key.startswith(XATTR):
                 try:
@@ -180,12 +181,16 @@ class Reader:
             mtime = min(mtime, self._newest)
         node.settle(info.mode & 0o7777, mtime, mtime)
 
-    def _try_owner(self, node: Node, info: tarfile.TarInfo) -> None:
+    def _set_owner(self, node: Node, info: tarfile.TarInfo) -> None:
+        """Mode and owner of a directory, where the file system can keep them."""
         try:
-            node.set_owner(info.uid, info.gid)
+            node.set_mode(info.mode)
+            if self._owners:
+                node.set_owner(info.uid, info.gid)
         except OSError as problem:
             if problem.errno not in (ENOTSUP, EPERM):
                 raise
+            self.lost_owners += 1
 
     def _descend(self, names: tuple[bytes, ...]) -> Node:
         """The directory `names`, made where it is not there."""

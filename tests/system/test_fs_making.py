@@ -1,0 +1,138 @@
+"""`rump fs mkfs` and `mkdisk`: what they make is clean, the same each time, and whole or not there."""
+
+import os
+import subprocess
+
+import pytest
+
+from tests.compose.image.trees_for_tests import make_tree
+from tests.system.fs_tools import clean, complaint, rump
+
+EPOCH = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+FILLED = [
+    pytest.param("vfat", marks=pytest.mark.needs("fsck.fat")),
+]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for path in ("dir/soft", "dangling", "fifo", "dir/naïve \n name", "dir/hard", "dir/below/harder"):
+        os.unlink(tree / path)
+    return tree
+
+
+@pytest.mark.parametrize("kind", FILLED)
+def test_filled_and_as_large_as_it_has_to_be(tmp_path, tree, kind):
+    image = tmp_path / "a.img"
+    rump("mkfs", "-t", kind, "-L", "FILLED", "-d", tree, image)
+    clean(image, kind=kind)
+    rump("diff", *(["--content"] if kind == "vfat" else []), image, tree)
+    assert image.stat().st_size < 60 << 20
+    assert f'"{kind}"' in rump("info", "--json", image).decode()
+    assert "FILLED" in rump("info", image).decode()
+    rump("tar", "-c", "-f", tmp_path / "t.tar", tree)
+    other = tmp_path / "b.img"
+    rump("mkfs", "-t", kind, "-d", "-", "--size", "64M", other, stdin=(tmp_path / "t.tar").read_bytes())
+    rump("diff", "--content", image, other)
+    clean(other, kind=kind)
+
+
+@pytest.mark.parametrize("kind", FILLED)
+def test_the_same_input_makes_the_same_bytes(tmp_path, tree, kind):
+    images = [tmp_path / "a.img", tmp_path / "b.img"]
+    for image in images:
+        rump("mkfs", "-t", kind, "-d", tree, image, env=EPOCH)
+        for path in [tree, *tree.rglob("*")]:  # read since, and some made anew: nothing of that shows
+            mtime = path.stat().st_mtime
+            os.utime(path, (1, mtime + 100 if mtime > 1_700_000_000 else mtime))
+    assert images[0].read_bytes() == images[1].read_bytes()
+    rump("mkfs", "-t", kind, "-d", tree, images[1], "--force")
+    assert images[0].read_bytes() != images[1].read_bytes()
+
+
+@pytest.mark.needs("e2fsck")
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
+def test_empty_ext(tmp_path, kind):
+    image = tmp_path / "a.img"
+    rump("mkfs", "-t", kind, "--size", "32M", "-L", "LABEL", "-U", "11111111-2222-3333-4444-555555555555", image)
+    clean(image, kind=kind)
+    said = rump("info", image).decode()
+    assert kind in said and "LABEL" in said and "11111111-2222" in said
+
+
+def test_what_cannot_be_made_is_not_there(tmp_path, tree):
+    image = tmp_path / "a.img"
+    assert "does not fit" in complaint("mkfs", "-t", "vfat", "-d", tree, "--size", "1M", image, check=125)
+    assert "known:" in complaint("mkfs", "-t", "nonsense", "--size", "1M", image, check=125)
+    assert "it has" in complaint("mkfs", "-t", "vfat", "--size", "9M", "-o", "nonsense=1", image, check=125)
+    assert "how large" in complaint("mkfs", "-t", "vfat", image, check=125)
+    assert sorted(os.listdir(tmp_path)) == ["tree"]
+    rump("mkfs", "-t", "vfat", "--size", "9M", image)
+    before = image.read_bytes()
+    assert "--force" in complaint("mkfs", "-t", "vfat", "--size", "9M", image, check=125)
+    assert image.read_bytes() == before
+
+
+DISK = """
+table = "{table}"
+[[partition]]
+size = "34M"
+filesystem = "vfat"
+label = "FIRST"
+content = "tree"
+[[partition]]
+size = "auto"
+filesystem = "vfat"
+content = "tree"
+[[partition]]
+size = "auto"
+raw = "boot.bin"
+[[partition]]
+size = "20M"
+filesystem = "ext4"
+label = "LAST"
+{more}
+"""
+MORE = "[[partition]]\nsize = '2M'\n[[partition]]\nsize = '2M'"
+
+
+@pytest.mark.needs("sfdisk", "fsck.fat", "e2fsck")
+@pytest.mark.parametrize(
+    ("table", "more", "numbers"), [("gpt", "", "1234"), ("dos", "", "1234"), ("dos", MORE, "12356")]
+)
+def test_disks(tmp_path, tree, table, more, numbers):
+    (tmp_path / "boot.bin").write_bytes(b"boot" * 1000)
+    (tmp_path / "disk.toml").write_text(DISK.format(table=table, more=more))
+    for image in ("a.img", "b.img"):
+        rump("mkdisk", tmp_path / "disk.toml", tmp_path / image, env=EPOCH)
+    image = tmp_path / "a.img"
+    assert image.read_bytes() == (tmp_path / "b.img").read_bytes()
+    checked = subprocess.run(["sfdisk", "-V", image], capture_output=True, text=True)
+    assert "No errors detected" in checked.stdout, checked.stdout + checked.stderr
+    dump = subprocess.run(["sfdisk", "-d", image], capture_output=True, text=True, check=True).stdout
+    places = {}
+    for line in dump.splitlines():
+        if line.startswith(str(image)):
+            fields = dict(
+                part.split("=", 1) for part in line.split(":", 1)[1].replace(" ", "").split(",") if "=" in part
+            )
+            places[line.split(":")[0].removeprefix(str(image)).strip()] = (int(fields["start"]), int(fields["size"]))
+    assert set(numbers) <= set(places)
+    for number, kind in zip(numbers, ("vfat", "vfat", "", "ext4"), strict=False):
+        start, size = places[number]
+        part = tmp_path / f"part{number}"
+        with open(image, "rb") as stream:
+            stream.seek(start * 512)
+            part.write_bytes(stream.read(size * 512))
+        if kind:
+            clean(part, kind=kind)
+        else:
+            assert part.read_bytes().startswith(b"boot" * 1000)
+    rump("diff", "--content", f"{image}@FIRST", tree)
+    rump("diff", "--content", f"{image}@2", tree)
+    assert rump("ls", f"{image}@LAST") == b"lost+found\n"
+    assert "say which partition" in complaint("ls", image)
+    assert "it has no such partition" in complaint("ls", f"{image}@NONE")
+    rump("cp", "-", f"{image}@FIRST:/new", stdin=b"new")
+    assert rump("cat", f"{image}@1:/new") == b"new"
