@@ -49,7 +49,7 @@ def test_host_files_are_block_devices(tmp_path: Path) -> None:
         assert p.read(fd, 5) == b"other"
         fd = p.open("/dev/scratch", O_RDWR)
         assert p.lseek(fd, 0, 2) == 65536
-        with pytest.raises(ConfigError, match=r"disk\[0\].*another process or kernel uses it"):
+        with pytest.raises(ConfigError, match=r"disk\[0\].*uses it"):
             Kernel(config)
     assert (tmp_path / "images/data.img").read_bytes()[:6] == b"second"
     with Kernel(disks={"a": tmp_path / "images/data.img", "b": {"size": "4K"}}) as kernel:

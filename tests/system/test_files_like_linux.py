@@ -18,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rumpkit.fs.hostfs.type import Hostfs
+from rumpkit.hosts.posix.hostdir import PosixDirectory
 from tests.vfs.helpers import Client, Files
 
 DEPTH = ("v", "w", "x", "y", "z")
@@ -140,9 +142,16 @@ class Host:
 class Ours:
     """A kernel's client, whose working directory is as deep."""
 
-    def __init__(self, uid: int):
+    def __init__(self, uid: int, directory: Path | None = None):
+        """On a tmpfs, or on a hostfs of `directory`."""
         self.files = Files()
         where = ""
+        if directory is not None:
+            hostfs = Hostfs()
+            self.files.vfs.types.register(hostfs)
+            hostfs.attach("here", PosixDirectory(self.files.host, str(directory)))
+            self.files.mount("hostfs", "/h", "here")
+            where = "/h"
         for name in DEPTH:
             where += "/" + name
             self.files.root.mkdir(where, 0o755)
@@ -390,16 +399,14 @@ def _is_fifo(run: Run, path: str) -> bool:
         return False
 
 
-@pytest.mark.needs("root")
-@pytest.mark.parametrize("uid", [0, USER])
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, max_size=60))
-def test_same_calls_have_the_same_outcome(uid: int, steps: list[Any]) -> None:
+def _same(uid: int, steps: list[Any], hostfs: bool) -> None:
     base = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     old_mask = os.umask(0o022)
     run = None
     try:
-        run = Run(Ours(uid), Host(base, uid))
+        for name in ("host", "ours"):
+            (base / name).mkdir()
+        run = Run(Ours(uid, base / "ours" if hostfs else None), Host(base / "host", uid))
         for name, arguments in PRELUDE + steps:
             if name == "open_file" and not arguments[1] & os.O_NONBLOCK and _is_fifo(run, arguments[0]):
                 continue
@@ -411,3 +418,32 @@ def test_same_calls_have_the_same_outcome(uid: int, steps: list[Any]) -> None:
                 os.close(fd)
             os.close(run.host.base)
         shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("uid", [0, USER])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=60))
+def test_same_calls_have_the_same_outcome(uid: int, steps: list[Any]) -> None:
+    _same(uid, steps, hostfs=False)
+
+
+def _reaches_the_host(step: Any) -> bool:
+    """Whether hostfs hands a step on: neither set-user-ID bits nor attributes that mean something to the host."""
+    name, arguments = step
+    if name == "on_file":
+        arguments = arguments[1:]
+    texts = [argument for argument in arguments if isinstance(argument, str)]
+    if any(text.startswith(("trusted", "security", "system")) for text in texts):
+        return False
+    called = arguments[0] if name in ("both", "on_file") else name
+    numbers = arguments[-1:] if called in ("mkdir", "mkfifo", "chmod", "open_file") else ()
+    return not any(number & 0o7000 for number in numbers)
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("uid", [0, USER])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=50)
+@given(steps=st.lists(STEPS.filter(_reaches_the_host), max_size=60))
+def test_a_host_directory_is_like_a_host_directory(uid: int, steps: list[Any]) -> None:
+    _same(uid, steps, hostfs=True)

@@ -29,6 +29,7 @@ from .values import DHCP, interface_name, parse_link, parse_vlan
 
 if TYPE_CHECKING:
     from ..dev.disks import Disks
+    from ..fs.hostfs.type import Hostfs
     from ..net.dhcp.service import Dhcp
     from ..net.link.bridge import Bridges
     from ..net.link.interface import Interface
@@ -95,6 +96,9 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
     """
     kernel = _scheduled(host, lambda: build(host, spec))
     booted = Booted(host, kernel, spec)
+    hostfs = kernel.service("Hostfs")
+    if hostfs is not None:
+        booted.on_close(cast("Hostfs", hostfs).close)
     booted.on_close(lambda: _scheduled(host, lambda: _close_kernel(kernel)))
     try:
         _scheduled(host, lambda: set_sysctls(kernel, spec.sysctl))

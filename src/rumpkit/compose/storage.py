@@ -15,14 +15,21 @@ from .values import parse_size
 
 if TYPE_CHECKING:
     from ..dev.disks import Disks
+    from ..fs.hostfs.type import Hostfs
     from ..hyper.block import BlockBackend
     from ..vfs.vfs import Vfs
 
 Result = TypeVar("Result")
 
 COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
+    "hostfs": ("hostfs",),
     "null": ("nullfs",),
-    "auto": (),
+    "ext2": ("ext",),
+    "ext3": ("ext",),
+    "ext4": ("ext",),
+    "fat": ("fat",),
+    "vfat": ("fat",),
+    "auto": ("ext", "fat"),
 }
 """The components that a type of mount takes, other than those that every kernel with files has."""
 
@@ -70,8 +77,9 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
     mounts = list(spec.mount)
     for index, mount in enumerate(mounts):
         if is_host_path(mount, spec):
+            attach = _attach_directory if mount.kind == "hostfs" else _attach_source
             try:
-                mounts[index] = _attach_source(host, kernel, mount)
+                mounts[index] = attach(host, kernel, mount)
             except ConfigError as problem:
                 raise problem.under(f"mount[{index}].source") from None
     _scheduled(host, partial(_mount_all, kernel, mounts))
@@ -83,6 +91,21 @@ def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> Mo
     taken = {disk.name for disk in disks.disks()}
     name = next(name for name in (f"disk{number}" for number in range(len(taken) + 1)) if name not in taken)
     _attach(host, kernel, DiskSpec(name, mount.source, read_only=mount.read_only))
+    return replace(mount, source=name)
+
+
+def _attach_directory(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
+    """The mount, whose directory of the host's is attached now."""
+    from ..hosts.posix.hostdir import PosixDirectory
+
+    hostfs = cast("Hostfs", kernel.service("Hostfs"))
+    name = mount.source if not mount.read_only else f"{mount.source} (read only)"
+    try:
+        directory = PosixDirectory(host, mount.source, mount.read_only)
+    except OSError as problem:
+        raise ConfigError(f"{mount.source!r} cannot be opened: {problem.strerror}") from None
+    if not _scheduled(host, partial(hostfs.attach, name, directory)):
+        directory.close()
     return replace(mount, source=name)
 
 

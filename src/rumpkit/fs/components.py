@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .devfs import Devfs
     from .ext.type import Ext
     from .fat.type import Fat
+    from .hostfs.type import Hostfs
     from .nullfs import Nullfs
     from .tmpfs.type import Tmpfs
 
@@ -64,3 +65,13 @@ def ext(vfs: "Vfs") -> "Ext":
     for kind in kinds:
         vfs.types.register(kind)
     return kinds[0]
+
+
+@component("hostfs", faction="fs")
+def hostfs(vfs: "Vfs") -> "Hostfs":
+    """Directories of the host, which no path leads out of."""
+    from .hostfs.type import Hostfs
+
+    kind = Hostfs()
+    vfs.types.register(kind)
+    return kind

@@ -231,6 +231,7 @@ class NullMount(Mount):
         mount = lower.mount
         super().__init__(mount.hyper, "null", source, mount.lock or NoMutex())
         self.block_size = mount.block_size
+        self.folds_case = mount.folds_case
         lower.hold()
         self._known: dict[int, NullVnode] = {}
         self.root = NullVnode(self, lower)

@@ -231,6 +231,8 @@ class AttributeCalls(NameCalls):
         FALLOC_FL_KEEP_SIZE.  Raises EBADF unless open for writing, EINVAL, ENOTSUP, ESPIPE, ENODEV, EFBIG, ENOSPC.
         """
         file = process.files.get(fd)
+        if isinstance(file, PathFile):
+            file.check_writable()
         if offset < 0 or length <= 0:
             raise error(EINVAL)
         if mode not in FALLOCATE_MODES:

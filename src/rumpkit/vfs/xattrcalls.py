@@ -228,7 +228,7 @@ def _get(vnode: Vnode, credentials: Credentials, name: bytes) -> bytes:
         check_access(vnode, credentials, R_OK)
         _check_rest(name, USER)
     elif not name.startswith(SECURITY):
-        raise error(ENOTSUP)
+        _refuse(vnode, credentials, name, R_OK)
     return vnode.getxattr(name)
 
 
@@ -249,7 +249,14 @@ def _may_write(vnode: Vnode, credentials: Credentials, name: bytes) -> None:
             raise error(EPERM)
         _check_rest(name, TRUSTED if name.startswith(TRUSTED) else SECURITY)
     else:
-        raise error(ENOTSUP)
+        _refuse(vnode, credentials, name, W_OK)
+
+
+def _refuse(vnode: Vnode, credentials: Credentials, name: bytes, wanted: int) -> None:
+    """Raise what Linux does for a name of no known kind, which may be something of the file system's to it."""
+    if not name.startswith(b"system."):
+        check_access(vnode, credentials, wanted)
+    raise error(ENOTSUP)
 
 
 def _check_rest(name: bytes, prefix: bytes) -> None:
