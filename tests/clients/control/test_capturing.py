@@ -1,5 +1,7 @@
 """Captures over the control socket: filters, limits, clients that go or don't read."""
 
+from contextlib import ExitStack
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +140,26 @@ def test_a_client_that_does_not_read_loses_frames_and_nothing_waits(lan, monkeyp
         assert result["skipped"] > 0
         assert len(list(packets(data))) == result["frames"] > 0
     assert control.call("info")
+
+
+def test_clients_that_do_not_read_have_a_limit_together(lan, monkeypatch):
+    kernel, peer, control = lan
+    monkeypatch.setattr(session, "MAX_WAITING_IN_ALL", 1 << 20)
+    with ExitStack() as stack:
+        streams = []
+        for _ in range(4):
+            lazy = stack.enter_context(connect())
+            streams.append((lazy, stream := lazy.stream("capture", interface="vif0")))
+            next(stream)
+        talk(kernel, peer, b"x" * 4_000_000)
+        server = kernel._control
+        assert server.waiting == sum(one._size for one in server._sessions)
+        assert server.waiting <= (1 << 20) + 4 * 200
+        for lazy, _ in streams:
+            lazy.cancel()
+        assert all(collect(stream)[1]["skipped"] > 0 for _, stream in streams)
+    assert control.call("info")
+    assert server.waiting == sum(one._size for one in server._sessions)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ class ControlServer(Source):
         super().__init__(self._listener.fileno())
         self._inode = os.lstat(self.path).st_ino
         self._sessions: list[Session] = []
+        self.waiting: int = 0
+        """Bytes that wait for clients to read them."""
         self._open = True
         host.loop.register(self, EPOLLIN)
 

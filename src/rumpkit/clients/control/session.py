@@ -41,6 +41,8 @@ PLENTY: Final = 256 << 10
 """Bytes that wait for a client beyond which nothing more is made for it, nor asked by it."""
 MAX_WAITING: Final = 16 << 20
 """Bytes that wait for a client at most, of what comes by itself (captures, pings); the rest is left out, and counted."""
+MAX_WAITING_IN_ALL: Final = 64 << 20
+"""The same of all clients of a kernel together."""
 READ_SIZE: Final = 65536
 MAX_WRITTEN: Final = 1 << 20
 """Bytes that are written in one entry."""
@@ -227,7 +229,8 @@ class Session(Source):
 
     def room(self) -> int:
         """Bytes that may be put now by what comes by itself."""
-        return max(MAX_WAITING - self._size, 0) if self._open else 0
+        rest = min(MAX_WAITING - self._size, MAX_WAITING_IN_ALL - self._server.waiting)
+        return max(rest, 0) if self._open else 0
 
     def put(self, frame: bytes) -> None:
         """Queue a whole frame.  One that is too long for a client is a bug: it must learn of it."""
@@ -239,6 +242,7 @@ class Session(Source):
             self._want_turn()
         self._waiting.append(frame)
         self._size += len(frame)
+        self._server.waiting += len(frame)
 
     def ended(self, running: _Running) -> None:
         """A request has its answer."""
@@ -277,6 +281,7 @@ class Session(Source):
                 return
             self.active = now
             self._size -= sent
+            self._server.waiting -= sent
             written += sent
             if sent < len(frame):
                 self._waiting[0] = frame[sent:]
@@ -312,6 +317,8 @@ class Session(Source):
                 running.live.stop(self._server.host.now)
         self._running.clear()
         self._waiting.clear()
+        self._server.waiting -= self._size
+        self._size = 0
         self._server.host.loop.unregister(self)
         self._connection.close()
         self._server.forget(self)

@@ -165,6 +165,34 @@ def test_early_connections_have_a_limit():
     assert listener.listener.early == 0
 
 
+def test_resets_do_not_make_room_for_more_early_connections():
+    """RFC 7413 section 5.1: the hosts whose addresses an attacker forges reset what they did not ask for."""
+    wire, listener = serving(0x202, 2)
+    for port in (5000, 5001):
+        wire.peer(port=port).send(Syn(data=b"x"))
+        wire.peer(port=port).expect(SynAck(0, 2))
+        wire.peer(port=port).send(Rst(2))
+    assert listener.listener.early == 0
+    wire.peer(port=5002).send(Syn(data=b"x"))
+    wire.peer(port=5002).expect(SynAck(0, 1))
+    assert wire.counter("fastopen_overflows") == 1
+    wire.run(60_001)
+    wire.peer(port=5003).send(Syn(data=b"x"))
+    wire.peer(port=5003).expect(SynAck(0, 2))
+
+
+def test_what_is_reset_after_its_handshake_does_not_count():
+    wire, listener = serving(0x202, 1)
+    peer = wire.peer(port=5000)
+    peer.send(Syn(data=b"x"))
+    peer.expect(SynAck(0, 2))
+    peer.send(Ack(2, 1))
+    peer.send(Rst(2))
+    assert listener.listener.early_load(wire.now) == 0
+    wire.peer(port=5001).send(Syn(data=b"x"))
+    wire.peer(port=5001).expect(SynAck(0, 2))
+
+
 def test_a_lost_syn_ack_is_sent_again_and_the_answer_after_the_handshake():
     wire, listener = serving(0x202)
     peer = wire.peer()
@@ -317,6 +345,41 @@ def test_a_server_that_lost_a_syn_with_data_gets_none_for_an_hour():
     wire.run(3_600_000)
     peer = client(wire, wire.socket(), b"GET /", 6003)
     assert peer.out[0].fast_open == COOKIE
+
+
+def test_each_loss_doubles_the_time_until_one_gets_through():
+    wire = connecting(fastopen_blackhole=1_000_000)
+    port = 6001
+    for period in (1_000_000, 2_000_000, 4_000_000):
+        peer = client(wire, wire.socket(), b"GET /", port)
+        assert peer.out[0].fast_open == COOKIE
+        wire.run(1100)
+        peer.send(SynAck(0, 1))
+        wire.run(period - 10)
+        peer = client(wire, wire.socket(), b"GET /", port + 1)
+        assert peer.out[0].fast_open is None
+        wire.run(20)
+        port += 2
+    peer = client(wire, wire.socket(), b"GET /", port)
+    peer.expect(Seg("S", 0, None, b"GET /"))
+    peer.send(SynAck(0, 6))
+    peer = client(wire, wire.socket(), b"GET /", port + 1)
+    peer.expect(Seg("S", 0, None, b"GET /"))
+    wire.run(1100)
+    peer.send(SynAck(0, 1))
+    wire.run(1_000_010)
+    peer = client(wire, wire.socket(), b"GET /", port + 2)
+    assert peer.out[0].fast_open == COOKIE, "it began anew"
+
+
+def test_a_server_that_resets_a_syn_with_data_gets_none_for_a_while():
+    wire = connecting()
+    peer = client(wire, wire.socket(), b"GET /", 6001)
+    peer.expect(Seg("S", 0, None, b"GET /"))
+    peer.send(Rst(0, 6))
+    peer = client(wire, wire.socket(), b"GET /", 6002)
+    assert peer.out[0].fast_open is None
+    peer.expect(Seg("S", 0, None, b""))
 
 
 def test_data_without_a_cookie_by_sysctl():

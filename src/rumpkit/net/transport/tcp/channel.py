@@ -96,12 +96,22 @@ class Listener:
         self.half_open: dict[bytes, Channel] = {}
         self.early: int = 0
         """Connections that were ready before their handshake was done, and still aren't through with it."""
+        self.early_resets: list[Instant] = []
+        """Until when such count that a reset has ended."""
         self.ready: list[Channel] = []
 
     def full(self) -> bool:
         """Whether the accept queue is: then neither SYNs nor the last ACKs of handshakes are taken, so that peers try
         again (as on Linux, which also lets one more in than the backlog says)."""
         return len(self.ready) > self.backlog
+
+    def early_load(self, now: Instant) -> int:
+        """How many early connections count against the limit.  Those that were reset do for a while: whoever has a cookie and
+        forges his source may otherwise have any number, as the hosts that he names reset them (RFC 7413 section 5.1)."""
+        resets = self.early_resets
+        while resets and resets[0] <= now:
+            resets.pop(0)
+        return self.early + len(resets)
 
     def crowded(self, settings: TcpSettings) -> bool:
         """Whether there is no room for one more half-open connection."""

@@ -6,8 +6,8 @@ Below `layer`, which finds the connection that a packet is for and opens new one
 from typing import Final
 
 from ....hyper.frame import GSO_TCPV4, GSO_TCPV6
-from ....hyper.time import FOREVER, Instant
-from ....kern.abi.errno import EAFNOSUPPORT, EMSGSIZE, error
+from ....hyper.time import FOREVER, MILLISECOND, Instant
+from ....kern.abi.errno import EAFNOSUPPORT, ECONNREFUSED, EMSGSIZE, error
 from ....kern.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from ....kern.kernel import RumpKernel
 from ....kern.socket import SocketAddress
@@ -129,15 +129,20 @@ class TcpCore(Transport, Driver):
                 self.fast_open.learn(server, fast.received, block.peer_mss)
             if fast.size and fast.taken > 0:
                 counters.fastopen_active += 1
+                self.fast_open.trust(server)
             elif fast.size:
                 counters.fastopen_active_failed += 1
-                if fast.lost or block.retries:
+                if fast.lost or block.retries or block.state == CLOSED:
                     self.fast_open.suspect(server, now)
         block.fast = None
         block.early = False
-        if channel.early is not None:
-            channel.early.early -= 1
+        listener = channel.early
+        if listener is not None:
+            listener.early -= 1
             channel.early = None
+            hold = self.environment.settings.fastopen_reset_hold
+            if block.state == CLOSED and block.error == ECONNREFUSED and hold:
+                listener.early_resets.append(now + hold * MILLISECOND)
 
     def sent(self, source: bytes, destination: bytes, quoted: bytes) -> bool:
         channel = self.channels.get(destination + source + quoted[2:4] + quoted[0:2])

@@ -29,6 +29,8 @@ COOKIE_SIZE: Final = 8
 """Bytes of the cookies that we make; we take those of 4 to 16."""
 MIN_COOKIE: Final = 4
 MAX_COOKIE: Final = 16
+MAX_DOUBLINGS: Final = 6
+"""How often the time doubles for which a server gets no data with a SYN, as it does on Linux."""
 _PERIOD: Final = 3600 * SECOND
 """How long cookies are made with one secret; they are good for one more (RFC 7413 section 4.1.2)."""
 
@@ -65,6 +67,16 @@ class _Known:
 
 
 @final
+class _Suspect:
+    """A server to which data with a SYN did not get through."""
+
+    def __init__(self, until: Instant, times: int) -> None:
+        self.until: Instant = until
+        self.times: int = times
+        """How often it has happened again."""
+
+
+@final
 class FastOpen:
     """The cookies of one kernel: those that it gives, and those that it was given."""
 
@@ -74,8 +86,8 @@ class FastOpen:
         self._secrets: dict[int, bytes] = {}
         self._known: dict[bytes, _Known] = {}
         """By the server's address, those that were heard of last at the end."""
-        self._suspects: dict[bytes, Instant] = {}
-        """Addresses that lost a SYN with data, and until when they get none."""
+        self._suspects: dict[bytes, _Suspect] = {}
+        """By address, those that lost or refused a SYN with data, the latest at the end."""
 
     # The server's side
 
@@ -103,11 +115,9 @@ class FastOpen:
 
     def attempt(self, server: bytes, now: Instant) -> Attempt:
         """How to open a connection to `server`: with its cookie and data, or with a question for one."""
-        until = self._suspects.get(server)
-        if until is not None:
-            if now < until:
-                return Attempt(None, 0)
-            del self._suspects[server]
+        suspect = self._suspects.get(server)
+        if suspect is not None and now < suspect.until:
+            return Attempt(None, 0)
         known = self._known.get(server)
         attempt = Attempt(b"", 0) if known is None else Attempt(known.cookie, known.mss)
         attempt.with_data = known is not None or self._settings.fastopen & CLIENT_NO_COOKIE != 0
@@ -129,10 +139,18 @@ class FastOpen:
             self._known[server] = _Known(cookie, mss)
 
     def suspect(self, server: bytes, now: Instant) -> None:
-        """A SYN with data was lost, and one without it was not: something on the way may not like it (RFC 7413 7.1)."""
+        """A SYN with data was lost, and one without it was not, or it was answered with a reset: something on the way may not
+        like it (RFC 7413 section 7.1).  Each time it gets none for twice as long, until one gets through."""
+        before = self._suspects.pop(server, None)
+        times = 0 if before is None else min(before.times + 1, MAX_DOUBLINGS)
         if len(self._suspects) >= max(self._settings.fastopen_cache, 1):
             del self._suspects[next(iter(self._suspects))]
-        self._suspects[server] = now + self._settings.fastopen_blackhole * MILLISECOND
+        period = self._settings.fastopen_blackhole << times
+        self._suspects[server] = _Suspect(now + period * MILLISECOND, times)
+
+    def trust(self, server: bytes) -> None:
+        """Data with a SYN has got through."""
+        self._suspects.pop(server, None)
 
     def size(self) -> int:
         """Servers whose cookies are known."""

@@ -305,7 +305,7 @@ class Tcp(TcpCore, Answers):
                 counters.fastopen_cookies_asked += 1
             channel.connection.block.fast = Attempt(self.fast_open.cookie(addresses, now), 0)
             return False
-        if listener.early >= (listener.options.fast_open or listener.backlog):
+        if listener.early_load(now) >= (listener.options.fast_open or listener.backlog):
             counters.fastopen_overflows += 1
             return False
         counters.fastopen_passive += 1

@@ -62,6 +62,7 @@ class TcpSettings:
         self.fastopen: int = 0
         self.fastopen_cache: int = 1024
         self.fastopen_blackhole: int = 3_600_000
+        self.fastopen_reset_hold: int = 60_000
         self.max_pending: int = 1024
         self.pending_timeout: int = 60_000
 
@@ -107,7 +108,8 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("answer_interval", 0, 60_000, "least time between two answers of a connection to what it can't accept, ms"),
     Sysctl("fastopen", 0, 0x607, "Fast Open (RFC 7413): 1 client, 2 server, 4 and 0x200 the same without cookies, 0x400 all listeners"),
     Sysctl("fastopen_cache", 0, 1 << 20, "servers whose Fast Open cookies are remembered; the oldest is forgotten"),
-    Sysctl("fastopen_blackhole", 0, 1 << 31, "how long a server that lost a SYN with data gets none, ms"),
+    Sysctl("fastopen_blackhole", 0, 1 << 31, "how long a server that lost or refused a SYN with data gets none, ms; doubles each time"),
+    Sysctl("fastopen_reset_hold", 0, 3_600_000, "how long an early connection that was reset counts as one still (RFC 7413 5.1), ms"),
     Sysctl("mtu_probing", 0, 2, "path MTU discovery without ICMP (RFC 4821): 0 off, 1 where large segments vanish, 2 always"),
     Sysctl("base_mss", 88, 65495, "segments with their options that it begins with"),
     Sysctl("mtu_probe_floor", 48, 65495, "the least that it goes down to"),
