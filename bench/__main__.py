@@ -37,6 +37,12 @@ BENCHES = (
     Bench("datagrams", "datagram", help="UDP round trips between two kernels"),
     Bench("goodput", "path", ("tap",), "TCP under loss, beside Linux on the same path"),
     Bench("fairness", "path", ("tap",), "one flow of ours beside one of Linux"),
+    Bench("trees", "storage", ("mke2fs", "e2fsck"), "20,000 small files into an ext4 image, beside mke2fs -d"),
+    Bench("streams", "storage", ("mke2fs",), "1 GiB into an ext4 image and out of it"),
+    Bench("tmpfs", "storage", help="files in the kernel's memory"),
+    Bench("listing", "storage", ("mke2fs",), "rump fs ls on an image with a million files"),
+    Bench("one_file", "storage", ("mke2fs", "debugfs"), "one file out of an image, beside debugfs and guestfish"),
+    Bench("mounted", "storage", ("mke2fs", "fusermount3"), "an image mounted with FUSE"),
     Bench("redis", "redis", ("tap", "redis-server", "redis-benchmark"), "redis GET on a kernel and natively"),
 )
 
