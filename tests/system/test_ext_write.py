@@ -337,3 +337,57 @@ def test_an_overwritten_file_is_read_by_others(tmp_path: Path):
     check(image)
     debugfs(image, f"dump /f {tmp_path}/out")
     assert (tmp_path / "out").read_bytes() == b"old" * 3000 + b"new" * 3000 + b"old" * 4000
+
+
+@pytest.mark.parametrize("features", ["ext3-2k", "ext4-1k"])
+def test_what_was_synced_is_there_after_a_crash(features, tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, FEATURES[features])
+    copy = tmp_path / "copy"
+    with mounted(image) as files:
+        client = files.root
+        client.mkdir("/mnt/d")
+        fd = client.open("/mnt/d/f", O_RDWR | O_CREAT)
+        client.write(fd, b"kept" * 5000)
+        client.fsync(fd)
+        client.write(fd, b"lost" * 5000)
+        copy.write_bytes(image.read_bytes())
+        client.close(fd)
+    check(image)
+    assert "needs_recovery" in run("dumpe2fs", "-h", copy)
+    before = copy.read_bytes()
+    with mounted(copy, read_only=True) as files:
+        assert files.root.get("/mnt/d/f") == b"kept" * 5000
+    assert copy.read_bytes() == before
+    with mounted(copy) as files:
+        assert files.root.get("/mnt/d/f") == b"kept" * 5000
+    check(copy)
+    assert "needs_recovery" not in run("dumpe2fs", "-h", copy)
+
+
+def test_e2fsck_replays_the_journal(tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, "-t ext4 -b 1024")
+    copy = tmp_path / "copy"
+    with mounted(image) as files:
+        for number in range(300):
+            files.root.put(f"/mnt/file-{number}", b"x" * number)
+        files.root.sync()
+        copy.write_bytes(image.read_bytes())
+    run("e2fsck", "-fp", copy)
+    check(copy)
+    with mounted(copy, read_only=True) as files:
+        assert files.root.get("/mnt/file-299") == b"x" * 299
+
+
+def test_remounting(tmp_path: Path):
+    image = make(tmp_path / "image", 16 * MEBIBYTE, "-t ext4 -b 1024")
+    with mounted(image) as files:
+        mount = files.vfs.mounts()[-1]
+        files.root.put("/mnt/a", b"a" * 3000)
+        files.entered(mount.remount, True)
+        mount.read_only = True
+        check(image)
+        assert files.root.get("/mnt/a") == b"a" * 3000
+        files.entered(mount.remount, False)
+        mount.read_only = False
+        files.root.put("/mnt/b", b"b" * 3000)
+    check(image)

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from ...hyper.calls import Hypercalls
+from ...kern.abi.errno import EROFS
 from ...kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...kern.device import Device
 from ...vfs.stat import StatVfs
 from ...vfs.vnode import Mount
 from .dirchange import DirectoryNode, start_kind
 from .dirent import TYPES
+from .features import RECOVER
 from .filenode import FileNode
 from .geometry import corrupt
 from .inline import empty_map
@@ -59,6 +61,8 @@ class ExtMount(Mount):
         self.overhead: int = 0
         self.valid: bool = False
         """Whether it was cleanly unmounted before."""
+        self.writable: bool = False
+        self.journalled: bool = False
         self.root = self.get(ROOT)
         if self.root.kind != S_IFDIR:
             raise corrupt("inode 2: the root is no directory")
@@ -280,37 +284,54 @@ class ExtMount(Mount):
     def unmount(self) -> None:
         """Write everything, and let go of the device."""
         try:
-            if not self.read_only:
-                self.flush()
+            if not self.read_only and not self.volume.problem:
                 self.close_clean()
         finally:
             self.volume.cache.drop()
             self.device.close(self.hyper.now)
 
+    def remount(self, read_only: bool) -> None:
+        """Become read-only, with everything on disk, or writable."""
+        if read_only:
+            self.close_clean()
+            return
+        volume = self.volume
+        if volume.problem:
+            raise OSError(EROFS, volume.problem)
+        if not self.writable:
+            raise OSError(EROFS, f"{self.source} was mounted read-only; mount it anew to write it")
+        self.start_writing(self.journalled)
+
     def close_clean(self) -> None:
         """Write everything, and say on disk that it was."""
         volume = self.volume
-        if self.valid and not volume.problem:
-            volume.begin(1)
-            volume.fields.state |= STATE_VALID
-            volume.mark_super()
-            volume.end()
+        fields = volume.fields
+        self.flush()
         volume.write_data()
         volume.transaction.close()
+        fields.feature_incompat &= ~RECOVER
+        if self.valid:
+            fields.state |= STATE_VALID
+        volume.write_super(self.hyper.wall() // SECOND)
 
-    def start_writing(self) -> None:
+    def start_writing(self, journalled: bool) -> None:
         """The mount may write: say so on disk, and work off what a crash left.  Raises EUCLEAN, EIO."""
         volume = self.volume
         fields = volume.fields
         now = self.hyper.wall() // SECOND
+        self.writable = True
+        self.journalled = journalled
         self.valid = fields.state & STATE_VALID != 0
+        if journalled:
+            fields.feature_incompat |= RECOVER
+        else:
+            fields.state &= ~STATE_VALID
+        fields.mnt_count = min(fields.mnt_count + 1, 0xFFFF)
+        fields.mtime = now & 0xFFFFFFFF
+        fields.mtime_hi = now >> 32 & 0xFF
+        volume.write_super(now)
         left = self.orphans.adopt(listed(volume))
         volume.begin(CREDITS)
-        fields.state &= ~STATE_VALID
-        fields.mnt_count = min(fields.mnt_count + 1, 0xFFFF)
-        fields.mtime = fields.wtime = now & 0xFFFFFFFF
-        fields.mtime_hi = fields.wtime_hi = now >> 32 & 0xFF
-        volume.mark_super()
         known = {state.number for state in left}
         for number in filed(volume):
             if number not in known:

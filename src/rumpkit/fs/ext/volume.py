@@ -229,6 +229,17 @@ class Volume(Sealer):
         at = superblock.OFFSET % self.block_size
         buffer.data[at : at + superblock.SIZE] = fields.emit()
 
+    def write_super(self, now: int) -> None:
+        """Write the superblock past the journal, durably.  `now` is in seconds.  No transaction may have it."""
+        fields = self.fields
+        fields.wtime = now & 0xFFFFFFFF
+        fields.wtime_hi = now >> 32 & 0xFF
+        self.store_super()
+        buffer = self._super_buffer()
+        self.cache.mark(buffer)
+        self.cache.write_back([buffer])
+        self.cache.flush()
+
     def _super_buffer(self) -> Buffer:
         return self.cache.get(superblock.OFFSET // self.block_size)
 
