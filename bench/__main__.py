@@ -31,6 +31,7 @@ BENCHES = (
     Bench("loading", "local", help="import and first kernel"),
     Bench("boot", "local", help="boot time and memory of further kernels"),
     Bench("calls", "local", help="getpid and small files"),
+    Bench("fuse", "fuse", ("fuse",), "a FUSE mount: files made, opened, removed, read"),
     Bench("connections", "connections", help="TCP connections over one kernel's loopback: a second, and memory"),
     Bench("switch", "bulk", help="TCP between two kernels"),
     Bench("tap", "bulk", ("tap",), "TCP between a kernel and the host"),
@@ -77,9 +78,13 @@ def in_namespace() -> bool:
 
 def missing(bench: Bench) -> list[str]:
     """What the machine lacks for a group."""
-    lacking = [name for name in bench.needs if name != "tap" and shutil.which(name) is None]
+    lacking = [name for name in bench.needs if name not in ("tap", "fuse") and shutil.which(name) is None]
     if "tap" in bench.needs and INSIDE not in os.environ:
         lacking.append("root, for a TAP in a network namespace of its own")
+    if "fuse" in bench.needs:
+        from rumpkit.clients.fuse.attach import why_missing
+
+        lacking += [why_missing()] if why_missing() else []
     return lacking
 
 

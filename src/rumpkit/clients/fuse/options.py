@@ -32,7 +32,8 @@ class FuseOptions(NamedTuple):
     missing_timeout: float = 0.0
     """How long Linux may believe that there is no such name."""
     writeback: bool = False
-    """Let Linux gather writes and keep times and sizes itself: for a mount that is the only way to its files."""
+    """Let Linux gather writes and keep times and sizes itself: for a mount that is the only way to its files.  It can't find holes
+    then (SEEK_HOLE): Linux asks for them without having written what it has gathered."""
     max_nodes: int = 262144
     """Files that Linux may know of at once; from seven eighths of it on it is asked to forget the oldest."""
     max_request: int = MOST_PAGES * PAGE
@@ -45,7 +46,7 @@ class FuseOptions(NamedTuple):
     """What lists of mounts show as the source."""
 
 
-SOLE: Final = FuseOptions(name_timeout=3600.0, attribute_timeout=3600.0, missing_timeout=3600.0, writeback=True)
+SOLE: Final = FuseOptions(name_timeout=3600.0, attribute_timeout=3600.0, missing_timeout=3600.0)
 """For a mount that is the only way to its files, as that of an image is."""
 
 

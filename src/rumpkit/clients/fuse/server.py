@@ -78,7 +78,7 @@ class FuseServer:
         """Of the protocol that Linux speaks; 0 before it has said so."""
         self._fd: int = fd
         self._options: FuseOptions = options
-        self._table: list[Operation] = table(operations)
+        self._table: list[Operation] = table(operations, options.writeback)
         self._wake: int = os.eventfd(0, os.EFD_CLOEXEC)
         """What ends the thread's wait.  A read that blocks could not be ended: somebody may use the mount for ever."""
         self._stopping: bool = False

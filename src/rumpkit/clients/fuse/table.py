@@ -12,8 +12,9 @@ SLOW: Final = frozenset({wire.FSYNC, wire.FSYNCDIR, wire.SYNCFS})
 """What may take as long as a disk does, where there is one: another thread does it, so that nobody else waits."""
 
 
-def table(operations: Operations) -> list[Operation]:
-    """By a request's number, the method that answers it."""
+def table(operations: Operations, writeback: bool = False) -> list[Operation]:
+    """By a request's number, the method that answers it.  With `writeback` holes are not looked for: what Linux has not written yet
+    would look like one."""
     rows: list[Operation] = [operations.unknown] * wire.OPERATIONS
     for number, operation in (
         (wire.LOOKUP, operations.lookup),
@@ -49,4 +50,6 @@ def table(operations: Operations) -> list[Operation]:
         (wire.DESTROY, operations.nothing),
     ):
         rows[number] = operation
+    if writeback:
+        rows[wire.LSEEK] = operations.unknown
     return rows

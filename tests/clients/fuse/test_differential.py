@@ -1,0 +1,55 @@
+"""The same calls on a mount and on the host's tmpfs give the same results, errnos and trees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rumpkit.clients.fuse import SOLE, FuseOptions
+from tests.clients.fuse.fuse_helpers import mounted
+
+pytestmark = pytest.mark.needs("fuse", "root")
+
+WAYS = pytest.mark.parametrize(
+    "options", [FuseOptions(), SOLE, SOLE._replace(writeback=True)], ids=["shared", "sole", "writeback"]
+)
+PROGRAM = Path(__file__).parent / "programs" / "fsx.py"
+SHARED_MEMORY = "/dev/shm"
+
+
+@pytest.fixture
+def reference() -> Iterator[Path]:
+    """A directory on the host's tmpfs."""
+    if not os.path.isdir(SHARED_MEMORY):
+        pytest.skip("missing: a tmpfs of the host")
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as directory:
+        yield Path(directory)
+
+
+def same(place: Path, reference: Path, seed: int, count: int) -> None:
+    words = [sys.executable, PROGRAM, place, reference, str(seed), str(count)]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"seed {seed}:\n{done.stdout}\n{done.stderr}"
+
+
+@WAYS
+def test_random_calls(tmp_path: Path, reference: Path, options: FuseOptions) -> None:
+    with mounted(tmp_path, options) as (kernel, place):
+        kernel.process().mkdir("/in")
+        same(place / "in", reference, 1, 1000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@WAYS
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_many_random_calls(tmp_path: Path, reference: Path, options: FuseOptions, seed: int) -> None:
+    with mounted(tmp_path, options) as (kernel, place):
+        kernel.process().mkdir("/in")
+        same(place / "in", reference, seed, 10_000)
