@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rumpkit.hosts.sim.host import SimHost
+from rumpkit.hosts.switch import Switch
 from rumpkit.hyper.time import MILLISECOND, SECOND
 from rumpkit.net.ip6.identifiers import solicited_node
 from rumpkit.net.wire import nd
@@ -412,6 +413,15 @@ def routed(**sysctl: int) -> Node6:
     a = lone(**{"ip6__accept_redirects": 1, **sysctl})
     a.inject(routes(link()))
     return a
+
+
+@pytest.mark.rfc("8200", "5-c")
+def test_a_link_takes_1500_bytes_where_nobody_says_otherwise():
+    host = SimHost(seed=1)
+    a = Node6(host, "a")
+    with a.entered():
+        interface = a.ip.add_interface(Switch(host).port(), "vif0", b"\2\0\0\0\0\1")
+    assert a.v6.links[interface.index].path_mtu() >= 1500
 
 
 @pytest.mark.rfc("4861", "8.1-b", "8.1-c", "8.3-a", "8.3-b", "8.3-c", "8.3-f")

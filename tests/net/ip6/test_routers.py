@@ -104,6 +104,58 @@ def test_an_answer_ends_the_asking():
     assert len(a.messages(ROUTER_SOLICITATION)) == 1
 
 
+@pytest.mark.rfc("4861", "6.3.7-c")
+def test_who_comes_up_together_does_not_ask_together():
+    """The random wait is duplicate address detection's, before which there is no address to ask from."""
+    times = set()
+    for seed in range(8):
+        host = SimHost(seed=seed)
+        a = Node6(host, "a", (Hub(host), ""))
+        began = host.now
+        while not a.messages(ROUTER_SOLICITATION):
+            host.run(host.now + 10 * MILLISECOND)
+        times.add((host.now - began) // (10 * MILLISECOND))
+        assert SECOND <= host.now - began <= 2 * SECOND + 10 * MILLISECOND
+    assert len(times) > 4
+
+
+@pytest.mark.rfc("4861", "6.3.7-e")
+def test_one_question_is_asked_even_if_a_router_has_spoken_before():
+    host = SimHost(seed=1)
+    a = Node6(host, "a", (Hub(host), ""))
+    advertise(a)
+    assert a.counter("nd.router_advertisements_in") == 1 and not a.messages(ROUTER_SOLICITATION)
+    host.run(host.now + 3 * SECOND)
+    assert len(a.messages(ROUTER_SOLICITATION)) == 1
+
+
+@pytest.mark.rfc("4861", "6.3.4-d")
+def test_many_routers_are_kept():
+    _, a = lone()
+    routers = [f"fe80::{number:x}" for number in range(1, 9)]
+    for number, router in enumerate(routers):
+        advertise(a, source=router, mac=bytes((2, 0, 0, 0, 9, number)))
+    for router in routers:
+        assert gateway(a) == router
+        advertise(a, source=router, lifetime=0, mac=bytes((2, 0, 0, 0, 9, routers.index(router))))
+    assert gateway(a) == ""
+
+
+@pytest.mark.rfc("4861", "6.3.4-g", "6.3.4-h")
+def test_the_reachable_time_is_random_anew_for_each_confirmation():
+    """That is when a router changes the base, and more often than every few hours."""
+    _, a = lone()
+
+    def times() -> list[float]:
+        return [a.do(a.ip6.discovery.reachable_time, a.link) / SECOND for _ in range(50)]
+
+    first = times()
+    assert len(set(first)) > 40 and all(15 <= time < 45 for time in first)
+    advertise(a, reachable=10_000)
+    then = times()
+    assert len(set(then)) > 40 and all(5 <= time < 15 for time in then)
+
+
 @pytest.mark.parametrize("sysctl", [{"ip6__accept_ra": 0}, {"ip6__forwarding": 1}, {"ip6__router_solicitations": 0}])
 def test_who_does_not_listen_does_not_ask(sysctl):
     host = SimHost(seed=1)
