@@ -71,6 +71,22 @@ def test_a_mounted_file_must_hold_something(tmp_path: Path) -> None:
         Kernel(config)
 
 
+def test_a_snapshot_is_forgotten(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"before".ljust(1 << 16, b"\0"))
+    with Kernel(disks={"a": {"source": image, "snapshot": True}}, mounts={"/": "tmpfs"}) as kernel:
+        process = kernel.process()
+        fd = process.open("/dev/a", O_RDWR)
+        process.pwrite(fd, b"after", 0)
+        process.fsync(fd)
+        assert process.pread(fd, 7, 0) == b"aftere\0"
+        process.close(fd)
+        with Kernel(disks={"b": {"source": image, "read_only": True}}, mounts={"/": "tmpfs"}) as other:
+            reader = other.process()
+            assert reader.pread(reader.open("/dev/b", O_RDONLY), 7, 0) == b"before\0"
+    assert image.read_bytes().startswith(b"before\0")
+
+
 def test_options_of_a_mount() -> None:
     with Kernel(mounts={"/": {"type": "tmpfs", "size": "1M", "options": {"inodes": 5}}}) as kernel:
         assert kernel.process().statvfs("/").f_files == 5
@@ -88,6 +104,8 @@ def test_options_of_a_mount() -> None:
         ('[[disk]]\nname = "a"', "needs a source or a size"),
         ('[[disk]]\nname = "a"\nsource = "x"\nsize = "1M"', "needs a source or a size"),
         ('[[disk]]\nname = "a"\nsize = "1M"\nread_only = true', "nothing to read"),
+        ('[[disk]]\nname = "a"\nsize = "1M"\nsnapshot = true', "forgotten anyway"),
+        ('[[disk]]\nname = "a"\nsource = "x"\nread_only = true\nsnapshot = true', "no changes to forget"),
         ('[[disk]]\nname = "a"\nsize = "much"', "is not a size"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rumpkit import O_RDONLY, ConfigError, Kernel
 from rumpkit.compose.image.storage import Storage, open_storage
 from rumpkit.dev.qcow2 import Qcow2Backend
 from rumpkit.hosts.posix.block import FileBackend
@@ -112,6 +113,18 @@ def test_what_is_not_supported(tmp_path: Path, options: str) -> None:
     with pytest.raises(OSError, match="qcow2: ") as caught:
         Storage(PosixHost(console=-1), image)
     assert caught.value.errno == errno.ENOTSUP
+
+
+def test_as_a_disk_of_a_kernel(raw: Path, tmp_path: Path) -> None:
+    image = tmp_path / "disk.qcow2"
+    qemu("convert", "-c", "-O", "qcow2", raw, image)
+    for more in ({"read_only": True}, {"snapshot": True}):
+        with Kernel(disks={"d": {"source": image, **more}}, mounts={"/": "tmpfs"}) as kernel:
+            process = kernel.process()
+            fd = process.open("/dev/d", O_RDONLY)
+            assert process.pread(fd, SIZE + 1, 0) == raw.read_bytes()
+    with pytest.raises(ConfigError, match="can only be read"):
+        Kernel(disks={"d": {"source": image}}, mounts={"/": "tmpfs"})
 
 
 def test_it_is_not_written(raw: Path, tmp_path: Path) -> None:

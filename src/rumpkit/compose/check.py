@@ -276,7 +276,11 @@ def _disk(spec: DiskSpec) -> None:
     if spec.size:
         if spec.read_only:
             raise ConfigError("a disk in memory has nothing to read", hint="leave read_only out")
+        if spec.snapshot:
+            raise ConfigError("a disk in memory is forgotten anyway", hint="leave snapshot out")
         parse_size(spec.size)
+    if spec.read_only and spec.snapshot:
+        raise ConfigError("what is read only has no changes to forget", hint="leave read_only or snapshot out")
 
 
 def _command(spec: RunSpec) -> None:

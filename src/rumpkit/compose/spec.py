@@ -88,7 +88,9 @@ class DiskSpec:
     size: str = ""
     """Of a disk in memory: bytes, with K, M or G behind it."""
     read_only: bool = False
-    """Open the file for reading only; several kernels can share it then."""
+    """Open the file for reading only; several kernels can share it then.  A qcow2 image is opened so."""
+    snapshot: bool = False
+    """Only read the file, and keep what is written in memory; it is forgotten with the kernel."""
 
 
 @dataclass(slots=True)

@@ -125,10 +125,10 @@ def _open(host: Hypercalls, disk: DiskSpec) -> "BlockBackend":
         from ..dev.ramdisk import RamDisk
 
         return RamDisk(parse_size(disk.size))
-    from ..hosts.posix.block import FileBackend
+    from .image.storage import open_disk
 
     try:
-        return FileBackend(host, disk.source, disk.read_only)
+        return open_disk(host, disk.source, disk.read_only, disk.snapshot)
     except OSError as problem:
         raise ConfigError(f"{disk.source!r} cannot be opened: {problem.strerror}") from None
 

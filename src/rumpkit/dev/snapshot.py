@@ -19,9 +19,11 @@ PIECE: Final = 1 << 20
 
 @final
 class SnapshotBackend(BlockBackend):
-    """`base` with changes in `overlay`.  Closing it closes the overlay, and leaves the base open."""
+    """`base` with changes in `overlay`.  Closing it closes the overlay, and leaves the base open, unless it is `owner` of that, too."""
 
-    def __init__(self, base: BlockBackend, overlay: BlockBackend, max_extents: int = MAX_EXTENTS) -> None:
+    def __init__(
+        self, base: BlockBackend, overlay: BlockBackend, max_extents: int = MAX_EXTENTS, owner: bool = False
+    ) -> None:
         """Raises EINVAL for an overlay that is smaller than the base."""
         if overlay.size < base.size:
             raise OSError(EINVAL, f"an overlay of {overlay.size} bytes is too small for {base.size}")
@@ -30,6 +32,7 @@ class SnapshotBackend(BlockBackend):
         self.overlay: BlockBackend = overlay
         self._extents: ExtentSet = ExtentSet()
         self._max_extents: int = max_extents
+        self._owner: bool = owner
 
     def read(self, offset: int, size: int) -> bytes:
         """Read exactly `size` bytes.  Raises EINVAL outside of the disk, and what the backends raise."""
@@ -83,8 +86,10 @@ class SnapshotBackend(BlockBackend):
         self.revert()
 
     def close(self) -> None:
-        """Close the overlay."""
+        """Close the overlay, and the base if it is ours."""
         self.overlay.close()
+        if self._owner:
+            self.base.close()
 
     def _check(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size:
