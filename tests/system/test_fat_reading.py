@@ -61,7 +61,12 @@ def crowd() -> dict[str, bytes]:
     return {f"crowd/a file with a long name {number}": b"%d" % number for number in range(150)}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+LARGE = "32-sector-4096"
+
+
+@pytest.mark.parametrize(
+    "shape", [pytest.param(shape, marks=pytest.mark.long) if shape == LARGE else shape for shape in SHAPES]
+)
 def test_volumes_of_mkfs_and_mtools_are_read_with_every_file_equal(shape: str, tmp_path: Path):
     size, options = SHAPES[shape]
     image = make(tmp_path, size, options)

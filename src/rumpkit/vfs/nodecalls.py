@@ -375,7 +375,10 @@ class NodeCalls:
             if replaced is not None and replaced.kind == S_IFDIR and is_within(source, replaced):
                 raise error(EINVAL if exchange else ENOTEMPTY)
         if vnode is replaced:
-            return
+            if exchange or source is not target or name == new_name or not source.mount.folds_case:
+                return
+            # Another spelling of the name that the file has.
+            replaced = None
         if credentials is not None:
             _may_rename(source, vnode, target, replaced, exchange, credentials)
         if not exchange and replaced is not None and (vnode.kind == S_IFDIR) != (replaced.kind == S_IFDIR):

@@ -124,5 +124,7 @@ class Chain:
 
     def runs(self) -> list[tuple[int, int]]:
         """The runs (start, count) that are known."""
+        if not self.known:
+            return []
         ends = [*self._indexes[1:], self.known]
         return [(start, end - index) for start, index, end in zip(self._starts, self._indexes, ends, strict=True)]

@@ -51,7 +51,7 @@ class DirectoryNode(Node):
             self.links = 2 + found.directories
             self.size = len(self.slots.data)
             self.fat.loaded[self] = None
-        elif self.fat.crowded:
+        else:
             self.fat.loaded[self] = self.fat.loaded.pop(self)
         return found
 
@@ -160,6 +160,7 @@ class DirectoryNode(Node):
         assert above is not None
         slots = self.slots
         size = self.volume.geometry.cluster_size
+        self.fat.make_room()
         slots.data = bytearray(size)
         slots.fresh = True
         slots.put(0, record.pack(found._replace(name=DOT_NAME)))
@@ -291,6 +292,7 @@ class DirectoryNode(Node):
         """Correct ".." after a move."""
         above = self.directory
         assert above is not None
+        self.names()
         data = self.slots.data
         if bytes(data[ENTRY_SIZE : ENTRY_SIZE + 11]) == DOT_DOT_NAME:
             up = record.unpack(data, 1)._replace(cluster=above.first_cluster())

@@ -10,7 +10,7 @@ from . import longname, record
 from .layout import DIRECTORY, ENTRY_SIZE, FREE, LONG, LONG_MASK, MAX_LONG_ENTRIES, VOLUME
 from .longname import fold
 from .record import Record
-from .shortname import Short, checksum, decode, fit, needs_tail, tailed, tails
+from .shortname import PLAIN_TAILS, Short, checksum, decode, fit, hashed, needs_tail, tailed
 from .slots import Slots
 
 MOST: Final = MAX_LONG_ENTRIES + 1
@@ -53,7 +53,7 @@ class Index:
         """Their 8.3 names."""
         self._commits: int = -1
         self._numbers: dict[bytes, int] = {}
-        """Of 8.3 names that very many long ones come to, where to look for the next tail."""
+        """Of 8.3 names whose first tails are taken, where to look for the next one."""
         self._scan()
 
     def find(self, name: str) -> int:
@@ -239,11 +239,19 @@ class Index:
         if not short.exact and not needs_tail(name, short) and short.name not in self.shorts:
             if short.name not in self._buried:
                 return short.name
-        for alias in tails(short.name, name):
+        base, extension = short.name[:8].rstrip(b" "), short.name[8:]
+        if short.name not in self._numbers:
+            for number in range(1, PLAIN_TAILS + 1):
+                alias = tailed(base, extension, number)
+                if alias not in self.shorts and alias not in self._buried:
+                    return alias
+            self._numbers[short.name] = PLAIN_TAILS + 1
+        base_hashed = hashed(short.name, name)
+        for number in range(1, 10):
+            alias = tailed(base_hashed, extension, number)
             if alias not in self.shorts and alias not in self._buried:
                 return alias
-        base, extension = short.name[:8].rstrip(b" "), short.name[8:]
-        number = self._numbers.get(short.name, 5)
+        number = self._numbers[short.name]
         while (alias := tailed(base, extension, number)) in self.shorts or alias in self._buried:
             number += 1
         self._numbers[short.name] = number

@@ -22,8 +22,6 @@ SPARED: Final = 16
 """Directories whose names stay in memory, whatever the limit: a call works with a few at once."""
 MOST_PENDING: Final = 512
 """Directories that may have something to be written."""
-MOST_STALE: Final = 16384
-"""Files that may have."""
 TRIED: Final = 64
 """Files that are looked at for one that can be forgotten."""
 
@@ -51,9 +49,9 @@ class FatMount(Mount):
         self.directories: dict[int, DirectoryNode] = {}
         """Those of them that are directories, by first cluster."""
         self.loaded: dict[DirectoryNode, None] = {}
-        """Directories whose names are in memory, likewise."""
-        self.crowded: bool = False
-        """Whether `loaded` is long enough to be kept in order."""
+        """Directories whose names are in memory, those used last at the end."""
+        self._overdue: bool = False
+        """Directories can't be forgotten before the next commit."""
         self._most_files: int = int(options["cached_files"])
         self._most_bytes: int = int(options["directory_bytes"])
         root = DirectoryNode(self, ROOT, None, 0, None)
@@ -122,7 +120,6 @@ class FatMount(Mount):
         """Forget the names of directories that nobody asked for lately, if those in memory are too many."""
         loaded = self.loaded
         total = sum(len(directory.slots.data) for directory in loaded)
-        self.crowded = 2 * total > self._most_bytes
         if total <= self._most_bytes:
             return
         for directory in list(loaded)[:-SPARED]:
@@ -131,7 +128,9 @@ class FatMount(Mount):
                 directory.forget_names()
                 del loaded[directory]
                 if total <= self._most_bytes // 2:
-                    break
+                    return
+        # What is left waits to be written.
+        self._overdue = bool(self.volume.writer.slots)
 
     def bury(self, node: Node) -> None:
         """A file without a name that nobody holds goes, and its storage with it."""
@@ -144,8 +143,9 @@ class FatMount(Mount):
     def balance(self) -> None:
         """Before a change: write what waits, if it is much."""
         writer = self.volume.writer
-        if len(writer.slots) > MOST_PENDING or len(writer.stale) > MOST_STALE:
+        if self._overdue or len(writer.slots) > MOST_PENDING or 4 * len(writer.stale) > self._most_files:
             writer.commit()
+            self._overdue = False
 
     # The whole -----------------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .volume import Volume
 
 DAY_NS: Final = 86400 * times.SECOND
+PADDING: Final = 8192
+"""Bytes that are written to fill a cluster, at most."""
+_PADDING: Final = bytes(PADDING)
 ZEROS: Final = 1 << 20
 """Bytes of zeros that are written at once."""
 
@@ -229,6 +232,7 @@ class FileNode(Node):
             self._fill(offset)
         size = len(data)
         end = offset + size
+        clusters = self.chain.known
         if end > self.size:
             there = self._reserve(end)
             if there < end:
@@ -237,6 +241,8 @@ class FileNode(Node):
                     raise error(ENOSPC)
                 data = data[:size]
         self._put(offset, data)
+        if self.chain.known > clusters:
+            self._pad(offset + size)
         self.size = max(self.size, offset + size)
         self.attributes |= ARCHIVE
         self.touch(self.fat.hyper.wall())
@@ -301,6 +307,14 @@ class FileNode(Node):
             self._put(at, bytes(count))
             at += count
         self.size = end
+
+    def _pad(self, end: int) -> None:
+        """Zeros from the file's new end to that of its last cluster, which is new: so that the data of small files that follow one
+        another on the device is gathered for one write."""
+        cluster = self.volume.geometry.cluster_size
+        rest = -end % cluster
+        if 0 < rest <= PADDING and self.chain.known * cluster == end + rest:
+            self._put(end, _PADDING[:rest])
 
     def _put(self, offset: int, data: bytes) -> None:
         """Write bytes that there are clusters for."""

@@ -4,6 +4,7 @@ Short names are in code page 437, as DOS and Windows have it in most of the worl
 """
 
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from .layout import FREE, KANJI, LOWER_BASE, LOWER_EXTENSION
 
@@ -12,7 +13,7 @@ _BAD_SHORT: Final = frozenset(b'"*+,./:;<=>?[\\]|abcdefghijklmnopqrstuvwxyz' + b
 """Bytes that no 8.3 name and no label has."""
 _LEGAL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'()-@^_`{}~")
 """Characters below 128 that a name may have without becoming another one."""
-_PLAIN_TAILS: Final = 4
+PLAIN_TAILS: Final = 4
 """NAME~1 to NAME~4; then Windows puts a hash of the long name in."""
 
 
@@ -85,13 +86,9 @@ def needs_tail(name: str, short: Short) -> bool:
     return decode(short.name, 0) != name.upper()
 
 
-def tails(short: bytes, name: str) -> "list[bytes]":
-    """8.3 names with numeric tails to try for the long name `name`, in order: BASE~1 to BASE~4, then with a hash of it."""
-    base = short[:8].rstrip(b" ")
-    extension = short[8:]
-    found = [tailed(base, extension, number) for number in range(1, _PLAIN_TAILS + 1)]
-    hashed = base[:2] + b"%04X" % _hash(name)
-    return found + [tailed(hashed, extension, number) for number in range(1, 10)]
+def hashed(short: bytes, name: str) -> bytes:
+    """The base of an 8.3 name that has a hash of the long name in it: what is tried once BASE~1 to BASE~4 are taken."""
+    return short[:8].rstrip(b" ")[:2] + b"%04X" % (crc32(name.encode("utf-16-le", "surrogatepass")) & 0xFFFF)
 
 
 def tailed(base: bytes, extension: bytes, number: int) -> bytes:
@@ -105,13 +102,6 @@ def checksum(name: bytes) -> int:
     value = 0
     for byte in name:
         value = ((value >> 1) + ((value & 1) << 7) + byte) & 0xFF
-    return value
-
-
-def _hash(name: str) -> int:
-    value = 0
-    for unit in name.encode("utf-16-le", "surrogatepass"):
-        value = (value * 37 + unit) & 0xFFFF
     return value
 
 

@@ -36,13 +36,19 @@ def _date(days: int) -> int:
     return (full - 1980) << 9 | month << 5 | day
 
 
+_dates_seen: Final[dict[int, int]] = {}
+"""Days since 1970 by FAT date, of which there are 65,536."""
+
+
 def decode(date: int, time: int = 0, hundredths: int = 0, offset: int = 0) -> int:
     """Nanoseconds since 1970 UTC of a FAT date and time, which is `offset` minutes ahead of UTC.  What is no date is the first of
     1980, and what is no time is the last there is."""
-    month = min(max(date >> 5 & 15, 1), 12)
-    day = max(date & 31, 1)
+    days = _dates_seen.get(date)
+    if days is None:
+        days = _days(1980 + (date >> 9), min(max(date >> 5 & 15, 1), 12), max(date & 31, 1))
+        _dates_seen[date] = days
     seconds = min((time & 31) * 2, 58) + min(time >> 5 & 63, 59) * 60 + min(time >> 11, 23) * 3600
-    total = _days(1980 + (date >> 9), month, day) * DAY + seconds - offset * 60
+    total = days * DAY + seconds - offset * 60
     return total * SECOND + min(hundredths, 199) * (SECOND // 100)
 
 
