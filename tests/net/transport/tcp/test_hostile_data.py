@@ -2,6 +2,7 @@
 
 import pytest
 
+from rumpkit.kern.abi.poll import POLLOUT
 from rumpkit.net.wire.segment import ACK, RST, SYN, Segment
 from tests.net.transport.tcp.script import Data, Rst, Syn, established
 from tests.net.transport.tcp.siege import Siege
@@ -239,6 +240,46 @@ def test_when_memory_is_short_windows_stay_small_and_everybody_goes_on():
         world.call(hoarder.release, world.now)
     world.run(5)
     assert world.b.tcp.environment.held == server.readable()
+
+
+def test_when_what_is_to_be_sent_fills_memory_everybody_goes_on():
+    """Many peers that read nothing fill what may be queued; the rest have four segments at a time."""
+    world = Siege()
+    world.a.tcp.environment.settings.max_send_memory = 300_000
+    listener = world.b.socket()
+    world.call(listener.bind, (bytes(4), 81))
+    world.call(listener.listen, 50)
+    stuck = []
+    for _ in range(12):
+        sender = world.a.socket()
+        world.call(sender.connect, (world.b.address, 81), world.now)
+        stuck.append((sender, world.call(listener.accept, world.now)))
+        stuck[-1][1].hold()
+    client, server = world.pair()
+    queued = 0
+    for _ in range(40):
+        for sender, _reader in stuck:
+            taken = world.attempt(sender.send, bytes(60_000), 0, 0, None, world.now)
+            queued += taken if isinstance(taken, int) else 0
+        world.run(5)
+    environment = world.a.tcp.environment
+    assert 300_000 <= environment.queued < 300_000 + 60_000 + 13 * 6000
+    assert environment.queued == sum(one.unacknowledged() for one, _ in stuck) + client.unacknowledged()
+    assert world.under(lambda step: None, client, server, 40_000) < 5000
+
+    # Where there is room again, they may queue as much as before, and are told.
+    for sender, _reader in stuck[1:]:
+        world.call(sender.abort, world.now)
+        world.call(sender.release, world.now)
+    sender, reader = stuck[0]
+    assert environment.queued == sender.unacknowledged() + client.unacknowledged()
+    world.attempt(reader.receive, 1 << 20, 0, world.now)
+    world.run(500)
+    assert sender.poll() & POLLOUT
+    assert sender.space() > 6000
+    for one in (sender, client):
+        world.call(one.abort, world.now)
+    assert environment.queued == 0
 
 
 def test_out_of_order_data_is_dropped_when_memory_is_short():

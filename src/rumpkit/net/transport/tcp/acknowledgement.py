@@ -47,7 +47,7 @@ def acknowledge(block: ControlBlock, segment: Segment, ack: i64, now: Instant) -
     if block.snd_nxt < ack:
         block.snd_nxt = ack
     queue = block.send_queue
-    queue.drop(min(ack, queue.end) - queue.start)
+    block.drop_sent(min(ack, queue.end) - queue.start)
     if ack >= block.snd_urgent:
         block.snd_urgent = -1
     block.retries = 0

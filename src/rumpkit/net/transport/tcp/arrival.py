@@ -130,7 +130,7 @@ def _in_syn_sent(block: ControlBlock, segment: Segment, now: Instant) -> None:
         fast.received = segment.fast_open or b""
     _acknowledge_syn(block, ack, now)
     # Data that went with the SYN and was not taken goes again, as if for the first time.
-    block.send_queue.drop(ack - block.iss - 1)
+    block.drop_sent(ack - block.iss - 1)
     block.snd_nxt = block.snd_max = ack
     block.snd_wnd = segment.window
     block.snd_max_wnd = max(block.snd_max_wnd, block.snd_wnd)
@@ -448,7 +448,7 @@ def close(block: ControlBlock, error: int) -> None:
         block.enter(states.TIMEOUT)
     else:
         block.enter(states.RESET)
-    block.send_queue.clear()
+    block.drop_sent(block.send_queue.size())
     block.scoreboard = None
     block.episode = None
     block.disorder = block.resend = False

@@ -38,6 +38,8 @@ DEFAULT_MSS: Final = 536
 """What a peer takes that sends no MSS option (RFC 9293 3.7.1)."""
 TIMESTAMPS_SIZE: Final = 12
 _HALF: Final = 1 << 31
+_LITTLE: Final = 4
+"""Segments that each connection may have queued where all together have too much."""
 _NONE: Final = -1
 
 
@@ -62,6 +64,8 @@ class Environment:
         self.challenges: RateLimit = RateLimit()
         self.held: i64 = 0
         """Bytes received and not read yet, of all connections."""
+        self.queued: i64 = 0
+        """Bytes to send, or sent and not acknowledged yet, of all connections."""
         self.options: TcpOptions = TcpOptions()
         """Those of sockets that have set none."""
         self.options.shared = True
@@ -334,14 +338,27 @@ class ControlBlock:
         return self.snd_max - self.snd_una
 
     def send_space(self) -> i64:
-        """Bytes that the send buffer has room for."""
-        return self.send_buffer - (self.send_queue.end - self.send_queue.start)
+        """Bytes that the send buffer has room for; where all connections together hold too much, those that keep this one going."""
+        queued = self.send_queue.end - self.send_queue.start
+        space = self.send_buffer - queued
+        if self.environment.queued >= self.settings.max_send_memory:
+            return min(space, _LITTLE * self.snd_mss - queued)
+        return space
+
+    def drop_sent(self, size: i64) -> None:
+        """Forget the first bytes of what is to be sent."""
+        queue = self.send_queue
+        before = queue.start
+        queue.drop(size)
+        self.environment.queued -= queue.start - before
 
     def writable(self) -> bool:
         """Whether a third of the send buffer is free, as Linux asks before it says POLLOUT."""
         queued = self.send_queue.end - self.send_queue.start
         low: i64 = self.options.notsent_low_water
         if low and self.send_queue.end - self.snd_nxt >= low:
+            return False
+        if self.environment.queued >= self.settings.max_send_memory and queued > self.snd_mss:
             return False
         return self.send_buffer - queued >= queued >> 1 and queued < self.send_buffer
 

@@ -194,6 +194,7 @@ class TcpConnection:
             block.send_short = True
         block.more = more
         block.send_queue.append(data, start, size, block.snd_max)
+        block.environment.queued += size
         return size
 
     def mark_urgent(self) -> None:

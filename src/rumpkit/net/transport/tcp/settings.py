@@ -19,6 +19,7 @@ class TcpSettings:
         self.receive_buffer_max: int = 64 << 20
         self.max_reassembly: int = 16384
         self.max_receive_memory: int = 256 << 20
+        self.max_send_memory: int = 1 << 30
         self.max_super_segment: int = 65536
         self.congestion: int = 0
         self.initial_window: int = 10
@@ -73,6 +74,7 @@ TCP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
     Sysctl("receive_buffer", 4096, 1 << 30, "bytes that a new connection may hold unread"),
     Sysctl("receive_buffer_max", 4096, 1 << 30, "bytes to which the receive buffer grows by itself, and the SO_RCVBUF limit"),
     Sysctl("max_reassembly", 16, 1 << 20, "out-of-order pieces that a connection holds"),
+    Sysctl("max_send_memory", 0, 1 << 40, "bytes unsent or unacknowledged in all connections; beyond it each may queue four segments"),
     Sysctl("max_receive_memory", 0, 1 << 40, "bytes unread in all connections; beyond it windows are small, beyond twice data is dropped"),
     Sysctl("max_super_segment", 1500, 65536, "bytes of payload and headers in one super-segment"),
     Sysctl("congestion", 0, 63, "congestion control of new connections: 0 cubic, 1 reno, then what was registered"),
