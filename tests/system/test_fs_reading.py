@@ -3,17 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
+from tests.system.fs_tools import complaint, rump
+
 pytestmark = pytest.mark.needs("mkfs.fat", "mcopy")
-
-
-def rump(*words, check=0, stdin=b""):
-    done = subprocess.run([sys.executable, "-m", "rumpkit.cli", "fs", *words], input=stdin, capture_output=True)
-    assert done.returncode == check, done.stderr.decode()
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +78,11 @@ def test_hashes_are_those_of_the_tree(image, tmp_path):
 
 
 def test_what_is_not_there_is_named(image, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "rumpkit.cli", "fs", "cat", f"{image}:/none"], capture_output=True, text=True
-    )
-    assert done.returncode == 1 and done.stderr == f"rump: {image}:/none: No such file or directory\n"
+    assert complaint("cat", f"{image}:/none") == f"rump: {image}:/none: No such file or directory\n"
     empty = tmp_path / "empty.img"
     empty.write_bytes(bytes(1 << 20))
-    done = subprocess.run([sys.executable, "-m", "rumpkit.cli", "fs", "ls", str(empty)], capture_output=True, text=True)
-    assert done.returncode == 1 and "holds no file system of a known type" in done.stderr and "vfat" in done.stderr
+    said = complaint("ls", empty)
+    assert "holds no file system of a known type" in said and "vfat" in said
 
 
 def test_an_image_that_is_only_read_stays_as_it_is(image):

@@ -72,6 +72,9 @@ TOOLS = (
     Tool("mkfs", "make a file system, and fill it"),
     Tool("mkdisk", "make a disk with partitions and file systems from a TOML file"),
     Tool("fsck", "check and repair file systems"),
+    Tool("mount", "mount a file system on a directory of the host"),
+    Tool("umount", "unmount it"),
+    Tool("shell", "a shell in an image"),
     Tool("hash", "SHA-256 of files and trees"),
 )
 

@@ -1,7 +1,7 @@
 """`rump fs cat`: print files."""
 
 import argparse
-import os
+import sys
 
 from ...compose.image.node import failure
 from ...kern.abi.errno import EISDIR
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         for text in arguments.paths:
             with complaints.caught(text):
                 if text == "-":
-                    while data := os.read(0, 1 << 20):
+                    while data := sys.stdin.buffer.read(1 << 16):
                         output.write(data)
                     continue
                 node = session.node(parse(text))

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -94,7 +95,7 @@ class Search:
 
     def stream(self) -> None:
         """Search the standard input."""
-        self._lines(b"(standard input)", iter(lambda: os.read(0, 1 << 16), b""))
+        self._lines(b"(standard input)", iter(lambda: sys.stdin.buffer.read(1 << 16), b""))
 
     def file(self, path: bytes, node: Node) -> None:
         """Search a file."""

@@ -20,6 +20,10 @@ HOST_PREFIX: Final = "file:"
 STREAM: Final = "-"
 
 
+HERE: list["Address"] = []
+"""The directory of an image in which `rump fs shell` is: with one, a plain path is one of the image, and the host's are `file:PATH`."""
+
+
 class Address(NamedTuple):
     """One argument, taken apart."""
 
@@ -59,14 +63,26 @@ def parse(text: str) -> Address:
         if "/" in text[:at]:
             at = -1
     if at <= 0:
-        return Address(text, "", "", text)
+        return _here(text)
     image, partition = split_partition(text[:at])
     path = text[at + 1 :]
     return Address(text, image, partition, path if path.startswith("/") else f"/{path}")
 
 
+def _here(text: str) -> Address:
+    """A plain path: the host's, or in the shell the image's."""
+    if not HERE or text == STREAM:
+        return Address(text, "", "", text)
+    here = HERE[-1]
+    path = text if text.startswith("/") else f"{here.path.rstrip('/')}/{text}"
+    return Address(text, here.image, here.partition, path)
+
+
 def parse_image(text: str) -> Address:
     """As `parse`, where a whole image is meant: `disk.img`, `disk.img@2`, with or without a colon and a path."""
+    if HERE:
+        image, partition = split_partition(text.partition(":")[0])
+        return Address(text, image, partition, "/")
     address = parse(text)
     if address.inside or text.startswith(HOST_PREFIX):
         return address

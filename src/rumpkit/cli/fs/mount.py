@@ -1,0 +1,155 @@
+"""`rump fs mount`: a file system of an image as a directory of the host, by FUSE."""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ...compose.image.session import named
+from .. import exit as code
+from .common import Address, Session, add_paths, parse_image
+
+if TYPE_CHECKING:
+    from ...clients.fuse.session import FuseMount
+
+DESCRIPTION = """\
+Mount a file system of an image on a directory of the host, by FUSE: no privileges are needed but access to /dev/fuse.  A server stays in
+the background until the directory is unmounted."""
+EPILOG = """\
+examples:
+  rump fs mount disk.img@2 /mnt
+  rump fs mount -r disk.img ./dir && ls ./dir; rump fs umount ./dir
+  rump fs mount --gather disk.img ./dir         all changes or none: committed when it is unmounted
+
+Changes are written as they come, and what a program syncs is durable: the file system's own journal protects it from a crash.  With
+--gather they become the image's in one step when it is unmounted, and a crash before leaves it as it was.
+Root sees owners and permissions as in the image; anybody else may do everything in their own mount.
+"""
+
+FUSE_TYPE = "fuse.rump"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_paths(parser, "image", "IMAGE", None, "the image, or IMAGE@PARTITION")
+    add_paths(parser, "directory", "DIR", None, "the directory")
+    parser.add_argument("-r", "--read-only", action="store_true", help="refuse every change; the image is not written")
+    parser.add_argument("-f", "--foreground", action="store_true", help="don't go into the background; Ctrl-C unmounts")
+    parser.add_argument("--gather", action="store_true", help="gather changes, and commit them when it is unmounted")
+    parser.add_argument("--allow-other", action="store_true", help="let other users in, too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Mount."""
+    if arguments.foreground:
+        _serve(arguments, -1)
+        return code.OK
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _detached(arguments, writer)
+    os.close(writer)
+    with open(reader, "rb") as stream:
+        said = stream.read()
+    if said == b"ready":
+        return code.OK
+    os.waitpid(child, 0)
+    print(f"rump: {os.fsdecode(said) or 'the server has ended before it was ready'}", file=sys.stderr)
+    return code.FAILED
+
+
+def _detached(arguments: argparse.Namespace, writer: int) -> None:
+    """The server, in the background.  Does not return."""
+    status = code.FAILED
+    try:
+        os.setsid()
+        _serve(arguments, writer)
+        status = code.OK
+    except OSError as problem:
+        text = f"{problem.filename or arguments.image}: {problem.strerror or problem}"
+        _tell(writer, text)
+    except BaseException as problem:
+        _tell(writer, f"{type(problem).__name__}: {problem}")
+    finally:
+        os._exit(status)
+
+
+def _tell(writer: int, text: str) -> None:
+    """Say what went wrong to who has started us, or where that is over in the system's log."""
+    try:
+        os.write(writer, os.fsencode(text))
+    except OSError:
+        import syslog
+
+        syslog.openlog("rump")
+        syslog.syslog(syslog.LOG_ERR, text)
+
+
+def _serve(arguments: argparse.Namespace, writer: int) -> None:
+    """Open, mount, and answer until it is unmounted; then commit.  Raises OSError."""
+    from ...hosts.posix.host import PosixHost
+
+    address = parse_image(arguments.image)
+    write = not arguments.read_only
+    host = PosixHost()
+    session = Session(not arguments.gather, host)
+    try:
+        with named(arguments.image):
+            mount = session.mount(address, write, {"devices": False})
+            place = os.fsdecode(mount.path)
+        session.lend()
+        try:
+            mounted = _attach(arguments, address, session, place)
+            _ready(writer)
+            _wait(mounted)
+        finally:
+            session.take_back()
+        session.commit()
+    finally:
+        session.close()
+        host.close()
+
+
+def _attach(arguments: argparse.Namespace, address: Address, session: Session, place: str) -> "FuseMount":
+    from ...clients.fuse import SOLE, mount
+
+    source = os.path.realpath(address.image)
+    options = SOLE._replace(
+        read_only=arguments.read_only,
+        allow_other=arguments.allow_other,
+        permissions=os.geteuid() == 0 or arguments.allow_other,
+        source="rump" if "," in source or "\\" in source else source,
+    )
+    with named(arguments.directory):
+        return mount(session.kernel(), place, arguments.directory, options)
+
+
+def _ready(writer: int) -> None:
+    """It is mounted: who has started us may go on."""
+    if writer < 0:
+        return
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+    os.write(writer, b"ready")
+    os.close(writer)
+
+
+def _wait(mounted: "FuseMount") -> None:
+    """Until it is unmounted, by somebody or by a signal."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    with suppress(KeyboardInterrupt):
+        mounted.wait()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    mounted.close()
