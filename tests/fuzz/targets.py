@@ -1,4 +1,4 @@
-"""What is fuzzed: each wire parser, a TCP connection, a whole kernel on a link, the config parser.
+"""What is fuzzed: each wire parser, a TCP connection, a whole kernel on a link, the config parser, disks.
 
 A target takes any bytes and raises for what is a bug: an exception out of the stack, an invariant that does not hold.
 """
@@ -12,7 +12,7 @@ from rumpkit.compose.check import check
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.load import parse
 from rumpkit.compose.values import parse_duration, parse_forward, parse_link, parse_size
-from tests.fuzz import connection, frames
+from tests.fuzz import connection, disks, frames
 from tests.net.wire.roundtrips import ROUND_TRIPS
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -49,6 +49,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
     "connection": (connection.run, connection.SEEDS),
     "frames": (frames.run, frames.SEEDS),
     "config": (config, CONFIGS),
+    "partitions": (disks.partitions, disks.PARTITIONS),
+    "qcow2": (disks.qcow2, disks.QCOW2),
 }
 """By name: the function, and inputs to begin with."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -16,10 +17,20 @@ from rumpkit.compose.image.path import ImagePath
 from tests.compose.image.blank_image import blank
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image with nothing in it."""
+    path = blank(tmp_path_factory.mktemp("empty") / "disk.img", "ext4")
+    with rumpkit.open_image(path, writable=True) as root:
+        (root / "lost+found").rmdir()
+    return path
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[ImagePath]:
-    with rumpkit.open_image(blank(tmp_path / "disk.img", "vfat"), writable=True) as root:
-        yield root
+def root(empty: Path, tmp_path: Path) -> Iterator[ImagePath]:
+    root = rumpkit.open_image(shutil.copyfile(empty, tmp_path / "disk.img"), writable=True)
+    yield root
+    root.close()
 
 
 @pytest.fixture
@@ -165,6 +176,50 @@ def test_as_pathlib(root: ImagePath, host: Path, act: Callable[[Any], Any]) -> N
     for top in (root, host):
         fill(top)
     both(root, host, act)
+
+
+LINKS = [
+    lambda top: ((top / "l").symlink_to("a/x.txt"), (top / "l").read_text(), str((top / "l").readlink())),
+    lambda top: ((top / "l").symlink_to("a"), sorted(one.name for one in (top / "l").iterdir())),
+    lambda top: (
+        (top / "l").symlink_to("nowhere"),
+        (top / "l").exists(),
+        (top / "l").is_symlink(),
+        (top / "l").is_file(),
+    ),
+    lambda top: ((top / "l").symlink_to("l"), (top / "l").exists(), (top / "l").is_symlink()),
+    lambda top: ((top / "l").symlink_to("l"), (top / "l").read_bytes()),
+    lambda top: ((top / "l").symlink_to("x.txt"), (top / "l").unlink(), (top / "x.txt").exists()),
+    lambda top: ((top / "l").symlink_to("x.txt"), (top / "l").lstat().st_size, (top / "l").stat().st_size),
+    lambda top: ((top / "l").symlink_to("."), sorted(one.name for one in top.glob("l/*"))),
+    lambda top: ((top / "l").symlink_to("."), sorted(str(one.relative_to(top)) for one in top.rglob("x.txt"))),
+    lambda top: (top / "x.txt").symlink_to("a"),
+    lambda top: (top / "x.txt").readlink(),
+    lambda top: (
+        (top / "h").hardlink_to(top / "x.txt"),
+        (top / "h").samefile(top / "x.txt"),
+        (top / "h").stat().st_nlink,
+    ),
+    lambda top: ((top / "x.txt").chmod(0o640), (top / "x.txt").stat().st_mode),
+    lambda top: ((top / "m").mkdir(0o700), (top / "m").stat().st_mode),
+]
+
+
+@pytest.mark.parametrize("act", LINKS)
+def test_links_and_modes(root: ImagePath, host: Path, act: Callable[[Any], Any]) -> None:
+    for top in (root, host):
+        fill(top)
+    both(root, host, act)
+
+
+def test_absolute_links_stay_in_the_image(root: ImagePath) -> None:
+    fill(root)
+    (root / "l").symlink_to(root / "a")
+    (root / "out").symlink_to("/../../../etc/passwd")
+    assert (root / "l" / "x.txt").read_text() == "a/x.txt" and not (root / "out").exists()
+    assert not (root / "a/../../../etc/passwd").exists()
+    assert [str(top) for top, _, _ in root.walk(follow_symlinks=False)].count("/l") == 0
+    assert "/l/b" in [str(top) for top, _, _ in root.walk(follow_symlinks=True)]
 
 
 def test_large_files(root: ImagePath) -> None:
