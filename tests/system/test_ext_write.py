@@ -25,7 +25,7 @@ from tests.vfs.helpers import Client, Files, fails
 
 pytestmark = [pytest.mark.needs("mke2fs", "e2fsck", "debugfs"), pytest.mark.once]
 
-QUICK = ("ext2-1k", "ext4-1k", "ext4", "inline-1k")
+QUICK = ("ext2-1k", "ext4-1k", "inline-1k")
 UNWRITABLE = ("bigalloc",)
 CASES = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in FEATURES if name not in UNWRITABLE

@@ -1,6 +1,8 @@
 """CRC-32C (Castagnoli) and CRC-16 as ext4 computes them: reflected, and without the inversions at either end.
 
-Two bytes a step: the table has an entry for every pair, and is made at the first use.
+Short data goes two bytes a step: the table has an entry for every pair, and is made at the first use.  Long data is folded
+first: as an integer, whose lowest bit is the polynomial's highest power, it is shortened by replacing x^K with a sum of five small
+powers that leaves the same remainder.  That is ten operations on large integers for half of the length, four times as fast.
 """
 
 import struct
@@ -30,10 +32,56 @@ def _make() -> list[int]:
     return _table
 
 
+_FOLDS: Final = (
+    (16512, 150, 145, 55, 54, 10),
+    (8416, 193, 146, 135, 12, 11),
+    (4344, 151, 140, 121, 78, 22),
+    (2296, 120, 115, 79, 53, 19),
+    (1288, 43, 41, 22, 11, 3),
+    (768, 214, 209, 135, 97, 5),
+    (512, 227, 213, 98, 87, 12),
+)
+"""K and the exponents whose powers' sum is x^K modulo the polynomial; each shortens to K bits what is up to 2 K less the first
+exponent long, so the next one can go on."""
+_LONG: Final = 100
+"""Bytes from which on folding is faster."""
+_LONGEST: Final = 4096
+"""Bytes that are folded at once."""
+
+
+def _fold(crc: int, data: bytes) -> bytes:
+    """64 bytes whose checksum from 0 is that of `data`, `_LONG` to `_LONGEST` bytes, from `crc`."""
+    value = int.from_bytes(data, "little") ^ crc
+    bits = len(data) << 3
+    for length, first, second, third, fourth, fifth in _FOLDS:
+        cut = bits - length
+        if cut > 0:
+            low = value & (1 << cut) - 1
+            room = length - cut
+            value = (
+                value >> cut
+                ^ low << room - first
+                ^ low << room - second
+                ^ low << room - third
+                ^ low << room - fourth
+                ^ low << room - fifth
+            )
+            bits = length
+    return value.to_bytes(64, "little")
+
+
 def crc32c(crc: int, data: bytes) -> int:
     """Go on with `crc` over `data`.  The usual CRC-32C is `crc32c(0xFFFFFFFF, data) ^ 0xFFFFFFFF`."""
     table = _table or _make()
     size = len(data)
+    if size >= _LONG:
+        if size > _LONGEST:
+            for at in range(0, size, _LONGEST):
+                crc = crc32c(crc, data[at : at + _LONGEST])
+            return crc
+        data = _fold(crc, data)
+        crc = 0
+        size = 64
     for pair in struct.unpack_from(f"<{size >> 1}H", data):
         crc = table[(crc ^ pair) & 0xFFFF] ^ crc >> 16
     if size & 1:
