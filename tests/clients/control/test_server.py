@@ -16,6 +16,7 @@ from rumpkit.clients.control.client import NoKernel, connect
 from rumpkit.clients.control.protocol import ControlError, encode
 from rumpkit.compose.errors import ConfigError
 from rumpkit.hosts.sim.host import SimHost
+from rumpkit.net.socket.packet import LinkAddress
 from rumpkit.net.transport.tcp import snapshot as tcp_snapshot
 from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture)
 from tests.system.helpers.rump import eventually
@@ -75,6 +76,41 @@ def test_sockets_with_their_queues_and_the_inside(kernel):
             assert sender["info"]["bytes_acked"] in (0, 1000)
             assert receiver["receive_queue"] == 1000
             assert sender["info"]["cwnd"] > 0 and sender["info"]["rto"] >= 200_000
+
+
+@pytest.mark.usefixtures("runtime")
+def test_ping_raw_and_packet_sockets():
+    components = ["ethernet", "ipv4", "ipv6", "loopback", "icmp", "udp", "tcp", "raw"]
+    addresses = ["10.0.0.1/24", "fd00::1/64"]
+    at_once = {"net.ip6.dad_transmits": 0}
+    with Kernel(net="switch:x", address=addresses, components=components, sysctl=at_once, control=True) as kernel:
+        sockets = kernel.core.sockets
+        kernel.host.enter()
+        made = [sockets.make(*kind) for kind in ((2, 2, 1), (10, 2, 58), (2, 3, 89), (17, 3, 0x0608), (17, 2, 0x0300))]
+        for one in made:
+            one.hold()
+        made[0].connect((b"\x7f\0\0\1", 0), kernel.host.now)
+        made[0].send(b"\x08" + bytes(7), 0, 0, None, kernel.host.now)
+        made[1].bind((bytes(16), 77))
+        made[2].bind((b"\x0a\0\0\1", 0))
+        made[3].bind((LinkAddress(2, 0x0806).emit(), 0))
+        kernel.host.leave()
+        with connect() as control:
+            rows = {row["protocol"]: row for row in control.rows("sockets")}
+            assert set(rows) == {"icmp", "icmp6", "raw", "p_raw", "p_dgr"}
+            ping = rows["icmp"]
+            assert (ping["state"], ping["local"], ping["remote"]) == ("ESTABLISHED", "127.0.0.1", "127.0.0.1")
+            assert ping["local_port"] > 0 and ping["receive_queue"] > 0
+            assert (rows["icmp6"]["state"], rows["icmp6"]["local_port"], rows["icmp6"]["local"]) == ("UNCONN", 77, "*")
+            assert (rows["raw"]["local"], rows["raw"]["local_port"]) == ("10.0.0.1", 89)
+            (name,) = [one.name for one in kernel.core.service("Interfaces").all() if one.index == 2]
+            assert (rows["p_raw"]["local"], rows["p_raw"]["local_port"]) == (name, 0x0806)
+            assert (rows["p_dgr"]["local"], rows["p_dgr"]["local_port"]) == ("*", 0)
+            kernel.host.enter()
+            for one in made:
+                one.release(kernel.host.now)
+            kernel.host.leave()
+            assert control.rows("sockets") == []
 
 
 def test_many_connections_come_page_by_page(kernel, monkeypatch):

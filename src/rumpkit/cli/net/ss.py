@@ -15,9 +15,11 @@ examples:
   rump net ss -lt              listening TCP ports
   rump net ss -ti              connections from inside: cwnd, ssthresh, rtt, retransmission timeout
   rump net ss -a state time-wait
+  rump net ss -lw0             raw, ping and packet sockets
   rump net ss --json | jq '.[] | select(.receive_queue > 0)'
 
-Recv-Q of a listening port is how many connections wait for accept, Send-Q how many may.
+Recv-Q of a listening port is how many connections wait for accept, Send-Q how many may. The port of a raw socket is its protocol, that
+of a ping socket its identifier, that of a packet socket its ethertype.
 """
 GROUPS = {
     "connected": {"ESTABLISHED", "SYN-SENT", "SYN-RECEIVED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSE-WAIT", "LAST-ACK", "CLOSING"},
@@ -41,6 +43,8 @@ NAMES = {
     "unconnected": "UNCONN",
     "closed": "UNCONN",
 }
+PROTOCOLS = {"tcp": ("tcp",), "udp": ("udp",), "raw": ("raw", "icmp", "icmp6"), "packet": ("p_raw", "p_dgr")}
+"""What each option shows."""
 SHORT = {"ESTABLISHED": "ESTAB", "SYN-RECEIVED": "SYN-RECV"}
 IDLE = {"LISTEN", "UNCONN"}
 
@@ -51,6 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("filter", metavar="state STATE", nargs="*", help=f"a state: {', '.join([*NAMES, *GROUPS])}")
     parser.add_argument("-t", "--tcp", action="store_true", help="TCP only")
     parser.add_argument("-u", "--udp", action="store_true", help="UDP only")
+    parser.add_argument("-w", "--raw", action="store_true", help="raw and ping sockets only")
+    parser.add_argument("-0", "--packet", action="store_true", help="packet sockets only")
     parser.add_argument("-l", "--listening", action="store_true", help="only what listens, or is not connected")
     parser.add_argument("-a", "--all", action="store_true", help="both")
     parser.add_argument("-i", "--info", action="store_true", help="connections from inside")
@@ -107,7 +113,7 @@ def _usage(text: str) -> int:
 
 
 def _wanted(row: dict[str, Any], arguments: argparse.Namespace, states: set[str] | None) -> bool:
-    protocols = {name for name, asked in (("tcp", arguments.tcp), ("udp", arguments.udp)) if asked}
+    protocols = {name for option, names in PROTOCOLS.items() if getattr(arguments, option) for name in names}
     if protocols and row["protocol"] not in protocols:
         return False
     if arguments.ipv4 != arguments.ipv6 and (":" in row["local"]) != arguments.ipv6:

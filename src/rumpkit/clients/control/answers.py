@@ -1,12 +1,14 @@
 """Answers that are read off a kernel at once, or page by page: counters, sockets, what the kernel is.  On the schedule."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from ...kern.kernel import RumpKernel
 from ...net import mib
+from ...net.ip.icmp import Icmp
 from ...net.link import snapshot as link_snapshot
 from ...net.link.interfaces import Interfaces
+from ...net.socket import snapshot as socket_snapshot
 from ...net.transport import udp_snapshot
 from ...net.transport.tcp import snapshot as tcp_snapshot
 from ...net.transport.tcp.layer import Tcp
@@ -14,6 +16,7 @@ from ...net.transport.udp import Udp
 
 if TYPE_CHECKING:
     from ...net.ip6.service import Ip6
+    from ...net.socket.privileged import PrivilegedSockets
     from .server import ControlServer
 
 
@@ -85,4 +88,19 @@ def sockets(server: "ControlServer", parameters: dict[str, Any]) -> Generator[An
         for page in udp_snapshot.sockets(cast(Udp, udp)):
             count += len(page)
             yield page
+    for page in _others(server):
+        count += len(page)
+        yield page
     return {"sockets": count}
+
+
+def _others(server: "ControlServer") -> Iterator[list[dict[str, Any]]]:
+    """Ping, raw and packet sockets."""
+    service = server.kernel.service
+    icmp, sixth, privileged = service("Icmp"), service("Ip6"), service("PrivilegedSockets")
+    if icmp is not None:
+        yield from socket_snapshot.pings("icmp", list(cast(Icmp, icmp).pingers.values()))
+    if sixth is not None:
+        yield from socket_snapshot.pings("icmp6", list(cast("Ip6", sixth).icmp.pingers.values()))
+    if privileged is not None:
+        yield from cast("PrivilegedSockets", privileged).snapshot()

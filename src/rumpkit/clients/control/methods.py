@@ -90,7 +90,7 @@ METHODS: Final[dict[str, Method]] = {
         },
     ),
     "stat": Method(answers.stat, "every counter, and the MIB objects made of them"),
-    "sockets": Method(answers.sockets, "all sockets of TCP and UDP, in parts that are lists of them"),
+    "sockets": Method(answers.sockets, "all sockets, in parts that are lists of them"),
 }
 
 

@@ -98,6 +98,10 @@ class InboxSocket(Socket):
             raise error(EDESTADDRREQ)
         return peer
 
+    def waiting_bytes(self) -> int:
+        """What waits to be read, each packet with its overhead."""
+        return self._used
+
     def clear(self) -> None:
         """Forget what waits."""
         self._waiting.clear()

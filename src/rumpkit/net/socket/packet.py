@@ -100,6 +100,10 @@ class PacketSockets(FrameTap):
                 interface.add_tap(self)
         return made
 
+    def all(self) -> "list[PacketSocket]":
+        """Every one that is open."""
+        return list(self._sockets)
+
     def watch(self, interface: Interface) -> None:
         """An interface was made."""
         if self._sockets:

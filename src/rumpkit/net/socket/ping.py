@@ -51,6 +51,8 @@ class PingInbox(Pinger):
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox: Mailbox = mailbox
+        self.owner: DatagramSocket | None = None
+        """For listings."""
         self.remote: bytes = b""
         self.report_all: bool = False
 
@@ -73,6 +75,7 @@ class PingSocket(DatagramSocket):
         self._icmp: Icmp = icmp
         self._ipv4: Ipv4 = ipv4
         self._inbox: PingInbox = PingInbox(self.mailbox)
+        self._inbox.owner = self
         self._identifier: int = 0
         self._local: bytes = ANY_V4
         self._ttl: int = -1

@@ -31,6 +31,7 @@ class Ping6Socket(DatagramSocket):
         self._icmp: Icmp6 = icmp
         self._ipv6: Ipv6 = ipv6
         self._inbox: PingInbox = PingInbox(self.mailbox)
+        self._inbox.owner = self
         self._identifier: int = 0
         self._local: bytes = ANY_V6
         self._hops: int = 0

@@ -1,6 +1,7 @@
 """Raw and packet sockets for root, whose code is loaded when somebody asks for the first: most kernels never do."""
 
-from typing import TYPE_CHECKING, final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, final
 
 from ...kern.abi.socket import AF_INET, AF_PACKET, SOCK_DGRAM, SOCK_RAW
 from ...kern.socket import ANY_PROTOCOL, Socket
@@ -25,6 +26,15 @@ class PrivilegedSockets:
         sockets.register(AF_INET, SOCK_RAW, ANY_PROTOCOL, self.raw, default=False, privileged=True)
         for kind in (SOCK_RAW, SOCK_DGRAM):
             sockets.register(AF_PACKET, kind, ANY_PROTOCOL, self.packet, default=False, privileged=True)
+
+    def snapshot(self) -> Iterator[list[dict[str, Any]]]:
+        """What there is to see of them, page by page (`snapshot`)."""
+        from . import snapshot
+
+        if self._raw is not None:
+            yield from snapshot.raws(self._raw.all())
+        if self._packet is not None:
+            yield from snapshot.packets(self._packet.all(), self._ip.interfaces)
 
     def raw(self, family: int, kind: int, protocol: int) -> Socket:
         """A raw socket.  Raises as `RawSockets.make`."""

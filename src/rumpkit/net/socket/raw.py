@@ -66,6 +66,10 @@ class RawSockets(RawInput):
         if not self._sockets:
             self.ipv4.raw = None
 
+    def all(self) -> "list[RawSocket]":
+        """Every one that is open."""
+        return [socket for sockets in self._sockets.values() for socket in sockets]
+
     def take(self, frame: Frame, network: int, protocol: int, now: Instant) -> bool:
         sockets = self._sockets.get(protocol)
         if sockets is None:
@@ -190,6 +194,10 @@ class RawSocket(InboxSocket):
 
     def _source(self) -> bytes | None:
         return None if self._local == ANY_V4 or is_multicast(self._local) else self._local
+
+    def ends(self) -> tuple[bytes, int, bytes]:
+        """The local address, the protocol, and the peer's address or b""."""
+        return self._local, self.protocol, self._remote
 
     def local_address(self) -> SocketAddress:
         return self._local, self.protocol
