@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ...hyper.time import SECOND
 from ...kern.device import Device
 from ...vfs.types import OptionValue
 from .blockmap import find
@@ -58,7 +59,7 @@ def open_mount(vfs: "Vfs", kind: str, source: str, device: Device, options: Mapp
     volume = open_volume(vfs, device)
     journal = volume.fields.feature_compat & HAS_JOURNAL != 0
     if journal and not read_only:
-        volume = _with_journal(vfs, volume)
+        volume = _with_journal(vfs, volume, options)
     elif journal and volume.fields.feature_incompat & RECOVER:
         volume = _read_through(vfs, volume)
     mount = ExtMount(vfs.hyper, kind, source, device, volume, int(options["vnodes"]))
@@ -67,15 +68,16 @@ def open_mount(vfs: "Vfs", kind: str, source: str, device: Device, options: Mapp
     return mount
 
 
-def _with_journal(vfs: "Vfs", volume: Volume) -> Volume:
+def _with_journal(vfs: "Vfs", volume: Volume, options: Mapping[str, OptionValue]) -> Volume:
     """The file system after its journal was replayed for good, with the journal as its transactions."""
     from .journal.mount import open_journal
 
-    transaction, made = open_journal(vfs.hyper, volume.cache, journal_runs(volume))
+    interval, limit = int(options["commit"]) * SECOND, int(options["transaction_blocks"])
+    transaction, made = open_journal(vfs.hyper, volume.cache, journal_runs(volume), interval, limit)
     raw = read_superblock(volume.cache.device)
     check_magic(raw)
     fresh = Volume(volume.cache, Geometry(raw, volume.cache.device.size()))
-    if made.journal.error:
+    if made.error:
         fresh.fields.state |= STATE_ERROR
     fresh.transaction = transaction
     transaction.attach(fresh)
@@ -86,5 +88,7 @@ def _read_through(vfs: "Vfs", volume: Volume) -> Volume:
     """The file system as it will be after its journal is replayed, without a write."""
     from .journal.mount import replayed
 
-    device, _ = replayed(volume.cache.device, volume.cache, journal_runs(volume))
+    device, made = replayed(volume.cache.device, volume.cache, journal_runs(volume))
+    if made.damaged:
+        vfs.hyper.console_write(f"{device.name}: journal: {made.damaged}; what follows is left out\n".encode())
     return open_volume(vfs, device)

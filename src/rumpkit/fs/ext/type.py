@@ -25,7 +25,11 @@ from .superblock import MAGIC, STATE_ERROR, STATE_VALID, Superblock
 if TYPE_CHECKING:
     from ...vfs.vfs import Vfs
 
-OPTIONS: Final = (Option("vnodes", 8192, 64, 1 << 30, "files that stay in memory though nobody has them open"),)
+OPTIONS: Final = (
+    Option("vnodes", 8192, 64, 1 << 30, "files that stay in memory though nobody has them open"),
+    Option("commit", 5, 1, 3600, "seconds after which the next call commits what was changed (with a journal)"),
+    Option("transaction_blocks", 0, 0, 1 << 20, "blocks of a transaction; 0: as many as journal and cache allow"),
+)
 
 
 def kind_of(fields: Superblock) -> str:

@@ -252,5 +252,7 @@ class Journalled(Transaction):
             write_superblock(self._space, journal)
         except OSError:
             pass  # the next mount replays the log, and finds nothing wrong with it
+        name = self._cache.device.name
+        self._hyper.console_write(f"{name}: {self.aborted}; what is mounted from it is read-only now\n".encode())
         if self._sealer is not None:
             self._sealer.aborted(self.aborted)

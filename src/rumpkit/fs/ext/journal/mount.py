@@ -42,13 +42,14 @@ def open_journal(
 ) -> tuple[Journalled, Recovery]:
     """Replay the journal whose blocks are `runs` (first block and count, in order), and open it for writing.
 
-    Returns the mount's transactions and what was replayed (`Recovery.transactions`; `journal.error` is not 0 where an earlier
+    Returns the mount's transactions and what was replayed (`Recovery.transactions`; `error` is not 0 where an earlier
     mount aborted it, so that the file system should be marked as having errors).  What the cache has is current.
     Raises EUCLEAN where the journal is damaged, ENOTSUP where it can't be replayed, EIO, EROFS.
     """
     space = LogSpace(cache, runs)
     made = recover(space)
     journal = made.journal
+    journal.error = 0
     return Journalled(hyper, space, journal, interval, limit), made
 
 

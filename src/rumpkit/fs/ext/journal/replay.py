@@ -52,6 +52,8 @@ class Recovery:
 
     def __init__(self, journal: JournalSuperblock) -> None:
         self.journal: JournalSuperblock = journal
+        self.error: int = journal.error
+        """Why an earlier mount gave the journal up; 0 if none did."""
         self.blocks: dict[int, int] = {}
         """Block of the device: the block of the log that has its newest contents."""
         self.escaped: set[int] = set()
