@@ -102,8 +102,11 @@ def _check_reserved(check: Check, number: int, inode: Inode, raw: bytes) -> None
         check.find("the journal is no file", where)
         return
     if number == BAD_BLOCKS or inode.mode & S_IFMT == S_IFREG:
-        if number == BAD_BLOCKS and not any(inode.block):
-            return
+        if number == BAD_BLOCKS:
+            if inode.uid or inode.gid or inode.size or inode.flags or inode.file_acl or inode.faddr or inode.generation:
+                check.find("the list of bad blocks is not as it should be", where)
+            if not any(inode.block):
+                return
         check.kinds[number] = RESERVED_KIND
         _check_fields(check, number, inode, raw, S_IFREG)
         return

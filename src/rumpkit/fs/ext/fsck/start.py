@@ -12,7 +12,7 @@ from ....kern.device import Device
 from ....vfs.types import Finding
 from .. import checksum as sums
 from .. import superblock as sb
-from ..features import FLEX_BG, HAS_JOURNAL, META_BG
+from ..features import BIGALLOC, COMPAT_NAMES, FLEX_BG, HAS_JOURNAL, META_BG, RO_COMPAT_NAMES, names
 from ..geometry import Geometry
 from ..group import BLOCK_UNINIT, INODE_UNINIT, GroupDescriptor
 from .context import Check
@@ -68,6 +68,15 @@ def check_superblock(check: Check) -> None:
         check.find("it is marked as having errors", where, True)
     if fields.feature_compat & HAS_JOURNAL and not fields.journal_inum and not any(fields.journal_uuid):
         check.find("it has a journal that lies nowhere", where)
+    if any(fields.journal_uuid) and (fields.journal_inum or not fields.feature_compat & HAS_JOURNAL):
+        check.find("it names a journal on another device and has none there", where)
+    unknown = fields.feature_compat & ~sum(COMPAT_NAMES), 0, fields.feature_ro_compat & ~sum(RO_COMPAT_NAMES)
+    if any(unknown):
+        check.find(f"it has features that are not known: {', '.join(names(*unknown))}", where)
+    if not fields.feature_ro_compat & BIGALLOC and (
+        fields.log_cluster_size != fields.log_block_size or fields.clusters_per_group != fields.blocks_per_group
+    ):
+        check.find(f"clusters of 2^{10 + fields.log_cluster_size} bytes, {fields.clusters_per_group} in a group", where)
     if fields.log_groups_per_flex > 31:
         check.find(f"flex groups of 2^{fields.log_groups_per_flex} groups", where)
 
