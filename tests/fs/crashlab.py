@@ -18,7 +18,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from rumpkit.dev.ramdisk import RamDisk
-from rumpkit.dev.recorder import Flush, RecorderBackend, Write, apply, crash, marks, prefix
+from rumpkit.dev.recorder import Event, Flush, RecorderBackend, Write, apply, crash, marks, prefix
 from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT
 from rumpkit.vfs.types import Finding, check_format_options
 from tests.vfs.helpers import Files
@@ -30,8 +30,8 @@ class Operation(NamedTuple):
     """One step of a workload: what it does, to which names, and which of these it may change."""
 
     text: str
-    run: Callable[[Any, str], None]
-    """Called with a client and the mount's path."""
+    run: Callable[[Any, str], object]
+    """Called with a client and the mount's path; what makes something durable gives False where it found nothing."""
     touched: tuple[str, ...]
     content: tuple[str, ...] = ()
     """Files whose contents it makes durable; with `names`, all names, too."""
@@ -51,13 +51,14 @@ def _write(name: str, offset: int, size: int, value: int) -> Operation:
 
 
 def _sync(name: str, data_only: bool = False) -> Operation:
-    def run(client: Any, at: str) -> None:
+    def run(client: Any, at: str) -> bool:
         try:
             fd = client.open(f"{at}/{name}" if name else at, O_RDONLY)
         except OSError:
-            return
+            return False
         (client.fdatasync if data_only else client.fsync)(fd)
         client.close(fd)
+        return True
 
     return Operation(f"{'fdatasync' if data_only else 'fsync'} {name or '.'}", run, (), (name,), True)
 
@@ -171,7 +172,16 @@ class Promises:
 class Recorded:
     """A workload that ran on a recorder: what the disk was before, what was done to it, and what was promised when."""
 
-    def __init__(self, kind: str, size: int, steps: tuple[Operation, ...], everything: bool, **options: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        size: int,
+        steps: tuple[Operation, ...],
+        everything: bool,
+        prepare: Callable[[Files], None] | None = None,
+        **options: Any,
+    ) -> None:
+        """`everything`: one fsync makes all names durable; `prepare` is called on the mount /m before the recording."""
         self.kind = kind
         self.options = options
         self.files = Files()
@@ -184,13 +194,14 @@ class Recorded:
         self.files.entered(self.type.format, self.files.vfs, device, check_format_options(self.type, options))
         self.files.mount(kind, "/m", "disk")
         self._prepare()
+        if prepare is not None:
+            prepare(self.files)
         self.before = disk.read(0, size)
         recorder.clear()
         self.promises: list[Promises] = []
         self._run(recorder, steps, everything)
         self.events = list(recorder.events)
         self.files.entered(self.files.vfs.unmount, "/m")
-        self.unmounted = list(recorder.events)
         self._count = 0
 
     def _prepare(self) -> None:
@@ -214,8 +225,7 @@ class Recorded:
             self.promises[-1].touched |= set(step.touched)
             self.promises.append(now.copy())
             recorder.mark(str(len(self.promises) - 1))
-            step.run(self.client, "/m")
-            if step.content or step.names:
+            if step.run(self.client, "/m") is not False and (step.content or step.names):
                 found = tree(self.client, "/m")
                 self._promise(now, step, found, everything)
                 self.promises.append(now.copy())
@@ -249,6 +259,17 @@ class Recorded:
         disk.write(0, self.before)
         apply(prefix(self.events, count) if seed is None else crash(self.events, count, seed), disk)
         return disk
+
+    def mounted(self, disk: RamDisk) -> list[Event]:
+        """What a mount of a disk writes, which works off what a crash left, and its unmount."""
+        recorder = RecorderBackend(disk)
+        self._count += 1
+        name = f"again{self._count}"
+        self.files.entered(self.disks.attach, name, recorder)
+        self.files.mount(self.kind, "/c", name)
+        self.files.entered(self.files.vfs.unmount, "/c")
+        self.files.entered(self.disks.detach, name)
+        return list(recorder.events)
 
     def promised(self, count: int) -> Promises:
         """What has to be there after a crash behind so many events."""

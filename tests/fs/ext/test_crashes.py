@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from rumpkit.dev.ramdisk import RamDisk
+from rumpkit.dev.recorder import apply, crash, prefix
+from rumpkit.kern.abi.fcntl import O_WRONLY
 from rumpkit.vfs.types import Finding
 from tests.fs.crashlab import Operation, Recorded, workloads
+from tests.vfs.helpers import Files
 
 SIZE = 3 << 20
 KINDS = {
@@ -15,8 +19,20 @@ KINDS = {
 }
 
 
-def record(kind: str, steps: tuple[Operation, ...]) -> Recorded:
-    return Recorded("ext3" if kind == "ext3" else "ext4", SIZE, steps, True, **KINDS[kind])
+def record(kind: str, steps: tuple[Operation, ...], full: bool = False) -> Recorded:
+    name = "ext3" if kind == "ext3" else "ext4"
+    return Recorded(name, SIZE, steps, True, fill_log if full else None, **KINDS[kind])
+
+
+def fill_log(files: Files) -> None:
+    """Commit small changes until the log is nearly full, so that it is emptied soon."""
+    journal = files.vfs.mounts()[-1].volume.transaction  # type: ignore[attr-defined]
+    client = files.root
+    fd = client.open("/m/kept", O_WRONLY)
+    while journal._used < journal._size - 30:
+        client.fchmod(fd, 0o600 + journal.counters.commits % 2)
+        client.fsync(fd)
+    client.close(fd)
 
 
 def unexplained(found: list[Finding]) -> list[Finding]:
@@ -29,9 +45,9 @@ def unexplained(found: list[Finding]) -> list[Finding]:
     ]
 
 
-def go_through(kind: str, steps: tuple[Operation, ...], seeds: int, limit: int = 1 << 30) -> int:
+def go_through(kind: str, steps: tuple[Operation, ...], seeds: int, limit: int = 1 << 30, full: bool = False) -> int:
     """Crash a workload everywhere; how many crashes that were."""
-    run = record(kind, steps)
+    run = record(kind, steps, full)
     points = list(run.points(seeds))
     if len(points) > limit:
         points = points[:: -(-len(points) // limit)]
@@ -46,10 +62,39 @@ def go_through(kind: str, steps: tuple[Operation, ...], seeds: int, limit: int =
     return len(points)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_some_workloads_survive_every_crash(kind: str) -> None:
-    chosen = workloads()[7::401][:6]
-    assert sum(go_through(kind, steps, 1, 12) for steps in chosen) > 30
+def crash_twice(kind: str, steps: tuple[Operation, ...], limit: int) -> int:
+    """Crash a workload, and then the mount that works it off; how often."""
+    run = record(kind, steps)
+    done = 0
+    points = [count for count, seed in run.points(0)][-1::-3]
+    for count in points[:limit]:
+        first = run.image(count, None)
+        size = first.size
+        start = first.read(0, size)
+        events = run.mounted(first)
+        for place in range(1, len(events) + 1, 2):
+            disk = RamDisk(size)
+            disk.write(0, start)
+            apply(crash(events, place, place) if place % 4 == 1 else prefix(events, place), disk)
+            seen, found = run.after(disk)
+            where = f"{kind}: {steps}: after {count} events, and {place} of the mount"
+            assert not unexplained(found), (where, found)
+            assert not run.promised(count).check(seen), (where, run.promised(count).check(seen))
+            done += 1
+    return done
+
+
+@pytest.mark.parametrize(("kind", "every", "limit"), [("ext3", 401, 12), ("ext4", 1001, 8), ("inline", 1501, 6)])
+def test_some_workloads_survive_every_crash(kind: str, every: int, limit: int) -> None:
+    assert sum(go_through(kind, steps, 1, limit) for steps in workloads()[7::every]) >= 10
+
+
+def test_a_log_that_becomes_full_is_emptied_in_the_right_order() -> None:
+    assert sum(go_through("ext3", steps, 2, 30, True) for steps in workloads()[300::1500]) > 40
+
+
+def test_a_crash_while_a_crash_is_worked_off_loses_nothing() -> None:
+    assert crash_twice("ext3", workloads()[900], 3) > 10
 
 
 @pytest.mark.long
@@ -60,3 +105,13 @@ def test_many_workloads_survive_every_crash(kind: str, part: int) -> None:
     done = sum(go_through(kind, steps, 2, 40) for steps in workloads()[part::6][::25])
     print(f"{kind}, part {part}: {done} crashes")
     assert done > 300
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_survive_with_a_full_log_and_a_second_crash(kind: str) -> None:
+    full = sum(go_through(kind, steps, 2, 30, True) for steps in workloads()[5::150])
+    twice = sum(crash_twice(kind, steps, 4) for steps in workloads()[11::150])
+    print(f"{kind}: {full} crashes with a full log, {twice} during the mount behind another one")
+    assert full > 300 and twice > 300

@@ -121,7 +121,13 @@ def _check_resize(check: Check, inode: Inode) -> None:
     block = int.from_bytes(inode.block[52:56], "little")
     if not block and not fields.reserved_gdt_blocks:
         return
-    if any(inode.block[:52]) or any(inode.block[56:]) or inode.mode & S_IFMT != S_IFREG or not inode.links:
+    if (
+        any(inode.block[:52])
+        or any(inode.block[56:])
+        or inode.file_acl
+        or inode.mode & S_IFMT != S_IFREG
+        or not inode.links
+    ):
         check.find("the inode for resizing is not as it should be", where)
         return
     if not check.claim(block, 1, where):
@@ -146,6 +152,8 @@ def _check_resize(check: Check, inode: Inode) -> None:
 def _check_fields(check: Check, number: int, inode: Inode, raw: bytes, kind: int) -> None:
     where = f"inode {number}"
     fields = check.fields
+    if inode.faddr:
+        check.find(f"it has a fragment at {inode.faddr}", where)
     room = len(raw) - BASE
     extra = inode.extra_isize
     tail = None
