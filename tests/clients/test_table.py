@@ -27,6 +27,8 @@ NOT_CALLS = {
     "may_add",
     "create",
     "give_acl",
+    "set_attribute",
+    "remove_attribute",
 }
 """Public methods of call objects that are no system calls but help those."""
 

@@ -23,7 +23,7 @@ from rumpkit.kern.abi.errno import (
 )
 from rumpkit.kern.abi.fcntl import RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFDIR, S_IFREG, S_ISGID, S_ISUID
 from rumpkit.kern.process import Credentials
-from rumpkit.vfs.nodecalls import NodeCalls
+from rumpkit.vfs.nodecalls import SUPERUSER, NodeCalls
 from rumpkit.vfs.vnode import Vnode
 from tests.vfs.helpers import Files, fails
 
@@ -40,11 +40,11 @@ class Nodes:
         return lambda *arguments: self.files.entered(call, *arguments)
 
     def file(self, directory: Vnode, name: bytes, mode: int = 0o644, uid: int = 0) -> Vnode:
-        made: Vnode = self.create(directory, name, S_IFREG | mode, uid, uid, 0, None)
+        made: Vnode = self.create(directory, name, S_IFREG | mode, 0, uid, uid, 0, SUPERUSER)
         return made
 
     def folder(self, directory: Vnode, name: bytes, mode: int = 0o755, uid: int = 0) -> Vnode:
-        made: Vnode = self.create(directory, name, S_IFDIR | mode, uid, uid, 0, None)
+        made: Vnode = self.create(directory, name, S_IFDIR | mode, 0, uid, uid, 0, SUPERUSER)
         return made
 
 
@@ -56,35 +56,35 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[Nodes]:
 def test_names_come_are_found_and_go(nodes: Nodes) -> None:
     root = nodes.find("/")
     made = nodes.file(root, b"a")
-    assert nodes.lookup(root, b"a", None) is made
-    assert nodes.lookup(root, b"b", None) is None
+    assert nodes.lookup(root, b"a", SUPERUSER) is made
+    assert nodes.lookup(root, b"b", SUPERUSER) is None
     fails(EEXIST, nodes.file, root, b"a")
-    nodes.link(made, root, b"b", None)
+    nodes.link(made, root, b"b", SUPERUSER)
     assert made.links == 2
-    link = nodes.symlink(root, b"l", b"a", 0, 0, None)
+    link = nodes.symlink(root, b"l", b"a", 0, 0, SUPERUSER)
     assert nodes.readlink(link) == b"a"
     assert [entry.name for entry in nodes.readdir(root, 2, 10)][-3:] == [b"a", b"b", b"l"]
-    nodes.remove(root, b"a", False, None)
-    nodes.remove(root, b"b", False, None)
+    nodes.remove(root, b"a", False, SUPERUSER)
+    nodes.remove(root, b"b", False, SUPERUSER)
     assert made.links == 0
-    fails(ENOENT, nodes.remove, root, b"a", False, None)
-    fails(ENOENT, nodes.link, made, root, b"c", None)
+    fails(ENOENT, nodes.remove, root, b"a", False, SUPERUSER)
+    fails(ENOENT, nodes.link, made, root, b"c", SUPERUSER)
 
 
 def test_kinds_and_names_are_checked(nodes: Nodes) -> None:
     root = nodes.find("/")
     file, folder = nodes.file(root, b"f"), nodes.folder(root, b"d")
-    fails(ENOTDIR, nodes.lookup, file, b"x", None)
-    fails(ENOTDIR, nodes.remove, root, b"f", True, None)
-    fails(EISDIR, nodes.remove, root, b"d", False, None)
+    fails(ENOTDIR, nodes.lookup, file, b"x", SUPERUSER)
+    fails(ENOTDIR, nodes.remove, root, b"f", True, SUPERUSER)
+    fails(EISDIR, nodes.remove, root, b"d", False, SUPERUSER)
     nodes.file(folder, b"x")
-    fails(ENOTEMPTY, nodes.remove, root, b"d", True, None)
-    fails(EPERM, nodes.link, folder, root, b"e", None)
+    fails(ENOTEMPTY, nodes.remove, root, b"d", True, SUPERUSER)
+    fails(EPERM, nodes.link, folder, root, b"e", SUPERUSER)
     fails(EISDIR, nodes.truncate, folder, 0, True)
     for name, code in ((b"..", EINVAL), (b".", EINVAL), (b"", EINVAL), (b"a/b", EINVAL), (b"n" * 256, ENAMETOOLONG)):
-        fails(code, nodes.lookup, root, name, None)
+        fails(code, nodes.lookup, root, name, SUPERUSER)
         fails(code, nodes.file, root, name)
-        fails(code, nodes.rename, root, b"f", root, name, 0, None)
+        fails(code, nodes.rename, root, b"f", root, name, 0, SUPERUSER)
 
 
 def test_data(nodes: Nodes) -> None:
@@ -104,10 +104,10 @@ def test_data(nodes: Nodes) -> None:
 
 def test_attributes(nodes: Nodes) -> None:
     file = nodes.file(nodes.find("/"), b"f", 0o4755)
-    nodes.set_owner(file, 5, -1)
+    nodes.set_owner(file, 5, -1, SUPERUSER)
     assert (file.uid, file.gid, file.mode & 0o7777) == (5, 0, 0o755)
-    nodes.set_mode(file, 0o600)
-    nodes.set_times(file, 11, 22)
+    nodes.set_mode(file, 0o600, SUPERUSER)
+    nodes.set_times(file, 11, 22, SUPERUSER)
     assert (file.mode & 0o7777, file.atime, file.mtime) == (0o600, 11, 22)
 
 
@@ -115,17 +115,17 @@ def test_moving(nodes: Nodes) -> None:
     root = nodes.find("/")
     one, two = nodes.folder(root, b"one"), nodes.folder(root, b"two")
     a, b = nodes.file(one, b"a"), nodes.file(two, b"b")
-    fails(EEXIST, nodes.rename, one, b"a", two, b"b", RENAME_NOREPLACE, None)
-    fails(ENOENT, nodes.rename, one, b"a", two, b"c", RENAME_EXCHANGE, None)
-    nodes.rename(one, b"a", two, b"b", RENAME_EXCHANGE, None)
-    assert nodes.lookup(one, b"a", None) is b and nodes.lookup(two, b"b", None) is a
-    nodes.rename(one, b"a", two, b"b", 0, None)
-    assert nodes.lookup(two, b"b", None) is b and a.links == 0
-    fails(EINVAL, nodes.rename, root, b"one", one, b"in", 0, None)
-    fails(EISDIR, nodes.rename, two, b"b", root, b"one", 0, None)
-    fails(ENOTDIR, nodes.rename, root, b"one", two, b"b", 0, None)
-    fails(ENOTEMPTY, nodes.rename, root, b"one", root, b"two", 0, None)
-    fails(EINVAL, nodes.rename, root, b"one", root, b"three", 4, None)
+    fails(EEXIST, nodes.rename, one, b"a", two, b"b", RENAME_NOREPLACE, SUPERUSER)
+    fails(ENOENT, nodes.rename, one, b"a", two, b"c", RENAME_EXCHANGE, SUPERUSER)
+    nodes.rename(one, b"a", two, b"b", RENAME_EXCHANGE, SUPERUSER)
+    assert nodes.lookup(one, b"a", SUPERUSER) is b and nodes.lookup(two, b"b", SUPERUSER) is a
+    nodes.rename(one, b"a", two, b"b", 0, SUPERUSER)
+    assert nodes.lookup(two, b"b", SUPERUSER) is b and a.links == 0
+    fails(EINVAL, nodes.rename, root, b"one", one, b"in", 0, SUPERUSER)
+    fails(EISDIR, nodes.rename, two, b"b", root, b"one", 0, SUPERUSER)
+    fails(ENOTDIR, nodes.rename, root, b"one", two, b"b", 0, SUPERUSER)
+    fails(ENOTEMPTY, nodes.rename, root, b"one", root, b"two", 0, SUPERUSER)
+    fails(EINVAL, nodes.rename, root, b"one", root, b"three", 4, SUPERUSER)
 
 
 def test_permissions_are_checked_where_credentials_are_given(nodes: Nodes) -> None:
@@ -134,19 +134,19 @@ def test_permissions_are_checked_where_credentials_are_given(nodes: Nodes) -> No
     closed = nodes.folder(root, b"closed", 0o700)
     nodes.file(closed, b"f")
     fails(EACCES, nodes.lookup, closed, b"f", stranger)
-    fails(EACCES, nodes.create, closed, b"g", S_IFREG | 0o644, 1000, 1000, 0, stranger)
+    fails(EACCES, nodes.create, closed, b"g", S_IFREG | 0o644, 0, 1000, 1000, 0, stranger)
     sticky = nodes.folder(root, b"sticky", 0o1777)
     nodes.file(sticky, b"f")
     fails(EPERM, nodes.remove, sticky, b"f", False, stranger)
     fails(EPERM, nodes.rename, sticky, b"f", sticky, b"g", 0, stranger)
-    nodes.remove(sticky, b"f", False, None)
+    nodes.remove(sticky, b"f", False, SUPERUSER)
     fails(EACCES, nodes.access, closed, stranger, 4)
 
 
 def test_a_set_group_id_directory_gives_its_group(nodes: Nodes) -> None:
     folder = nodes.folder(nodes.find("/"), b"d", 0o755)
-    nodes.set_owner(folder, 0, 42)
-    nodes.set_mode(folder, 0o2755)
+    nodes.set_owner(folder, 0, 42, SUPERUSER)
+    nodes.set_mode(folder, 0o2755, SUPERUSER)
     assert nodes.file(folder, b"f", uid=7).gid == 42
     inner = nodes.folder(folder, b"e", uid=7)
     assert inner.gid == 42 and inner.mode & S_ISGID
@@ -156,14 +156,14 @@ def test_mount_points(nodes: Nodes) -> None:
     nodes.files.mount("tmpfs", "/m")
     nodes.files.root.put("/m/inside", b"x")
     root = nodes.find("/")
-    inner = nodes.lookup(root, b"m", None)
+    inner = nodes.lookup(root, b"m", SUPERUSER)
     assert inner is nodes.find("/m") and inner.mount is not root.mount
-    assert nodes.lookup(inner, b"inside", None).size == 1
-    fails(EBUSY, nodes.remove, root, b"m", True, None)
-    fails(EBUSY, nodes.rename, root, b"m", root, b"n", 0, None)
+    assert nodes.lookup(inner, b"inside", SUPERUSER).size == 1
+    fails(EBUSY, nodes.remove, root, b"m", True, SUPERUSER)
+    fails(EBUSY, nodes.rename, root, b"m", root, b"n", 0, SUPERUSER)
     file = nodes.file(root, b"f")
-    fails(EXDEV, nodes.rename, root, b"f", inner, b"f", 0, None)
-    fails(EXDEV, nodes.link, file, inner, b"f", None)
+    fails(EXDEV, nodes.rename, root, b"f", inner, b"f", 0, SUPERUSER)
+    fails(EXDEV, nodes.link, file, inner, b"f", SUPERUSER)
 
 
 def test_a_read_only_mount(nodes: Nodes) -> None:
@@ -173,18 +173,18 @@ def test_a_read_only_mount(nodes: Nodes) -> None:
     inner.mount.read_only = True
     for call, *arguments in (
         (nodes.file, inner, b"g"),
-        (nodes.remove, inner, b"f", False, None),
+        (nodes.remove, inner, b"f", False, SUPERUSER),
         (nodes.write, file, 0, b"x", True),
         (nodes.truncate, file, 0, True),
-        (nodes.set_mode, file, 0o600),
-        (nodes.set_owner, file, 1, 1),
-        (nodes.set_times, file, 1, 1),
-        (nodes.rename, inner, b"f", inner, b"g", 0, None),
-        (nodes.link, file, inner, b"g", None),
-        (nodes.symlink, inner, b"g", b"x", 0, 0, None),
+        (nodes.set_mode, file, 0o600, SUPERUSER),
+        (nodes.set_owner, file, 1, 1, SUPERUSER),
+        (nodes.set_times, file, 1, 1, SUPERUSER),
+        (nodes.rename, inner, b"f", inner, b"g", 0, SUPERUSER),
+        (nodes.link, file, inner, b"g", SUPERUSER),
+        (nodes.symlink, inner, b"g", b"x", 0, 0, SUPERUSER),
         (nodes.fallocate, file, 0, 0, 1),
-        (nodes.setxattr, file, b"user.a", b"", 0),
-        (nodes.removexattr, file, b"user.a"),
+        (nodes.setxattr, file, b"user.a", b"", 0, SUPERUSER),
+        (nodes.removexattr, file, b"user.a", SUPERUSER),
     ):
         fails(EROFS, call, *arguments)
     assert nodes.read(file, 0, 1) == b""

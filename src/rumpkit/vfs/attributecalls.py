@@ -126,7 +126,7 @@ class AttributeCalls(NameCalls):
         where = encode(path)
         walk = self.walk(process, where, dirfd)
         try:
-            _chmod(walk.get(where, FOLLOW), process.credentials, mode, self.hyper.wall())
+            change_mode(walk.get(where, FOLLOW), process.credentials, mode, self.hyper.wall())
         finally:
             walk.done()
 
@@ -135,7 +135,7 @@ class AttributeCalls(NameCalls):
         file = self.changeable(process, fd)
         file.enter()
         try:
-            _chmod(file.vnode, process.credentials, mode, self.hyper.wall())
+            change_mode(file.vnode, process.credentials, mode, self.hyper.wall())
         finally:
             file.leave(self.hyper.now)
 
@@ -148,7 +148,7 @@ class AttributeCalls(NameCalls):
             return
         walk = self.walk(process, where, dirfd)
         try:
-            _chown(self.found(walk, where, flags), process.credentials, uid, gid, self.hyper.wall())
+            change_owner(self.found(walk, where, flags), process.credentials, uid, gid, self.hyper.wall())
         finally:
             walk.done()
 
@@ -161,7 +161,7 @@ class AttributeCalls(NameCalls):
         file = self.changeable(process, fd)
         file.enter()
         try:
-            _chown(file.vnode, process.credentials, uid, gid, self.hyper.wall())
+            change_owner(file.vnode, process.credentials, uid, gid, self.hyper.wall())
         finally:
             file.leave(self.hyper.now)
 
@@ -185,7 +185,7 @@ class AttributeCalls(NameCalls):
             return
         walk = self.walk(process, where, dirfd)
         try:
-            _utimens(self.found(walk, where, flags), process.credentials, atime_ns, mtime_ns, self.hyper.wall())
+            change_times(self.found(walk, where, flags), process.credentials, atime_ns, mtime_ns, self.hyper.wall())
         finally:
             walk.done()
 
@@ -194,7 +194,7 @@ class AttributeCalls(NameCalls):
         file = self.changeable(process, fd)
         file.enter()
         try:
-            _utimens(file.vnode, process.credentials, atime_ns, mtime_ns, self.hyper.wall())
+            change_times(file.vnode, process.credentials, atime_ns, mtime_ns, self.hyper.wall())
         finally:
             file.leave(self.hyper.now)
 
@@ -283,7 +283,8 @@ class AttributeCalls(NameCalls):
         return file
 
 
-def _chmod(vnode: Vnode, credentials: Credentials, mode: int, now: int) -> None:
+def change_mode(vnode: Vnode, credentials: Credentials, mode: int, now: int) -> None:
+    """Set permission bits, and the access control list's with them.  Raises EPERM unless owner or superuser, EROFS."""
     check_changeable(vnode)
     check_owner(vnode, credentials)
     mode &= 0o7777
@@ -296,9 +297,11 @@ def _chmod(vnode: Vnode, credentials: Credentials, mode: int, now: int) -> None:
             vnode.setxattr(ACCESS, acl.pack(), 0)
             vnode.acl = acl
     vnode.set_mode(mode, now)
+    vnode.mount.watch.changed(vnode, False)
 
 
-def _chown(vnode: Vnode, credentials: Credentials, uid: int, gid: int, now: int) -> None:
+def change_owner(vnode: Vnode, credentials: Credentials, uid: int, gid: int, now: int) -> None:
+    """Set owner and group (-1: as it is); programs lose set-user-ID.  Raises EPERM, EROFS."""
     check_changeable(vnode)
     if credentials.uid != 0:
         if uid != -1 and (uid != vnode.uid or credentials.uid != vnode.uid):
@@ -309,9 +312,11 @@ def _chown(vnode: Vnode, credentials: Credentials, uid: int, gid: int, now: int)
     if vnode.kind != S_IFDIR and mode & (S_ISUID | S_ISGID):
         mode = without_suid(mode)
     vnode.set_owner(vnode.uid if uid == -1 else uid, vnode.gid if gid == -1 else gid, mode, now)
+    vnode.mount.watch.changed(vnode, False)
 
 
-def _utimens(vnode: Vnode, credentials: Credentials, atime: int, mtime: int, now: int) -> None:
+def change_times(vnode: Vnode, credentials: Credentials, atime: int, mtime: int, now: int) -> None:
+    """Set times, or UTIME_NOW or UTIME_OMIT.  Raises EPERM, EACCES, EINVAL, EROFS."""
     if atime == UTIME_OMIT and mtime == UTIME_OMIT:
         return
     for time in (atime, mtime):
@@ -324,6 +329,7 @@ def _utimens(vnode: Vnode, credentials: Credentials, atime: int, mtime: int, now
         if not may_access(vnode, credentials, W_OK):
             raise error(EACCES)
     vnode.set_times(_time(atime, vnode.atime, now), _time(mtime, vnode.mtime, now), now)
+    vnode.mount.watch.changed(vnode, False)
 
 
 def _time(wanted: int, old: int, now: int) -> int:

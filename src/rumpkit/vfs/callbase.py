@@ -99,6 +99,7 @@ class CallBase:
         vnode = directory.create(name, mode, credentials.uid, group, device)
         if inherited is not None:
             self.give_acl(directory, name, vnode, inherited, wanted)
+        directory.mount.watch.named(directory, name)
         return vnode
 
     def give_acl(self, directory: Vnode, name: bytes, vnode: Vnode, inherited: Acl, wanted: int) -> None:

@@ -148,7 +148,7 @@ class VnodeFile(OpenFile):
         vnode = self.vnode
         vnode.mount.check_writable()
         done = vnode.write(offset, data)
-        if vnode.mode & (S_ISUID | S_ISGID):
+        if vnode.mode & (S_ISUID | S_ISGID) or vnode.mount.watch.watchers:
             self._changed(vnode)
         if self.flags & O_DSYNC:
             vnode.sync(True)
@@ -158,6 +158,7 @@ class VnodeFile(OpenFile):
         """The file's data has changed: a program that an ordinary user has changed is not set-user-ID any more."""
         if vnode.mode & (S_ISUID | S_ISGID) and self._uid != 0:
             vnode.set_mode(without_suid(vnode.mode), vnode.mount.hyper.wall())
+        vnode.mount.watch.changed(vnode, True)
 
     # The rest ------------------------------------------------------------------------------------------
 
@@ -324,6 +325,7 @@ def truncate(vnode: Vnode, size: int, privileged: bool) -> None:
     vnode.truncate(size)
     if vnode.mode & (S_ISUID | S_ISGID) and not privileged:
         vnode.set_mode(without_suid(vnode.mode), vnode.mount.hyper.wall())
+    vnode.mount.watch.changed(vnode, True)
 
 
 def touch(vnode: Vnode) -> None:

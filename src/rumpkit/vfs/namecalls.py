@@ -62,6 +62,7 @@ class NameCalls(OpenCalls):
             vnode = directory.mkdir(walk.name, made | directory.mode & S_ISGID, credentials.uid, group)
             if inherited is not None:
                 self.give_acl(directory, walk.name, vnode, inherited, bits)
+            directory.mount.watch.named(directory, walk.name)
             self.vfs.counters.created += 1
         finally:
             walk.done()
@@ -103,6 +104,7 @@ class NameCalls(OpenCalls):
         try:
             directory = self.new_name(walk, where, credentials, directory=False)
             directory.symlink(walk.name, points_to, credentials.uid, group_for(directory, credentials))
+            directory.mount.watch.named(directory, walk.name)
             self.vfs.counters.created += 1
         finally:
             walk.done()
@@ -139,6 +141,8 @@ class NameCalls(OpenCalls):
             if vnode.flags & FIXED:
                 raise error(EPERM)
             directory.link(walk.name, vnode)
+            directory.mount.watch.named(directory, walk.name)
+            vnode.mount.watch.changed(vnode, False)
             self.vfs.counters.created += 1
         finally:
             walk.drop(vnode)
@@ -165,6 +169,8 @@ class NameCalls(OpenCalls):
             if vnode.kind == S_IFDIR:
                 raise error(EISDIR)
             directory.unlink(walk.name, vnode)
+            directory.mount.watch.named(directory, walk.name)
+            vnode.mount.watch.changed(vnode, False)
             self.vfs.counters.removed += 1
         finally:
             walk.done()
@@ -185,6 +191,7 @@ class NameCalls(OpenCalls):
             if vnode.mounted_here is not None:
                 raise error(EBUSY)
             directory.rmdir(walk.name, vnode)
+            directory.mount.watch.named(directory, walk.name)
             self.vfs.counters.removed += 1
         finally:
             walk.done()
@@ -281,6 +288,8 @@ class NameCalls(OpenCalls):
             source.exchange(old.name, vnode, target, new.name, replaced)
         else:
             source.rename(old.name, vnode, target, new.name, replaced)
+        source.mount.watch.named(source, old.name)
+        source.mount.watch.named(target, new.name)
         self.vfs.counters.renamed += 1
 
     def _may_remove(self, directory: Vnode, vnode: Vnode, credentials: Credentials) -> None:

@@ -3,18 +3,18 @@
 Beside the path calls (`calls.py`), above vnodes.  A caller holds the vnodes that it passes, and is on the schedule; each call takes the
 lock of the mount it goes into.  A vnode that a call returns is not held: hold it before the schedule is given up.
 
-With `Credentials` a call checks permissions as the path calls do.  With None somebody else has done so (the Linux kernel,
-for a FUSE mount with default_permissions), and only what doesn't depend on who asks is checked here: read-only mounts, names,
-kinds, mount points.
+Permissions are checked as the path calls do.  Where somebody else has done so (the Linux kernel, for a FUSE mount with
+default_permissions), the caller passes SUPERUSER, and what doesn't depend on who asks is checked: read-only mounts, inode flags,
+names, kinds, mount points.
 """
 
-from typing import final
+from typing import Final, final
 
 from ..hyper.calls import Hypercalls
 from ..kern.abi.errno import (
-    E2BIG,
     EBUSY,
     EEXIST,
+    EFBIG,
     EINVAL,
     EISDIR,
     ENAMETOOLONG,
@@ -22,10 +22,11 @@ from ..kern.abi.errno import (
     ENOTDIR,
     ENOTEMPTY,
     EPERM,
-    ERANGE,
     error,
 )
 from ..kern.abi.fcntl import (
+    FALLOC_FL_KEEP_SIZE,
+    FS_IMMUTABLE_FL,
     NAME_MAX,
     R_OK,
     RENAME_EXCHANGE,
@@ -37,16 +38,20 @@ from ..kern.abi.fcntl import (
     S_ISUID,
     W_OK,
     X_OK,
-    XATTR_NAME_MAX,
-    XATTR_SIZE_MAX,
 )
 from ..kern.process import Credentials
-from .access import MODIFY, SEARCH, check_access, check_delete, without_suid
-from .file import touch, truncate
+from .access import FIXED, MODIFY, SEARCH, check_access, check_changeable, check_delete, without_suid
+from .acl import default_acl, inherit
+from .attributecalls import change_mode, change_owner, change_times
+from .calls import VfsCalls
+from .file import OFFSET_MAX, touch, truncate
 from .namecalls import is_within
 from .namei import FOLLOW, Walk
 from .vfs import Vfs, encode
 from .vnode import Entry, Mount, Vnode
+from .xattrcalls import checked_name, get_attribute, list_attributes
+
+SUPERUSER: Final = Credentials()
 
 
 @final
@@ -56,6 +61,7 @@ class NodeCalls:
     def __init__(self, vfs: Vfs) -> None:
         self.vfs: Vfs = vfs
         self.hyper: Hypercalls = vfs.hyper
+        self._calls: VfsCalls = VfsCalls(vfs)
 
     def find(self, path: str | bytes) -> Vnode:
         """What the superuser finds at `path`.  Raises as path calls do."""
@@ -68,14 +74,13 @@ class NodeCalls:
 
     # Reading directories -------------------------------------------------------------------------------
 
-    def lookup(self, directory: Vnode, name: bytes, credentials: Credentials | None) -> Vnode | None:
+    def lookup(self, directory: Vnode, name: bytes, credentials: Credentials) -> Vnode | None:
         """What `name` is in a directory, over mount points, or None.  Raises ENOTDIR, EACCES, ENAMETOOLONG."""
         _check_directory(directory, name)
         mount = directory.mount
         enter(mount)
         try:
-            if credentials is not None:
-                check_access(directory, credentials, SEARCH)
+            check_access(directory, credentials, SEARCH)
             found = directory.lookup(name)
         finally:
             leave(mount)
@@ -116,11 +121,15 @@ class NodeCalls:
         """Write at byte `offset`; how much there was room for.  Unless `privileged`, the file loses set-user-ID."""
         mount = vnode.mount
         mount.check_writable()
+        if vnode.flags & FIXED:
+            _check_append(vnode, offset)
         enter(mount)
         try:
             done = vnode.write(offset, data) if data else 0
             if not privileged and vnode.mode & (S_ISUID | S_ISGID):
                 vnode.set_mode(without_suid(vnode.mode), self.hyper.wall())
+            if mount.watch.watchers:
+                mount.watch.changed(vnode, True)
             return done
         finally:
             leave(mount)
@@ -129,6 +138,7 @@ class NodeCalls:
         """Make a regular file `size` bytes long.  Raises EISDIR, EINVAL, EFBIG, ENOSPC."""
         if vnode.kind != S_IFREG:
             raise error(EISDIR if vnode.kind == S_IFDIR else EINVAL)
+        check_changeable(vnode)
         enter(vnode.mount)
         try:
             truncate(vnode, size, privileged)
@@ -140,9 +150,14 @@ class NodeCalls:
         vnode.mount.check_writable()
         if vnode.kind != S_IFREG or offset < 0 or length <= 0:
             raise error(EISDIR if vnode.kind == S_IFDIR else EINVAL)
+        if offset + length > OFFSET_MAX:
+            raise error(EFBIG)
+        if vnode.flags & FIXED and (vnode.flags & FS_IMMUTABLE_FL or mode & ~FALLOC_FL_KEEP_SIZE):
+            raise error(EPERM)
         enter(vnode.mount)
         try:
             vnode.fallocate(mode, offset, length)
+            vnode.mount.watch.changed(vnode, True)
         finally:
             leave(vnode.mount)
 
@@ -174,32 +189,36 @@ class NodeCalls:
 
     # Attributes ----------------------------------------------------------------------------------------
 
-    def set_mode(self, vnode: Vnode, mode: int) -> None:
-        """Set the permission bits of a file."""
-        vnode.mount.check_writable()
+    def set_mode(self, vnode: Vnode, mode: int, credentials: Credentials) -> None:
+        """Set the permission bits of a file.  Raises EPERM, EROFS."""
         enter(vnode.mount)
         try:
-            vnode.set_mode(mode & 0o7777, self.hyper.wall())
+            change_mode(vnode, credentials, mode, self.hyper.wall())
         finally:
             leave(vnode.mount)
 
-    def set_owner(self, vnode: Vnode, uid: int, gid: int) -> None:
-        """Set owner and group (-1: as it is); other than directories lose set-user-ID."""
-        vnode.mount.check_writable()
+    def set_owner(self, vnode: Vnode, uid: int, gid: int, credentials: Credentials) -> None:
+        """Set owner and group (-1: as it is); other than directories lose set-user-ID.  Raises EPERM, EROFS."""
         enter(vnode.mount)
         try:
-            mode = vnode.mode & 0o7777 if vnode.kind == S_IFDIR else without_suid(vnode.mode)
-            now = self.hyper.wall()
-            vnode.set_owner(vnode.uid if uid == -1 else uid, vnode.gid if gid == -1 else gid, mode, now)
+            change_owner(vnode, credentials, uid, gid, self.hyper.wall())
         finally:
             leave(vnode.mount)
 
-    def set_times(self, vnode: Vnode, atime: int, mtime: int) -> None:
-        """Set the times of access and modification, in nanoseconds."""
+    def set_times(self, vnode: Vnode, atime: int, mtime: int, credentials: Credentials) -> None:
+        """Set the times of access and modification, in nanoseconds, or UTIME_NOW, UTIME_OMIT.  Raises EPERM, EACCES, EROFS."""
+        enter(vnode.mount)
+        try:
+            change_times(vnode, credentials, atime, mtime, self.hyper.wall())
+        finally:
+            leave(vnode.mount)
+
+    def set_flags(self, vnode: Vnode, flags: int) -> None:
+        """Set the inode flags (FS_IOC_SETFLAGS), as the superuser may.  Raises EROFS, ENOTSUP."""
         vnode.mount.check_writable()
         enter(vnode.mount)
         try:
-            vnode.set_times(atime, mtime, self.hyper.wall())
+            vnode.set_flags(flags, self.hyper.wall())
         finally:
             leave(vnode.mount)
 
@@ -213,41 +232,37 @@ class NodeCalls:
 
     # Extended attributes -------------------------------------------------------------------------------
 
-    def getxattr(self, vnode: Vnode, name: bytes) -> bytes:
-        """The value of an extended attribute.  Raises ENODATA, ENOTSUP."""
+    def getxattr(self, vnode: Vnode, name: bytes, credentials: Credentials) -> bytes:
+        """The value of an extended attribute.  Raises ENODATA, ENOTSUP, EACCES."""
         enter(vnode.mount)
         try:
-            return vnode.getxattr(name)
+            return get_attribute(vnode, credentials, name)
         finally:
             leave(vnode.mount)
 
-    def listxattr(self, vnode: Vnode) -> list[bytes]:
+    def listxattr(self, vnode: Vnode, credentials: Credentials) -> list[str]:
         """The names of a file's extended attributes.  Raises ENOTSUP."""
         enter(vnode.mount)
         try:
-            return vnode.listxattr()
+            return list_attributes(vnode, credentials)
         finally:
             leave(vnode.mount)
 
-    def setxattr(self, vnode: Vnode, name: bytes, value: bytes, flags: int) -> None:
-        """Set an extended attribute (`Vnode.setxattr`).  Raises EEXIST, ENODATA, ENOSPC, ENOTSUP, ERANGE, E2BIG."""
-        if not 0 < len(name) <= XATTR_NAME_MAX:
-            raise error(ERANGE)
-        if len(value) > XATTR_SIZE_MAX:
-            raise error(E2BIG)
-        vnode.mount.check_writable()
+    def setxattr(self, vnode: Vnode, name: bytes, value: bytes, flags: int, credentials: Credentials) -> None:
+        """Set an extended attribute or an access control list (as the system call).  Raises EEXIST, ENODATA, ENOSPC, ENOTSUP,
+        ERANGE, E2BIG, EINVAL, EPERM."""
+        wanted = checked_name(name, value, flags)
         enter(vnode.mount)
         try:
-            vnode.setxattr(name, value, flags)
+            self._calls.set_attribute(vnode, credentials, wanted, value, flags)
         finally:
             leave(vnode.mount)
 
-    def removexattr(self, vnode: Vnode, name: bytes) -> None:
-        """Remove an extended attribute.  Raises ENODATA, ENOTSUP."""
-        vnode.mount.check_writable()
+    def removexattr(self, vnode: Vnode, name: bytes, credentials: Credentials) -> None:
+        """Remove an extended attribute or an access control list.  Raises ENODATA, ENOTSUP, EPERM."""
         enter(vnode.mount)
         try:
-            vnode.removexattr(name)
+            self._calls.remove_attribute(vnode, credentials, name)
         finally:
             leave(vnode.mount)
 
@@ -258,27 +273,36 @@ class NodeCalls:
         directory: Vnode,
         name: bytes,
         mode: int,
+        mask: int,
         uid: int,
         gid: int,
         device: int,
-        credentials: Credentials | None,
+        credentials: Credentials,
     ) -> Vnode:
-        """Make a file of the kind and with the permissions in `mode`.  In a set-group-ID directory it gets that one's group.
+        """Make a file of the kind in `mode` and with the permissions there, less `mask`, or as the directory's default access control list
+        has it.  In a set-group-ID directory it gets that one's group.
 
         Raises EEXIST, ENOSPC, and as `lookup`.
         """
         mount = self._enter_to_add(directory, name, credentials)
         try:
             self.vfs.counters.created += 1
+            inherited = default_acl(directory) if directory.default_acl is not None else None
+            made = mode & ~mask if inherited is None else inherit(inherited, mode)[0]
             if mode & S_IFMT == S_IFDIR:
-                bits = mode & 0o1777 | directory.mode & S_ISGID
-                return directory.mkdir(name, bits, uid, _group(directory, gid))
-            return directory.create(name, mode, uid, _group(directory, gid), device)
+                bits = made & 0o1777 | directory.mode & S_ISGID
+                vnode = directory.mkdir(name, bits, uid, _group(directory, gid))
+            else:
+                vnode = directory.create(name, made, uid, _group(directory, gid), device)
+            if inherited is not None:
+                self._calls.give_acl(directory, name, vnode, inherited, mode)
+            mount.watch.named(directory, name)
+            return vnode
         finally:
             leave(mount)
 
     def symlink(
-        self, directory: Vnode, name: bytes, target: bytes, uid: int, gid: int, credentials: Credentials | None
+        self, directory: Vnode, name: bytes, target: bytes, uid: int, gid: int, credentials: Credentials
     ) -> Vnode:
         """Make a symbolic link.  Raises as `create`."""
         if not target:
@@ -286,11 +310,13 @@ class NodeCalls:
         mount = self._enter_to_add(directory, name, credentials)
         try:
             self.vfs.counters.created += 1
-            return directory.symlink(name, target, uid, _group(directory, gid))
+            made = directory.symlink(name, target, uid, _group(directory, gid))
+            mount.watch.named(directory, name)
+            return made
         finally:
             leave(mount)
 
-    def link(self, vnode: Vnode, directory: Vnode, name: bytes, credentials: Credentials | None) -> None:
+    def link(self, vnode: Vnode, directory: Vnode, name: bytes, credentials: Credentials) -> None:
         """Give a file a further name.  Raises EXDEV, EPERM (directories), ENOENT (it has none left), and as `create`."""
         directory.mount.check_same(vnode.mount)
         if vnode.kind == S_IFDIR:
@@ -300,13 +326,15 @@ class NodeCalls:
             if vnode.links == 0:
                 raise error(ENOENT)
             directory.link(name, vnode)
+            mount.watch.named(directory, name)
+            mount.watch.changed(vnode, False)
             self.vfs.counters.created += 1
         finally:
             leave(mount)
 
     # Names go, and move --------------------------------------------------------------------------------
 
-    def remove(self, directory: Vnode, name: bytes, is_directory: bool, credentials: Credentials | None) -> None:
+    def remove(self, directory: Vnode, name: bytes, is_directory: bool, credentials: Credentials) -> None:
         """Take a name of a file away, or an empty directory.  Raises EISDIR, ENOTDIR, EBUSY (mount point), ENOTEMPTY."""
         _check_directory(directory, name)
         mount = directory.mount
@@ -316,8 +344,7 @@ class NodeCalls:
             vnode = directory.lookup(name)
             if vnode is None:
                 raise error(ENOENT)
-            if credentials is not None:
-                check_delete(directory, vnode, credentials)
+            check_delete(directory, vnode, credentials)
             if (vnode.kind == S_IFDIR) != is_directory:
                 raise error(ENOTDIR if is_directory else EISDIR)
             if vnode.mounted_here is not None:
@@ -326,6 +353,8 @@ class NodeCalls:
                 directory.rmdir(name, vnode)
             else:
                 directory.unlink(name, vnode)
+                mount.watch.changed(vnode, False)
+            mount.watch.named(directory, name)
             self.vfs.counters.removed += 1
         finally:
             leave(mount)
@@ -337,7 +366,7 @@ class NodeCalls:
         target: Vnode,
         new_name: bytes,
         flags: int,
-        credentials: Credentials | None,
+        credentials: Credentials,
     ) -> None:
         """Move a name, over what has the new one (renameat2, with RENAME_NOREPLACE and RENAME_EXCHANGE).
 
@@ -358,7 +387,7 @@ class NodeCalls:
             leave(mount)
 
     def _rename(
-        self, source: Vnode, name: bytes, target: Vnode, new_name: bytes, flags: int, credentials: Credentials | None
+        self, source: Vnode, name: bytes, target: Vnode, new_name: bytes, flags: int, credentials: Credentials
     ) -> None:
         vnode = source.lookup(name)
         if vnode is None:
@@ -379,8 +408,7 @@ class NodeCalls:
                 return
             # Another spelling of the name that the file has.
             replaced = None
-        if credentials is not None:
-            _may_rename(source, vnode, target, replaced, exchange, credentials)
+        _may_rename(source, vnode, target, replaced, exchange, credentials)
         if not exchange and replaced is not None and (vnode.kind == S_IFDIR) != (replaced.kind == S_IFDIR):
             raise error(EISDIR if replaced.kind == S_IFDIR else ENOTDIR)
         if vnode.mounted_here is not None or (replaced is not None and replaced.mounted_here is not None):
@@ -389,18 +417,21 @@ class NodeCalls:
             source.exchange(name, vnode, target, new_name, replaced)
         else:
             source.rename(name, vnode, target, new_name, replaced)
+        source.mount.watch.named(source, name)
+        source.mount.watch.named(target, new_name)
 
     # -----------------------------------------------------------------------------------------------------
 
-    def _enter_to_add(self, directory: Vnode, name: bytes, credentials: Credentials | None) -> Mount:
+    def _enter_to_add(self, directory: Vnode, name: bytes, credentials: Credentials) -> Mount:
         """Take the lock of a directory that `name`, which is free, can be added to; returns what to `leave`."""
         _check_directory(directory, name)
         mount = directory.mount
         mount.check_writable()
         enter(mount)
         try:
-            if credentials is not None:
-                check_access(directory, credentials, MODIFY)
+            if directory.flags & FS_IMMUTABLE_FL:
+                raise error(EPERM)
+            check_access(directory, credentials, MODIFY)
             if directory.lookup(name) is not None:
                 raise error(EEXIST)
         except BaseException:
@@ -437,6 +468,12 @@ def _check_directory(directory: Vnode, name: bytes) -> None:
         raise error(ENAMETOOLONG)
     if not name or name == b"." or name == b".." or b"/" in name:
         raise error(EINVAL)
+
+
+def _check_append(vnode: Vnode, offset: int) -> None:
+    """Raise EPERM unless the inode flags let a write at `offset` be."""
+    if vnode.flags & FS_IMMUTABLE_FL or offset < vnode.size:
+        raise error(EPERM)
 
 
 def _group(directory: Vnode, gid: int) -> int:

@@ -21,6 +21,7 @@ from .paths import VfsPaths
 from .revoke import has_writers, revoke
 from .types import AUTO, FileSystemType, OptionValue, TypeRegistry, check_options, check_remount
 from .vnode import Mount, Vnode, let_go
+from .watch import WatchList
 
 DEFAULT_MASK: Final = 0o022
 
@@ -72,6 +73,7 @@ class Vfs:
         self.buffer_counters: BufferCounters = BufferCounters()
         self._mounts: list[Mount] = []
         self._last_number: int = 0
+        self.watch: WatchList = WatchList()
         kernel.sysctl.register("vfs", self.settings, VFS_SYSCTLS)
         kernel.counters.register("vfs", self.counters)
         kernel.counters.register("vfs.buffer", self.buffer_counters)
@@ -246,6 +248,7 @@ class Vfs:
     def _add(self, mount: Mount, path: bytes) -> None:
         self._last_number += 1
         mount.number = self._last_number
+        mount.watch = self.watch
         mount.path = path
         mount.root.hold()
         self._mounts.append(mount)

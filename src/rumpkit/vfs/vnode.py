@@ -20,10 +20,12 @@ from ..kern.abi.errno import EINVAL, EISDIR, ENOENT, ENOTSUP, EPERM, EROFS, EXDE
 from ..kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFMT
 from .acl import Acl
 from .stat import Stat, StatVfs
+from .watch import WatchList
 
 FIRST_COOKIE: Final = 2
 """Where the entries of a directory start for `Vnode.readdir`: 0 and 1 are those of "." and "..", which vfs adds."""
 NO_END: Final = 1 << 60
+NOBODY: Final = WatchList()
 
 
 class Entry(NamedTuple):
@@ -314,6 +316,8 @@ class Mount:
         """Held for each call into this mount; None for a file system that never sleeps."""
         self.number: int = 0
         """st_dev of its files; vfs sets it."""
+        self.watch: WatchList = NOBODY
+        """Who is to be told of changes; vfs sets it."""
         self.block_size: int = 4096
         self.read_only: bool = False
         self.access_times: bool = True

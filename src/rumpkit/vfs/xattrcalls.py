@@ -49,7 +49,7 @@ class XattrCalls(AttributeCalls):
         where, wanted = encode(path), _name(name)
         walk = self.walk_at(process, where)
         try:
-            return _get(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials, wanted)
+            return get_attribute(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials, wanted)
         finally:
             walk.done()
 
@@ -63,7 +63,7 @@ class XattrCalls(AttributeCalls):
         file = self.changeable(process, fd)
         file.enter()
         try:
-            return _get(file.vnode, process.credentials, wanted)
+            return get_attribute(file.vnode, process.credentials, wanted)
         finally:
             file.leave(self.hyper.now)
 
@@ -75,11 +75,11 @@ class XattrCalls(AttributeCalls):
         Flags: XATTR_CREATE (EEXIST where it is there), XATTR_REPLACE (ENODATA where it isn't).  Raises EPERM, EACCES,
         E2BIG, ENOSPC, EINVAL.
         """
-        where, wanted = encode(path), _checked(name, value, flags)
+        where, wanted = encode(path), checked_name(name, value, flags)
         walk = self.walk_at(process, where)
         try:
             vnode = self.found(walk, where, at_flags & AT_SYMLINK_NOFOLLOW)
-            self._set(vnode, process.credentials, wanted, value, flags)
+            self.set_attribute(vnode, process.credentials, wanted, value, flags)
         finally:
             walk.done()
 
@@ -89,11 +89,11 @@ class XattrCalls(AttributeCalls):
 
     def fsetxattr(self, process: Process, fd: int, name: Path, value: bytes, flags: int = 0) -> None:
         """As setxattr, of an open file."""
-        wanted = _checked(name, value, flags)
+        wanted = checked_name(name, value, flags)
         file = self.changeable(process, fd)
         file.enter()
         try:
-            self._set(file.vnode, process.credentials, wanted, value, flags)
+            self.set_attribute(file.vnode, process.credentials, wanted, value, flags)
         finally:
             file.leave(self.hyper.now)
 
@@ -103,7 +103,7 @@ class XattrCalls(AttributeCalls):
         where = encode(path)
         walk = self.walk_at(process, where)
         try:
-            return _list(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials)
+            return list_attributes(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials)
         finally:
             walk.done()
 
@@ -116,7 +116,7 @@ class XattrCalls(AttributeCalls):
         file = self.changeable(process, fd)
         file.enter()
         try:
-            return _list(file.vnode, process.credentials)
+            return list_attributes(file.vnode, process.credentials)
         finally:
             file.leave(self.hyper.now)
 
@@ -125,7 +125,7 @@ class XattrCalls(AttributeCalls):
         where, wanted = encode(path), _name(name)
         walk = self.walk_at(process, where)
         try:
-            self._remove(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials, wanted)
+            self.remove_attribute(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials, wanted)
         finally:
             walk.done()
 
@@ -139,20 +139,22 @@ class XattrCalls(AttributeCalls):
         file = self.changeable(process, fd)
         file.enter()
         try:
-            self._remove(file.vnode, process.credentials, wanted)
+            self.remove_attribute(file.vnode, process.credentials, wanted)
         finally:
             file.leave(self.hyper.now)
 
     # -----------------------------------------------------------------------------------------------------
 
-    def _set(self, vnode: Vnode, credentials: Credentials, name: bytes, value: bytes, flags: int) -> None:
+    def set_attribute(self, vnode: Vnode, credentials: Credentials, name: bytes, value: bytes, flags: int) -> None:
+        """Set an extended attribute or an access control list.  Raises as `setxattr`."""
         _may_write(vnode, credentials, name)
         if name in ACL_NAMES:
             self._set_acl(vnode, credentials, name, acls.unpack(value) if value else None)
         else:
             vnode.setxattr(name, value, flags)
 
-    def _remove(self, vnode: Vnode, credentials: Credentials, name: bytes) -> None:
+    def remove_attribute(self, vnode: Vnode, credentials: Credentials, name: bytes) -> None:
+        """Remove an extended attribute or an access control list.  Raises as `removexattr`."""
         _may_write(vnode, credentials, name)
         if name in ACL_NAMES:
             self._set_acl(vnode, credentials, name, None)
@@ -185,6 +187,7 @@ class XattrCalls(AttributeCalls):
         self._store_acl(vnode, name, kept)
         vnode.acl = kept
         vnode.set_mode(mode, self.hyper.wall())
+        vnode.mount.watch.changed(vnode, False)
 
     def _store_acl(self, vnode: Vnode, name: bytes, acl: acls.Acl | None) -> None:
         if acl is not None:
@@ -204,7 +207,7 @@ def _name(name: Path) -> bytes:
     return wanted
 
 
-def _checked(name: Path, value: bytes, flags: int) -> bytes:
+def checked_name(name: Path, value: bytes, flags: int) -> bytes:
     """The name in bytes of what is about to be set."""
     if flags & ~(XATTR_CREATE | XATTR_REPLACE):
         raise error(EINVAL)
@@ -214,7 +217,8 @@ def _checked(name: Path, value: bytes, flags: int) -> bytes:
     return wanted
 
 
-def _get(vnode: Vnode, credentials: Credentials, name: bytes) -> bytes:
+def get_attribute(vnode: Vnode, credentials: Credentials, name: bytes) -> bytes:
+    """The value of an extended attribute.  Raises ENODATA, ENOTSUP, EACCES."""
     if name in ACL_NAMES:
         if vnode.kind == S_IFLNK:
             raise error(ENOTSUP)
@@ -264,6 +268,7 @@ def _check_rest(name: bytes, prefix: bytes) -> None:
         raise error(EINVAL)
 
 
-def _list(vnode: Vnode, credentials: Credentials) -> list[str]:
+def list_attributes(vnode: Vnode, credentials: Credentials) -> list[str]:
+    """The names of the extended attributes that the process may see."""
     names = vnode.listxattr()
     return [decode(name) for name in names if credentials.uid == 0 or not name.startswith(TRUSTED)]

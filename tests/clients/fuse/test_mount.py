@@ -7,11 +7,13 @@ import os
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from rumpkit import Kernel
 from rumpkit.clients.fuse import SOLE, FuseOptions, Owner, attach
 from rumpkit.kern.abi.fcntl import O_CREAT, O_WRONLY
 from tests.clients.fuse.fuse_helpers import mounted, outcome
+from tests.guests.linux.sandbox_helpers import as_nobody, in_child, without_device
 
 pytestmark = pytest.mark.needs("fuse", "root")
 
@@ -155,6 +158,67 @@ def test_linux_remembers_where_it_may(tmp_path: Path) -> None:
         assert kernel.counters()["fuse.requests"] - before < 20
 
 
+def test_what_others_change_is_seen_at_once(tmp_path: Path) -> None:
+    """Though Linux was told that it may believe what it knows for an hour."""
+    with mounted(tmp_path, SOLE) as (kernel, place):
+        process = kernel.process()
+
+        def seen(look: Callable[[], object], expected: object) -> None:
+            end = time.monotonic() + 60
+            while outcome(look) != expected:
+                assert time.monotonic() < end
+                time.sleep(0.005)
+
+        (place / "f").write_bytes(b"old")
+        assert (place / "f").read_bytes() == b"old"
+        fd = process.open("/f", os.O_WRONLY)
+        process.pwrite(fd, b"newer", 0)
+        seen((place / "f").read_bytes, b"newer")
+        process.ftruncate(fd, 2)
+        seen((place / "f").read_bytes, b"ne")
+        process.fchmod(fd, 0o600)
+        seen(lambda: stat.S_IMODE((place / "f").stat().st_mode), 0o600)
+        assert not (place / "g").exists() and len(os.listdir(place)) == 2
+        process.rename("/f", "/g")
+        seen((place / "g").read_bytes, b"ne")
+        seen((place / "f").read_bytes, errno.ENOENT)
+        process.mkdir("/d")
+        seen(lambda: sorted(os.listdir(place)), ["d", "dev", "g"])
+        process.unlink("/g")
+        seen((place / "g").exists, False)
+        process.rmdir("/d")
+        seen(lambda: os.listdir(place), ["dev"])
+
+
+def test_two_mounts_of_the_same_files(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with mounted(tmp_path, SOLE) as (kernel, place), kernel.fuse_mount(tmp_path / "other", options=SOLE):
+        for number in range(20):
+            (place / "f").write_bytes(b"%d" % number)
+            end = time.monotonic() + 60
+            while outcome((tmp_path / "other" / "f").read_bytes) != b"%d" % number:
+                assert time.monotonic() < end
+                time.sleep(0.005)
+
+
+def test_extended_attributes_and_access_control_lists(tmp_path: Path) -> None:
+    with mounted(tmp_path) as (kernel, place):
+        (place / "f").touch()
+        os.setxattr(place / "f", "user.comment", b"hello")
+        assert os.getxattr(place / "f", "user.comment") == b"hello"
+        assert os.listxattr(place / "f") == ["user.comment"]
+        assert kernel.process().getxattr("/f", "user.comment") == b"hello"
+        os.removexattr(place / "f", "user.comment")
+        assert outcome(os.getxattr, place / "f", "user.comment") == errno.ENODATA
+        entries = ((0x01, 6, -1), (0x02, 4, 1234), (0x04, 0, -1), (0x10, 4, -1), (0x20, 0, -1))
+        acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+        os.setxattr(place / "f", "system.posix_acl_access", acl)
+        assert stat.S_IMODE((place / "f").stat().st_mode) == 0o640
+        assert kernel.process().getxattr("/f", "system.posix_acl_access") == acl
+        os.chmod(place / "f", 0o600)
+        assert os.getxattr(place / "f", "system.posix_acl_access") == acl[:30] + b"\0" + acl[31:], "the mask"
+
+
 def test_special_files_are_names_only(tmp_path: Path) -> None:
     with mounted(tmp_path) as (_, place):
         os.mkfifo(place / "p")
@@ -267,6 +331,39 @@ def test_a_bad_place_leaves_nothing_behind(tmp_path: Path) -> None:
         assert outcome(kernel.fuse_mount, tmp_path, "/dev/null") == errno.EINVAL
     assert not os.path.ismount(tmp_path)
     assert threading.active_count() == threads
+
+
+@pytest.mark.needs("nobody", "fusermount3")
+def test_without_privileges_fusermount3_mounts() -> None:
+    def test() -> None:
+        place = Path(tempfile.mkdtemp())
+        with Kernel(mounts={"/": "tmpfs"}) as kernel:
+            kernel.process().chmod("/", 0o1777)
+            mount = kernel.fuse_mount(place)
+            (place / "f").write_text("x")
+            found = kernel.process().stat("/f")
+            assert (found.st_uid, found.st_size) == (os.getuid(), 1)
+            with open(place / "f"):
+                assert outcome(mount.unmount) == errno.EBUSY
+            mount.unmount()
+            assert os.listdir(place) == []
+        place.rmdir()
+
+    in_child(test, as_nobody)
+
+
+@pytest.mark.needs("nobody")
+def test_without_the_device_the_error_says_what_to_do() -> None:
+    def test() -> None:
+        place = tempfile.mkdtemp()
+        with (
+            Kernel(mounts={"/": "tmpfs"}) as kernel,
+            pytest.raises(attach.FuseUnavailable, match=r"fusermount3|chmod 0666"),
+        ):
+            kernel.fuse_mount(place)
+        os.rmdir(place)
+
+    in_child(test, without_device)
 
 
 def test_a_file_on_a_file(tmp_path: Path) -> None:

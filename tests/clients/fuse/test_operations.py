@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rumpkit.clients.fuse import FuseOptions, Owner, wire
 from rumpkit.clients.fuse.options import checked
-from rumpkit.kern.abi.errno import EEXIST, EINVAL, ENFILE, ENOENT, ENOSYS, ENXIO, ESTALE
-from rumpkit.kern.abi.fcntl import S_IFDIR, S_IFREG, S_ISUID, SEEK_DATA, SEEK_HOLE
+from rumpkit.kern.abi.errno import (
+    EEXIST,
+    EINVAL,
+    ENFILE,
+    ENODATA,
+    ENOENT,
+    ENOSYS,
+    ENOTTY,
+    ENXIO,
+    EPERM,
+    ERANGE,
+    ESTALE,
+)
+from rumpkit.kern.abi.fcntl import FS_APPEND_FL, FS_IMMUTABLE_FL, S_IFDIR, S_IFREG, S_ISUID, SEEK_DATA, SEEK_HOLE
+from rumpkit.kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from tests.clients.fuse.fuse_helpers import STRUCTURES, Asker, dirents
 from tests.vfs.helpers import fails
 
@@ -148,6 +163,57 @@ def test_holes() -> None:
     fails(EINVAL, seek, 0, 0)
 
 
+def test_extended_attributes() -> None:
+    asker = Asker()
+    node = asker.mknod(b"f")
+    size = wire.XATTR_IN.pack
+    asker.ask(wire.SETXATTR, node, size(5, 0) + b"user.a\0value")
+    fails(EEXIST, asker.ask, wire.SETXATTR, node, size(1, 1) + b"user.a\0x")
+    assert wire.XATTR_OUT.unpack(asker.ask(wire.GETXATTR, node, size(0, 0) + b"user.a\0")) == (5, 0)
+    assert asker.ask(wire.GETXATTR, node, size(5, 0) + b"user.a\0") == b"value"
+    fails(ERANGE, asker.ask, wire.GETXATTR, node, size(4, 0) + b"user.a\0")
+    assert asker.ask(wire.LISTXATTR, node, size(100, 0)) == b"user.a\0"
+    assert asker.files.root.getxattr("/f", "user.a") == b"value"
+    asker.ask(wire.REMOVEXATTR, node, b"user.a\0")
+    fails(ENODATA, asker.ask, wire.GETXATTR, node, size(0, 0) + b"user.a\0")
+    fails(EINVAL, asker.ask, wire.SETXATTR, node, size(100, 0) + b"user.a\0short")
+    fails(ENODATA, asker.ask, wire.GETXATTR, asker.mknod(b"g"), size(0, 0) + b"system.posix_acl_access\0")
+
+
+def test_new_files_inherit_access_control_lists() -> None:
+    asker = Asker()
+    folder = asker.entry(wire.MKDIR, 1, wire.MKDIR_IN.pack(0o777, 0) + b"d\0")[0]
+    entries = ((0x01, 7, -1), (0x02, 7, 1000), (0x04, 5, -1), (0x10, 7, -1), (0x20, 0, -1))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    asker.ask(wire.SETXATTR, folder, wire.XATTR_IN.pack(len(acl), 0) + b"system.posix_acl_default\0" + acl)
+    node = asker.mknod(b"f", 0o100664, 0o077, folder)
+    assert attributes(asker, node)[MODE - 3] & 0o777 == 0o660, "the mask counts for nothing then"
+    assert asker.ask(wire.GETXATTR, node, wire.XATTR_IN.pack(1000, 0) + b"system.posix_acl_access\0")
+
+
+def test_inode_flags_forbid_changes() -> None:
+    asker = Asker()
+    node = asker.mknod(b"f")
+    asker.write(node, 0, b"1234")
+
+    def set_flags(flags: int) -> None:
+        body = wire.IOCTL_IN.pack(0, 0, FS_IOC_SETFLAGS, 0, 4, 0) + flags.to_bytes(4, "little")
+        asker.ask(wire.IOCTL, node, body)
+        said = asker.ask(wire.IOCTL, node, wire.IOCTL_IN.pack(0, 0, FS_IOC_GETFLAGS, 0, 0, 4))
+        assert said == bytes(16) + flags.to_bytes(4, "little")
+
+    set_flags(FS_APPEND_FL)
+    fails(EPERM, asker.write, node, 0, b"x")
+    fails(EPERM, asker.ask, wire.UNLINK, 1, b"f\0")
+    assert asker.write(node, 4, b"x") == 1
+    set_flags(FS_IMMUTABLE_FL)
+    fails(EPERM, asker.write, node, 5, b"x")
+    fails(EPERM, asker.ask, wire.FALLOCATE, node, wire.FALLOCATE_IN.pack(0, 0, 100, 0, 0))
+    set_flags(0)
+    assert asker.write(node, 0, b"x") == 1
+    fails(ENOTTY, asker.ask, wire.IOCTL, node, wire.IOCTL_IN.pack(0, 0, 0x5401, 0, 0, 60))
+
+
 def test_a_range_is_copied() -> None:
     asker = Asker()
     a, b = asker.mknod(b"a"), asker.mknod(b"b")
@@ -171,7 +237,7 @@ def test_mounts_within_have_numbers_of_their_own() -> None:
 
 def test_what_is_left_to_linux() -> None:
     asker = Asker()
-    for operation in (wire.OPEN, wire.OPENDIR, wire.CREATE, wire.FLUSH, wire.IOCTL, wire.POLL, wire.GETLK, wire.BMAP):
+    for operation in (wire.OPEN, wire.OPENDIR, wire.CREATE, wire.FLUSH, wire.POLL, wire.GETLK, wire.BMAP):
         fails(ENOSYS, asker.ask, operation, 1, bytes(64))
 
 

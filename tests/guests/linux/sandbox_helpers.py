@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from rumpkit.guests.linux import libc
+from rumpkit.guests.linux import abi, libc
 from rumpkit.guests.linux.listener import Listener, Notification
 from rumpkit.guests.linux.spawn import Program, spawn
 
@@ -137,6 +138,34 @@ def in_child(function: Callable[[], object], setup: Callable[[], object]) -> Non
     if code == 77:
         pytest.skip("skipped in the child")
     assert code == 0, f"failed in the child with {code}"
+
+
+def own_device(mode: int) -> None:
+    """In a mount namespace of this child's: a /dev/fuse of that mode."""
+    assert libc.library().unshare(abi.CLONE_NEWNS) == 0
+    libc.mount("none", "/", None, abi.MS_REC | abi.MS_SLAVE)
+    libc.mount("tmpfs", "/mnt", "tmpfs", 0)
+    os.mknod("/mnt/fuse", stat.S_IFCHR, os.makedev(10, 229))
+    os.chmod("/mnt/fuse", mode)
+    libc.mount("/mnt/fuse", "/dev/fuse", None, abi.MS_BIND)
+    libc.unmount("/mnt", 2)
+
+
+def as_root() -> None:
+    """A setup for `in_child`: root, with a /dev/fuse for root."""
+    own_device(0o600)
+
+
+def as_nobody() -> None:
+    """A setup for `in_child`: a user without privileges, with a /dev/fuse for all."""
+    own_device(0o666)
+    become_nobody()
+
+
+def without_device() -> None:
+    """A setup for `in_child`: a user without privileges, with a /dev/fuse for root."""
+    own_device(0o600)
+    become_nobody()
 
 
 def alive(pid: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,37 +12,11 @@ import pytest
 from rumpkit import Kernel
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.spec import MountSpec, Spec
-from rumpkit.guests.linux import abi, libc
 from rumpkit.kern.abi.fcntl import O_CREAT, O_WRONLY
 from tests.guests.linux.guest_helpers import Output
-from tests.guests.linux.sandbox_helpers import become_nobody, in_child
+from tests.guests.linux.sandbox_helpers import as_nobody, as_root, in_child, without_device
 
 pytestmark = pytest.mark.needs("linux", "seccomp", "root", "fuse", "nobody")
-
-
-def own_device(mode: int) -> None:
-    """In a mount namespace of this child's: a /dev/fuse of that mode."""
-    assert libc.library().unshare(abi.CLONE_NEWNS) == 0
-    libc.mount("none", "/", None, abi.MS_REC | abi.MS_SLAVE)
-    libc.mount("tmpfs", "/mnt", "tmpfs", 0)
-    os.mknod("/mnt/fuse", stat.S_IFCHR, os.makedev(10, 229))
-    os.chmod("/mnt/fuse", mode)
-    libc.mount("/mnt/fuse", "/dev/fuse", None, abi.MS_BIND)
-    libc.unmount("/mnt", 2)
-
-
-def as_root() -> None:
-    own_device(0o600)
-
-
-def as_nobody() -> None:
-    own_device(0o666)
-    become_nobody()
-
-
-def without_device() -> None:
-    own_device(0o600)
-    become_nobody()
 
 
 USERS = pytest.mark.parametrize("user", [as_root, as_nobody])

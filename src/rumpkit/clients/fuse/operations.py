@@ -10,11 +10,12 @@ There are no open files in here: OPEN, OPENDIR and CREATE are answered with ENOS
 from struct import Struct
 from typing import Final, final
 
-from ...kern.abi.errno import EINVAL, ENAMETOOLONG, ENOENT, ENOSYS, ENXIO, ERANGE, error
-from ...kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFMT, S_IFREG, SEEK_DATA, SEEK_HOLE
-from ...kern.process import Credentials
-from ...vfs.nodecalls import NodeCalls
-from ...vfs.vfs import Vfs
+from ...kern.abi.errno import EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ENOSYS, ENOTSUP, ENOTTY, ENXIO, ERANGE, error
+from ...kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFMT, S_IFREG, SEEK_DATA, SEEK_HOLE, UTIME_NOW, UTIME_OMIT
+from ...kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
+from ...vfs.acl import ACCESS, DEFAULT
+from ...vfs.nodecalls import SUPERUSER, NodeCalls
+from ...vfs.vfs import Vfs, encode
 from ...vfs.vnode import FIRST_COOKIE, Entry, Mount, Vnode
 from . import wire
 from .nodes import Node, NodeTable
@@ -175,13 +176,6 @@ class Operations:
             0,
         )
 
-    def _made(self, request: Request, name: bytes, vnode: Vnode) -> bytes:
-        return self.entry(self.nodes.enter(vnode, request.node, name))
-
-    def _user(self, request: Request) -> tuple[int, int]:
-        """Who owns what the request makes."""
-        return (0, 0) if self._owner else (request.uid, request.gid)
-
     def _vnode(self, request: Request) -> Vnode:
         return self.nodes.get(request.node).vnode
 
@@ -190,7 +184,7 @@ class Operations:
     def lookup(self, request: Request) -> bytes:
         """LOOKUP."""
         name = request.name()
-        found = self.calls.lookup(self._vnode(request), name, None)
+        found = self.calls.lookup(self._vnode(request), name, SUPERUSER)
         if found is None:
             if self._missing:
                 return self._missing
@@ -200,48 +194,45 @@ class Operations:
     def mknod(self, request: Request) -> bytes:
         """MKNOD: a file of any kind but directories and links; by no-open and no-create, all of them."""
         mode, device, mask, _ = request.fields(wire.MKNOD_IN)
-        name = request.name(16)
         if mode & S_IFMT == S_IFDIR:
             raise error(EINVAL)
-        uid, gid = self._user(request)
-        return self._made(
-            request,
-            name,
-            self.calls.create(self._vnode(request), name, mode & ~(mask & 0o777), uid, gid, device, None),
-        )
+        return self._create(request, request.name(wire.MKNOD_IN.size), mode, mask, device)
 
     def mkdir(self, request: Request) -> bytes:
         """MKDIR."""
         mode, mask = request.fields(wire.MKDIR_IN)
-        name = request.name(8)
-        uid, gid = self._user(request)
-        mode = S_IFDIR | mode & 0o7777 & ~(mask & 0o777)
-        return self._made(request, name, self.calls.create(self._vnode(request), name, mode, uid, gid, 0, None))
+        return self._create(request, request.name(wire.MKDIR_IN.size), S_IFDIR | mode & 0o7777, mask, 0)
+
+    def _create(self, request: Request, name: bytes, mode: int, mask: int, device: int) -> bytes:
+        uid, gid = (0, 0) if self._owner else (request.uid, request.gid)
+        made = self.calls.create(self._vnode(request), name, mode, mask & 0o777, uid, gid, device, SUPERUSER)
+        return self.entry(self.nodes.enter(made, request.node, name))
 
     def symlink(self, request: Request) -> bytes:
         """SYMLINK."""
         name, target = request.names()
         if len(target) >= PATH_MAX:
             raise error(ENAMETOOLONG)
-        uid, gid = self._user(request)
-        return self._made(request, name, self.calls.symlink(self._vnode(request), name, target, uid, gid, None))
+        uid, gid = (0, 0) if self._owner else (request.uid, request.gid)
+        made = self.calls.symlink(self._vnode(request), name, target, uid, gid, SUPERUSER)
+        return self.entry(self.nodes.enter(made, request.node, name))
 
     def link(self, request: Request) -> bytes:
         """LINK."""
         (number,) = request.fields(wire.LINK_IN)
         name = request.name(8)
         vnode = self.nodes.get(number).vnode
-        self.calls.link(vnode, self._vnode(request), name, None)
-        return self._made(request, name, vnode)
+        self.calls.link(vnode, self._vnode(request), name, SUPERUSER)
+        return self.entry(self.nodes.enter(vnode, request.node, name))
 
     def unlink(self, request: Request) -> bytes:
         """UNLINK."""
-        self.calls.remove(self._vnode(request), request.name(), False, None)
+        self.calls.remove(self._vnode(request), request.name(), False, SUPERUSER)
         return b""
 
     def rmdir(self, request: Request) -> bytes:
         """RMDIR."""
-        self.calls.remove(self._vnode(request), request.name(), True, None)
+        self.calls.remove(self._vnode(request), request.name(), True, SUPERUSER)
         return b""
 
     def rename(self, request: Request) -> bytes:
@@ -256,7 +247,7 @@ class Operations:
 
     def _rename(self, request: Request, number: int, skip: int, flags: int) -> bytes:
         name, new_name = request.names(skip)
-        self.calls.rename(self._vnode(request), name, self.nodes.get(number).vnode, new_name, flags, None)
+        self.calls.rename(self._vnode(request), name, self.nodes.get(number).vnode, new_name, flags, SUPERUSER)
         return b""
 
     def readlink(self, request: Request) -> bytes:
@@ -279,23 +270,22 @@ class Operations:
             calls.truncate(vnode, fields[3], not valid & wire.FATTR_KILL_SUIDGID)
         if valid & (wire.FATTR_UID | wire.FATTR_GID) and not self._owner:
             uid = fields[13] if valid & wire.FATTR_UID else -1
-            calls.set_owner(vnode, uid, fields[14] if valid & wire.FATTR_GID else -1)
+            calls.set_owner(vnode, uid, fields[14] if valid & wire.FATTR_GID else -1, SUPERUSER)
         if valid & wire.FATTR_MODE:
-            calls.set_mode(vnode, fields[11])
+            calls.set_mode(vnode, fields[11], SUPERUSER)
         if valid & (wire.FATTR_ATIME | wire.FATTR_MTIME):
-            now = calls.hyper.wall()
-            atime = mtime = now
-            if not valid & wire.FATTR_ATIME_NOW:
-                atime = fields[5] * SECOND + fields[8] if valid & wire.FATTR_ATIME else vnode.atime
-            if not valid & wire.FATTR_MTIME_NOW:
-                mtime = fields[6] * SECOND + fields[9] if valid & wire.FATTR_MTIME else vnode.mtime
-            calls.set_times(vnode, atime, mtime)
+            atime = mtime = UTIME_OMIT
+            if valid & wire.FATTR_ATIME:
+                atime = UTIME_NOW if valid & wire.FATTR_ATIME_NOW else fields[5] * SECOND + fields[8]
+            if valid & wire.FATTR_MTIME:
+                mtime = UTIME_NOW if valid & wire.FATTR_MTIME_NOW else fields[6] * SECOND + fields[9]
+            calls.set_times(vnode, atime, mtime, SUPERUSER)
         return self.attributes(vnode)
 
     def access(self, request: Request) -> bytes:
         """ACCESS, which Linux asks only where it doesn't check permissions itself: who is in may do everything."""
         wanted, _ = request.fields(wire.ACCESS_IN)
-        self.calls.access(self._vnode(request), Credentials(), wanted)
+        self.calls.access(self._vnode(request), SUPERUSER, wanted)
         return b""
 
     def statfs(self, request: Request) -> bytes:
@@ -316,30 +306,51 @@ class Operations:
     # Extended attributes -------------------------------------------------------------------------------
 
     def getxattr(self, request: Request) -> bytes:
-        """GETXATTR."""
+        """GETXATTR.  A file system without attributes has no access control lists, which Linux asks for of itself: ENODATA."""
         size, _ = request.fields(wire.XATTR_IN)
-        return _sized(self.calls.getxattr(self._vnode(request), request.name(8)), size)
+        name = request.name(wire.XATTR_IN.size)
+        try:
+            return _sized(self.calls.getxattr(self._vnode(request), name, SUPERUSER), size)
+        except OSError as problem:
+            if problem.errno == ENOTSUP and name in (ACCESS, DEFAULT):
+                raise error(ENODATA) from None
+            raise
 
     def listxattr(self, request: Request) -> bytes:
-        """LISTXATTR."""
+        """LISTXATTR.  Linux itself leaves out what the caller may not see."""
         size, _ = request.fields(wire.XATTR_IN)
-        names = self.calls.listxattr(self._vnode(request))
-        return _sized(b"".join([name + b"\0" for name in names]), size)
+        names = self.calls.listxattr(self._vnode(request), SUPERUSER)
+        return _sized(b"".join([encode(name) + b"\0" for name in names]), size)
 
     def setxattr(self, request: Request) -> bytes:
         """SETXATTR."""
         size, flags = request.fields(wire.XATTR_IN)
-        name = request.name(8)
-        start = wire.IN_SIZE + 8 + len(name) + 1
+        name = request.name(wire.XATTR_IN.size)
+        start = wire.IN_SIZE + wire.XATTR_IN.size + len(name) + 1
         if start + size > request.length:
             raise error(EINVAL)
-        self.calls.setxattr(self._vnode(request), name, bytes(request.buffer[start : start + size]), flags)
+        value = bytes(request.buffer[start : start + size])
+        self.calls.setxattr(self._vnode(request), name, value, flags, SUPERUSER)
         return b""
 
     def removexattr(self, request: Request) -> bytes:
         """REMOVEXATTR."""
-        self.calls.removexattr(self._vnode(request), request.name())
+        self.calls.removexattr(self._vnode(request), request.name(), SUPERUSER)
         return b""
+
+    def ioctl(self, request: Request) -> bytes:
+        """IOCTL: FS_IOC_GETFLAGS and FS_IOC_SETFLAGS, for lsattr and chattr, whose caller Linux has checked."""
+        _, _, command, _, _, _ = request.fields(wire.IOCTL_IN)
+        vnode = self._vnode(request)
+        if command & 0xFFFF == FS_IOC_GETFLAGS & 0xFFFF:
+            return wire.IOCTL_OUT.pack(0, 0, 0, 0) + vnode.flags.to_bytes(4, "little")
+        if command & 0xFFFF != FS_IOC_SETFLAGS & 0xFFFF:
+            raise error(ENOTTY)
+        start = wire.IN_SIZE + wire.IOCTL_IN.size
+        if start + 4 > request.length:
+            raise error(EINVAL)
+        self.calls.set_flags(vnode, int.from_bytes(request.buffer[start : start + 4], "little"))
+        return wire.IOCTL_OUT.pack(0, 0, 0, 0)
 
     # Data ----------------------------------------------------------------------------------------------
 
@@ -441,7 +452,7 @@ class Operations:
         lookup fails."""
         if entry.cookie > FIRST_COOKIE:
             try:
-                found = self.calls.lookup(directory, entry.name, None)
+                found = self.calls.lookup(directory, entry.name, SUPERUSER)
                 if found is not None:
                     return self.entry(self.nodes.enter(found, number, entry.name))
             except OSError:

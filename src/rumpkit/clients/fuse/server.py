@@ -4,7 +4,7 @@ Above `operations`, below `session`, which makes the mount.  Reading and writing
 thread must never touch a file of its own mount: it would wait for itself.  Two more threads are started when they are first needed: one for
 requests that wait for a disk (`SLOW`), and one for notifications, which Linux may hold up until the server has answered something.
 
-What changes by other ways than this mount (`changed`, `unlinked`) is told to Linux, which then forgets what it has cached.
+What changes by other ways than this mount (`changed`, `named`) is told to Linux, which then forgets what it has cached.
 """
 
 import os
@@ -18,6 +18,7 @@ from ...hosts.posix.host import PosixHost
 from ...kern.abi.errno import EAGAIN, EINTR, EINVAL, EIO, ENODEV, ENOENT, EPROTO
 from ...kern.counters import Counters
 from ...vfs.vnode import Vnode
+from ...vfs.watch import Watcher
 from . import wire
 from .nodes import TRIM
 from .operations import Operations, Request
@@ -43,7 +44,9 @@ WANTED: Final = (
     | wire.NO_OPENDIR_SUPPORT
     | wire.HANDLE_KILLPRIV_V2
 )
-"""Not ATOMIC_O_TRUNC, which without OPEN would lose truncations; not POSIX_ACL, unless file systems keep ACLs."""
+"""Not ATOMIC_O_TRUNC, which without OPEN would lose truncations."""
+LIMIT: Final = 65536
+"""Notifications that wait to be sent; more are dropped, and what they would have told is found out when its time is over."""
 
 
 @final
@@ -62,7 +65,7 @@ class FuseCounters(Counters):
 
 
 @final
-class FuseServer:
+class FuseServer(Watcher):
     """One connection to the Linux kernel."""
 
     def __init__(
@@ -76,6 +79,10 @@ class FuseServer:
         """Those of INIT that both sides agreed on."""
         self.minor: int = 0
         """Of the protocol that Linux speaks; 0 before it has said so."""
+        self._own: set[int] = set()
+        """The threads whose changes Linux knows of, as it has asked for them."""
+        self._waiting: dict[bytes, None] = {}
+        """The notices in the queue: none is there twice."""
         self._fd: int = fd
         self._options: FuseOptions = options
         self._table: list[Operation] = table(operations, options.writeback)
@@ -93,7 +100,11 @@ class FuseServer:
     # Life ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Serve from now on, in a thread."""
+        """Serve from now on, in a thread, and watch what others change."""
+        watchers = self.operations.vfs.watch.watchers
+        self.host.enter()
+        watchers.append(self)
+        self.host.leave()
         self._start(self.run, "rumpkit fuse")
 
     def _start(self, function: Callable[[], None], name: str) -> None:
@@ -126,6 +137,7 @@ class FuseServer:
         self._fd = -1
         self.host.enter()
         try:
+            self.operations.vfs.watch.watchers.remove(self)
             self.operations.nodes.clear()
         finally:
             self.host.leave()
@@ -134,6 +146,7 @@ class FuseServer:
 
     def run(self) -> None:
         """Serve until the mount has gone."""
+        self._own.add(threading.get_ident())
         request = Request(self._options.max_request + HEADROOM)
         buffers = [request.buffer]
         fd = self._fd
@@ -241,7 +254,10 @@ class FuseServer:
             return
         options = self._options
         self.minor = minor
-        self.flags = offered & (WANTED | (wire.WRITEBACK_CACHE if options.writeback else 0))
+        wanted = WANTED | (wire.WRITEBACK_CACHE if options.writeback else 0)
+        if options.permissions and options.owner is None:
+            wanted |= wire.POSIX_ACL
+        self.flags = offered & wanted
         self._reply(
             request.unique,
             0,
@@ -280,6 +296,7 @@ class FuseServer:
         self._slow.put(request.copy())
 
     def _run_slow(self) -> None:
+        self._own.add(threading.get_ident())
         queue = self._slow
         assert queue is not None
         while True:
@@ -294,17 +311,18 @@ class FuseServer:
     # Notifications -------------------------------------------------------------------------------------
 
     def changed(self, vnode: Vnode, data: bool) -> None:
-        """A file's attributes, and with `data` its contents, have changed by another way.  On the schedule."""
+        """A file's attributes, and with `data` its contents, have changed; unless by this mount, Linux is told."""
         node = self.operations.nodes.find(vnode)
-        if node is not None:
+        if node is not None and threading.get_ident() not in self._own:
             # A negative offset says that only the attributes are to be forgotten.
             self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0 if data else -1, 0))
 
-    def unlinked(self, directory: Vnode, name: bytes) -> None:
-        """A name has come, gone, or means another file, by another way.  On the schedule."""
+    def named(self, directory: Vnode, name: bytes) -> None:
+        """A name has come, gone, or means another file; unless by this mount, Linux is told."""
         node = self.operations.nodes.find(directory)
-        if node is not None:
+        if node is not None and threading.get_ident() not in self._own:
             self._notify_entry(node.number, name)
+            self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0, 0))
 
     def _notify_entry(self, number: int, name: bytes) -> None:
         self._notify(wire.NOTIFY_INVAL_ENTRY, wire.INVAL_ENTRY.pack(number, len(name), 0) + name + b"\0")
@@ -322,8 +340,12 @@ class FuseServer:
         if self._notices is None:
             self._notices = SimpleQueue()
             self._start(self._run_notices, "rumpkit fuse notify")
+        notice = wire.OUT_HEADER.pack(wire.OUT_SIZE + len(body), code, 0) + body
+        if notice in self._waiting or len(self._waiting) >= LIMIT:
+            return
+        self._waiting[notice] = None
         self.counters.notifications += 1
-        self._notices.put(wire.OUT_HEADER.pack(wire.OUT_SIZE + len(body), code, 0) + body)
+        self._notices.put(notice)
 
     def _run_notices(self) -> None:
         queue = self._notices
@@ -332,6 +354,8 @@ class FuseServer:
             notice = queue.get()
             if notice is None:
                 return
+            # Before it is sent: what changes while it is takes another one.
+            del self._waiting[notice]
             try:
                 os.write(self._fd, notice)
             except OSError as problem:

@@ -6,7 +6,7 @@ The top of this package: joins `attach` (the mount) and `server` (who answers). 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from ...hosts.posix.host import PosixHost
 from ...kern.abi.errno import EINVAL, ENOENT, error
@@ -16,6 +16,9 @@ from .attach import Attachment
 from .operations import Operations
 from .options import FuseOptions, checked
 from .server import FuseCounters, FuseServer
+
+SETTLE_TIMEOUT: Final = 0.5
+"""Seconds that Linux has to let go of a mount that somebody may still use."""
 
 if TYPE_CHECKING:
     from ...kern.kernel import RumpKernel
@@ -114,6 +117,8 @@ class FuseMount:
         """Take it away, whoever uses it: files that are open in it fail from now on (ENOTCONN).  A second call does nothing."""
         try:
             self._attachment.unmount(True)
+            # Where nobody uses it any more, Linux writes back what was mapped before it lets go.
+            self.server.wait(SETTLE_TIMEOUT)
         finally:
             self.server.stop()
             self._attachment.release()

@@ -42,6 +42,7 @@ def table(operations: Operations, writeback: bool = False) -> list[Operation]:
         (wire.READDIR, operations.readdir),
         (wire.READDIRPLUS, operations.readdirplus),
         (wire.ACCESS, operations.access),
+        (wire.IOCTL, operations.ioctl),
         (wire.LSEEK, operations.lseek),
         (wire.FALLOCATE, operations.fallocate),
         (wire.COPY_FILE_RANGE, operations.copy),

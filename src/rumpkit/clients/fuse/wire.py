@@ -145,6 +145,10 @@ LSEEK_OUT: Final = Struct("<Q")
 FALLOCATE_IN: Final = Struct("<QQQII")
 COPY_IN: Final = Struct("<QQQQQQQ")
 """Handle and offset to read from; node, handle and offset to write to; length, flags."""
+IOCTL_IN: Final = Struct("<QIIQII")
+"""Handle, flags, command, argument, sizes of what comes in and what may go out; the former follows."""
+IOCTL_OUT: Final = Struct("<iIII")
+"""Result, flags, counts of vectors; what goes out follows."""
 STATFS_OUT: Final = Struct("<5Q4I24x")
 """Blocks: all, free, available; files: all, free; block size, longest name, fragment size."""
 INVAL_INODE: Final = Struct("<Qqq")

@@ -1,0 +1,43 @@
+"""Who wants to know that files change: clients that keep what they have seen of them, as a FUSE mount's kernel does.
+
+Beside `vnode`.  Each mount shares the list of its vfs.  The calls that change something tell the list afterwards, on the schedule and under
+the mount's lock; it costs one look at an empty list if nobody watches.
+"""
+
+from typing import TYPE_CHECKING, final
+
+from mypy_extensions import mypyc_attr
+
+if TYPE_CHECKING:
+    from .vnode import Vnode
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Watcher:
+    """Somebody who watches.  Its methods must neither sleep nor enter the kernel."""
+
+    def changed(self, vnode: "Vnode", data: bool) -> None:
+        """A file's attributes have changed, and with `data` its contents or length."""
+        raise NotImplementedError
+
+    def named(self, directory: "Vnode", name: bytes) -> None:
+        """A name in a directory has come, has gone, or means another file."""
+        raise NotImplementedError
+
+
+@final
+class WatchList:
+    """The watchers of one vfs."""
+
+    def __init__(self) -> None:
+        self.watchers: list[Watcher] = []
+
+    def changed(self, vnode: "Vnode", data: bool) -> None:
+        """Tell all (`Watcher.changed`).  Callers look at `watchers` first where it matters."""
+        for watcher in self.watchers:
+            watcher.changed(vnode, data)
+
+    def named(self, directory: "Vnode", name: bytes) -> None:
+        """Tell all (`Watcher.named`)."""
+        for watcher in self.watchers:
+            watcher.named(directory, name)
