@@ -40,6 +40,7 @@ BENCHES = (
     Bench("fairness", "path", ("tap",), "one flow of ours beside one of Linux"),
     Bench("trees", "storage", ("mke2fs", "e2fsck"), "20,000 small files into an ext4 image, beside mke2fs -d"),
     Bench("streams", "storage", ("mke2fs",), "1 GiB into an ext4 image and out of it"),
+    Bench("fat", "fat", ("mkfs.fat", "fsck.fat", "mcopy"), "small files and 1 GiB into a FAT image, beside mtools"),
     Bench("tmpfs", "storage", help="files in the kernel's memory"),
     Bench("listing", "storage", ("mke2fs",), "rump fs ls on an image with a million files"),
     Bench("one_file", "storage", ("mke2fs", "debugfs"), "one file out of an image, beside debugfs and guestfish"),

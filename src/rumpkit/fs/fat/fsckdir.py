@@ -135,6 +135,9 @@ class Directory:
             if head == FREE:
                 parts = self._orphans(slot, parts)
                 continue
+            if data[at + 11] & ~LONG_MASK:
+                self.checker.found(f"an entry has attributes {data[at + 11]:#04x}", self.what.path or "/")
+                data[at + 11] &= LONG_MASK
             if data[at + 11] & LONG_MASK == LONG:
                 parts += 1
                 if data[at + 12] or data[at + 26] or data[at + 27]:

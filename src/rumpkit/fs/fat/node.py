@@ -240,9 +240,8 @@ class FileNode(Node):
                 if size <= 0:
                     raise error(ENOSPC)
                 data = data[:size]
-        self._put(offset, data)
-        if self.chain.known > clusters:
-            self._pad(offset + size)
+        rest = self._slack(offset + size) if self.chain.known > clusters else 0
+        self._put(offset, data + _PADDING[:rest] if rest else data)
         self.size = max(self.size, offset + size)
         self.attributes |= ARCHIVE
         self.touch(self.fat.hyper.wall())
@@ -307,14 +306,14 @@ class FileNode(Node):
             self._put(at, bytes(count))
             at += count
         self.size = end
+        self.changed()
 
-    def _pad(self, end: int) -> None:
-        """Zeros from the file's new end to that of its last cluster, which is new: so that the data of small files that follow one
-        another on the device is gathered for one write."""
+    def _slack(self, end: int) -> int:
+        """How many zeros to write from the file's new end to that of its last cluster, which is new: so that the data of small files
+        that follow one another on the device is gathered for one write."""
         cluster = self.volume.geometry.cluster_size
         rest = -end % cluster
-        if 0 < rest <= PADDING and self.chain.known * cluster == end + rest:
-            self._put(end, _PADDING[:rest])
+        return rest if rest <= PADDING and self.chain.known * cluster == end + rest else 0
 
     def _put(self, offset: int, data: bytes) -> None:
         """Write bytes that there are clusters for."""
