@@ -83,6 +83,6 @@ def _lines(one: Node, other: Node, difference: Difference) -> Iterator[bytes]:
         texts.append(data.splitlines(keepends=True))
     from difflib import diff_bytes, unified_diff
 
-    name = os.fsencode(difference.path)
+    name = os.fsencode(difference.path).removeprefix(b"./")
     for line in diff_bytes(unified_diff, texts[0], texts[1], b"a/" + name, b"b/" + name):
         yield line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n"
