@@ -30,7 +30,7 @@ def _streams(stdin, env):
 def _run(words, stdin=b"", env=None):
     with _streams(stdin, env) as streams:
         try:
-            code = main(["fs", *map(str, words)])
+            code: object = main(["fs", *map(str, words)])
         except SystemExit as end:
             code = end.code
         printed = []

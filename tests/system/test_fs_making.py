@@ -1,10 +1,15 @@
 """`rump fs mkfs` and `mkdisk`: what they make is clean, the same each time, and whole or not there."""
 
+import contextlib
+import json
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from rumpkit.cli.main import main
 from tests.compose.image.trees_for_tests import make_tree
 from tests.system.fs_tools import clean, complaint, rump
 
@@ -140,3 +145,49 @@ def test_disks(tmp_path, tree, table, more, numbers):
     assert "it has no such partition" in complaint("ls", f"{image}@NONE")
     rump("cp", "-", f"{image}@FIRST:/new", stdin=b"new")
     assert rump("cat", f"{image}@1:/new") == b"new"
+
+
+def as_nobody(folder, *words, check=0):
+    """Run it there without privileges, in a child: whoever we are, Python itself may be out of nobody's reach."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            os.chdir(folder)
+            code = main(["fs", *words])
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == check, words
+
+
+@pytest.mark.needs("nobody", "e2fsck")
+def test_nobody_makes_images_with_everybodys_files():
+    """Owners come from the tree as they are; copied out by nobody the files are nobody's own."""
+    words = (
+        ["mkfs", "-t", "ext4", "-d", "tree", "a.img"],
+        ["chown", "77:88", "a.img:/empty"],
+        ["cp", "-a", "a.img:/large", "a.img:/empty", "."],
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tree = make_tree(folder / "tree")
+        os.chown(tree / "large", 1234, 5678)
+        os.chmod(tree / "dir" / "below", 0o755)
+        os.chmod(tree, 0o755)
+        with contextlib.chdir(name):  # also loads all that it takes
+            for one in words:
+                rump(*one)
+        for path in ("a.img", "large", "empty"):
+            (folder / path).unlink()
+        folder.chmod(0o777)
+        as_nobody(name, *words[0], check=1)  # as nobody may not read `small`, which is said
+        for one in words[1:]:
+            as_nobody(name, *one)
+        rows = {row["path"]: row for row in json.loads(rump("ls", "--json", folder / "a.img"))}
+        assert (rows["/large"]["uid"], rows["/large"]["gid"]) == (1234, 5678)
+        assert (rows["/empty"]["uid"], rows["/empty"]["gid"]) == (77, 88)
+        assert os.stat(folder / "large").st_uid == os.stat(folder / "a.img").st_uid == 65534
+        clean(folder / "a.img", kind="ext4")

@@ -58,12 +58,12 @@ class Complaints:
 
     def say(self, place: str, problem: OSError) -> None:
         """One line of it."""
+        # In bytes it is a name in some directory, which says less than the place.
+        where = problem.filename if isinstance(problem.filename, str) else place
         if self._strict and problem.errno in FATAL:
-            problem.filename = problem.filename or place
+            problem.filename = where
             raise problem
         self.count += 1
-        name = problem.filename or place
-        where = os.fsdecode(name) if isinstance(name, (str, bytes)) else place
         sys.stdout.flush()
         print(f"rump: {printable(where)}: {problem.strerror or problem}", file=sys.stderr)
 

@@ -376,6 +376,6 @@ def named(place: str) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.filename is None:
+        if not isinstance(problem.filename, str):
             problem.filename = place
         raise

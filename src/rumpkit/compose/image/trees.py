@@ -55,7 +55,7 @@ def join(path: bytes, name: bytes) -> bytes:
 
 def throw(path: bytes, problem: OSError) -> None:
     """The complaint that ends the walk: the error, naming the path."""
-    if problem.filename is None:
+    if not isinstance(problem.filename, str):
         problem.filename = path.decode("utf-8", "surrogateescape")
     raise problem
 
