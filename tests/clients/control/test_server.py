@@ -103,7 +103,7 @@ def test_ping_raw_and_packet_sockets():
             assert ping["local_port"] > 0 and ping["receive_queue"] > 0
             assert (rows["icmp6"]["state"], rows["icmp6"]["local_port"], rows["icmp6"]["local"]) == ("UNCONN", 77, "*")
             assert (rows["raw"]["local"], rows["raw"]["local_port"]) == ("10.0.0.1", 89)
-            (name,) = [one.name for one in kernel.core.service("Interfaces").all() if one.index == 2]
+            (name,) = [row["name"] for row in control.call("interfaces") if row["index"] == 2]
             assert (rows["p_raw"]["local"], rows["p_raw"]["local_port"]) == (name, 0x0806)
             assert (rows["p_dgr"]["local"], rows["p_dgr"]["local_port"]) == ("*", 0)
             kernel.host.enter()
