@@ -115,7 +115,8 @@ def _make_block_bitmap(volume: "Volume", group: "Group") -> Buffer:
             if low < high:
                 set_bits(data, low, high - low)
     set_bits(data, blocks, volume.block_size * 8 - blocks)
-    free = blocks - sum(byte.bit_count() for byte in data[: blocks >> 3]) - _ones(data, blocks)
+    used = int.from_bytes(data[: blocks >> 3], "little").bit_count() + _ones(data, blocks)
+    free = blocks - used
     if free != descriptor.free_blocks:
         raise corrupt(
             f"group {group.number}: nothing is in use, but {descriptor.free_blocks} blocks are free and not {free}"
