@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from tests.house import resources
 
@@ -29,6 +30,7 @@ MISSING = "missing: "
 REAL = ("cli", "clients", "guests", "hosts", "system")
 """Folders of tests with real processes, kernels and clocks in them: a failed one gets a second try, which the summary names and
 tools/run_tests.py limits. All others fail at once."""
+_AGAIN = pytest.StashKey[dict[str, str]]()
 _LONG = pytest.StashKey[int]()
 _LEFT_OUT_BY_WORKERS: list[int] = []
 
@@ -97,14 +99,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("RUMPKIT_EXPECT_FORM") == "native":
         unwanted.add("once")
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
-    if config.pluginmanager.hasplugin("rerunfailures"):
-        for item in items:
-            if item.nodeid.split("/")[1] in REAL:
-                item.add_marker(pytest.mark.flaky(reruns=1))
     config.stash[_LONG] = sum(1 for item in left_out if item.get_closest_marker("long"))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test, and if it is one of REAL and fails, once more."""
+    if item.nodeid.split("/")[1] not in REAL:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, log=False, nextitem=nextitem)
+    failure = next((report for report in reports if report.failed), None)
+    if failure is not None:
+        last = failure.longreprtext.strip().rpartition("\n")[2]
+        item.config.stash.setdefault(_AGAIN, {})[item.nodeid] = f"{failure.when}: {last}"
+        item._initrequest()  # type: ignore[attr-defined]
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 def _left_out(config: pytest.Config) -> int:
@@ -166,9 +183,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"skipped because missing: {name}: {_tests(count)}")
     for name, count in sorted(others.items()):
         terminalreporter.write_line(f"skipped: {name}: {_tests(count)}")
-    again = [report.nodeid for report in stats.get("rerun", [])]
-    for name in again:
-        terminalreporter.write_line(f"needed a second try: {name}")
+    again = config.stash.get(_AGAIN, {})
+    for name, why in again.items():
+        terminalreporter.write_line(f"needed a second try: {name}: {why}")
     if long:
         terminalreporter.write_line(f"left for make test-all: {_tests(long)} marked long")
     tally = os.environ.get("RUMPKIT_TEST_TALLY")
@@ -176,7 +193,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         counts = {
             key: len(stats.get(key, [])) for key in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
         }
-        Path(tally).write_text(json.dumps({"counts": counts, "missing": missing, "long": long, "again": again}))
+        Path(tally).write_text(json.dumps({"counts": counts, "missing": missing, "long": long, "again": list(again)}))
 
 
 def _skip_reasons(reports: list[Any]) -> Iterator[str]:
