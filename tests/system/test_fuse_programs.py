@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.compose.spec import InterfaceSpec, MountSpec, Spec
 from tests.clients.fuse.fuse_helpers import mounted
 from tests.guests.linux.guest_helpers import Output
 
@@ -30,8 +34,46 @@ SELECT count(*) FROM t;
 """
 
 
-def kernel_with_data(**more: object) -> Kernel:
-    return Kernel(mounts={"/": "tmpfs", "/data": "tmpfs"}, **more)  # type: ignore[arg-type]
+MAKERS = {"ext4": ["mke2fs", "-q", "-t", "ext4"], "vfat": ["mkfs.fat", "-F", "32"]}
+CHECKERS = {"ext4": ["e2fsck", "-fn"], "vfat": ["fsck.fat", "-n"]}
+
+
+@contextmanager
+def kernel_with_data(kind: str = "tmpfs", folder: Path | None = None, **interface: Any) -> Iterator[Kernel]:
+    """A kernel with a file system of this kind on /data; an image is checked afterwards by the file system's own tool."""
+    spec = Spec(interface=[InterfaceSpec("user", **interface)] if interface else [])
+    if kind == "tmpfs":
+        spec.mount.append(MountSpec("/data"))
+    else:
+        assert folder is not None
+        image = folder / "disk.img"
+        with open(image, "wb") as file:
+            file.truncate(200 << 20)
+        subprocess.run([*MAKERS[kind], str(image)], check=True, stdout=subprocess.DEVNULL)
+        spec.mount.append(MountSpec("/data", kind, str(image)))
+    with Kernel(spec) as kernel:
+        yield kernel
+    if kind != "tmpfs":
+        done = subprocess.run([*CHECKERS[kind], str(image)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+ON_EACH = pytest.mark.parametrize(
+    "kind",
+    [
+        "tmpfs",
+        pytest.param("ext4", marks=pytest.mark.needs("mke2fs", "e2fsck")),
+        pytest.param("vfat", marks=[pytest.mark.needs("mkfs.fat", "fsck.fat"), pytest.mark.long]),
+    ],
+)
+ON_EXT4 = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("tmpfs", marks=pytest.mark.long),
+        pytest.param("ext4", marks=pytest.mark.needs("mke2fs", "e2fsck")),
+        pytest.param("vfat", marks=[pytest.mark.needs("mkfs.fat", "fsck.fat"), pytest.mark.long]),
+    ],
+)
 
 
 def ran(kernel: Kernel, script: str) -> str:
@@ -48,9 +90,10 @@ def ran(kernel: Kernel, script: str) -> str:
 @pytest.mark.once
 @pytest.mark.needs("sqlite3")
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_sqlite(mode: str) -> None:
+@ON_EACH
+def test_sqlite(mode: str, kind: str, tmp_path: Path) -> None:
     """With a rollback journal, and with a write-ahead log, whose index is a shared mapping."""
-    with kernel_with_data() as kernel:
+    with kernel_with_data(kind, tmp_path) as kernel:
         text = ran(kernel, f"sqlite3 /data/test.db <<'END'\n{SQLITE.format(mode=mode)}\nEND")
         assert text.split() == [mode, "ok", "1000"]
         two = "sqlite3 /data/test.db '.timeout 60000' \"INSERT INTO t(b) SELECT randomblob(10) FROM t LIMIT 50\""
@@ -60,7 +103,8 @@ def test_sqlite(mode: str) -> None:
 
 @pytest.mark.once
 @pytest.mark.needs("git")
-def test_git(tmp_path: Path) -> None:
+@ON_EXT4
+def test_git(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for number in range(200):
@@ -68,7 +112,7 @@ def test_git(tmp_path: Path) -> None:
     identity = "-c user.name=a -c user.email=a@example.com"
     make = f"cd {source} && git init -q && git add -A && git {identity} commit -qm first"
     subprocess.run(["sh", "-ec", make], check=True, env={**os.environ, "HOME": str(tmp_path)})
-    with kernel_with_data() as kernel:
+    with kernel_with_data(kind, tmp_path) as kernel:
         script = f"""
 export HOME=/data
 git config --global safe.directory '*'
@@ -105,8 +149,9 @@ cmp ../../in/text text && cmp ../../in/sparse sparse && du -k sparse
 
 @pytest.mark.once
 @pytest.mark.needs("redis-server", "redis-cli")
-def test_redis_keeps_its_append_only_file() -> None:
-    with kernel_with_data(net="user") as kernel:
+@ON_EXT4
+def test_redis_keeps_its_append_only_file(tmp_path: Path, kind: str) -> None:
+    with kernel_with_data(kind, tmp_path, dns=["192.0.2.1"]) as kernel:
         words = ["redis-server", "--dir", "/data", "--appendonly", "yes", "--appendfsync", "always", "--port", "6379"]
         for already in (0, 500):
             guest = kernel.run(words, stdout=os.open(os.devnull, os.O_WRONLY), cwd="/")
@@ -132,13 +177,14 @@ def names(kernel: Kernel, path: str) -> list[str]:
 
 @pytest.mark.once
 @pytest.mark.needs("nginx")
-def test_nginx_serves_files_by_sendfile(tmp_path: Path) -> None:
+@ON_EXT4
+def test_nginx_serves_files_by_sendfile(tmp_path: Path, kind: str) -> None:
     config = tmp_path / "nginx.conf"
     config.write_text(
         "daemon off; user root; pid /data/pid; error_log stderr; events {}\n"
         "http { access_log off; sendfile on; server { listen 80; root /data/www; } }\n"
     )
-    with kernel_with_data(net="user", forward=["127.0.0.1:0 -> 80"]) as kernel:
+    with kernel_with_data(kind, tmp_path, forward=["127.0.0.1:0 -> 80"]) as kernel:
         process = kernel.process()
         process.mkdir("/data/www")
         content = os.urandom(3_000_000)
