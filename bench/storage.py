@@ -217,7 +217,7 @@ def mounted() -> Iterator[Result]:
     with folder() as top:
         image, place = blank(top / "image", "1G"), top / "mnt"
         place.mkdir()
-        with subprocess.Popen([*RUMP, "mount", "--in-place", str(image), str(place)]) as server:
+        with subprocess.Popen([*RUMP, "mount", "--foreground", str(image), str(place)]) as server:
             try:
                 while not os.path.ismount(place):
                     if server.poll() is not None:
