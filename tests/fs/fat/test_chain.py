@@ -135,3 +135,23 @@ def test_what_cools_is_not_taken():
     assert alloc.extend(chain, 15) == 15
     assert chain.runs() == [(10, 10), (30, 5)]
     lab.host.leave()
+
+
+def test_no_more_of_the_fat_is_kept_than_the_limit_says():
+    lab = Lab(RamDisk(200 << 20))
+    lab.format(bits=32, cluster_size=512)
+    geometry = lab.entered(read_geometry, lab.disk)
+    table = Table(lab.disk, geometry, 1 << 17)
+    lab.host.enter()
+    assert table.count_free() == geometry.clusters - 1
+    for cluster in range(2, geometry.end, 1000):
+        table.get(cluster)
+    assert not table.is_over()
+    for cluster in range(2, geometry.end, 1000):
+        table.set(cluster, table.last)
+    assert table.is_over()
+    table.write()
+    table.trim()
+    assert not table.is_over()
+    assert all(table.get(cluster) == table.last for cluster in range(2, geometry.end, 1000))
+    lab.host.leave()

@@ -22,6 +22,8 @@ SPARED: Final = 16
 """Directories whose names stay in memory, whatever the limit: a call works with a few at once."""
 MOST_PENDING: Final = 512
 """Directories that may have something to be written."""
+MOST_FREEING: Final = 16384
+"""Runs of clusters that may wait to be free."""
 TRIED: Final = 64
 """Files that are looked at for one that can be forgotten."""
 
@@ -143,7 +145,13 @@ class FatMount(Mount):
     def balance(self) -> None:
         """Before a change: write what waits, if it is much."""
         writer = self.volume.writer
-        if self._overdue or len(writer.slots) > MOST_PENDING or 4 * len(writer.stale) > self._most_files:
+        if (
+            self._overdue
+            or len(writer.slots) > MOST_PENDING
+            or 4 * len(writer.stale) > self._most_files
+            or len(writer.alloc.freeing) > MOST_FREEING
+            or writer.table.is_over()
+        ):
             writer.commit()
             self._overdue = False
 

@@ -43,7 +43,7 @@ class Table:
         self._end: int = geometry.end
         self._limit: int = max(limit // PIECE, 4)
         self._pieces: dict[int, bytearray] = {}
-        """By number; the ones used last are at the end."""
+        """By number, in the order they were read."""
         self._dirty: set[int] = set()
         """Sectors of the FAT that are newer in memory."""
 
@@ -213,6 +213,8 @@ class Table:
         else:
             start = index * PIECE
             piece = bytearray(self._read(start, min(PIECE, geometry.fat_bytes - start)))
+        if len(self._pieces) >= self._limit and not self._dirty:
+            del self._pieces[next(iter(self._pieces))]
         self._pieces[index] = piece
         return piece
 
@@ -243,6 +245,10 @@ class Table:
                 found -= values[:FIRST_CLUSTER].count(0)
             self.trim()
         return found
+
+    def is_over(self) -> bool:
+        """Whether more is in memory than the limit says, because it has to be written first."""
+        return len(self._pieces) > self._limit
 
     def trim(self) -> None:
         """Forget pieces beyond the limit, unless some are to be written."""
