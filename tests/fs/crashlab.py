@@ -140,6 +140,18 @@ def tree(client: Any, at: str) -> Tree:
     return found
 
 
+def aliases(client: Any, at: str, names: tuple[str, ...]) -> set[str]:
+    """These names, and the others of NAMES for the same files."""
+    numbers: dict[str, int] = {}
+    for name in NAMES:
+        try:
+            numbers[name] = client.stat(f"{at}/{name}").st_ino
+        except OSError:
+            pass
+    wanted = {numbers[name] for name in names if name in numbers}
+    return {*names, *(name for name, number in numbers.items() if number in wanted)}
+
+
 class Promises:
     """What has to be there after a crash that comes behind the mark `number`."""
 
@@ -220,9 +232,9 @@ class Recorded:
         self.promises.append(now.copy())
         recorder.mark("0")
         for step in steps:
-            now.touched |= set(step.touched)
             # A crash may come within the step: what it touches is no longer promised from its start.
-            self.promises[-1].touched |= set(step.touched)
+            now.touched |= aliases(self.client, "/m", step.touched)
+            self.promises[-1].touched |= now.touched
             self.promises.append(now.copy())
             recorder.mark(str(len(self.promises) - 1))
             if step.run(self.client, "/m") is not False and (step.content or step.names):

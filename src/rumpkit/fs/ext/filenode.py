@@ -224,7 +224,8 @@ class FileNode(ExtNode):
             self.flush()
         if size < state.inode.size:
             self.ext.shrink(state, size)
-        elif size > self.size:
+        elif size > state.inode.size and self.waiting is None:
+            # It is longer than what is on disk: what was to be written between is cut off, or there was nothing.
             self.ext.begin(4)
             try:
                 filewrite.grow(state, size)

@@ -73,6 +73,8 @@ class Check:
         """Directory, block, byte, and the kind that the entry there should have; 0: it is to go."""
         self.bad_dtimes: list[tuple[int, int]] = []
         """Inodes, and what their time of deletion should be: 1 stands for now."""
+        self.bad_sectors: list[tuple[int, int]] = []
+        """Inodes, and how much storage they have."""
         self.bad_links: list[tuple[int, int]] = []
         """Inodes, and how many links they have."""
         self.bad_dotdots: list[tuple[int, int]] = []

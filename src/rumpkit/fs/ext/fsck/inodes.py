@@ -192,7 +192,8 @@ def _check_fields(check: Check, number: int, inode: Inode, raw: bytes, kind: int
 def _check_blocks(check: Check, number: int, inode: Inode, blocks: int, where: str) -> None:
     found = blocks if inode.flags & HUGE else blocks * (check.block_size // 512)
     if inode.blocks != found and not _has_values(check):
-        check.find(f"it has {found} sectors and says {inode.blocks}", where)
+        check.find(f"it has {found} sectors and says {inode.blocks}", where, True)
+        check.bad_sectors.append((number, found))
 
 
 def _has_values(check: Check) -> bool:

@@ -24,6 +24,8 @@ from .maps import FileMap
 from .start import open_check
 
 MOST_ROUNDS: Final = 6
+BLOCKS_AT: Final = 28
+BLOCKS_HIGH_AT: Final = 116
 
 
 @final
@@ -66,6 +68,7 @@ class _Round:
         self._store_super(False)
         check.cache.sync()
         names = bool(check.orphans or check.bad_entries or check.bad_dtimes or lost or check.bad_dotdots)
+        names = names or bool(check.bad_sectors)
         if names:
             self._drop_orphans()
             for number, block, at, kind in check.bad_entries:
@@ -73,6 +76,9 @@ class _Round:
             for number, value in check.bad_dtimes:
                 seconds = check.hyper.wall() // 1_000_000_000 & 0xFFFFFFFF
                 self._patch(number, DTIME_AT, (seconds if value else 0).to_bytes(4, "little"))
+            for number, sectors in check.bad_sectors:
+                self._patch(number, BLOCKS_AT, (sectors & 0xFFFFFFFF).to_bytes(4, "little"))
+                self._patch(number, BLOCKS_HIGH_AT, (sectors >> 32).to_bytes(2, "little"))
             for number, parent in check.bad_dotdots:
                 self._dotdot(number, parent)
             for number in lost:
