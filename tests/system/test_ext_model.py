@@ -134,7 +134,8 @@ class ExtMachine(RuleBasedStateMachine):
     def punch(self, which: int, offset: int, size: int) -> None:
         if self.open:
             fd, file = self.open[which % len(self.open)]
-            vnode = self.client.process.files.get(fd).vnode
+            opened: Any = self.client.process.files.get(fd)
+            vnode = opened.vnode
             self.files.entered(vnode.fallocate, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size)
             end = min(offset + size, len(file.data))
             if end > offset:

@@ -16,10 +16,13 @@ from rumpkit.kern.calls import KernCalls
 from rumpkit.kern.kernel import RumpKernel
 from rumpkit.kern.process import Credentials, Process
 from rumpkit.vfs.calls import VfsCalls
+from rumpkit.vfs.types import check_format_options
 from rumpkit.vfs.vfs import Vfs
 from tests.vfs.locked import LockedTmpfs
 
 COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console", "disks", "nullfs", "ext")
+
+DISK_TYPES = ("ext2", "ext4")
 
 
 class Files:
@@ -40,9 +43,21 @@ class Files:
         self.vfs, self.calls, self.base = vfs, calls, base
         self.locked = LockedTmpfs()
         vfs.types.register(self.locked)
-        vfs.mount(root, "/", options)
+        source = self._format(root) if root in DISK_TYPES else ""
+        vfs.mount(root, "/", options, source)
         self.host.leave()
         self.root = self.process()
+        if source:
+            self.root.rmdir("/lost+found")
+
+    def _format(self, kind: str) -> str:
+        """A disk with a new, empty file system."""
+        disks: Any = self.kernel.service("Disks")
+        disk = disks.attach_ram("root", 16 << 20)
+        maker = self.vfs.types.find(kind)
+        options = {"block_size": 4096} if kind == "ext4" else {}
+        maker.format(self.vfs, disk, check_format_options(maker, options))
+        return "root"
 
     def mount(self, kind: str, path: str, source: str = "", **options: Any) -> None:
         """Mount a file system on `path`, which is made where it is missing."""

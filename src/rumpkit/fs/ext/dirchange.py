@@ -33,6 +33,8 @@ class DirectoryNode(DirectoryReader):
         try:
             node = ext.new_node(self, mode, uid, gid, now, device)
             self._add_new(name, node, now)
+        except OSError as problem:
+            raise ext.failed(problem) from None
         finally:
             ext.end()
         return node
@@ -53,6 +55,8 @@ class DirectoryNode(DirectoryReader):
             node.links = 2
             self._add_new(name, node, now)
             self._count_link(1)
+        except OSError as problem:
+            raise ext.failed(problem) from None
         finally:
             ext.end()
         return node
@@ -80,6 +84,8 @@ class DirectoryNode(DirectoryReader):
             node.flags = state.inode.flags
             node.size = len(target)
             self._add_new(name, node, now)
+        except OSError as problem:
+            raise ext.failed(problem) from None
         finally:
             ext.end()
         return node
@@ -97,6 +103,8 @@ class DirectoryNode(DirectoryReader):
             vnode.ctime = now
             vnode.touched()
             self._changed(now)
+        except OSError as problem:
+            raise self.ext.failed(problem) from None
         finally:
             self.ext.end()
 
@@ -112,6 +120,8 @@ class DirectoryNode(DirectoryReader):
             dirwrite.remove(self.state, name)
             self._changed(now)
             ext.drop_link(vnode, now)
+        except OSError as problem:
+            raise ext.failed(problem) from None
         finally:
             ext.end()
         ext.finish_removal(vnode)
@@ -131,6 +141,8 @@ class DirectoryNode(DirectoryReader):
             self._changed(now)
             vnode.links = 1
             ext.drop_link(vnode, now)
+        except OSError as problem:
+            raise ext.failed(problem) from None
         finally:
             ext.end()
         ext.finish_removal(vnode)
@@ -149,6 +161,8 @@ class DirectoryNode(DirectoryReader):
         elif moved and directory is not self:
             self._check_links(directory)
         ext = self.ext
+        if replaced is not None:
+            vnode.flush()  # whoever replaces a file by a new one wants either after a crash, and not an empty one
         ext.begin(3 * NAME_CREDITS)
         try:
             if replaced is None:
@@ -169,6 +183,8 @@ class DirectoryNode(DirectoryReader):
                 replaced.links = 1
             if isinstance(replaced, ExtNode):
                 ext.drop_link(replaced, now)
+        except OSError as problem:
+            raise ext.failed(problem) from None
         finally:
             ext.end()
         if isinstance(replaced, ExtNode):
@@ -191,6 +207,8 @@ class DirectoryNode(DirectoryReader):
                     target._count_link(1)
             self._changed(now)
             directory._changed(now)
+        except OSError as problem:
+            raise self.ext.failed(problem) from None
         finally:
             self.ext.end()
 

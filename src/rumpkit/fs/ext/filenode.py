@@ -170,6 +170,8 @@ class FileNode(ExtNode):
             self.ext.begin(4)
             try:
                 fits = inline.write(state, new)
+            except OSError as problem:
+                raise self.ext.failed(problem) from None
             finally:
                 self.ext.end()
             if fits:
@@ -187,6 +189,8 @@ class FileNode(ExtNode):
         self.ext.begin(8)
         try:
             inline.clear(state)
+        except OSError as problem:
+            raise self.ext.failed(problem) from None
         finally:
             self.ext.end()
         self.flags = state.inode.flags
@@ -207,6 +211,8 @@ class FileNode(ExtNode):
                 self.ext.begin(4)
                 try:
                     fits = inline.write(state, data[:size].ljust(size, b"\0"))
+                except OSError as problem:
+                    raise self.ext.failed(problem) from None
                 finally:
                     self.ext.end()
                 if fits:
@@ -229,6 +235,8 @@ class FileNode(ExtNode):
             self.ext.begin(4)
             try:
                 filewrite.grow(state, size)
+            except OSError as problem:
+                raise self.ext.failed(problem) from None
             finally:
                 self.ext.end()
         self._truncated(size)

@@ -46,6 +46,8 @@ def store(state: InodeState, offset: int, data: bytes) -> int:
             reached = min(start + done, end)
             if reached > state.inode.size:
                 grow(state, reached)
+        except OSError as problem:
+            raise volume.failed(problem) from None
         finally:
             volume.end()
         at += done

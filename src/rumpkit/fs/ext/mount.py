@@ -16,7 +16,7 @@ from .features import RECOVER
 from .filenode import FileNode
 from .geometry import corrupt
 from .inline import empty_map
-from .inode import BASE, EXTRA, ROOT, Inode
+from .inode import BASE, EXTRA, NOATIME, NODUMP, ROOT, SYNC, Inode
 from .node import ExtNode, SpecialNode, SymlinkNode
 from .orphans import OrphanList, filed, listed
 from .removal import CREDITS, erase, has_map, is_small, shrink
@@ -32,8 +32,8 @@ MOST_WAITING: Final = 4096
 """Files that wait for storage."""
 SECOND: Final = 1_000_000_000
 DIRSYNC: Final = 0x10000
-INHERITED: Final = 0x000100F8 & ~0x30
-"""Flags that a new file gets from its directory: sync, nodump, noatime, and a directory dirsync."""
+INHERITED: Final = SYNC | NODUMP | NOATIME | DIRSYNC
+"""Flags that a new file gets from its directory; the last one only a directory does."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -58,7 +58,8 @@ class ExtMount(Mount):
         self._generation: int = int.from_bytes(hyper.random(4), "little")
         self._nodes: dict[int, ExtNode] = {}
         self._evict_at: int = vnodes
-        self.overhead: int = 0
+        self.overhead: int = _overhead(volume)
+        """Blocks that the format itself takes, where the superblock says."""
         self.valid: bool = False
         """Whether it was cleanly unmounted before."""
         self.writable: bool = False
@@ -130,12 +131,18 @@ class ExtMount(Mount):
         """The operation is over."""
         self.volume.end()
 
+    def failed(self, problem: OSError) -> OSError:
+        """The operation failed (`Volume.failed`)."""
+        return self.volume.failed(problem)
+
     def change_inode(self, state: InodeState) -> None:
         """An attribute of a file has changed."""
         if not state.dirty:
             self.volume.begin(1)
             try:
                 self.volume.mark_inode(state)
+            except OSError as problem:
+                raise self.volume.failed(problem) from None
             finally:
                 self.volume.end()
 
@@ -216,6 +223,7 @@ class ExtMount(Mount):
 
     def promise(self, node: FileNode, count: int) -> bool:
         """Keep `count` blocks free for what a file was written; whether there are so many."""
+        self.volume.check_sound()
         blocks = self.volume.blocks
         more = count - node.promised
         if more > 0:
@@ -252,6 +260,7 @@ class ExtMount(Mount):
     def commit(self) -> None:
         """Make everything durable that was given storage."""
         if not self.read_only:
+            self.volume.check_sound()
             self.volume.write_data()
             self.volume.transaction.sync(True)
 
@@ -347,3 +356,9 @@ class ExtMount(Mount):
                 volume.begin(4)
                 self.orphans.drop(state)
                 volume.end()
+
+
+def _overhead(volume: "Volume") -> int:
+    fields = volume.fields
+    blocks = fields.overhead_clusters << volume.geometry.cluster_bits
+    return blocks if blocks < fields.blocks_count - fields.free_blocks_count else 0

@@ -123,6 +123,8 @@ class ExtNode(Vnode):
             xattrwrite.change(self.state, name, value, flags)
             self.ctime = self.mount.hyper.wall()
             self.touched()
+        except OSError as problem:
+            raise self.ext.failed(problem) from None
         finally:
             self.ext.end()
 

@@ -63,6 +63,8 @@ def open_mount(vfs: "Vfs", kind: str, source: str, device: Device, options: Mapp
     elif journal and volume.fields.feature_incompat & RECOVER:
         volume = _read_through(vfs, volume)
     mount = ExtMount(vfs.hyper, kind, source, device, volume, int(options["vnodes"]))
+    mount.delayed_bytes = int(options["delayed_bytes"])
+    mount.delayed_file_bytes = int(options["delayed_file_bytes"])
     if not read_only:
         mount.start_writing(journal)
     return mount

@@ -36,6 +36,8 @@ def change_storage(node: "FileNode", mode: int, offset: int, length: int) -> Non
             try:
                 filewrite.clear_tail(state, state.inode.size)
                 filewrite.grow(state, end)
+            except OSError as problem:
+                raise node.ext.failed(problem) from None
             finally:
                 node.ext.end()
             node.size = end
@@ -61,6 +63,8 @@ def _punch(node: "FileNode", start: int, end: int) -> None:
         node.ext.begin(filewrite.CREDITS + storage.BATCH)
         try:
             done = storage.take(state, first, last)
+        except OSError as problem:
+            raise node.ext.failed(problem) from None
         finally:
             node.ext.end()
 
@@ -80,6 +84,8 @@ def _reserve(node: "FileNode", start: int, end: int) -> None:
             node.ext.begin(filewrite.CREDITS)
             try:
                 _, count = storage.give(state, block, count, unwritten=True)
+            except OSError as problem:
+                raise node.ext.failed(problem) from None
             finally:
                 node.ext.end()
         block += count

@@ -51,6 +51,8 @@ def shrink(volume: "Volume", orphans: "OrphanList", state: InodeState, size: int
         if done:
             orphans.drop(state)
             filewrite.clear_tail(state, size)
+    except OSError as problem:
+        raise volume.failed(problem) from None
     finally:
         volume.end()
     while not done:
@@ -60,6 +62,8 @@ def shrink(volume: "Volume", orphans: "OrphanList", state: InodeState, size: int
             if done:
                 orphans.drop(state)
                 filewrite.clear_tail(state, size)
+        except OSError as problem:
+            raise volume.failed(problem) from None
         finally:
             volume.end()
 
@@ -75,12 +79,16 @@ def erase(volume: "Volume", orphans: "OrphanList", state: InodeState, now: int) 
             done = storage.take(state, 0, largest(state), directory)
             if done:
                 _finish(volume, orphans, state, directory, now)
+        except OSError as problem:
+            raise volume.failed(problem) from None
         finally:
             volume.end()
     if not mapped:
         volume.begin(CREDITS)
         try:
             _finish(volume, orphans, state, directory, now)
+        except OSError as problem:
+            raise volume.failed(problem) from None
         finally:
             volume.end()
 

@@ -5,7 +5,7 @@ What changes metadata says so here; checksums and counts are made in `seal`, onc
 
 from typing import Final, final
 
-from ...kern.abi.errno import EROFS, EUCLEAN
+from ...kern.abi.errno import EIO, EROFS, EUCLEAN
 from ...kern.device import Device
 from ...vfs.buffer import Buffer, BufferCache
 from . import bitmaps, superblock
@@ -116,8 +116,7 @@ class Volume(Sealer):
         Raises EROFS once something could not be written; EIO.
         """
         if self._depth == 0:
-            if self.problem:
-                raise OSError(EROFS, self.problem)
+            self.check_sound()
             if self.blocks.freed and self.fields.free_blocks_count < LOW + credits:
                 self.transaction.sync(False)
             self.transaction.begin(credits)
@@ -126,8 +125,23 @@ class Volume(Sealer):
     def end(self) -> None:
         """The operation, or its part, is over."""
         self._depth -= 1
-        if self._depth == 0:
+        if self._depth == 0 and not self.problem:
             self.transaction.end()
+
+    def failed(self, problem: OSError) -> OSError:
+        """An operation failed, and may be half-done.  Returns `problem`, to raise.
+
+        Where that is damage (EUCLEAN, EIO), and not a want of space, nothing is written from now on: neither this operation nor
+        what else is in its transaction.
+        """
+        if problem.errno in (EUCLEAN, EIO) and not self.problem:
+            self.problem = f"nothing is written any more, because of an error: {problem.strerror}"
+        return problem
+
+    def check_sound(self) -> None:
+        """Raise EROFS where nothing is written any more."""
+        if self.problem:
+            raise OSError(EROFS, self.problem)
 
     def mark_inode(self, state: InodeState) -> None:
         """An inode was changed, or will be within this operation."""
