@@ -27,7 +27,8 @@ def _streams(stdin, env):
         os.environ.update(before[3])
 
 
-def _run(words, stdin=b"", env=None):
+def run(*words, stdin=b"", env=None):
+    """Run it; its exit code, and what it prints on stdout and stderr."""
     with _streams(stdin, env) as streams:
         try:
             code: object = main(["fs", *map(str, words)])
@@ -42,14 +43,14 @@ def _run(words, stdin=b"", env=None):
 
 def rump(*words, check=0, stdin=b"", env=None):
     """Run it; what it prints.  Its exit code must be `check`."""
-    code, out, err = _run(words, stdin, env)
+    code, out, err = run(*words, stdin=stdin, env=env)
     assert code == check, (words, code, err.decode())
     return out
 
 
 def complaint(*words, check=1):
     """Run it; what it says on stderr."""
-    code, _, err = _run(words)
+    code, _, err = run(*words)
     assert code == check, (words, code, err.decode())
     return err.decode("utf-8", "surrogateescape")
 

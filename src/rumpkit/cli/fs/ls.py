@@ -174,7 +174,7 @@ class Lister:
 
     def _needs_attributes(self) -> bool:
         options = self.options
-        return bool(options.long or options.by_time or options.by_size or self.output.colour)
+        return bool(options.long or options.by_time or options.by_size)
 
     def _key(self, row: Row) -> tuple[int, bytes]:
         value = row.status.st_mtime_ns if self.options.by_time else row.status.st_size

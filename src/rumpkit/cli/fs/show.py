@@ -82,8 +82,8 @@ def record(path: bytes, node: Node, status: Stat) -> dict[str, Any]:
 
 
 def shown(output: Output, name: bytes, node: Node, status: Stat, target: bool = True) -> bytes:
-    """A name, in its colour, with a link's target behind it."""
-    text = output.name(name, node.kind, status.st_mode)
+    """A name, in its colour, with a link's target behind it.  Without `target`, `status` says all, and the node may be another."""
+    text = output.name(name, modes.S_IFMT(status.st_mode), status.st_mode)
     return text + b" -> " + output.name(target_of(node)) if target and node.kind == modes.S_IFLNK else text
 
 
