@@ -262,13 +262,16 @@ def tcp() -> str:
 
 def full_kernel() -> RumpKernel:
     """A kernel with all components, on a simulated host."""
+    from rumpkit.clients.fuse.server import FuseCounters
     from rumpkit.compose.boot import NET, VFS
     from rumpkit.hosts.sim.host import SimHost
     from rumpkit.kern.kernel import RumpKernel
 
     host = SimHost()
     host.enter()
-    return RumpKernel(host, (*VFS, *NET, "ipv6", "bridge", "dhcp"))
+    kernel = RumpKernel(host, (*VFS, *NET, "ipv6", "bridge", "dhcp"))
+    kernel.counters.register("fuse", FuseCounters())  # with the first mount
+    return kernel
 
 
 PAGES: dict[str, tuple[Callable[[], str], str]] = {

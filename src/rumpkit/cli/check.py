@@ -2,14 +2,13 @@
 
 import argparse
 import os
+import shutil
 from typing import NamedTuple
 
 from . import exit as code
 from .table import show, show_json
 
-DESCRIPTION = (
-    "Show what this machine allows: unmodified programs, TAP links, the compiled form; and how to allow the rest."
-)
+DESCRIPTION = "Show what this machine allows: unmodified programs, their mounts, TAP links, the compiled form; and how to allow the rest."
 EPILOG = """\
 examples:
   rump check            a table
@@ -36,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Probe and print."""
     guests = _guest_findings()
-    findings = [*guests, _tap(), _form()]
+    findings = [*guests, *_fuse(), _tap(), _form()]
     if arguments.json:
         show_json([finding._asdict() for finding in findings])
     else:
@@ -60,6 +59,16 @@ def _guest_findings() -> list[Finding]:
         Finding(one.name, not reason, one.purpose, f"{one.remedy} ({reason})" if reason else one.remedy)
         for one, reason in requirements()
     ]
+
+
+def _fuse() -> list[Finding]:
+    """What it takes to show a kernel's files to programs, and on the host."""
+    from ..clients.fuse.attach import HELPER, privileged, why_missing
+
+    reason = why_missing()
+    device = Finding("/dev/fuse", not reason, "for programs to see a kernel's mounts", reason)
+    may = privileged() or shutil.which(HELPER) is not None
+    return [device, Finding(HELPER, may, "for mounts on the host by ordinary users", "install fuse3, or run as root")]
 
 
 def _tap() -> Finding:

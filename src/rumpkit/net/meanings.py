@@ -131,6 +131,12 @@ vfs.buffer.evicted         blocks of metadata given up because there were too ma
 vfs.buffer.written_back    blocks of metadata written to their device
 vfs.buffer.writes          writes to devices, of metadata and of file data
 vfs.buffer.errors          writes of metadata that failed; they are tried again
+
+fuse.requests              what Linux has asked of FUSE mounts
+fuse.errors                requests that were answered with an error, a name that is not there among them
+fuse.read_bytes            bytes of files that were read through FUSE mounts
+fuse.written_bytes         bytes that were written through them
+fuse.notifications         what Linux was told to forget, because something else changed it
 """
 
 _IP: Final = """

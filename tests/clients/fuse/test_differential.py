@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rumpkit import Kernel
 from rumpkit.clients.fuse import SOLE, FuseOptions
+from rumpkit.compose.spec import MountSpec, Spec
 from tests.clients.fuse.fuse_helpers import mounted
 
 pytestmark = pytest.mark.needs("fuse", "root")
@@ -53,3 +55,21 @@ def test_many_random_calls(tmp_path: Path, reference: Path, options: FuseOptions
     with mounted(tmp_path, options) as (kernel, place):
         kernel.process().mkdir("/in")
         same(place / "in", reference, seed, 10_000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.needs("mke2fs", "e2fsck")
+@pytest.mark.parametrize("seed", range(2))
+def test_many_random_calls_on_ext4(tmp_path: Path, reference: Path, seed: int) -> None:
+    image, place = tmp_path / "disk.img", tmp_path / "mnt"
+    with open(image, "wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", image], check=True)
+    place.mkdir()
+    with Kernel(Spec(mount=[MountSpec("/data", "ext4", str(image))])) as kernel:
+        kernel.process().mkdir("/data/in")
+        with kernel.fuse_mount(place, "/data"):
+            same(place / "in", reference, seed, 3000)
+    done = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -51,7 +51,7 @@ LIMIT: Final = 65536
 
 @final
 class FuseCounters(Counters):
-    """What FUSE mounts have been asked."""
+    """What FUSE mounts have been asked; what each counts is in net/meanings.py."""
 
     def __init__(self) -> None:
         self.requests: int = 0
@@ -199,7 +199,7 @@ class FuseServer(Watcher):
             if number == wire.READ:
                 counters.read_bytes += len(payload)
             elif number == wire.WRITE:
-                counters.written_bytes += request.length
+                counters.written_bytes += request.length - wire.IN_SIZE - wire.READ_SIZE
         except OSError as problem:
             code = problem.errno or EIO
             counters.errors += 1
