@@ -53,6 +53,15 @@ def test_what_is_not_there() -> None:
     assert (found[0], found[2], found[4]) == (0, 2, 500_000_000), "a node of 0 says for how long there is none"
 
 
+def test_linux_remembers_no_names_where_one_has_many_spellings() -> None:
+    asker = Asker(FuseOptions(name_timeout=5, missing_timeout=5))
+    asker.mknod(b"name")
+    assert asker.lookup(b"name")[2] == 5
+    asker.files.vfs.root().mount.folds_case = True
+    assert (asker.lookup(b"name")[2], asker.lookup(b"name")[4]) == (0, 0)
+    fails(ENOENT, asker.lookup, b"nothing")
+
+
 def test_a_node_lives_as_long_as_it_is_remembered() -> None:
     asker = Asker()
     mount = asker.files.vfs.root().mount

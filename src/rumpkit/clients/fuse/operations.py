@@ -121,12 +121,14 @@ class Operations:
         mount = v.mount
         number = v.number if mount is self._outer else v.number ^ mount.number << MOUNT_SHIFT
         uid, gid = (self._uid, self._gid) if self._owner else (v.uid, v.gid)
+        # Where one name has many spellings, Linux would not know that one that it has seen goes, or comes, with another.
+        folds = mount.folds_case
         return _ENTRY.pack(
             node.number,
             v.generation,
-            self._name_seconds,
+            0 if folds else self._name_seconds,
             self._seconds,
-            self._name_rest,
+            0 if folds else self._name_rest,
             self._rest,
             number,
             v.size,
@@ -184,9 +186,10 @@ class Operations:
     def lookup(self, request: Request) -> bytes:
         """LOOKUP."""
         name = request.name()
-        found = self.calls.lookup(self._vnode(request), name, SUPERUSER)
+        directory = self._vnode(request)
+        found = self.calls.lookup(directory, name, SUPERUSER)
         if found is None:
-            if self._missing:
+            if self._missing and not directory.mount.folds_case:
                 return self._missing
             raise error(ENOENT)
         return self.entry(self.nodes.enter(found, request.node, name))
