@@ -1,5 +1,5 @@
 """Multicast groups (RFC 1112, RFC 3376 sections 2 and 3): which sockets want which sources of which groups, and what an
-interface takes in because of that.
+interface takes in because of that.  A socket's memberships are the same thing for IPv6 (`ip6.groups`).
 
 Between the options of sockets above and interfaces below.  `igmp` hears of every change on an interface, to tell routers.
 """
@@ -123,12 +123,28 @@ class GroupListener:
         raise NotImplementedError
 
 
-@final
-class Groups:
-    """The groups that each interface of a kernel is in.  What is not a member's is not delivered."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class GroupTable:
+    """What memberships of either version of IP are made in."""
 
     def __init__(self) -> None:
         self.settings: GroupSettings = GroupSettings()
+
+    def replace(self, interface: Interface, group: bytes, old: SourceFilter, new: SourceFilter) -> None:
+        """One member wants `new` of a group from now on instead of `old` (NOTHING: it joins, or leaves).  Raises ENOBUFS."""
+        raise NotImplementedError
+
+    def has(self, index: int) -> bool:
+        """Whether the interface of that index is there still."""
+        raise NotImplementedError
+
+
+@final
+class Groups(GroupTable):
+    """The groups that each interface of a kernel is in.  What is not a member's is not delivered."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.igmp_settings: IgmpSettings = IgmpSettings()
         self.igmp_counters: IgmpCounters = IgmpCounters()
         self.listener: GroupListener | None = None
@@ -138,8 +154,10 @@ class Groups:
         """By index, then group: what the interface takes in."""
         self._wanted: dict[tuple[int, bytes], list[SourceFilter]] = {}
 
+    def has(self, index: int) -> bool:
+        return index in self.by_interface
+
     def replace(self, interface: Interface, group: bytes, old: SourceFilter, new: SourceFilter) -> None:
-        """One member wants `new` of a group from now on instead of `old` (NOTHING: it joins, or leaves).  Raises ENOBUFS."""
         key = (interface.index, group)
         filters = list(self._wanted.get(key, ()))
         groups = self.by_interface.setdefault(interface.index, {})
@@ -199,10 +217,10 @@ def _filter_macs(interface: Interface, group: bytes, take: bool) -> None:
 class Memberships:
     """The groups that one socket has joined, each on an interface, and the sources that it wants of them."""
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, groups: GroupTable) -> None:
         self.every: bool = True
         """IP_MULTICAST_ALL: groups that others have joined are delivered, too."""
-        self._groups: Groups = groups
+        self._groups: GroupTable = groups
         self._joined: dict[tuple[int, bytes], SourceFilter] = {}
         self._interfaces: dict[int, Interface] = {}
 
@@ -300,7 +318,7 @@ class Memberships:
     def _set(self, key: tuple[int, bytes], after: SourceFilter) -> None:
         before = self._joined[key]
         interface = self._interfaces[key[0]]
-        if key[0] in self._groups.by_interface:  # else the interface has gone
+        if self._groups.has(key[0]):  # else the interface has gone
             self._groups.replace(interface, key[1], before, after)
         if after.is_nothing():
             del self._joined[key]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.timer import TimerQueue
+from ..ip.groups import SourceFilter
 from ..link.ethernet import EthernetInterface
 from ..wire.address import is_link_local
 from .discovery import Discovery
@@ -90,13 +91,9 @@ class EthernetControl(LinkControl):
         elif self.slaac is not None:
             self.slaac.lifetime(address, now)
 
-    def group_joined(self, group: bytes, now: Instant) -> None:
+    def group_changed(self, group: bytes, before: SourceFilter, after: SourceFilter, now: Instant) -> None:
         if self.listener is not None:
-            self.listener.joined(group, now)
-
-    def group_left(self, group: bytes, now: Instant) -> None:
-        if self.listener is not None:
-            self.listener.left(group, now)
+            self.listener.changed(group, before, after, now)
 
     def became_valid(self, address: Address6, now: Instant) -> None:
         """An address is ours from now on."""

@@ -28,7 +28,7 @@ from ..wire.icmpv6 import (
     UNKNOWN_NEXT_HEADER,
     UNKNOWN_OPTION,
 )
-from ..wire.ipv4 import PROTOCOL_TCP
+from ..wire.ipv4 import PROTOCOL_TCP, PROTOCOL_UDP
 from ..wire.ipv6 import (
     DESTINATION_OPTIONS,
     FRAGMENT,
@@ -146,7 +146,11 @@ class Ipv6Input(PacketInput):
         if destination[0] == 0xFF:
             if destination[1] & 0xF < 2 and not interface.loopback:
                 return -1  # never leaves a host (RFC 4291 section 2.7)
-            return kind if destination in self.link.groups else NOT_OURS
+            if destination not in self.link.groups:
+                return NOT_OURS
+            # A router's question about a group is for us, whoever's packets are wanted.
+            filtered = destination in self.link.filters and header.next_header == PROTOCOL_UDP
+            return NOT_OURS if filtered and not self.link.wanted(destination).allows(header.source) else kind
         if kind == LOCAL:
             # Loopback and link-local addresses mean something in the host, and on their own link, only.
             if interface.loopback or self.link.owns(destination):

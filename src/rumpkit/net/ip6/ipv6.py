@@ -13,6 +13,7 @@ from ...hyper.time import Instant
 from ...kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, EMSGSIZE, ENETUNREACH, ENOBUFS, error
 from ...kern.timer import TimerQueue
 from ..ip.contract import Network, Route, Transport
+from ..ip.groups import ANYBODY, SourceFilter
 from ..ip.ipv4 import GROUP, LOCAL, NOT_OURS
 from ..ip.pmtu import PathMtus
 from ..ip.routing import CONNECTED, STATIC, RouteEntry, RoutingTable
@@ -23,6 +24,7 @@ from ..wire.icmpv6 import ADDRESS_UNREACHABLE, DESTINATION_UNREACHABLE, PARAMETE
 from ..wire.ipv4 import PROTOCOL_TCP, PROTOCOL_UDP
 from ..wire.ipv6 import HEADER_SIZE, HOP_BY_HOP, MAX_PAYLOAD_SIZE, PROTOCOL_ICMPV6, emit_ipv6_header
 from .fragmentation import FragmentSender
+from .groups import Groups6
 from .link import MANUAL, TENTATIVE, VALID, Address6, Link6
 from .report import ErrorReporter6
 from .select import choose_source
@@ -68,6 +70,8 @@ class Ipv6(Network):
         self._timers: TimerQueue = timers
         self._fragments: FragmentSender = FragmentSender(hyper, self.counters)
         self._flow_key: bytes = b""
+        self.memberships: Groups6 = Groups6(self)
+        """Of sockets, with the sources that they want."""
         self._joined: dict[tuple[bytes, int], list[Link6]] = {}
         """By group and the zone that was asked for: on which links that was."""
         self._cache: dict[bytes, Route] = {}
@@ -190,24 +194,49 @@ class Ipv6(Network):
 
     def join_on(self, link: Link6, group: bytes, now: Instant) -> None:
         """Take packets to a group on a link, whatever the limit: what IPv6 itself needs, too."""
-        count = link.groups.get(group, 0)
-        link.groups[group] = count + 1
-        if count == 0:
-            self.kinds[group] = GROUP
-            if link.control is not None:
-                link.control.group_joined(group, now)
+        before = link.wanted(group)
+        link.groups[group] = link.groups.get(group, 0) + 1
+        self._regroup(link, group, before, now)
 
     def leave_on(self, link: Link6, group: bytes, now: Instant) -> None:
         """Undo one `join_on`."""
         count = link.groups.get(group, 0)
-        if count > 1:
+        if count:
+            before = link.wanted(group)
             link.groups[group] = count - 1
-        elif count == 1:
+            self._regroup(link, group, before, now)
+
+    def filter_on(self, link: Link6, group: bytes, old: SourceFilter, new: SourceFilter) -> None:
+        """One listener on a link wants `new` of a group instead of `old`; NOTHING is none."""
+        before = link.wanted(group)
+        filters = list(link.filters.get(group, ()))
+        for one, change in ((old, -1), (new, 1)):
+            if one.is_nothing():
+                continue
+            link.groups[group] = link.groups.get(group, 0) + change
+            if one.same(ANYBODY):
+                continue
+            if change > 0:
+                filters.append(one)
+            else:
+                filters.remove(one)
+        if filters:
+            link.filters[group] = filters
+        else:
+            link.filters.pop(group, None)
+        self._regroup(link, group, before, self._hyper.now)
+
+    def _regroup(self, link: Link6, group: bytes, before: SourceFilter, now: Instant) -> None:
+        """What a link takes in of a group may be something else now than it was."""
+        if link.groups[group]:
+            self.kinds[group] = GROUP
+        else:
             del link.groups[group]
             if not any(group in other.groups for other in self.links.values()):
                 self.kinds.pop(group, 0)
-            if link.control is not None:
-                link.control.group_left(group, now)
+        after = link.wanted(group)
+        if link.control is not None and not before.same(after):
+            link.control.group_changed(group, before, after, now)
 
     def report(self, kind: int, code: int, rest: int, frame: Frame, network: int, now: Instant) -> None:
         """Tell the sender of the packet at `frame.head[network]`, by ICMPv6, what became of it."""

@@ -10,6 +10,7 @@ from mypy_extensions import mypyc_attr
 
 from ...hyper.time import FOREVER, Instant
 from ...kern.timer import Timer
+from ..ip.groups import ANYBODY, NOTHING, SourceFilter, merged
 from ..link.interface import Interface
 from ..wire.address import is_link_local
 
@@ -88,12 +89,8 @@ class LinkControl(ABC):
         """An address's timer has run out."""
 
     @abstractmethod
-    def group_joined(self, group: bytes, now: Instant) -> None:
-        """The first listener to a group has come."""
-
-    @abstractmethod
-    def group_left(self, group: bytes, now: Instant) -> None:
-        """The last listener to a group has gone."""
+    def group_changed(self, group: bytes, before: SourceFilter, after: SourceFilter, now: Instant) -> None:
+        """What the link takes in of a group is something else now; NOTHING stands for a group that it isn't in."""
 
 
 @final
@@ -105,6 +102,8 @@ class Link6:
         self.addresses: list[Address6] = []
         self.groups: dict[bytes, int] = {}
         """Multicast groups and how often each was joined."""
+        self.filters: dict[bytes, list[SourceFilter]] = {}
+        """By group, what those want who have joined it for some sources only, or for all but some."""
         self.hop_limit: int = 0
         """As a router says, or 0."""
         self.mtu: int = 0
@@ -117,6 +116,14 @@ class Link6:
         self.accept_ra: bool = True
         """Whether to listen to routers, where the sysctl lets it."""
         self.control: LinkControl | None = None
+
+    def wanted(self, group: bytes) -> SourceFilter:
+        """What the link takes in of a group."""
+        count = self.groups.get(group, 0)
+        filters = self.filters.get(group)
+        if filters is None:
+            return ANYBODY if count else NOTHING
+        return ANYBODY if count > len(filters) else merged(filters)
 
     def owns(self, address: bytes) -> bool:
         """Whether `address` is a valid one of this link's."""

@@ -11,11 +11,14 @@ from ...hyper.time import FOREVER, MILLISECOND, SECOND, Duration, Instant
 from ...kern.counters import Counters
 from ...kern.sysctl import Sysctl
 from ...kern.timer import Timer, TimerQueue
+from ..ip.groups import NOTHING, SourceFilter
 from ..wire.address import ANY_V6, is_link_local, is_unspecified
 from ..wire.icmpv6 import MLD_DONE_V1, MLD_QUERY, MLD_REPORT_V1, MLD_REPORT_V2, Icmp6Message
 from ..wire.ipv6 import HEADER_SIZE, HOP_BY_HOP, PROTOCOL_ICMPV6
 from ..wire.ipv6_extensions import ROUTER_ALERT_MLD, emit_options_header, has_router_alert
 from ..wire.mld import (
+    ALLOW_NEW_SOURCES,
+    BLOCK_OLD_SOURCES,
     CHANGE_TO_EXCLUDE,
     CHANGE_TO_INCLUDE,
     MODE_IS_EXCLUDE,
@@ -34,6 +37,8 @@ ALL_ROUTERS: Final = b"\xff\x02" + bytes(13) + b"\2"
 _ROUTER_ALERT: Final = emit_options_header(PROTOCOL_ICMPV6, ROUTER_ALERT_MLD)
 _RECORDS: Final = 60
 """Records without sources that fit the smallest MTU."""
+_SOURCES: Final = 64
+"""Sources of one record that do."""
 
 
 @final
@@ -110,15 +115,40 @@ class Mld(Icmp6Handler):
 
 
 @final
-class _Pending:
-    """A report that is due."""
+class _Change:
+    """What routers are still to be told of a group (RFC 3810 section 6.1)."""
 
-    def __init__(self, due: Instant, kind: int, sources: tuple[bytes, ...], repeat: int) -> None:
+    def __init__(self, due: Instant) -> None:
         self.due: Instant = due
-        self.kind: int = kind
+        self.mode_left: int = 0
+        """How often that the mode has changed: the whole filter is told."""
+        self.sources_left: dict[bytes, int] = {}
+        """How often of single sources."""
+
+    def over(self) -> bool:
+        """Whether everything has been told."""
+        return not self.mode_left and not self.sources_left
+
+    def records(self, group: bytes, wanted: SourceFilter) -> list[Record]:
+        """What is to be said this time."""
+        if self.mode_left:
+            self.mode_left -= 1
+            kind = CHANGE_TO_EXCLUDE if wanted.exclude else CHANGE_TO_INCLUDE
+            return [Record(kind, group, tuple(sorted(wanted.sources)))]
+        allowed = tuple(sorted(source for source in self.sources_left if wanted.allows(source)))
+        blocked = tuple(sorted(source for source in self.sources_left if not wanted.allows(source)))
+        self.sources_left = {source: left - 1 for source, left in self.sources_left.items() if left > 1}
+        both = ((ALLOW_NEW_SOURCES, allowed), (BLOCK_OLD_SOURCES, blocked))
+        return [Record(kind, group, sources) for kind, sources in both if sources]
+
+
+@final
+class _Answer:
+    """An answer about one group that is due; `sources` are those that were asked about, none for all."""
+
+    def __init__(self, due: Instant, sources: tuple[bytes, ...]) -> None:
+        self.due: Instant = due
         self.sources: tuple[bytes, ...] = sources
-        self.repeat: int = repeat
-        """How often it is to be sent once more after that."""
 
 
 @final
@@ -129,8 +159,8 @@ class LinkListener(Timer):
         super().__init__()
         self._mld: Mld = mld
         self._link: Link6 = link
-        self._changes: dict[bytes, _Pending] = {}
-        self._answers: dict[bytes, _Pending] = {}
+        self._changes: dict[bytes, _Change] = {}
+        self._answers: dict[bytes, _Answer] = {}
         self._general: Instant = FOREVER
         """When all groups are to be reported."""
         self._version1_until: Instant = 0
@@ -141,7 +171,7 @@ class LinkListener(Timer):
     def came_up(self, now: Instant) -> None:
         """Report everything: nobody on the link knows."""
         for group in self._link.groups:
-            self.joined(group, now)
+            self.changed(group, NOTHING, self._link.wanted(group), now)
 
     def went_down(self) -> None:
         """There is nobody to tell."""
@@ -155,21 +185,23 @@ class LinkListener(Timer):
         """There is a link-local address: what was reported from :: was for switches only (RFC 3590 section 4)."""
         self.came_up(now)
 
-    def joined(self, group: bytes, now: Instant) -> None:
-        """The first listener to a group has come."""
-        self._change(group, CHANGE_TO_EXCLUDE, now)
-
-    def left(self, group: bytes, now: Instant) -> None:
-        """The last listener to a group has gone."""
-        self._answers.pop(group, None)
-        self._change(group, CHANGE_TO_INCLUDE, now)
-
-    def _change(self, group: bytes, kind: int, now: Instant) -> None:
-        """Report a change, now and a few times more.  A later change takes the place of an earlier one."""
+    def changed(self, group: bytes, before: SourceFilter, after: SourceFilter, now: Instant) -> None:
+        """The link wants something else of a group: report it, now and a few times more."""
+        if after.is_nothing():
+            self._answers.pop(group, None)
         if not _is_reported(group) or not self._link.interface.up:
             return
         robustness = self._robustness or self._mld.settings.robustness
-        self._changes[group] = _Pending(now, kind, (), robustness - 1)
+        change = self._changes.get(group)
+        if change is None:
+            change = self._changes[group] = _Change(now)
+        change.due = now
+        if before.exclude != after.exclude or before.is_nothing() != after.is_nothing():
+            change.mode_left = robustness
+            change.sources_left.clear()
+        elif not change.mode_left:
+            for source in before.sources ^ after.sources:
+                change.sources_left[source] = robustness
         self._arm(now)
 
     # Queries (RFC 3810 section 6.2) --------------------------------------------------------------------
@@ -185,18 +217,14 @@ class LinkListener(Timer):
         if is_unspecified(query.group):
             self._general = min(self._general, due)
         elif query.group in self._link.groups and _is_reported(query.group) and self._general > due:
-            pending = self._answers.get(query.group)
+            answer = self._answers.get(query.group)
             sources = query.sources[: self._mld.settings.max_sources]
-            if pending is None:
-                kind = MODE_IS_INCLUDE if sources else MODE_IS_EXCLUDE
-                self._answers[query.group] = _Pending(due, kind, sources, 0)
+            if answer is None:
+                self._answers[query.group] = _Answer(due, sources)
             else:
-                pending.due = min(pending.due, due)
-                if not sources or not pending.sources:
-                    pending.kind, pending.sources = MODE_IS_EXCLUDE, ()
-                else:
-                    merged = dict.fromkeys((*pending.sources, *sources))
-                    pending.sources = tuple(merged)[: self._mld.settings.max_sources]
+                answer.due = min(answer.due, due)
+                merged = dict.fromkeys((*answer.sources, *sources)) if sources and answer.sources else ()
+                answer.sources = tuple(merged)[: self._mld.settings.max_sources]
         self._arm(now)
 
     def other_reports(self, group: bytes) -> None:
@@ -208,21 +236,27 @@ class LinkListener(Timer):
 
     def expire(self, now: Instant) -> None:
         version1 = self._version1_until > now
-        records = [Record(pending.kind, group) for group, pending in self._changes.items() if pending.due <= now]
-        for record in records:
-            pending = self._changes[record.group]
-            pending.repeat -= 1
-            pending.due = now + 1 + self._mld.random(self._mld.settings.report_milliseconds * MILLISECOND)
-            if pending.repeat < 0:
-                del self._changes[record.group]
+        link = self._link
+        records: list[Record] = []
+        for group, change in list(self._changes.items()):
+            if change.due <= now:
+                records += change.records(group, link.wanted(group))
+                change.due = now + 1 + self._mld.random(self._mld.settings.report_milliseconds * MILLISECOND)
+                if change.over():
+                    del self._changes[group]
         if self._general <= now:
             self._general = FOREVER
             self._answers.clear()
-            records += [Record(MODE_IS_EXCLUDE, group) for group in self._link.groups if _is_reported(group)]
-        for group, pending in list(self._answers.items()):
-            if pending.due <= now:
+            records += [_current(group, link.wanted(group)) for group in link.groups if _is_reported(group)]
+        for group, answer in list(self._answers.items()):
+            if answer.due <= now:
                 del self._answers[group]
-                records.append(Record(pending.kind, group, pending.sources))
+                wanted = link.wanted(group)
+                asked = tuple(source for source in answer.sources if wanted.allows(source))
+                if not answer.sources:
+                    records.append(_current(group, wanted))
+                elif asked:
+                    records.append(Record(MODE_IS_INCLUDE, group, asked))
         if version1:
             self._report_version1(records, now)
         else:
@@ -232,14 +266,16 @@ class LinkListener(Timer):
     def _report(self, records: list[Record], now: Instant) -> None:
         plain = [record for record in records if not record.sources]
         batches = [plain[at : at + _RECORDS] for at in range(0, len(plain), _RECORDS)]
-        batches += [[record] for record in records if record.sources]
+        batches += [[piece] for record in records if record.sources for piece in _pieces(record)]
         for batch in batches:
             self._mld.counters.reports_out += 1
             self._emit(MLD_REPORT_V2, emit_report(batch), ALL_MLDV2_ROUTERS, now)
 
     def _report_version1(self, records: list[Record], now: Instant) -> None:
         for record in records:
-            if record.kind == CHANGE_TO_INCLUDE:
+            if record.kind in (ALLOW_NEW_SOURCES, BLOCK_OLD_SOURCES):
+                continue  # of which that version knows nothing
+            if record.kind == CHANGE_TO_INCLUDE and not record.sources:
                 self._mld.counters.leaves_out += 1
                 self._emit(MLD_DONE_V1, bytes(4) + record.group, ALL_ROUTERS, now)
             else:
@@ -252,8 +288,22 @@ class LinkListener(Timer):
         self._mld.ipv6.send_on(self._link, message, source, destination, now, 1, _ROUTER_ALERT)
 
     def _arm(self, now: Instant) -> None:
-        due = min([pending.due for pending in (*self._changes.values(), *self._answers.values())], default=FOREVER)
+        due = min([change.due for change in self._changes.values()], default=FOREVER)
+        due = min([due, *(answer.due for answer in self._answers.values())])
         self._mld.timers.set(self, min(due, self._general))
+
+
+def _current(group: bytes, wanted: SourceFilter) -> Record:
+    kind = MODE_IS_EXCLUDE if wanted.exclude else MODE_IS_INCLUDE
+    return Record(kind, group, tuple(sorted(wanted.sources)))
+
+
+def _pieces(record: Record) -> list[Record]:
+    """A record in parts that fit the smallest MTU; of one that excludes, which can't be told in parts, the first (RFC 3810
+    section 5.2.15)."""
+    starts = range(0, len(record.sources), _SOURCES)
+    pieces = [Record(record.kind, record.group, record.sources[at : at + _SOURCES]) for at in starts]
+    return pieces[:1] if record.kind in (MODE_IS_EXCLUDE, CHANGE_TO_EXCLUDE) else pieces
 
 
 def _is_reported(group: bytes) -> bool:
