@@ -160,3 +160,26 @@ def test_groups_with_linux() -> None:
                     assert (data, source[0]) == (b"from the program", ours)
                     one.sendto(b"from Linux", (group, port))
                 assert program.output() == f"joined\nb'from Linux' {THEIRS}\nb'from Linux' {THEIRS4}\n"
+
+
+def test_one_source_of_a_group() -> None:
+    listen = code(
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 7))",
+        "name = lambda t: struct.pack('<H6x', 10) + socket.inet_pton(socket.AF_INET6, t) + bytes(104)",
+        f"s.setsockopt(41, 46, struct.pack('<i4x', 1) + name('ff35::77') + name('{THEIRS}'))",
+        "print('joined')",
+        "for _ in range(2): print(*s.recvfrom(99)[:1])",
+    )
+    with wired() as kernel:
+        ip(f"addr add fd00:9::77/64 dev {TAP} nodad")
+        index = socket.if_nametoindex(TAP)
+        with contextlib.ExitStack() as stack:
+            wanted, other = (stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) for _ in range(2))
+            for one, address in ((wanted, THEIRS), (other, "fd00:9::77")):
+                one.bind((address, 0))
+                one.setsockopt(41, 17, index)
+            with Program(kernel, *listen) as program:
+                wait_for(lambda: program.text() == "joined\n", "it has joined")
+                for one, data in ((other, b"unwanted"), (wanted, b"first"), (other, b"unwanted"), (wanted, b"second")):
+                    one.sendto(data, ("ff35::77", 7))
+                assert program.output() == "joined\nb'first'\nb'second'\n"

@@ -486,6 +486,10 @@ class Ipv6(Network):
                 return None if link is self.loopback else link
         return None
 
+    def group_link(self) -> Link6 | None:
+        """Where a group is joined by who names no interface."""
+        return self._default_link()
+
     def _default_link(self) -> Link6 | None:
         """The first link with neighbours that is up, which stands for those that are not told apart."""
         for link in self.links.values():

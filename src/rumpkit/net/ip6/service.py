@@ -17,6 +17,7 @@ from ..wire.address import LOOPBACK_V6
 from ..wire.ipv6 import MIN_MTU
 from .control import EthernetControl
 from .discovery import Discovery
+from .groups import GROUP6_SYSCTLS
 from .icmp import Icmp6
 from .input import GroupLoop6, Ipv6Input
 from .ipv6 import Ipv6
@@ -58,6 +59,7 @@ class Ip6:
         counters.register("nd", self.discovery.counters)
         counters.register("mld", self.mld.counters)
         sysctl.register("net.ip6", self.network.settings, IPV6_SYSCTLS)
+        sysctl.register("net.ip6.groups", self.network.memberships.settings, GROUP6_SYSCTLS)
         sysctl.register("net.icmp6", self.icmp.settings, ICMP6_SYSCTLS)
         sysctl.register("net.nd", self.discovery.settings, ND_SYSCTLS)
         sysctl.register("net.mld", self.mld.settings, MLD_SYSCTLS)

@@ -198,18 +198,15 @@ class UdpSocket(DatagramSocket):
         """UDP_CORK."""
         self.segment: int = 0
         """UDP_SEGMENT: the size of the datagrams that a longer one is cut into."""
-        self.groups: list[tuple[bytes, int]] = []
-        """Multicast groups and the indices of their interfaces."""
         self._gathered: list[bytes] = []
         """What MSG_MORE and UDP_CORK have held back of a datagram."""
         self._gathered_size: int = 0
         self._gathered_for: SocketAddress | None = None
 
     def close(self, now: Instant) -> None:
-        for group, zone in self.groups:
-            self.udp.layer(group).leave(group, zone)
-        if self.endpoint.memberships is not None:
-            self.endpoint.memberships.close()
+        for memberships in (self.endpoint.memberships, self.endpoint.memberships6):
+            if memberships is not None:
+                memberships.close()
         self.udp.close(self.endpoint)
 
     def bind(self, address: SocketAddress) -> None:

@@ -6,7 +6,7 @@ Options that are a remembered number or flag are in `common_options`.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ...kern.abi.errno import EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
+from ...kern.abi.errno import EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
 from ...kern.abi.poll import POLLOUT, POLLWRNORM
 from ...kern.abi.socket import (
     AF_INET6,
@@ -47,7 +47,7 @@ from ...kern.abi.socket import (
     UDP_SEGMENT,
 )
 from ..transport.udp_endpoint import UdpEndpoint
-from ..wire.address import ANY_V6, is_multicast
+from ..wire.address import ANY_V6
 from . import multicast_options as multicast
 from .common_options import get_common, remember, set_common
 from .control import wanted_bits
@@ -300,25 +300,16 @@ def _get_mtu6(socket: UdpSocket) -> int:
     return _get_mtu(socket)
 
 
-def _join6(socket: UdpSocket, value: bytes) -> None:
-    """struct ipv6_mreq: the group, and the index of the interface (0: whichever suits)."""
-    _six(socket)
-    if len(value) < 20 or not is_multicast(value[:16]):
-        raise error(EINVAL)
-    membership = (value[:16], option_int(value[16:]))
-    if membership in socket.groups:
-        raise error(EADDRINUSE)
-    socket.udp.layer(membership[0]).join(*membership)
-    socket.groups.append(membership)
+def _act6(name: int) -> Callable[[UdpSocket, bytes], None]:
+    """What sets an option about groups of IPv6 (`multicast6_options`)."""
 
+    def write(socket: UdpSocket, value: bytes) -> None:
+        _six(socket)
+        from . import multicast6_options
 
-def _leave6(socket: UdpSocket, value: bytes) -> None:
-    _six(socket)
-    membership = (value[:16], option_int(value[16:]))
-    if membership not in socket.groups:
-        raise error(EADDRNOTAVAIL)
-    socket.groups.remove(membership)
-    socket.udp.layer(membership[0]).leave(*membership)
+        multicast6_options.act(socket, name, value)
+
+    return write
 
 
 def _set_group_zone6(socket: UdpSocket, value: bytes) -> None:
@@ -335,6 +326,11 @@ def _set_loop6(socket: UdpSocket, value: bytes) -> None:
     socket.endpoint.loops6 = _six_number(socket, value, 0, 1) != 0
 
 
+_GROUPS6: Final = (
+    IPV6_JOIN_GROUP,
+    IPV6_LEAVE_GROUP,
+    *range(multicast.MCAST_JOIN_GROUP, multicast.MCAST_LEAVE_SOURCE_GROUP + 1),
+)
 _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
     (IPPROTO_IPV6, IPV6_MULTICAST_IF): DatagramRow(lambda socket: _six(socket).group_zone6, _set_group_zone6),
     (IPPROTO_IPV6, IPV6_MULTICAST_LOOP): DatagramRow(lambda socket: int(_six(socket).loops6), _set_loop6),
@@ -345,8 +341,6 @@ _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
     (IPPROTO_IPV6, IPV6_RECVERR): DatagramRow(lambda socket: int(_six(socket).report_all), _set_report_all6),
     (IPPROTO_IPV6, IPV6_MTU_DISCOVER): DatagramRow(lambda socket: _six(socket).discover, _set_discover6),
     (IPPROTO_IPV6, IPV6_MTU): DatagramRow(_get_mtu6, None),
-    (IPPROTO_IPV6, IPV6_JOIN_GROUP): DatagramRow(_unreadable, _join6),
-    (IPPROTO_IPV6, IPV6_LEAVE_GROUP): DatagramRow(_unreadable, _leave6),
     (SOL_SOCKET, SO_BROADCAST): DatagramRow(lambda socket: int(socket.endpoint.broadcast), _set_broadcast),
     (SOL_SOCKET, SO_REUSEADDR): DatagramRow(lambda socket: int(socket.reuse_address), _set_reuse_address),
     (SOL_SOCKET, SO_REUSEPORT): DatagramRow(lambda socket: int(socket.reuse_port), _set_reuse_port),
@@ -369,3 +363,4 @@ _OPTIONS: Final[dict[tuple[int, int], DatagramRow]] = {
 _OPTIONS.update(
     {(IPPROTO_IP, name): DatagramRow(multicast.not_readable, multicast.setter(name)) for name in multicast.MEMBERSHIPS}
 )
+_OPTIONS.update({(IPPROTO_IPV6, name): DatagramRow(_unreadable, _act6(name)) for name in _GROUPS6})

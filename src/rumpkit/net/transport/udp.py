@@ -195,13 +195,13 @@ class Udp(Transport):
         found = [*self._bound.get(wildcard + lport, ()), *self._bound.get(destination + lport, ())]
         if not found:
             self.counters.no_port += 1
-        group = is_multicast(destination) and len(destination) == 4
+        group = is_multicast(destination)
+        incoming = layer.incoming
+        index = 0 if incoming is None else incoming.index
         for endpoint in found:
-            if group and endpoint.memberships is not None:
-                incoming = layer.incoming
-                index = 0 if incoming is None else incoming.index
-                if not endpoint.memberships.allows(index, destination, source):
-                    continue
+            memberships = endpoint.memberships if len(destination) == 4 else endpoint.memberships6
+            if group and memberships is not None and not memberships.allows(index, destination, source):
+                continue
             if endpoint.zone == 0 or _came_by(layer, endpoint.zone):
                 self._deliver(layer, endpoint, datagram, source, destination, ttl, tos, now)
 

@@ -51,6 +51,8 @@ class UdpEndpoint:
         """The index of the one interface to use (SO_BINDTODEVICE, the zone of a link-local peer); 0 for any."""
         self.memberships: Memberships | None = None
         """The IPv4 groups that it has joined; None while there were none."""
+        self.memberships6: Memberships | None = None
+        """Those of IPv6."""
         self.group_zone: int = 0
         """IP_MULTICAST_IF: the index of the interface for groups; 0 leaves it to routes."""
         self.group_source: bytes = b""
