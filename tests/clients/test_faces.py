@@ -140,6 +140,8 @@ EXAMPLES: dict[str, list[tuple[Any, ...]]] = {
     "removexattr": [("/f", "user.a"), ("/s", "user.a", AT_SYMLINK_NOFOLLOW)],
     "lremovexattr": [("/f", "user.a")],
     "fremovexattr": [(FILE, "user.a"), (FILE, "user.b")],
+    "fcntl_lock": [(FILE, 6, 1), (FILE, 5, 0, 1, 2), (FILE, 99, 0), (READ, 6, 1), (FILE, 37, 0, -1, -1, 2)],
+    "flock": [(FILE, 2), (FILE, 9), (READ, 1)],
     "chdir": [("/d",), ("/f",)],
     "fchdir": [(DIRECTORY,), (FILE,)],
     "chroot": [("/d",)],

@@ -29,6 +29,7 @@ NOT_CALLS = {
     "give_acl",
     "set_attribute",
     "remove_attribute",
+    "lockable",
 }
 """Public methods of call objects that are no system calls but help those."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -26,6 +27,7 @@ DEPTH = ("v", "w", "x", "y", "z")
 """Both sides start this far below their root, so that no ".." leaves it."""
 USER = 1000
 AT_EACCESS = 0x200
+F_OFD_GETLK, F_OFD_SETLK = 36, 37
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -125,6 +127,14 @@ class Host:
     def fgetxattr(self, fd: int, name: str) -> bytes:
         return os.getxattr(fd, name)
 
+    def fcntl_lock(self, fd: int, command: int, kind: int, start: int, length: int, whence: int) -> Any:
+        packed = struct.pack("hhqqi4x", kind, whence, start, length, 0)
+        found = struct.unpack("hhqqi4x", fcntl.fcntl(fd, command, packed))
+        return (found[0], found[2], found[3]) if command == F_OFD_GETLK else None
+
+    def flock(self, fd: int, operation: int) -> None:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+
     def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
         if LIBC.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)):
             raise OSError(ctypes.get_errno(), "")
@@ -158,6 +168,13 @@ class Ours:
             self.files.root.chown(where, uid, uid)
         self.client: Client = self.files.process(uid, uid)
         self.client.chdir(where)
+
+    def fcntl_lock(self, fd: int, command: int, *rest: int) -> Any:
+        found = self.client.fcntl_lock(fd, command, *rest)
+        return found if found is None else (found.type, found.start, found.length)
+
+    def flock(self, fd: int, operation: int) -> None:
+        assert self.client.flock(fd, operation | fcntl.LOCK_NB) is None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
@@ -327,6 +344,8 @@ ACLS = st.one_of(
     st.builds(packed, st.lists(st.tuples(TAGS, st.integers(0, 8), IDS), max_size=5), st.sampled_from([2, 2, 2, 1])),
     st.binary(max_size=20),
 )
+LOCK_COMMANDS = st.sampled_from([F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLK])
+KINDS = st.sampled_from([0, 1, 2, 0, 1, 2, 5])
 ACL_NAMES = st.sampled_from(["system.posix_acl_access", "system.posix_acl_default"])
 
 
@@ -375,6 +394,9 @@ STEPS = st.one_of(
     on_file("ftruncate", OFFSETS),
     on_file("fsetxattr", XATTRS, VALUES),
     on_file("fgetxattr", XATTRS),
+    on_file("flock", st.sampled_from([1, 2, 8, 1, 2, 8, 3])),
+    on_file("fcntl_lock", LOCK_COMMANDS, KINDS, OFFSETS, st.integers(-9, 90), st.integers(0, 2)),
+    on_file("fcntl_lock", LOCK_COMMANDS, KINDS, st.integers(0, 9), st.integers(0, 9), st.just(0)),
     on_file("fallocate", st.sampled_from([0, 1, 3, 3, 2, 64]), OFFSETS, OFFSETS),
 )
 

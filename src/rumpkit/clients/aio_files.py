@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from ..kern.abi.errno import ENOSYS, error
-from ..kern.abi.fcntl import AT_FDCWD, F_OK, O_RDONLY, UTIME_NOW
+from ..kern.abi.fcntl import AT_FDCWD, F_OK, O_RDONLY, SEEK_SET, UTIME_NOW
 from ..kern.kernel import RumpKernel
 from ..kern.process import Process
 from .aio_gate import AioGate
@@ -12,6 +12,7 @@ from .local_files import Path
 
 if TYPE_CHECKING:
     from ..vfs.calls import VfsCalls
+    from ..vfs.locks import FileLock
     from ..vfs.stat import DirectoryEntry, Stat, StatVfs
     from ..vfs.types import OptionValue
 
@@ -224,6 +225,22 @@ class AioFiles(AioGate):
     async def fremovexattr(self, fd: int, name: Path) -> None:
         """As `removexattr`, of an open file (Linux fremovexattr)."""
         await self.run("fremovexattr", self.vfs_calls.fremovexattr, fd, name)
+
+    async def fcntl_lock(
+        self, fd: int, command: int, kind: int, start: int = 0, length: int = 0, whence: int = SEEK_SET
+    ) -> "FileLock | None":
+        """Lock (`kind` F_RDLCK, F_WRLCK) or unlock (F_UNLCK) bytes of a file, for the process with F_SETLK or, waiting, F_SETLKW, for the
+        open file with F_OFD_SETLK, F_OFD_SETLKW; F_GETLK and F_OFD_GETLK give the lock that is in the way (POSIX fcntl).
+        Raises EAGAIN, EDEADLK, EINVAL, EOVERFLOW, ENOLCK."""
+        return cast(
+            "FileLock | None",
+            await self.run("fcntl_lock", self.vfs_calls.fcntl_lock, fd, command, kind, start, length, whence),
+        )
+
+    async def flock(self, fd: int, operation: int) -> None:
+        """Lock a whole file for an open file: LOCK_SH, LOCK_EX, LOCK_UN; with LOCK_NB without waiting (BSD flock).
+        Raises EAGAIN, EINVAL, ENOLCK."""
+        await self.run("flock", self.vfs_calls.flock, fd, operation)
 
     # Where paths start, and file systems --------------------------------------------------------------
 

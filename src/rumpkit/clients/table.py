@@ -32,7 +32,7 @@ _NAMES: Final[dict[str, str]] = {
     open creat readdir mkdir mknod mkfifo symlink link unlink rmdir readlink rename stat lstat fstat access
     statvfs fstatvfs chmod fchmod chown lchown fchown utimens futimens truncate ftruncate fsync fdatasync
     fallocate getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr listxattr llistxattr flistxattr
-    removexattr lremovexattr fremovexattr
+    removexattr lremovexattr fremovexattr fcntl_lock flock
     chdir fchdir chroot getcwd umask sync mount remount unmount
     """,
 }

@@ -5,7 +5,7 @@ from typing import final
 
 from ..hyper.time import Instant
 from .abi.errno import EBADF, EINVAL, EMFILE, error
-from .file import OpenFile
+from .file import FileGuard, OpenFile
 
 
 @final
@@ -22,6 +22,8 @@ class DescriptorTable:
         """What is in the heap, so that nothing is in there twice."""
         self._used: int = 0
         self._close_on_exec: set[int] = set()
+        self.guard: FileGuard | None = None
+        """Told of each close; a fork has none."""
 
     def get(self, fd: int) -> OpenFile:
         """The file behind `fd`.  Raises EBADF."""
@@ -55,6 +57,8 @@ class DescriptorTable:
         old = self._files[fd] if fd < len(self._files) else None
         self._put(fd, file, close_on_exec)
         if old is not None:
+            if self.guard is not None:
+                self.guard.closing(old)
             old.release(now)
 
     def close(self, fd: int, now: Instant) -> None:
@@ -65,6 +69,8 @@ class DescriptorTable:
         if self._close_on_exec:
             self._close_on_exec.discard(fd)
         self._add_free(fd)
+        if self.guard is not None:
+            self.guard.closing(file)
         file.release(now)
 
     def close_all(self, now: Instant) -> None:

@@ -116,3 +116,12 @@ class OpenFile:
     def describe(self) -> str:
         """One short phrase for traces and listings, such as "pipe" or "tcp 10.0.2.15:80"."""
         return type(self).__name__.lower()
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class FileGuard:
+    """Somebody who wants to know when a process closes a descriptor: its record locks go then."""
+
+    def closing(self, file: OpenFile) -> None:
+        """A descriptor of `file` is being closed, or made to mean another file."""
+        raise NotImplementedError

@@ -43,8 +43,20 @@ DAY: Final = 86400 * SECOND
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class LocksOfFile:
+    """The locks of a file, for an open file that goes (vfs/locks.py)."""
+
+    def drop(self, owner: object) -> None:
+        """Forget those of `owner`."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class VnodeFile(OpenFile):
     """An open file that has a vnode.  This class serves regular files; the others subclass it."""
+
+    locks: LocksOfFile | None = None
+    """Where it has locks of its own, perhaps."""
 
     def __init__(self, vnode: Vnode, flags: int, credentials: Credentials) -> None:
         super().__init__(flags)
@@ -81,6 +93,8 @@ class VnodeFile(OpenFile):
 
     def close(self, now: Instant) -> None:
         """Let go of the vnode."""
+        if self.locks is not None:
+            self.locks.drop(self)
         let_go(self.vnode)
 
     # Data ----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ..kern.kernel import RumpKernel
 from ..kern.process import Credentials
 from ..kern.sysctl import Sysctl
 from .buffer import BufferCache, BufferCounters
+from .locks import LockLimit
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .paths import VfsPaths
 from .revoke import has_writers, revoke
@@ -33,12 +34,14 @@ class VfsSettings:
     def __init__(self) -> None:
         self.max_mounts: int = 1024
         self.max_directory_read: int = 4096
+        self.max_locks: int = 65536
         self.buffer_bytes: int = 32 << 20
         self.buffer_dirty_percent: int = 25
 
 
 VFS_SYSCTLS: Final = (
     Sysctl("max_mounts", 1, 1 << 20, "file systems that may be mounted at once"),
+    Sysctl("max_locks", 0, 1 << 30, "advisory locks that files may have at once"),
     Sysctl("max_directory_read", 1, 1 << 20, "directory entries that one call returns"),
     Sysctl("buffer_bytes", 1 << 20, 1 << 40, "bytes of metadata that the buffer cache of a new mount keeps"),
     Sysctl("buffer_dirty_percent", 1, 100, "share of it that may wait to be written back"),
@@ -74,6 +77,7 @@ class Vfs:
         self._mounts: list[Mount] = []
         self._last_number: int = 0
         self.watch: WatchList = WatchList()
+        self.lock_limit: LockLimit = LockLimit()
         kernel.sysctl.register("vfs", self.settings, VFS_SYSCTLS)
         kernel.counters.register("vfs", self.counters)
         kernel.counters.register("vfs.buffer", self.buffer_counters)

@@ -57,6 +57,9 @@ class Vnode:
     default_acl: Acl | None = None
     """Likewise, of a directory: what new files in it inherit."""
 
+    locks: object | None = None
+    """Its advisory locks, once there are any; vfs keeps them (vfs/locks.py)."""
+
     def __init__(self, mount: "Mount", number: int, mode: int, uid: int, gid: int, now: int) -> None:
         self.mount: Mount = mount
         self.number: int = number

@@ -24,10 +24,25 @@ F_GETFD: Final = 1
 F_SETFD: Final = 2
 F_GETFL: Final = 3
 F_SETFL: Final = 4
+F_GETLK: Final = 5
+F_SETLK: Final = 6
+F_SETLKW: Final = 7
+F_OFD_GETLK: Final = 36
+F_OFD_SETLK: Final = 37
+F_OFD_SETLKW: Final = 38
 F_DUPFD_CLOEXEC: Final = 1030
 F_SETPIPE_SZ: Final = 1031
 F_GETPIPE_SZ: Final = 1032
 FD_CLOEXEC: Final = 1
+
+F_RDLCK: Final = 0
+F_WRLCK: Final = 1
+F_UNLCK: Final = 2
+LOCK_SH: Final = 1
+LOCK_EX: Final = 2
+LOCK_NB: Final = 4
+LOCK_UN: Final = 8
+
 SETTABLE_FLAGS: Final = O_APPEND | O_NONBLOCK
 """What F_SETFL may change."""
 
