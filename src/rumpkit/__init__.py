@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .hosts.sim.host import Deadlock as Deadlock
     from .kern.abi.errno import *  # noqa: F403
     from .kern.abi.fcntl import *  # noqa: F403
+    from .kern.abi.inotify import *  # noqa: F403
     from .kern.abi.poll import *  # noqa: F403
     from .kern.abi.socket import *  # noqa: F403
     from .lab.switch import Switch as Switch
@@ -49,7 +50,13 @@ _NAMES: dict[str, str] = {
 }
 """The public classes and functions, and where they are."""
 
-_CONSTANTS = ("rumpkit.kern.abi.fcntl", "rumpkit.kern.abi.socket", "rumpkit.kern.abi.poll", "rumpkit.kern.abi.errno")
+_CONSTANTS = (
+    "rumpkit.kern.abi.fcntl",
+    "rumpkit.kern.abi.socket",
+    "rumpkit.kern.abi.poll",
+    "rumpkit.kern.abi.errno",
+    "rumpkit.kern.abi.inotify",
+)
 """Where the constants are: O_*, S_*, AF_*, SO_*, POLL*, E* and so on."""
 
 

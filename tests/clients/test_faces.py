@@ -39,6 +39,7 @@ from rumpkit.kern.abi.socket import (
 from tests.clients.helpers import World, sim
 
 FILE, DIRECTORY, READ, WRITE, UDP, LISTENER, CLIENT, SERVER, EPOLL, FRESH = range(10)
+INOTIFY = 40
 
 EXAMPLES: dict[str, list[tuple[Any, ...]]] = {
     "read": [(FILE, 3), (READ, 10), (99, 1)],
@@ -142,6 +143,9 @@ EXAMPLES: dict[str, list[tuple[Any, ...]]] = {
     "fremovexattr": [(FILE, "user.a"), (FILE, "user.b")],
     "fcntl_lock": [(FILE, 6, 1), (FILE, 5, 0, 1, 2), (FILE, 99, 0), (READ, 6, 1), (FILE, 37, 0, -1, -1, 2)],
     "flock": [(FILE, 2), (FILE, 9), (READ, 1)],
+    "inotify_init1": [(), (0o4000,), (1,)],
+    "inotify_add_watch": [(INOTIFY, "/d", 0xFFF), (INOTIFY, "/none", 1), (FILE, "/d", 1), (INOTIFY, "/d", 0)],
+    "inotify_rm_watch": [(INOTIFY, 1), (INOTIFY, 2)],
     "chdir": [("/d",), ("/f",)],
     "fchdir": [(DIRECTORY,), (FILE,)],
     "chroot": [("/d",)],
@@ -181,6 +185,10 @@ def prepare() -> World:
     assert p.epoll_create1() == EPOLL
     p.epoll_ctl(EPOLL, EPOLL_CTL_ADD, READ)
     assert p.socket(AF_INET, SOCK_STREAM) == FRESH
+    events = p.inotify_init1()
+    p.dup2(events, INOTIFY)
+    p.close(events)
+    assert p.inotify_add_watch(INOTIFY, "/f", 0xFFF) == 1
     waiting = p.connect("tcp", ("127.0.0.1", 80)).detach()
     assert waiting == FRESH + 1
     return world

@@ -29,6 +29,8 @@ NOT_CALLS = {
     "give_acl",
     "set_attribute",
     "remove_attribute",
+    "told",
+    "instance",
     "lockable",
 }
 """Public methods of call objects that are no system calls but help those."""

@@ -242,6 +242,20 @@ class AioFiles(AioGate):
         Raises EAGAIN, EINVAL, ENOLCK."""
         await self.run("flock", self.vfs_calls.flock, fd, operation)
 
+    async def inotify_init1(self, flags: int = 0) -> int:
+        """A descriptor that events of files are read from, as struct inotify_event; flags IN_CLOEXEC, IN_NONBLOCK (Linux
+        inotify_init1).  Raises EINVAL, EMFILE."""
+        return cast(int, await self.run("inotify_init1", self.vfs_calls.inotify_init1, flags))
+
+    async def inotify_add_watch(self, fd: int, path: Path, mask: int) -> int:
+        """Watch a file, or a directory and what is in it, for the IN_* events in `mask`; the watch's number (Linux
+        inotify_add_watch).  Raises EINVAL, EEXIST, ENOSPC."""
+        return cast(int, await self.run("inotify_add_watch", self.vfs_calls.inotify_add_watch, fd, path, mask))
+
+    async def inotify_rm_watch(self, fd: int, watch: int) -> None:
+        """End a watch, whose last event is IN_IGNORED (Linux inotify_rm_watch).  Raises EINVAL."""
+        await self.run("inotify_rm_watch", self.vfs_calls.inotify_rm_watch, fd, watch)
+
     # Where paths start, and file systems --------------------------------------------------------------
 
     async def chdir(self, path: Path) -> None:

@@ -33,6 +33,7 @@ _NAMES: Final[dict[str, str]] = {
     statvfs fstatvfs chmod fchmod chown lchown fchown utimens futimens truncate ftruncate fsync fdatasync
     fallocate getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr listxattr llistxattr flistxattr
     removexattr lremovexattr fremovexattr fcntl_lock flock
+    inotify_init1 inotify_add_watch inotify_rm_watch
     chdir fchdir chroot getcwd umask sync mount remount unmount
     """,
 }

@@ -26,6 +26,7 @@ from ..kern.abi.fcntl import (
     W_OK,
     X_OK,
 )
+from ..kern.abi.inotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 from ..kern.file import OpenFile
 from ..kern.pipe import PipeReader, PipeWriter
 from ..kern.process import Credentials, Process
@@ -126,7 +127,9 @@ class AttributeCalls(NameCalls):
         where = encode(path)
         walk = self.walk(process, where, dirfd)
         try:
-            change_mode(walk.get(where, FOLLOW), process.credentials, mode, self.hyper.wall())
+            vnode = walk.get(where, FOLLOW)
+            change_mode(vnode, process.credentials, mode, self.hyper.wall())
+            self.told(walk, vnode, IN_ATTRIB)
         finally:
             walk.done()
 
@@ -136,6 +139,7 @@ class AttributeCalls(NameCalls):
         file.enter()
         try:
             change_mode(file.vnode, process.credentials, mode, self.hyper.wall())
+            file.tell(IN_ATTRIB)
         finally:
             file.leave(self.hyper.now)
 
@@ -148,7 +152,9 @@ class AttributeCalls(NameCalls):
             return
         walk = self.walk(process, where, dirfd)
         try:
-            change_owner(self.found(walk, where, flags), process.credentials, uid, gid, self.hyper.wall())
+            vnode = self.found(walk, where, flags)
+            change_owner(vnode, process.credentials, uid, gid, self.hyper.wall())
+            self.told(walk, vnode, 0 if uid == gid == -1 else IN_ATTRIB)
         finally:
             walk.done()
 
@@ -162,6 +168,7 @@ class AttributeCalls(NameCalls):
         file.enter()
         try:
             change_owner(file.vnode, process.credentials, uid, gid, self.hyper.wall())
+            file.tell(0 if uid == gid == -1 else IN_ATTRIB)
         finally:
             file.leave(self.hyper.now)
 
@@ -185,7 +192,9 @@ class AttributeCalls(NameCalls):
             return
         walk = self.walk(process, where, dirfd)
         try:
-            change_times(self.found(walk, where, flags), process.credentials, atime_ns, mtime_ns, self.hyper.wall())
+            vnode = self.found(walk, where, flags)
+            change_times(vnode, process.credentials, atime_ns, mtime_ns, self.hyper.wall())
+            self.told(walk, vnode, _event_of_times(atime_ns, mtime_ns))
         finally:
             walk.done()
 
@@ -195,6 +204,7 @@ class AttributeCalls(NameCalls):
         file.enter()
         try:
             change_times(file.vnode, process.credentials, atime_ns, mtime_ns, self.hyper.wall())
+            file.tell(_event_of_times(atime_ns, mtime_ns))
         finally:
             file.leave(self.hyper.now)
 
@@ -212,6 +222,7 @@ class AttributeCalls(NameCalls):
             if vnode.flags & FIXED:
                 raise error(EPERM)
             truncate(vnode, size, process.credentials.uid == 0)
+            self.told(walk, vnode, IN_MODIFY)
         finally:
             walk.done()
 
@@ -330,6 +341,13 @@ def change_times(vnode: Vnode, credentials: Credentials, atime: int, mtime: int,
             raise error(EACCES)
     vnode.set_times(_time(atime, vnode.atime, now), _time(mtime, vnode.mtime, now), now)
     vnode.mount.watch.changed(vnode, False)
+
+
+def _event_of_times(atime: int, mtime: int) -> int:
+    """What setting one or both times counts as; 0 for neither."""
+    if atime == UTIME_OMIT:
+        return 0 if mtime == UTIME_OMIT else IN_MODIFY
+    return IN_ACCESS if mtime == UTIME_OMIT else IN_ATTRIB
 
 
 def _time(wanted: int, old: int, now: int) -> int:

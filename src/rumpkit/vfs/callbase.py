@@ -7,6 +7,7 @@ from mypy_extensions import mypyc_attr
 from ..hyper.calls import Hypercalls
 from ..kern.abi.errno import EBADF, EEXIST, ENOENT, ENOTDIR, EPERM, error
 from ..kern.abi.fcntl import AT_FDCWD, FS_IMMUTABLE_FL, S_IFDIR, S_ISGID
+from ..kern.abi.inotify import IN_CREATE
 from ..kern.process import Credentials, Process
 from .access import MODIFY, check_access, group_for
 from .acl import ACCESS, DEFAULT, Acl, default_acl, inherit
@@ -100,7 +101,16 @@ class CallBase:
         if inherited is not None:
             self.give_acl(directory, name, vnode, inherited, wanted)
         directory.mount.watch.named(directory, name)
+        if self.vfs.events.watches:
+            self.vfs.events.tell(vnode, IN_CREATE, directory, name, own=False)
         return vnode
+
+    def told(self, walk: Walk, vnode: Vnode, mask: int) -> None:
+        """Tell who watches that something was done to `vnode`, which the walk ended on."""
+        events = self.vfs.events
+        if events.watches:
+            named = walk.last == NORMAL and vnode is not vnode.mount.root
+            events.tell(vnode, mask, walk.directory if named else None, walk.name)
 
     def give_acl(self, directory: Vnode, name: bytes, vnode: Vnode, inherited: Acl, wanted: int) -> None:
         """Give a new file what it inherits of its directory's default list.  It goes again where there is no room."""

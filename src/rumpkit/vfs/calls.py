@@ -2,8 +2,8 @@
 
 A call is a plain method `(process, ...)`, entered on the schedule, that returns its result or raises OSError with
 the errno that POSIX names; only open returns `Blocked` (for FIFOs).  Reading, writing, seeking and closing by descriptor
-is in kern/calls.py.  This file has the working directory, the mask, and mounts; the others come in by inheritance: lockcalls.py,
-xattrcalls.py, attributecalls.py, namecalls.py, opencalls.py.
+is in kern/calls.py.  This file has the working directory, the mask, and mounts; the others come in by inheritance: watchcalls.py,
+lockcalls.py, xattrcalls.py, attributecalls.py, namecalls.py, opencalls.py.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from ..kern.abi.fcntl import AT_FDCWD, MNT_DETACH, MNT_FORCE, S_IFDIR, UMOUNT_NO
 from ..kern.process import Process
 from .access import SEARCH, check_access
 from .callbase import Path
-from .lockcalls import LockCalls
 from .namei import FOLLOW, Walk
 from .types import OptionValue
 from .vfs import decode, encode
 from .vnode import Vnode, let_go
+from .watchcalls import WatchCalls
 
 
 @final
-class VfsCalls(LockCalls):
+class VfsCalls(WatchCalls):
     """All path and file system calls of one kernel."""
 
     def chdir(self, process: Process, path: Path) -> None:

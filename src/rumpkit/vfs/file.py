@@ -4,7 +4,7 @@ They stand between the descriptor calls (kern/calls.py) and vnodes.  Where the f
 takes the mount's lock, and holds the open file so that a close meanwhile takes it away only afterwards.
 """
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -15,8 +15,10 @@ from ..kern.abi.fcntl import (
     FALLOC_FL_KEEP_SIZE,
     FS_APPEND_FL,
     FS_IMMUTABLE_FL,
+    O_ACCMODE,
     O_APPEND,
     O_DSYNC,
+    O_RDONLY,
     S_IFDIR,
     S_ISGID,
     S_ISUID,
@@ -26,6 +28,7 @@ from ..kern.abi.fcntl import (
     SEEK_HOLE,
     SEEK_SET,
 )
+from ..kern.abi.inotify import IN_ACCESS, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_MODIFY
 from ..kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from ..kern.abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from ..kern.file import OpenFile
@@ -34,6 +37,9 @@ from ..kern.wait import Blocked
 from .access import FIXED, without_suid
 from .stat import DirectoryEntry
 from .vnode import FIRST_COOKIE, NO_END, Vnode, let_go
+
+if TYPE_CHECKING:
+    from .events import Events
 
 LARGEST_READ: Final = 0x7FFFF000
 """Bytes that one read returns at most, as on Linux: a hole may be larger than any memory."""
@@ -57,6 +63,11 @@ class VnodeFile(OpenFile):
 
     locks: LocksOfFile | None = None
     """Where it has locks of its own, perhaps."""
+    events: "Events | None" = None
+    """Who is told what is done to the file through this one, if somebody may want to know."""
+    directory: Vnode | None = None
+    """With `events`: where it was when it was opened, and what it was called."""
+    name: bytes = b""
 
     def __init__(self, vnode: Vnode, flags: int, credentials: Credentials) -> None:
         super().__init__(flags)
@@ -95,7 +106,18 @@ class VnodeFile(OpenFile):
         """Let go of the vnode."""
         if self.locks is not None:
             self.locks.drop(self)
+        events = self.events
+        if events is None:
+            let_go(self.vnode)
+            return
+        self.tell(IN_CLOSE_NOWRITE if self.flags & O_ACCMODE == O_RDONLY else IN_CLOSE_WRITE)
         let_go(self.vnode)
+        events.closed(self.vnode)
+
+    def tell(self, mask: int) -> None:
+        """Something was done to the file."""
+        if self.events is not None:
+            self.events.tell(self.vnode, mask, self.directory, self.name)
 
     # Data ----------------------------------------------------------------------------------------------
 
@@ -146,6 +168,8 @@ class VnodeFile(OpenFile):
         if size == 0:
             return b""
         data = vnode.read(offset, min(size, LARGEST_READ))
+        if self.events is not None and data:
+            self.tell(IN_ACCESS)
         if vnode.mount.access_times:
             touch(vnode)
         return data
@@ -162,6 +186,8 @@ class VnodeFile(OpenFile):
         vnode = self.vnode
         vnode.mount.check_writable()
         done = vnode.write(offset, data)
+        if self.events is not None:
+            self.tell(IN_MODIFY)
         if vnode.mode & (S_ISUID | S_ISGID) or vnode.mount.watch.watchers:
             self._changed(vnode)
         if self.flags & O_DSYNC:
@@ -211,6 +237,7 @@ class VnodeFile(OpenFile):
         self.enter()
         try:
             truncate(self.vnode, size, self._uid == 0)
+            self.tell(IN_MODIFY)
         finally:
             self.leave(now)
 
@@ -226,6 +253,7 @@ class VnodeFile(OpenFile):
                 raise error(EPERM)
             vnode.fallocate(mode, offset, length)
             self._changed(vnode)
+            self.tell(IN_MODIFY)
         finally:
             self.leave(now)
 
@@ -314,6 +342,7 @@ class DirectoryFile(VnodeFile):
                 found.append(DirectoryEntry(name, entry.number, entry.kind, entry.cookie))
         if vnode.mount.access_times:
             touch(vnode)
+        self.tell(IN_ACCESS)
         return found
 
 

@@ -27,14 +27,14 @@ from ..kern.abi.fcntl import (
     S_IFSOCK,
     W_OK,
 )
-from ..kern.file import OpenFile
+from ..kern.abi.inotify import IN_MODIFY, IN_OPEN
 from ..kern.process import Credentials, Process
 from ..kern.wait import Blocked
 from .access import FIXED, check_access
 from .callbase import CallBase, Path
 from .fifo import FifoFile, FifoWait
 from .file import DirectoryFile, PathFile, VnodeFile, truncate
-from .namei import FOLLOW, NO_FOLLOW, Walk
+from .namei import FOLLOW, NO_FOLLOW, NORMAL, Walk
 from .special import SpecialFile
 from .stat import DirectoryEntry
 from .vfs import encode
@@ -62,6 +62,8 @@ class OpenCalls(CallBase):
         walk = self.walk(process, name, dirfd)
         try:
             file = self._open(walk, process, name, flags, mode)
+            if self.vfs.events.instances and not flags & O_PATH:
+                self._introduce(file, walk)
         finally:
             walk.done()
         self.vfs.counters.opened += 1
@@ -92,7 +94,7 @@ class OpenCalls(CallBase):
             raise error(EINVAL)
         return file.entries(min(count, self.vfs.settings.max_directory_read), self.hyper.now)
 
-    def _open(self, walk: Walk, process: Process, name: bytes, flags: int, mode: int) -> OpenFile:
+    def _open(self, walk: Walk, process: Process, name: bytes, flags: int, mode: int) -> VnodeFile:
         credentials = process.credentials
         if flags & O_PATH:
             vnode = walk.get(name, NO_FOLLOW if flags & O_NOFOLLOW else FOLLOW)
@@ -115,9 +117,14 @@ class OpenCalls(CallBase):
         _check_permission(found, flags, credentials)
         if flags & O_TRUNC and found.kind == S_IFREG:
             truncate(found, 0, credentials.uid == 0)
+            if self.vfs.events.instances:
+                file = self._file(found, flags, credentials)
+                self._introduce(file, walk)
+                file.tell(IN_MODIFY)
+                return file
         return self._file(found, flags, credentials)
 
-    def _file(self, vnode: Vnode, flags: int, credentials: Credentials) -> OpenFile:
+    def _file(self, vnode: Vnode, flags: int, credentials: Credentials) -> VnodeFile:
         kind = vnode.kind
         if kind == S_IFREG:
             return VnodeFile(vnode, _kept(flags), credentials)
@@ -130,6 +137,15 @@ class OpenCalls(CallBase):
             return FifoFile(vnode.underlying(), _kept(flags), credentials, self.vfs.kernel.settings.pipe_size)
         assert kind == S_IFSOCK
         raise error(ENXIO)
+
+    def _introduce(self, file: VnodeFile, walk: Walk) -> None:
+        """Have a new open file tell what is done through it, beginning with that it was opened."""
+        if file.events is None:
+            file.events = self.vfs.events
+            if walk.last == NORMAL and file.vnode is not file.vnode.mount.root:
+                file.directory = walk.directory
+                file.name = walk.name
+            file.tell(IN_OPEN)
 
 
 def _kept(flags: int) -> int:

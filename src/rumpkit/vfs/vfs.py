@@ -16,6 +16,7 @@ from ..kern.kernel import RumpKernel
 from ..kern.process import Credentials
 from ..kern.sysctl import Sysctl
 from .buffer import BufferCache, BufferCounters
+from .events import EVENT_SYSCTLS, Events
 from .locks import LockLimit
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .paths import VfsPaths
@@ -78,7 +79,9 @@ class Vfs:
         self._last_number: int = 0
         self.watch: WatchList = WatchList()
         self.lock_limit: LockLimit = LockLimit()
+        self.events: Events = Events()
         kernel.sysctl.register("vfs", self.settings, VFS_SYSCTLS)
+        kernel.sysctl.register("vfs.inotify", self.events.settings, EVENT_SYSCTLS)
         kernel.counters.register("vfs", self.counters)
         kernel.counters.register("vfs.buffer", self.buffer_counters)
 
@@ -131,7 +134,7 @@ class Vfs:
             self._detach_tree(mount)
         elif flags & MNT_FORCE:
             self._force(mount)
-        elif mount.references > 1 or mount.calls:
+        elif mount.references - len(mount.watches or ()) > 1 or mount.calls:
             raise error(EBUSY)
         else:
             self._detach(mount)
@@ -265,6 +268,7 @@ class Vfs:
         if covers is not None:
             covers.mounted_here = None
             mount.covers = None
+        self.events.unmounting(mount)
         mount.detached = True
         lock = self._lock(mount)
         try:

@@ -10,7 +10,7 @@ read-only mounts, names (NAME_MAX, "." and ".."), mount points.  The file system
 Names are bytes in here; text exists only at the face of the system calls.
 """
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
@@ -21,6 +21,9 @@ from ..kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFMT
 from .acl import Acl
 from .stat import Stat, StatVfs
 from .watch import WatchList
+
+if TYPE_CHECKING:
+    from .events import Watch
 
 FIRST_COOKIE: Final = 2
 """Where the entries of a directory start for `Vnode.readdir`: 0 and 1 are those of "." and "..", which vfs adds."""
@@ -57,6 +60,8 @@ class Vnode:
     default_acl: Acl | None = None
     """Likewise, of a directory: what new files in it inherit."""
 
+    watches: "list[Watch] | None" = None
+    """Who wants to know what happens to it (vfs/events.py)."""
     locks: object | None = None
     """Its advisory locks, once there are any; vfs keeps them (vfs/locks.py)."""
 
@@ -308,6 +313,8 @@ class Mount:
     """One instance of a file system.  Subclasses set `root` before they are mounted."""
 
     root: Vnode
+    watches: "list[Watch] | None" = None
+    """All watches of its files, which don't keep it from being unmounted."""
 
     def __init__(self, hyper: Hypercalls, kind: str, source: str, lock: Mutex | None = None) -> None:
         self.hyper: Hypercalls = hyper

@@ -19,6 +19,7 @@ from ..kern.abi.fcntl import (
     XATTR_REPLACE,
     XATTR_SIZE_MAX,
 )
+from ..kern.abi.inotify import IN_ATTRIB
 from ..kern.process import Credentials, Process
 from . import acl as acls
 from .access import check_access, check_changeable, check_owner
@@ -80,6 +81,7 @@ class XattrCalls(AttributeCalls):
         try:
             vnode = self.found(walk, where, at_flags & AT_SYMLINK_NOFOLLOW)
             self.set_attribute(vnode, process.credentials, wanted, value, flags)
+            self.told(walk, vnode, IN_ATTRIB)
         finally:
             walk.done()
 
@@ -94,6 +96,7 @@ class XattrCalls(AttributeCalls):
         file.enter()
         try:
             self.set_attribute(file.vnode, process.credentials, wanted, value, flags)
+            file.tell(IN_ATTRIB)
         finally:
             file.leave(self.hyper.now)
 
@@ -125,7 +128,9 @@ class XattrCalls(AttributeCalls):
         where, wanted = encode(path), _name(name)
         walk = self.walk_at(process, where)
         try:
-            self.remove_attribute(self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW), process.credentials, wanted)
+            vnode = self.found(walk, where, flags & AT_SYMLINK_NOFOLLOW)
+            self.remove_attribute(vnode, process.credentials, wanted)
+            self.told(walk, vnode, IN_ATTRIB)
         finally:
             walk.done()
 
@@ -140,6 +145,7 @@ class XattrCalls(AttributeCalls):
         file.enter()
         try:
             self.remove_attribute(file.vnode, process.credentials, wanted)
+            file.tell(IN_ATTRIB)
         finally:
             file.leave(self.hyper.now)
 

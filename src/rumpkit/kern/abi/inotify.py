@@ -1,0 +1,34 @@
+"""Events of files (Linux <sys/inotify.h>)."""
+
+from typing import Final
+
+IN_ACCESS: Final = 0x001
+IN_MODIFY: Final = 0x002
+IN_ATTRIB: Final = 0x004
+IN_CLOSE_WRITE: Final = 0x008
+IN_CLOSE_NOWRITE: Final = 0x010
+IN_OPEN: Final = 0x020
+IN_MOVED_FROM: Final = 0x040
+IN_MOVED_TO: Final = 0x080
+IN_CREATE: Final = 0x100
+IN_DELETE: Final = 0x200
+IN_DELETE_SELF: Final = 0x400
+IN_MOVE_SELF: Final = 0x800
+IN_CLOSE: Final = 0x018
+IN_MOVE: Final = 0x0C0
+IN_ALL_EVENTS: Final = 0xFFF
+
+IN_UNMOUNT: Final = 0x2000
+IN_Q_OVERFLOW: Final = 0x4000
+IN_IGNORED: Final = 0x8000
+
+IN_ONLYDIR: Final = 0x01000000
+IN_DONT_FOLLOW: Final = 0x02000000
+IN_EXCL_UNLINK: Final = 0x04000000
+IN_MASK_CREATE: Final = 0x10000000
+IN_MASK_ADD: Final = 0x20000000
+IN_ISDIR: Final = 0x40000000
+IN_ONESHOT: Final = 0x80000000
+
+IN_CLOEXEC: Final = 0o2000000
+IN_NONBLOCK: Final = 0o4000
