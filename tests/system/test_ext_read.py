@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import random
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from rumpkit.fs.ext.namehash import HALF_MD4, LEGACY, TEA, UNSIGNED, name_hash
 from rumpkit.kern.abi.fcntl import O_RDONLY, SEEK_DATA, SEEK_HOLE, SEEK_SET
-from tests.system.helpers.extimages import MEBIBYTE, debugfs, make, mounted
+from tests.system.helpers.extimages import MEBIBYTE, debugfs, make, mounted, run
 from tests.vfs.helpers import Client
 
-pytestmark = [pytest.mark.needs("mke2fs", "debugfs"), pytest.mark.once]
+pytestmark = [pytest.mark.needs("mke2fs", "debugfs", "e2fsck"), pytest.mark.once]
 
 FEATURES = {
     "ext2-1k": "-t ext2 -b 1024",
@@ -176,3 +178,43 @@ def test_a_large_directory_is_found_through_its_index(tmp_path: Path):
         for number in range(0, 1500, 7):
             files.root.lstat(f"/mnt/a-rather-long-name-{number}")
         assert len(set(files.root.names("/mnt"))) == 1501
+
+
+def test_hashes_of_names(tmp_path: Path):
+    image = make(tmp_path / "image", MEBIBYTE, "-t ext2")
+    seed = bytes(range(16))
+    text = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    names = ["a", "lost+found", "x" * 31, "x" * 32, "x" * 33, "y" * 64, "z" * 200, "1234", "some-name-0001"]
+    commands = [f"dx_hash -h {kind} -s {text} {name}" for kind in ("legacy", "half_md4", "tea") for name in names]
+    answers = iter(debugfs(image, *commands).splitlines())
+    for version in (LEGACY, HALF_MD4, TEA):
+        for name in names:
+            major, minor = name_hash(name.encode(), version, seed)
+            assert next(answers).endswith(f"is 0x{major:x} (minor 0x{minor:x})")
+            assert name_hash(name.encode(), version + UNSIGNED, seed) == (major, minor)
+
+
+@pytest.mark.parametrize("flag", [1, 2])
+@pytest.mark.parametrize("kind", ["half_md4", "tea", "legacy"])
+def test_directories_that_e2fsck_indexed(kind, flag, tmp_path: Path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    names = [f"\xe4\xf6\xfc-{number}-n\xe4me" for number in range(300)]
+    for name in names:
+        (tree / name).touch()
+    image = make(tmp_path / "image", 8 * MEBIBYTE, "-t ext4 -b 1024", tree)
+    run("tune2fs", "-E", f"hash_alg={kind}", image)
+    debugfs(image, f"ssv flags {flag}", write=True)
+    subprocess.run(["e2fsck", "-fyD", image], capture_output=True)
+    with mounted(image, read_only=True) as files:
+        assert files.vfs.mounts()[-1].root.flags & 0x1000
+        for name in names:
+            files.root.lstat(f"/mnt/{name}")
+        seen = files.root.names("/mnt")
+        assert len(seen) == len(set(seen)) == 301
+        fd = files.root.open("/mnt", O_RDONLY)
+        slowly = []
+        while entries := files.root.readdir(fd, 7):
+            slowly += [entry.d_name for entry in entries]
+        assert sorted(slowly) == sorted([".", "..", *seen])
+        files.root.close(fd)

@@ -23,7 +23,7 @@ from tests.system.helpers.extimages import MEBIBYTE, check, debugfs, make, mount
 from tests.system.test_ext_read import FEATURES
 from tests.vfs.helpers import Client, Files, fails
 
-pytestmark = [pytest.mark.needs("mke2fs", "e2fsck", "debugfs"), pytest.mark.once]
+pytestmark = [pytest.mark.needs("mke2fs", "e2fsck", "debugfs")]
 
 QUICK = ("ext2-1k", "ext4-1k", "inline-1k")
 UNWRITABLE = ("bigalloc",)
@@ -391,3 +391,73 @@ def test_remounting(tmp_path: Path):
         mount.read_only = False
         files.root.put("/mnt/b", b"b" * 3000)
     check(image)
+
+
+@pytest.mark.parametrize("features", ["ext2-1k", "ext4-1k"])
+@pytest.mark.parametrize("order", ["any", *(pytest.param(order, marks=pytest.mark.long) for order in ("up", "down"))])
+def test_deep_block_maps(features, order, tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, FEATURES[features])
+    noise = random.Random(order)
+    count = 1500
+    places = list(range(0, 2 * count, 2))
+    if order == "down":
+        places.reverse()
+    elif order == "any":
+        noise.shuffle(places)
+    content = bytearray(2 * count << 10)
+    with mounted(image) as files:
+        client = files.root
+        fd = client.open("/mnt/f", O_RDWR | O_CREAT)
+        for place in places:
+            data = place.to_bytes(4, "little") * 256
+            client.pwrite(fd, data, place << 10)
+            content[place << 10 : (place + 1) << 10] = data
+        size = client.fstat(fd).st_size
+        assert client.get("/mnt/f") == content[:size]
+        file = node(files, "f")
+        assert not file.state.extents or file.state.inode.block[6] >= 2
+        client.fsync(fd)
+        for _ in range(200):
+            start, length = noise.randrange(2 * count), noise.randrange(1, 60)
+            files.entered(file.fallocate, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start << 10, length << 10)
+            end = min(start + length << 10, size)
+            content[start << 10 : end] = bytes(max(end - (start << 10), 0))
+        client.close(fd)
+    check(image)
+    with mounted(image) as files:
+        client = files.root
+        assert client.get("/mnt/f") == content[:size]
+        client.truncate("/mnt/f", 1 << 20)
+        assert client.get("/mnt/f") == content[: 1 << 20]
+        client.sync()
+        client.link("/mnt/f", "/mnt/g")
+        client.unlink("/mnt/f")
+    check(image)
+    with mounted(image) as files:
+        files.root.unlink("/mnt/g")
+    check(image)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("features", ["ext2-1k", "ext4-1k", "large-dir"])
+def test_a_directory_of_two_levels(features, tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, FEATURES[features])
+    names = {f"a-name-that-is-rather-long-so-that-few-fit-{number}" * 2 for number in range(5000)}
+    with mounted(image) as files:
+        client = files.root
+        client.put("/mnt/f")
+        client.mkdir("/mnt/d")
+        for number, name in enumerate(sorted(names)):
+            if number % 5000:
+                client.link("/mnt/f", f"/mnt/d/{name}")
+        names.discard(min(names))
+        assert node(files, "d").state.inode.flags & 0x1000
+        seen = client.names("/mnt/d")
+        assert len(seen) == len(names) and set(seen) == names
+        for name in list(names)[::3]:
+            client.unlink(f"/mnt/d/{name}")
+            names.discard(name)
+        for name in names:
+            client.lstat(f"/mnt/d/{name}")
+    check(image)
+    assert "Indirect levels: 1" in debugfs(image, "htree_dump /d")

@@ -149,6 +149,8 @@ class ExtMount(Mount):
     def new_node(self, parent: ExtNode, mode: int, uid: int, gid: int, now: int, device: int) -> ExtNode:
         """A new file without a name.  Raises ENOSPC."""
         volume = self.volume
+        if len(self._nodes) >= self._evict_at:
+            self._evict()
         directory = mode & S_IFMT == S_IFDIR
         number = volume.inodes.allocate(parent.number, directory, parent is self.root)
         size = volume.geometry.inode_size
@@ -263,6 +265,8 @@ class ExtMount(Mount):
             self.volume.check_sound()
             self.volume.write_data()
             self.volume.transaction.sync(True)
+            if len(self._nodes) > self.vnodes:
+                self._evict()
 
     def sync(self) -> None:
         """Make everything durable."""

@@ -1,0 +1,191 @@
+"""ext2, ext3 and ext4 on a ram disk, formatted, used, unmounted and checked by our own means."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from rumpkit.kern.abi.errno import ENOSPC, ENOTSUP, EROFS, EUCLEAN
+from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA, SEEK_HOLE
+from rumpkit.vfs.types import Finding, check_format_options
+from tests.vfs.helpers import Files, fails
+
+SIZE = 8 << 20
+CASES = [
+    ("ext2", {"block_size": 1024}),
+    ("ext3", {"block_size": 1024}),
+    ("ext4", {"block_size": 1024}),
+    ("ext4", {"block_size": 4096, "features": "inline_data,^has_journal"}),
+]
+
+
+class Disk:
+    """A formatted disk that can be mounted and checked."""
+
+    def __init__(self, kind: str, options: dict[str, Any]):
+        self.kind = kind
+        self.files = Files()
+        self.device: Any = self.files.entered(self.files.service("Disks").attach_ram, "disk0", SIZE)
+        self.type = self.files.vfs.types.find(kind)
+        checked = check_format_options(self.type, options)
+        self.files.entered(self.type.format, self.files.vfs, self.device, checked)
+
+    def mount(self, **options: Any) -> Any:
+        self.files.mount(self.kind, "/mnt", "disk0", **options)
+        return self.files.root
+
+    def unmount(self) -> None:
+        self.files.entered(self.files.vfs.unmount, "/mnt")
+        findings: list[Finding] = []
+        sound = self.files.entered(self.type.check, self.files.vfs, self.device, False, findings.append)
+        assert sound and not findings, findings
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]['block_size']}")
+def disk(request: pytest.FixtureRequest) -> Disk:
+    return Disk(*request.param)
+
+
+def test_recognised(disk: Disk):
+    found = disk.files.entered(disk.type.recognise, disk.device)
+    assert found is not None and found.kind == disk.kind and found.size == SIZE and found.state == "clean"
+
+
+def test_files_and_names(disk: Disk):
+    client = disk.mount()
+    noise = random.Random(1)
+    content: dict[str, bytes] = {}
+    client.mkdir("/mnt/d")
+    for number in range(250):
+        path = f"/mnt/d/a-name-of-some-length-{number}"
+        content[path] = noise.randbytes(noise.choice((0, 10, 100, 1500, 9000)))
+        client.put(path, content[path])
+    for path in list(content)[::3]:
+        client.unlink(path)
+        del content[path]
+    for number, path in enumerate(list(content)[::5]):
+        content[f"/mnt/moved{number}"] = content.pop(path)
+        client.rename(path, f"/mnt/moved{number}")
+    disk.unmount()
+    client = disk.mount()
+    for path, data in content.items():
+        assert client.get(path) == data
+    assert len(client.names("/mnt/d")) == sum(path.startswith("/mnt/d/") for path in content)
+    disk.unmount()
+
+
+def test_holes(disk: Disk):
+    client = disk.mount()
+    fd = client.open("/mnt/f", O_RDWR | O_CREAT)
+    for at in (0, 100_000, 3_000_000):
+        client.pwrite(fd, b"x" * 4096, at)
+    assert client.lseek(fd, 5000, SEEK_DATA) in range(98_304, 100_001)
+    assert client.lseek(fd, 0, SEEK_HOLE) in range(4096, 8193)
+    assert client.fstat(fd).st_blocks < 100
+    client.close(fd)
+    disk.unmount()
+
+
+def test_files_that_are_removed_while_open(disk: Disk):
+    client = disk.mount()
+    before = client.statvfs("/mnt")
+    client.put("/mnt/f", b"x" * 100_000)
+    fd = client.open("/mnt/f", O_RDONLY)
+    client.unlink("/mnt/f")
+    client.sync()
+    assert client.read(fd, 10) == b"x" * 10
+    client.close(fd)
+    after = client.statvfs("/mnt")
+    assert (after.f_bfree, after.f_ffree) == (before.f_bfree, before.f_ffree)
+    disk.unmount()
+
+
+def test_a_full_disk_takes_a_part(disk: Disk):
+    client = disk.mount()
+    fd = client.open("/mnt/f", O_RDWR | O_CREAT)
+    done = 0
+    try:
+        while True:
+            done += client.write(fd, b"x" * 100_000)
+    except OSError as problem:
+        assert problem.errno == ENOSPC
+    assert client.fstat(fd).st_size == done
+    fails(ENOSPC, client.pwrite, fd, b"x" * 200_000, done)
+    client.close(fd)
+    client.unlink("/mnt/f")
+    client.put("/mnt/h", b"x" * 200_000)
+    disk.unmount()
+
+
+def test_a_read_only_disk(disk: Disk):
+    client = disk.mount()
+    client.put("/mnt/f", b"data")
+    disk.unmount()
+    writes = disk.device.counters.writes
+    client = disk.mount(read_only=True)
+    assert client.get("/mnt/f") == b"data"
+    fails(EROFS, client.put, "/mnt/f", b"other")
+    fails(EROFS, client.mkdir, "/mnt/d")
+    disk.unmount()
+    assert disk.device.counters.writes == writes
+
+
+def test_vnodes_are_dropped_and_come_back():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount(vnodes=64)
+    held = client.open("/mnt/held", O_RDWR | O_CREAT)
+    for number in range(400):
+        client.put(f"/mnt/f{number}", str(number).encode())
+    mount = disk.files.vfs.mounts()[-1]
+    client.sync()
+    for number in range(400):
+        assert client.get(f"/mnt/f{number}") == str(number).encode()
+        assert len(mount._nodes) < 500
+    client.sync()
+    client.sync()
+    assert len(mount._nodes) < 100
+    for number in range(400):
+        client.lstat(f"/mnt/f{number}")
+    assert len(mount._nodes) < 100
+    client.write(held, b"still here")
+    client.close(held)
+    assert client.get("/mnt/held") == b"still here"
+    disk.unmount()
+
+
+def test_damage_stops_writing():
+    disk = Disk("ext4", {"block_size": 1024, "features": "^has_journal"})
+    client = disk.mount()
+    client.put("/mnt/f", b"x" * 50_000)
+    disk.unmount()
+    client = disk.mount()
+    volume = disk.files.vfs.mounts()[-1].volume
+    bitmap = volume.groups.get(0).descriptor.block_bitmap
+    raw = bytearray(disk.device.backend.read(bitmap << 10, 1024))
+    raw[100] ^= 1
+    disk.device.backend.write(bitmap << 10, bytes(raw))
+    writes = disk.device.counters.writes
+    fd = client.open("/mnt/g", O_RDWR | O_CREAT)
+    client.write(fd, b"y" * 5000)
+    fails(EUCLEAN, client.fsync, fd)
+    fails(EROFS, client.mkdir, "/mnt/d")
+    client.close(fd)
+    disk.files.entered(disk.files.vfs.unmount, "/mnt")
+    assert disk.device.counters.writes == writes
+
+
+def test_flags_that_users_may_set():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    client.put("/mnt/f", b"x")
+    node = disk.files.entered(disk.files.vfs.mounts()[-1].root.lookup, b"f")
+    extents = node.flags
+    fails(ENOTSUP, lambda: disk.files.entered(node.set_flags, extents ^ 0x80000, 0))
+    disk.files.entered(node.set_flags, extents | 0x40, 1)
+    disk.unmount()
+    client = disk.mount(read_only=True)
+    node = disk.files.entered(disk.files.vfs.mounts()[-1].root.lookup, b"f")
+    assert node.flags == extents | 0x40
+    disk.unmount()
