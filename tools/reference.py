@@ -8,6 +8,7 @@ sysctl.md      limits and defaults, with their bounds
 counters.md    what a kernel counts
 control.md     what programs say to a running kernel
 tcp.md         the states of a connection
+images.md      disk images in Python, and the backends that disks are made of
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def one_line(text: str | None) -> str:
     """A docstring on one line."""
-    return re.sub(r"\s+", " ", inspect.cleandoc(text or "")).strip()
+    plain = re.sub(r"::\n\n(?:    .*\n|\n)+", ".\n", inspect.cleandoc(text or ""))  # without blocks of code
+    return re.sub(r"\s+", " ", plain).strip()
 
 
 def attributes(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
@@ -260,6 +262,66 @@ def tcp() -> str:
     return text + f"```mermaid\n{states.diagram()}```\n\n" + table(("state", "event", "next state"), rows)
 
 
+IMAGES = (
+    ("Files of an image", "compose/image", ("opened", "path", "filesystem", "storage")),
+    (
+        "What disks are made of",
+        "dev",
+        ("ramdisk", "partition", "partition_table", "snapshot", "fault", "recorder", "qcow2"),
+    ),
+)
+"""Parts of the page on images: title, folder, modules."""
+
+
+def images() -> str:
+    """The Python face of disk images: the public classes and functions of some modules."""
+    text = "# Disk images in Python\n\n`open_image`, `OpenedImage` and `ImagePath` are in `rumpkit` itself. How to use all this is in "
+    text += "[the how-to](../howto/disk-images.md).\n"
+    for title, folder, names in IMAGES:
+        text += f"\n## {title}\n"
+        for name in names:
+            tree = ast.parse((SOURCE / folder / f"{name}.py").read_text("utf-8"))
+            module = f"rumpkit.{folder.replace('/', '.')}.{name}"
+            text += f"\n### {module}\n\n{one_line(ast.get_docstring(tree)).partition('. ')[0].rstrip('.')}.\n"
+            text += "".join(described(node) for node in tree.body)
+    return text
+
+
+def described(node: ast.AST) -> str:
+    """A public class or function of a module, with its methods."""
+    if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+        return f"\n#### `{node.name}({arguments_of(node)})`\n\n{one_line(ast.get_docstring(node))}\n"
+    if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+        return ""
+    methods = [item for item in node.body if isinstance(item, ast.FunctionDef) and ast.get_docstring(item)]
+    made = next((item for item in methods if item.name == "__init__"), None)
+    text = f"\n#### `{node.name}`{f': `{arguments_of(made)}`' if made else ''}\n\n{one_line(ast.get_docstring(node))}"
+    text += f" {one_line(ast.get_docstring(made))}\n" if made else "\n"
+    rows = [(f"`{name}: {kind}`", "" if value == '""' else value, what) for name, kind, value, what in attributes(node)]
+    if rows:
+        text += "\n" + table(("attribute", "default", "meaning"), rows)
+    shown = [item for item in methods if not item.name.startswith("_")]
+    if shown:
+        rows2 = [(call_of(item), one_line(ast.get_docstring(item))) for item in shown]
+        text += "\n" + table(("method", "what it does"), rows2)
+    return text
+
+
+def call_of(node: ast.FunctionDef) -> str:
+    """How a method is called; a property by its name alone."""
+    is_property = any(isinstance(one, ast.Name) and one.id == "property" for one in node.decorator_list)
+    return f"`{node.name}`" if is_property else f"`{node.name}({arguments_of(node)})`"
+
+
+def arguments_of(node: ast.FunctionDef) -> str:
+    """A signature without self and without types."""
+    arguments = node.args
+    for one in (*arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+        if one is not None:
+            one.annotation = None
+    return re.sub(r"^self(, )?", "", ast.unparse(arguments))
+
+
 def full_kernel() -> RumpKernel:
     """A kernel with all components, on a simulated host."""
     from rumpkit.clients.fuse.server import FuseCounters
@@ -269,7 +331,7 @@ def full_kernel() -> RumpKernel:
 
     host = SimHost()
     host.enter()
-    kernel = RumpKernel(host, (*VFS, *NET, "ipv6", "bridge", "dhcp"))
+    kernel = RumpKernel(host, (*VFS, "disks", *NET, "ipv6", "bridge", "dhcp"))
     kernel.counters.register("fuse", FuseCounters())  # with the first mount
     return kernel
 
@@ -283,6 +345,7 @@ PAGES: dict[str, tuple[Callable[[], str], str]] = {
     "counters.md": (counters, "what a kernel counts"),
     "control.md": (control, "what programs say to a running kernel"),
     "tcp.md": (tcp, "the states of a connection"),
+    "images.md": (images, "disk images in Python, and what disks are made of"),
 }
 
 

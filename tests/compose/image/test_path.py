@@ -165,7 +165,7 @@ def test_the_parts_of_a_path(root: ImagePath) -> None:
         lambda top: [(top / n).is_dir() for n in ("x.txt", "a", "missing")] + [(top / "x.txt").is_symlink()],
         lambda top: ((top / "x.txt").samefile(top / "a/../x.txt"), (top / "x.txt").samefile(top / "a/x.txt")),
         lambda top: (top / "x.txt").stat().st_size,
-        lambda top: (top / "x.txt").write_bytes(b"12345") + (top / "x.txt").stat().st_size,
+        lambda top: (top / "x.txt").write_bytes(bytearray(b"12345")) + (top / "x.txt").stat().st_size,
         lambda top: (top / "u.txt").write_text("ä\nö\r\n", encoding="latin-1") + len((top / "u.txt").read_bytes()),
         lambda top: (top / "x.txt").open("q"),
         lambda top: (top / "x.txt").open("rb", encoding="utf-8"),

@@ -221,14 +221,16 @@ class ImagePath:
         with self.open("r", encoding=encoding, errors=errors) as file:
             return file.read()
 
-    def write_bytes(self, data: bytes) -> int:
+    def write_bytes(self, data: bytes | bytearray | memoryview) -> int:
         """Write the whole file; how many bytes that were."""
+        if not isinstance(data, bytes):
+            data = bytes(data)
         process = self._process
         fd = process.open(str(self), O_WRONLY | O_CREAT | O_TRUNC)
         try:
             done = 0
             while done < len(data):
-                done += process.write(fd, data if len(data) <= PIECE else bytes(data[done : done + PIECE]))
+                done += process.write(fd, data if len(data) <= PIECE else data[done : done + PIECE])
         finally:
             process.close(fd)
         return done
