@@ -214,6 +214,8 @@ class Recorded:
         self._run(recorder, steps, everything)
         self.events = list(recorder.events)
         self.files.entered(self.files.vfs.unmount, "/m")
+        self.repaired = 0
+        """Disks that had to be repaired before they could be mounted."""
         self._count = 0
 
     def _prepare(self) -> None:
@@ -296,7 +298,13 @@ class Recorded:
         found: list[Finding] = []
         if check:
             self.files.entered(self.type.check, self.files.vfs, device, False, found.append)
-        self.files.mount(self.kind, "/c", name)
+        try:
+            self.files.mount(self.kind, "/c", name)
+        except OSError:
+            # What can't be mounted (a superblock that was torn) a repair has to bring back.
+            assert self.files.entered(self.type.check, self.files.vfs, device, True, found.append), found
+            self.repaired += 1
+            self.files.mount(self.kind, "/c", name)
         seen = tree(self.client, "/c")
         self.files.entered(self.files.vfs.unmount, "/c")
         self.files.entered(self.disks.detach, name)

@@ -36,12 +36,15 @@ def fill_log(files: Files) -> None:
 
 
 def unexplained(found: list[Finding]) -> list[Finding]:
-    """A file that is cut or removed may wait for the next mount: that is what the list of orphans is for."""
+    """A file that is cut or removed may wait for the next mount: that is what the list of orphans is for.  And the superblock, of
+    two sectors, may be torn: then it is in the log, or can be told from its checksum alone."""
     waiting = any("wait to be removed" in finding.text for finding in found)
     return [
         finding
         for finding in found
-        if "wait to be removed" not in finding.text and not (waiting and "finishes its truncation" in finding.text)
+        if "wait to be removed" not in finding.text
+        and "the superblock's checksum" not in finding.text
+        and not (waiting and "finishes its truncation" in finding.text)
     ]
 
 
@@ -97,7 +100,7 @@ def test_a_file_that_is_cut_before_it_was_stored_keeps_its_size() -> None:
 
 
 def test_a_log_that_becomes_full_is_emptied_in_the_right_order() -> None:
-    assert sum(go_through("ext3", steps, 2, 30, True) for steps in workloads()[300::1500]) > 40
+    assert sum(go_through("ext3", steps, 2, 12, True) for steps in workloads()[300::1500]) > 30
 
 
 def test_a_crash_while_a_crash_is_worked_off_loses_nothing() -> None:

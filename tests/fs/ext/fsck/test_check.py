@@ -61,6 +61,20 @@ def test_a_copy_of_the_superblock_is_used_where_the_first_is_gone() -> None:
     assert after[1024:2048] == bytes(1024)
 
 
+@pytest.mark.parametrize("size", [3 * MIB, 20 * MIB])
+def test_a_torn_superblock_is_told_from_a_damaged_one(size: int) -> None:
+    """The first sector is new and the second, with the checksum, old; or the other way round."""
+    old = image("ext4", size)
+    new = with_fields(old, mtime=12345, mnt_count=7)
+    for torn in (new[:1536] + old[1536:], old[:1536] + new[1536:]):
+        sound, found, after = check_bytes(torn, True)
+        assert sound and found[0].text == "the superblock's checksum is wrong" and found[0].fixed
+        assert check_bytes(after)[:2] == (True, [])
+    damaged = old[:1144] + b"label" + old[1149:]
+    sound, found, _ = check_bytes(damaged, True)
+    assert sound == (size < 10 * MIB), "a copy shows that it was not torn, if there is one"
+
+
 def test_copies_of_the_group_descriptors_are_used_where_the_first_are_damaged() -> None:
     data = bytearray(image("ext4", 20 * MIB))
     data[2 * 1024 : 2 * 1024 + 8] = b"\xff" * 8
@@ -105,7 +119,7 @@ def test_no_damage_makes_a_check_fail_otherwise_than_it_says(seed: int, flips: i
         assert problem.errno in (EUCLEAN, EINVAL)
 
 
-IMAGES = {kind: image(kind, 3 * MIB if kind == "ext3" else MIB) for kind in KINDS}
+IMAGES = {kind: image(kind, MIB) for kind in KINDS}
 
 
 def test_a_disk_that_is_cut_off_is_refused() -> None:

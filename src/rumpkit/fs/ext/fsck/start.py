@@ -12,11 +12,29 @@ from ....kern.device import Device
 from ....vfs.types import Finding
 from .. import checksum as sums
 from .. import superblock as sb
-from ..features import BIGALLOC, COMPAT_NAMES, FLEX_BG, HAS_JOURNAL, META_BG, RO_COMPAT_NAMES, names
+from ..features import (
+    BIGALLOC,
+    COMPAT_NAMES,
+    FLEX_BG,
+    HAS_JOURNAL,
+    LARGE_FILE,
+    META_BG,
+    ORPHAN_PRESENT,
+    RECOVER,
+    RO_COMPAT_NAMES,
+    names,
+)
 from ..geometry import Geometry
 from ..group import BLOCK_UNINIT, INODE_UNINIT, GroupDescriptor
 from .context import Check
 
+CHANGING: Final = frozenset(
+    "free_blocks_count free_inodes_count free_blocks_count_hi mtime wtime mtime_hi wtime_hi mnt_count state lastcheck lastcheck_hi "
+    "block_group_nr last_mounted last_orphan kbytes_written error_count first_error_time first_error_ino first_error_block "
+    "first_error_func first_error_line last_error_time last_error_ino last_error_line last_error_block last_error_func "
+    "error_times_hi lpf_ino checksum".split()
+)
+"""Fields of the superblock that copies of it need not share."""
 BLOCK_SIZES: Final = (1024, 4096, 2048, 8192, 16384, 32768, 65536)
 
 
@@ -29,6 +47,9 @@ def open_check(hyper: Hypercalls, device: Device, report: Callable[[Finding], No
         if problem.errno not in (EUCLEAN, EINVAL):
             raise
         primary = problem
+    torn = _torn(hyper, device, raw, report)
+    if torn is not None:
+        return torn
     for size in BLOCK_SIZES:
         group = min(size * 8, 65528)
         for first in (1, 3, 5, 7, 9):
@@ -45,6 +66,38 @@ def open_check(hyper: Hypercalls, device: Device, report: Callable[[Finding], No
                 )
                 return check
     raise OSError(EUCLEAN, f"there is no usable superblock: {primary.strerror}")
+
+
+def _torn(hyper: Hypercalls, device: Device, raw: bytes, report: Callable[[Finding], None]) -> Check | None:
+    """A check that starts from a superblock of which all but the checksum is right, as a copy of it shows, if there is one.
+
+    The power may fail between its two sectors.  What changes lies in the first, and in the second only the checksum.
+    """
+    fields = sb.Superblock(raw)
+    if fields.magic != sb.MAGIC or not fields.has_checksums:
+        return None
+    mended = raw[: sb.CHECKSUM_AT] + sums.superblock_checksum(raw).to_bytes(4, "little")
+    try:
+        check = Check(hyper, device, Geometry(mended, device.size()), report)
+    except OSError:
+        return None
+    geometry = check.geometry
+    for group in range(1, geometry.groups):
+        if geometry.has_super(group):
+            copy = read(device, geometry.group_start(group) * geometry.block_size)
+            if _lasting(copy) != _lasting(raw):
+                return None
+            break
+    check.find("the superblock's checksum is wrong", "superblock", True)
+    return check
+
+
+def _lasting(data: bytes) -> dict[str, object]:
+    """The fields of a superblock that mounts don't change."""
+    fields = sb.Superblock(data)
+    fields.feature_incompat &= ~RECOVER
+    fields.feature_ro_compat &= ~(LARGE_FILE | ORPHAN_PRESENT)
+    return {name: getattr(fields, name) for name, _ in sb.FIELDS if name not in CHANGING}
 
 
 def read(device: Device, offset: int) -> bytes:
