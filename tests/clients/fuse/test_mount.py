@@ -375,6 +375,17 @@ def test_a_file_on_a_file(tmp_path: Path) -> None:
             assert (tmp_path / "file").read_bytes() == b"inside"
 
 
+@pytest.mark.parametrize("name", ["with blank", "back\\slash", "größer", os.fsdecode(b"\xff\xfe")])
+def test_a_directory_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with Kernel(mounts={"/": "tmpfs"}) as kernel:
+        mount = kernel.fuse_mount(tmp_path / name)
+        (tmp_path / name / "f").touch()
+        assert kernel.process().stat("/f").st_size == 0
+        mount.unmount()
+        assert os.listdir(tmp_path / name) == []
+
+
 def test_the_error_says_how_to_allow_it() -> None:
     for code in (errno.EACCES, errno.ENOENT, errno.ENODEV, errno.EPERM):
         text = str(attach.explain(code))

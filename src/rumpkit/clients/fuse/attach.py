@@ -122,7 +122,12 @@ class Attachment:
         """Major and minor number of the file system, by which lists of mounts know it."""
         self._pipe: int = -1
         self._watcher: int = 0
-        self._watch()
+        try:
+            self._watch()
+        except BaseException:
+            os.close(self.fd)
+            self.unmount(True)
+            raise
 
     def _mount(self, kind: int, options: FuseOptions) -> None:
         self.fd = open_device()
@@ -196,8 +201,8 @@ class Attachment:
 
     def mounted(self) -> bool:
         """Whether the mount is still there: somebody else may have unmounted it."""
-        with open("/proc/self/mountinfo") as listing:
-            return any(line.split(" ", 3)[2] == self.device for line in listing)
+        with open("/proc/self/mountinfo", "rb") as listing:
+            return any(line.split(b" ", 3)[2].decode() == self.device for line in listing)
 
     def unmount(self, lazy: bool) -> None:
         """Take the mount away; with `lazy` whoever still uses it keeps it until the server stops.  Raises EBUSY."""
@@ -240,11 +245,12 @@ class Attachment:
 def _device_of(directory: str) -> str:
     """Major and minor number of what was mounted last on `directory`.  From the list of mounts: stat would ask the server."""
     found = ""
-    with open("/proc/self/mountinfo") as listing:
+    with open("/proc/self/mountinfo", "rb") as listing:
         for line in listing:
-            fields = line.split(" ")
-            if fields[4].encode().decode("unicode_escape").encode("latin-1") == os.fsencode(directory):
-                found = fields[2]
+            fields = line.split(b" ")
+            # Blanks and the like are escaped as \\040; other bytes are as they are, which Latin-1 gives back.
+            if fields[4].decode("unicode_escape").encode("latin-1") == os.fsencode(directory):
+                found = fields[2].decode()
     return found
 
 

@@ -92,7 +92,8 @@ class FuseServer(Watcher):
         self._ended = threading.Event()
         self._slow: SimpleQueue[Request | None] | None = None
         self._notices: SimpleQueue[bytes | None] | None = None
-        self._threads: list[threading.Thread] = []
+        self._server = threading.Thread(target=self.run, name="rumpkit fuse", daemon=True)
+        self._helpers: list[threading.Thread] = []
         self._full: int = options.max_nodes - options.max_nodes // 8
         self._trim_at: int = self._full
         """With how many nodes Linux is asked again to forget some."""
@@ -105,11 +106,12 @@ class FuseServer(Watcher):
         self.host.enter()
         watchers.append(self)
         self.host.leave()
-        self._start(self.run, "rumpkit fuse")
+        self._server.start()
 
-    def _start(self, function: Callable[[], None], name: str) -> None:
+    def _help(self, function: Callable[[], None], name: str) -> None:
+        """Start a further thread."""
         thread = threading.Thread(target=function, name=name, daemon=True)
-        self._threads.append(thread)
+        self._helpers.append(thread)
         thread.start()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -121,26 +123,32 @@ class FuseServer(Watcher):
         self.host.assert_unscheduled("stopping a FUSE server")
         if self._fd < 0:
             return
+        host = self.host
+        host.enter()
+        self.operations.vfs.watch.watchers.remove(self)
+        host.leave()
+        # The helpers first, as what they do may need the server's answers; and again, as the server may have started one since.
+        self._end_helpers()
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        self._server.join()
+        self._end_helpers()
+        os.close(self._wake)
+        os.close(self._fd)
+        self._fd = -1
+        host.enter()
+        try:
+            self.operations.nodes.clear()
+        finally:
+            host.leave()
+
+    def _end_helpers(self) -> None:
         if self._slow is not None:
             self._slow.put(None)
         if self._notices is not None:
             self._notices.put(None)
-        # Those two first, as what they do may need the server's answers.
-        for thread in reversed(self._threads):
-            if thread is self._threads[0]:
-                self._stopping = True
-                if not self._ended.is_set():
-                    os.eventfd_write(self._wake, 1)
-            thread.join()
-        os.close(self._wake)
-        os.close(self._fd)
-        self._fd = -1
-        self.host.enter()
-        try:
-            self.operations.vfs.watch.watchers.remove(self)
-            self.operations.nodes.clear()
-        finally:
-            self.host.leave()
+        while self._helpers:
+            self._helpers.pop().join()
 
     # The loop ------------------------------------------------------------------------------------------
 
@@ -292,7 +300,7 @@ class FuseServer(Watcher):
     def _do_elsewhere(self, request: Request) -> None:
         if self._slow is None:
             self._slow = SimpleQueue()
-            self._start(self._run_slow, "rumpkit fuse sync")
+            self._help(self._run_slow, "rumpkit fuse sync")
         self._slow.put(request.copy())
 
     def _run_slow(self) -> None:
@@ -339,7 +347,7 @@ class FuseServer(Watcher):
             return
         if self._notices is None:
             self._notices = SimpleQueue()
-            self._start(self._run_notices, "rumpkit fuse notify")
+            self._help(self._run_notices, "rumpkit fuse notify")
         notice = wire.OUT_HEADER.pack(wire.OUT_SIZE + len(body), code, 0) + body
         if notice in self._waiting or len(self._waiting) >= LIMIT:
             return
