@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import socket
+import struct
+
 import pytest
 
+from rumpkit.guests.linux import abi, libc
 from tests.guests.linux.guest_helpers import (
     HERE,
     HERE6,
@@ -161,6 +167,35 @@ def test_leaving_a_group():
         "s.sendto(b'to nobody', ('239.1.2.3', 5353)); s.sendto(b'alone', ('10.9.0.2', 5353)); print(s.recv(99))\n"
     )
     assert run(code, beside=listen, port=5353) == "b'heard leave' b'left'\nb'heard alone'\n"
+
+
+def refuse_ipv6() -> None:
+    """Have Linux say to this process and its children that it has no IPv6."""
+    number = abi.SYSCALLS[libc.machine()]["socket"]
+    refused = abi.SECCOMP_RET_ERRNO | errno.EAFNOSUPPORT
+    steps = ((0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 16), (0x15, 0, 1, socket.AF_INET6), (6, 0, 0, refused))
+    code = b"".join(struct.pack("<HBBI", *step) for step in (*steps, (6, 0, 0, abi.SECCOMP_RET_ALLOW)))
+    held = ctypes.create_string_buffer(code)
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    assert prctl(abi.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert prctl(22, 2, program, 0, 0) == 0
+
+
+def test_where_linux_has_no_ipv6_programs_run_without():
+    def check_it() -> None:
+        code = (
+            "s = socket.create_connection((THERE, 80), 20); print(s.recv(9))\n"
+            "u = socket.socket(type=socket.SOCK_DGRAM); u.settimeout(20); u.connect((THERE, 9)); u.send(b'x')\n"
+            "try: u.recv(9)\n"
+            "except ConnectionRefusedError: print('refused')\n"
+        )
+        serve = (
+            "l = socket.create_server(('', 80)); c, _ = l.accept(); c.sendall(b'hello'); c.close(); time.sleep(60)\n"
+        )
+        check(run(code, beside=serve, port=80), "b'hello'\nrefused\n")
+
+    in_child(check_it, refuse_ipv6)
 
 
 # Programs -----------------------------------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ _BY_PORT: Final = {DUAL: _socket.IPPROTO_UDP, PING6: _socket.IPPROTO_ICMPV6}
 _EADDRINUSE: Final = 98
 _EAFNOSUPPORT: Final = 97
 _ESRCH: Final = 3
+_EACCES: Final = 13
 _PATIENCE: Final = 10.0
 _PAUSE: Final = 0.001
 """Seconds to wait for Linux, at most and at a time."""
@@ -120,9 +121,10 @@ def _request(channel: _socket.socket, kind: int, flags: int, body: bytes, must: 
         raise OSError(-code, f"routing message {kind} refused")
 
 
-def prepare(shown: bytes | None, shown6: bytes | None) -> None:
+def prepare(shown: bytes | None, shown6: bytes | None) -> bool:
     """Set the namespace up.  `shown` and `shown6` are the addresses that interface listings shall have; `shown6` is b"" where
-    the kernel has IPv6 and no address yet, None where it has no IPv6.  Raises OSError."""
+    the kernel has IPv6 and no address yet, None where it has no IPv6.  Whether there is IPv6 in the namespace, too: where Linux
+    has none, or it is switched off for good, AF_INET6 sockets for TCP go all the same, and others don't.  Raises OSError."""
     channel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, abi.NETLINK_ROUTE)
     try:
         up = abi.INTERFACE_MESSAGE.pack(_socket.AF_UNSPEC, 0, abi.LOOPBACK_INDEX, abi.IFF_UP, abi.IFF_UP)
@@ -139,23 +141,27 @@ def prepare(shown: bytes | None, shown6: bytes | None) -> None:
         source = _attribute(abi.RTA_PREFSRC, UNMARKED)
         out = _route(abi.RTN_BROADCAST, abi.RT_SCOPE_LINK, b"", 0, source)
         _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, out)
-        if shown6 is not None:
-            _prepare6(channel, shown6)
+        return shown6 is not None and _prepare6(channel, shown6)
     finally:
         channel.close()
 
 
-def _prepare6(channel: _socket.socket, shown: bytes) -> None:
+def _prepare6(channel: _socket.socket, shown: bytes) -> bool:
     try:
         socket = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM)
     except OSError as problem:
         if problem.errno == _EAFNOSUPPORT:
-            return  # Linux without IPv6: AF_INET6 TCP goes all the same, the rest can't
+            return False
         raise
     try:
         _write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", b"0")
         flags = _attribute(abi.IFA_FLAGS, _WORD.pack(abi.IFA_F_NODAD | abi.IFA_F_NOPREFIXROUTE))
-        _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, UNMARKED6, 128, flags))
+        try:
+            _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, UNMARKED6, 128, flags))
+        except OSError as problem:
+            if problem.errno == _EACCES:
+                return False
+            raise
         # That Linux makes itself, but a moment later.
         _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, _local6(UNMARKED6, 64))
         if shown:
@@ -167,6 +173,7 @@ def _prepare6(channel: _socket.socket, shown: bytes) -> None:
             bytes(16), bytes(16), bytes(16), abi.RTN_UNICAST, 0, 0, 1, 0, _RTF_UP | _RTF_LOCAL, abi.LOOPBACK_INDEX
         )
         fcntl.ioctl(socket.fileno(), _SIOCADDRT, out)
+        return True
     finally:
         socket.close()
 

@@ -23,8 +23,9 @@ from .family import pid_of, send_to_group
 from .filter import build
 
 _NOTE_SIZE: Final = 1 << 16
+_WITH_IPV6: Final = 4
 _MOST_DESCRIPTORS: Final = 5
-"""That come with one note."""
+"""Descriptors that come with one note: at least so many if the namespace has IPv6, and at most."""
 START_TIMEOUT: Final = 20.0
 """Seconds that a start may take on a loaded machine before it counts as failed."""
 
@@ -278,7 +279,7 @@ class _Conversation:
         *carriers, pidfd, listener = self._held
         program = Program(self._init, pidfd, listener, self._control, supply)
         program.inject, program.capture = carriers[:2]
-        if self._plan["address6"] is not None:
+        if len(carriers) >= _WITH_IPV6:
             program.inject6, program.capture6 = carriers[2:4]
         if len(carriers) % 2:
             program.obituaries = carriers[-1]

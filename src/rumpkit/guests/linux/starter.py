@@ -15,7 +15,7 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
     ("init", process id)               from the starter, in the supervisor's numbers
     ("mounted", place in the plan)     with the /dev/fuse of a mount, which the supervisor serves from now on
     ("refused", place, errno, text)    a mount that can't be made here; the program starts without
-    ("ready", proc, uncovered)         with an inject and a capture socket, and two more of IPv6 if the kernel has that, and if
+    ("ready", proc, uncovered)         with an inject and a capture socket, and two more of IPv6 if there is that, and if
                                        there is one that for obituaries
     ("main", listener)                 with a pidfd of the program, which waits behind its filter for b"G"
     ("running",)                       the exec has succeeded
@@ -115,9 +115,9 @@ class Starter:
         proc = mounts.mount_proc()
         self.mount_kernels()
         self.stage = "network"
-        network.prepare(self.plan["address"], self.plan["address6"])
+        six = network.prepare(self.plan["address"], self.plan["address6"])
         network.allow_ping(os.getegid())
-        versions = [_socket.AF_INET] if self.plan["address6"] is None else [_socket.AF_INET, _socket.AF_INET6]
+        versions = [_socket.AF_INET, _socket.AF_INET6] if six else [_socket.AF_INET]
         carriers = [make(family) for family in versions for make in (network.inject_socket, network.capture_socket)]
         obituaries = network.obituary_socket()
         if obituaries is not None:
