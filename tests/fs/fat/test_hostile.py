@@ -309,3 +309,28 @@ def test_a_directory_with_more_entries_than_there_can_be():
     for cluster in range(2, geometry.end - 1):
         struct.pack_into("<I", image, geometry.fat_offset + cluster * 4, cluster + 1)
     fails(abi.EUCLEAN, lambda: Lab.of(bytes(image)).up(read_only=True).names("."))
+
+
+def test_an_entry_that_two_directories_have():
+    lab = Lab(RamDisk(5000 << 10))
+    lab.format(bits=16, cluster_size=1024, volume_id=3)
+    client = lab.up()
+    for name in ("one", "two"):
+        client.mkdir(name)
+        for number in range(70):
+            client.put(f"{name}/{number}")
+    lab.down(client)
+    image = lab.image()
+    firsts = [first_cluster(image, entry(image, name)) for name in (b"ONE        ", b"TWO        ")]
+    geometry = Geometry(image[:512], len(image))
+    following = struct.unpack_from("<H", image, geometry.fat_offset + 2 * firsts[0])[0]
+    following = struct.unpack_from("<H", image, geometry.fat_offset + 2 * following)[0]
+    lab = Lab.of(link(image, firsts[1], following))
+    client = lab.up()
+    assert client.stat("one/65").st_size == 0
+    fails(abi.EUCLEAN, client.stat, "two/65")
+    fails(abi.EUCLEAN, client.unlink, "two/65")
+    client.unlink("two/3")
+    lab.down(client)
+    lab.check(repair=True)
+    assert lab.check() == (True, [])

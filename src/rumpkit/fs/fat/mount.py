@@ -46,7 +46,7 @@ class FatMount(Mount):
         self.quiet: bool = bool(options["quiet"])
         self.folds_case = True
         self.block_size = geometry.cluster_size
-        self.nodes: dict[int, Node] = {}
+        self.nodes: dict[int, Node] = self.volume.nodes
         """Files in memory, by number.  Once they are many, those used last are at the end."""
         self.directories: dict[int, DirectoryNode] = {}
         """Those of them that are directories, by first cluster."""
@@ -73,6 +73,8 @@ class FatMount(Mount):
         nodes = self.nodes
         node = nodes.get(number)
         if node is not None:
+            if node.directory is not directory or node.slot != slot:
+                raise OSError(EUCLEAN, f"the entry of inode {number} is in two directories")
             if 2 * len(nodes) > self._most_files:
                 nodes[number] = nodes.pop(number)
             return node
@@ -136,11 +138,12 @@ class FatMount(Mount):
 
     def bury(self, node: Node) -> None:
         """A file without a name that nobody holds goes, and its storage with it."""
-        if self.nodes.pop(node.number, None) is node:
+        if self.nodes.get(node.number) is node:
+            del self.nodes[node.number]
             self.drop(node)
-            self.volume.numbers.gone(node.number)
-            self.volume.writer.stale.pop(node, None)
-            node.discard()
+        self.volume.numbers.gone(node.number)
+        self.volume.writer.stale.pop(node, None)
+        node.discard()
 
     def balance(self) -> None:
         """Before a change: write what waits, if it is much."""

@@ -4,17 +4,24 @@ So a number costs nothing to keep.  Only for files that moved since the volume w
 before, so that it stays theirs while the volume is mounted, and nobody else gets it.
 """
 
+from collections.abc import Mapping
 from typing import Final, final
 
 ROOT: Final = 1
 """The root directory has no entry."""
 
 
+TRIED: Final = 64
+"""Numbers that are looked at for some that nobody knows."""
+
+
 @final
 class Numbers:
     """The inode numbers of one mounted volume."""
 
-    def __init__(self, device_size: int, limit: int) -> None:
+    def __init__(self, device_size: int, limit: int, live: Mapping[int, object]) -> None:
+        """`live` has the numbers that somebody knows: they are kept, and of others `limit`."""
+        self._live: Mapping[int, object] = live
         self._fresh: int = (device_size >> 5) + 2
         """Above all positions."""
         self._limit: int = limit
@@ -60,7 +67,12 @@ class Numbers:
         self._away.discard(number)
 
     def _note(self, position: int, number: int) -> None:
-        if len(self._moved) >= self._limit:
+        moved = self._moved
+        if len(moved) >= self._limit:
             # Whoever moves that many files has long forgotten the number of the first.
-            self._away.discard(self._moved.pop(next(iter(self._moved))))
+            for old in [old for old, _ in zip(moved, range(TRIED), strict=False)]:
+                if moved[old] in self._live:
+                    moved[old] = moved.pop(old)
+                else:
+                    self._away.discard(moved.pop(old))
         self._moved[position] = number

@@ -1,6 +1,6 @@
 """One FAT volume on its device: what files and directories share.  Between them (node.py, directory.py) and the device."""
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ...hyper.calls import Hypercalls
 from ...kern.abi.errno import EIO, error
@@ -13,6 +13,9 @@ from .numbers import Numbers
 from .table import Table
 from .writer import Writer
 
+if TYPE_CHECKING:
+    from .node import Node
+
 
 @final
 class Volume:
@@ -23,7 +26,9 @@ class Volume:
         self.device: Device = device
         self.geometry: Geometry = geometry
         self.table: Table = Table(device, geometry, table_bytes)
-        self.numbers: Numbers = Numbers(device.size(), numbers)
+        self.nodes: dict[int, Node] = {}
+        """The files of the mount that are in memory, by inode number."""
+        self.numbers: Numbers = Numbers(device.size(), numbers, self.nodes)
         self.time_offset: int = 0
         """Minutes that the times on the volume are ahead of UTC."""
         self.alloc: Allocator = Allocator(self.table)
