@@ -66,6 +66,7 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     "a directory with a size": (at_entry(b"BELOWI~1   ", 28, b"\1"), "a size of 1 bytes", "/directory/below it"),
     "a wrong dot": (at_entry(b".          ", 26, b"\x99\1"), '"." leads to cluster 409', "/directory"),
     "a missing dot": (at_entry(b".          ", 0, b"X"), '"." is missing', "/directory"),
+    "a dot that is a label": (at_entry(b".          ", 11, b"\x1f"), '"." is missing', "/directory"),
     "a wrong parent": (at_entry(b"..         ", 26, b"\x99\1"), '".." leads to cluster 409', "/directory"),
     "a bad 8.3 name": (at_entry(TOP, 0, b"T*P"), "is no 8.3 name", "/t*p"),
     "two of one 8.3 name": (

@@ -112,7 +112,7 @@ class Directory:
         for slot, name, cluster in ((0, DOT_NAME, self.what.clusters[0]), (1, DOT_DOT_NAME, self.what.parent)):
             found = unpack(self.data, slot)
             text = name.decode().strip()
-            if found.name != name or not found.attributes & DIRECTORY:
+            if found.name != name or found.attributes & (DIRECTORY | VOLUME) != DIRECTORY:
                 self.checker.found(f'"{text}" is missing', self.what.path)
                 if found.name[0] == 0:
                     # The end was here; what lies behind it means nothing.
