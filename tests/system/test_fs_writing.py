@@ -55,6 +55,8 @@ def test_the_verbs(image, kind, tmp_path):
     assert hashlib.sha256(rump("cp", f"{image}:/d/b/stream", "-")).digest() == hashlib.sha256(b"x" * 3_000_000).digest()
     rump("rm", "-r", f"{image}:/d/b", f"{image}:/two")
     rump("rm", "-f", f"{image}:/none")
+    rump("mkdir", f"{image}:/empty")
+    rump("rm", "-d", f"{image}:/empty")
     clean(image, kind=kind)
     assert rump("find", f"{image}:/", "-mindepth", "1", "-not", "-name", "lost+found").decode().split() == [
         f"{image}:/a",
@@ -73,6 +75,9 @@ def test_what_is_refused_changes_nothing(image, kind, tmp_path):
     assert "File exists" in complaint("mkdir", f"{image}:/a")
     assert "a root directory stays" in complaint("rm", "-r", f"{image}:/")
     complaint("cp", tmp_path / "disk.img", f"{image}:/none/x", check=125)
+    for words in (["rm", "-r"], ["chmod", "777"], ["chown", "1"], ["mkdir", "-p"]):
+        assert "it is a path of the host" in complaint(*words, tmp_path)
+    assert image.exists()
     assert image.read_bytes()[:512] == before[:512]
     clean(image, kind=kind)
     assert listing(image, kind) == ["a"]

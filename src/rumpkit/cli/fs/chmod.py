@@ -8,7 +8,7 @@ from ...compose.image.node import Node
 from ...compose.image.trees import Walk
 from ...kern.abi.fcntl import S_IFLNK
 from . import VerbParser
-from .common import Complaints, Session, add_in_place, add_paths, changing, parse
+from .common import Complaints, Session, add_in_place, add_paths, changing, parse_inside
 from .modes import Change, parse_mode
 
 DESCRIPTION = "Set the permission bits of files, in octal or as u+rwX,go-w.  Symbolic links have none of their own."
@@ -71,7 +71,7 @@ def change_all(
     """Do something to files, and with `recursive` to all that is in directories, these last."""
     for text in texts:
         with complaints.caught(text):
-            node = session.node(parse(text), write=True, follow=follow)
+            node = session.node(parse_inside(text), write=True, follow=follow)
             for visit in Walk(node, os.fsencode(text), complaints, max_depth=1 << 20 if recursive else 0):
                 if visit.leaving or not recursive or not visit.node.is_directory():
                     with complaints.caught(os.fsdecode(visit.path)):

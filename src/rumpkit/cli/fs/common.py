@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Final, final
 
 from ...compose.image.address import Address, parse, parse_image, parse_tree
+from ...compose.image.node import failure
 from ...compose.image.session import Session
-from ...kern.abi.errno import EDQUOT, EIO, ENOSPC, EROFS, EUCLEAN
+from ...kern.abi.errno import EDQUOT, EINVAL, EIO, ENOSPC, EROFS, EUCLEAN
 from .. import exit as code
 
 IMAGE_COMPLETION = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
@@ -162,14 +163,23 @@ def bad_usage(text: str) -> int:
     return code.USAGE
 
 
-def changing(arguments: argparse.Namespace, change: Callable[[Session, Complaints], None]) -> int:
+def changing(arguments: argparse.Namespace, change: Callable[[Session, Complaints], None], strict: bool = True) -> int:
     """Run `change` on images and commit what it did.  Where single files made trouble, the rest is committed still; where an image
-    is full or broken, nothing is."""
-    complaints = Complaints(strict=True)
+    is full or broken, nothing is, if `strict`."""
+    complaints = Complaints(strict)
     with Session(arguments.in_place) as session:
         change(session, complaints)
         session.commit()
     return complaints.code()
+
+
+def parse_inside(text: str) -> Address:
+    """An address in an image, for verbs that the host has better ones for.  Raises EINVAL for a path of the host: most likely somebody
+    has forgotten the image."""
+    address = parse(text)
+    if not address.inside:
+        raise failure(EINVAL, f"it is a path of the host; in an image it is IMAGE:/{text.lstrip('/')}", text)
+    return address
 
 
 __all__ = ["Address", "Complaints", "Output", "Session", "parse", "parse_image", "parse_tree"]

@@ -71,7 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.sources) > 1 and arguments.exactly:
         return bad_usage("-T is for one source")
     with Watch("copying") as watch:
-        return changing(arguments, lambda session, complaints: _copy(session, complaints, arguments, target, watch))
+        return changing(
+            arguments,
+            lambda session, complaints: _copy(session, complaints, arguments, target, watch),
+            strict=target.inside,  # out of a broken image as much is copied as can be
+        )
 
 
 def _to_stream(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import os
 
 from ...compose.image.node import failure
 from ...kern.abi.errno import EISDIR
-from .common import Session, add_in_place, add_paths, changing, parse
+from .common import Session, add_in_place, add_paths, changing, parse, parse_inside
 
 DESCRIPTION = "Give a file a further name, or with -s make a symbolic link."
 EPILOG = """\
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _link(session: Session, arguments: argparse.Namespace) -> None:
-    address = parse(arguments.link)
+    address = parse_inside(arguments.link)
     there = session.find(address, write=True)
     if there is not None and there.is_directory() and not arguments.exactly:
         path = arguments.target if arguments.symbolic else parse(arguments.target).path
@@ -45,12 +45,14 @@ def _link(session: Session, arguments: argparse.Namespace) -> None:
         if old.is_directory():
             raise failure(EISDIR, "it is a directory", address.text)
         directory.remove(name, old)
+    if old is not None:
+        old.close()
     if arguments.symbolic:
-        uid, gid = (0, 0) if address.inside else (os.geteuid(), os.getegid())
-        made = directory.symlink(name, os.fsencode(arguments.target), uid, gid)
+        made = directory.symlink(name, os.fsencode(arguments.target), 0, 0)
         made.close()
         return
     node = session.node(parse(arguments.target), write=True, follow=False)
     if node.is_directory():
         raise failure(EISDIR, "a directory has one name only (-s makes a symbolic link)", arguments.target)
     directory.link(name, node)
+    node.close()

@@ -5,7 +5,7 @@ import argparse
 from ...compose.image.node import Node, failure
 from ...kern.abi.errno import EEXIST, ENOTDIR
 from ...kern.abi.fcntl import S_IFDIR
-from .common import Address, Complaints, Session, add_in_place, add_paths, changing, parse
+from .common import Address, Complaints, Session, add_in_place, add_paths, changing, parse_inside
 from .cp import owner
 
 DESCRIPTION = "Make directories."
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _make(session: Session, complaints: Complaints, arguments: argparse.Namespace) -> None:
     for text in arguments.paths:
         with complaints.caught(text):
-            make_directory(session, parse(text), arguments.mode, arguments.owner, arguments.parents)
+            make_directory(session, parse_inside(text), arguments.mode, arguments.owner, arguments.parents)
 
 
 def make_directory(session: Session, address: Address, mode: int, owner: tuple[int, int], parents: bool) -> Node:
@@ -64,7 +64,4 @@ def make_directory(session: Session, address: Address, mode: int, owner: tuple[i
             raise failure(ENOTDIR, "it is there, and no directory")
         return there
     directory, name = session.place(address, write=True)
-    made = directory.make(name, S_IFDIR | mode, *owner)
-    if not address.inside:
-        made.set_mode(mode)
-    return made
+    return directory.make(name, S_IFDIR | mode, *owner)

@@ -6,7 +6,7 @@ import os
 from ...compose.image.node import failure
 from ...compose.image.removing import remove_tree
 from ...kern.abi.errno import EBUSY, EISDIR, ENOENT
-from .common import Complaints, Session, add_in_place, add_paths, changing, parse
+from .common import Complaints, Session, add_in_place, add_paths, changing, parse_inside
 from .progress import Watch
 
 DESCRIPTION = "Remove files, and with -r directories with all that is in them.  Nobody is asked first."
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _remove(session: Session, complaints: Complaints, arguments: argparse.Namespace, watch: Watch) -> None:
     for text in arguments.paths:
         with complaints.caught(text):
-            address = parse(text)
+            address = parse_inside(text)
             try:
                 directory, name = session.place(address, write=True)
                 node = directory.child(name) if name else None
@@ -55,6 +55,7 @@ def _remove(session: Session, complaints: Complaints, arguments: argparse.Namesp
                 if not arguments.directories:
                     raise failure(EISDIR, "it is a directory (-r removes it with all that is in it)")
                 directory.remove(name, node)
+                node.close()
                 continue
             remove_tree(node, directory, name, os.fsencode(text), complaints, watch)
             node.close()

@@ -193,7 +193,12 @@ class Session:
                 return Inside(walk(root, names))
             vnode = directory.lookup(names[-1]) if directory.kind == S_IFDIR else walk(directory, names[-1:])
             if vnode is not None and vnode.kind == S_IFLNK and (follow or address.path.endswith("/")):
-                vnode = walk(root, names)
+                try:
+                    vnode = walk(root, names)
+                except OSError as problem:
+                    if problem.errno != ENOENT:
+                        raise
+                    return None  # it leads nowhere
             return None if vnode is None else Inside(vnode)
 
     def place(self, address: Address, write: bool = False) -> tuple[Node, bytes]:
