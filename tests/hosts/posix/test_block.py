@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from rumpkit.hosts.posix.block import BackendError, FileBackend
+from rumpkit.hosts.posix.filelock import lock
 from rumpkit.hosts.posix.host import PosixHost
 
 
@@ -179,3 +180,19 @@ def test_short_reads_and_writes_go_on(host, image, monkeypatch):
     disk.write(10, bytes(range(100)))
     assert disk.read(8, 104) == b"\x08\x09" + bytes(range(100)) + b"\x6e\x6f"
     disk.close()
+
+
+def test_a_file_that_is_replaced_before_it_is_locked(host, image, monkeypatch):
+
+    def late(fd, exclusive):
+        other = image.with_name("other")
+        other.write_bytes(image.read_bytes())
+        os.replace(other, image)
+        return lock(fd, exclusive)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rumpkit.hosts.posix.block.lock", late)
+        with pytest.raises(BackendError, match="replaced") as caught:
+            FileBackend(host, str(image))
+    assert caught.value.errno == errno.EBUSY
+    FileBackend(host, str(image)).close()

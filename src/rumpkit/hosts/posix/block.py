@@ -41,6 +41,8 @@ class FileBackend(BlockBackend):
             who = lock(fd, not read_only)
             if who:
                 raise BackendError(errno.EBUSY, f"{who} uses it", path)
+            if not _is_at(fd, path):
+                raise BackendError(errno.EBUSY, "it was replaced by another file just now", path)
             if not read_only:
                 _finish_transaction(fd, path)
         except BaseException:
@@ -125,6 +127,14 @@ def _size(fd: int, path: str) -> int:
         answer = fcntl.ioctl(fd, BLKGETSIZE64, bytes(8))
         return int.from_bytes(answer, "little")
     raise BackendError(errno.ENOTBLK, "neither a file nor a block device", path)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether the path still leads to the file that was opened, and is locked now: else what is written would go with it."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except OSError:
+        return False
 
 
 def _device_is_read_only(fd: int) -> bool:

@@ -66,14 +66,16 @@ class RedoLog(BlockBackend):
         path = os.path.realpath(image.path)
         self._hyper: Hypercalls = hyper
         self._image: FileBackend = image
-        self._folder: int = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._base: str = os.path.basename(path)
         self._named: bool = False
         self._streamed: int = 0
+        self._folder: int = -1
         try:
+            self._folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._fd: int = self._make()
         except OSError as problem:
-            os.close(self._folder)
+            if self._folder >= 0:
+                os.close(self._folder)
             number = problem.errno or errno.EIO
             text = f"changes cannot be kept beside the image: {os.strerror(number)}"
             raise BackendError(number, text, image.path) from None
