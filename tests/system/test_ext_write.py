@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from rumpkit.kern.abi.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY
+from rumpkit.kern.abi.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY, ENOTSUP
 from rumpkit.kern.abi.fcntl import (
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
@@ -461,3 +462,30 @@ def test_a_directory_of_two_levels(features, tmp_path: Path):
             client.lstat(f"/mnt/d/{name}")
     check(image)
     assert "Indirect levels: 1" in debugfs(image, "htree_dump /d")
+
+
+def test_values_that_are_files_go_with_their_owner(tmp_path: Path):
+    image = make(tmp_path / "image", 16 * MEBIBYTE, "-t ext4 -b 1024 -O ea_inode")
+    (tmp_path / "value").write_bytes(b"v" * 1024)
+    (tmp_path / "f").write_bytes(b"x")
+    commands = [f"write {tmp_path}/f f", f"ea_set -f {tmp_path}/value f user.long", "ea_set f user.short 1"]
+    debugfs(image, *commands, write=True)
+    subprocess.run(["e2fsck", "-fy", image], capture_output=True)  # debugfs does not count the blocks of such values
+    with mounted(image) as files:
+        file = node(files, "f")
+        assert files.entered(file.getxattr, b"user.long") == b"v" * 1024
+        fails(ENOTSUP, lambda: files.entered(file.setxattr, b"user.short", b"2", 0))
+        files.root.unlink("/mnt/f")
+    check(image)
+
+
+def test_times_beyond_what_inodes_have(tmp_path: Path):
+    for options, latest in (("-t ext4", (1 << 62) // 10**9), ("-t ext4 -I 128", (1 << 31) - 1)):
+        image = make(tmp_path / "image", 16 * MEBIBYTE, options)
+        with mounted(image) as files:
+            files.root.put("/mnt/f")
+            files.root.utimens("/mnt/f", -(1 << 62), 1 << 62)
+        with mounted(image, read_only=True) as files:
+            got = files.root.stat("/mnt/f")
+            assert (got.st_atime_ns // 10**9, got.st_mtime_ns // 10**9) == (-(1 << 31), latest)
+        check(image)

@@ -138,7 +138,7 @@ def test_vnodes_are_dropped_and_come_back():
     held = client.open("/mnt/held", O_RDWR | O_CREAT)
     for number in range(400):
         client.put(f"/mnt/f{number}", str(number).encode())
-    mount = disk.files.vfs.mounts()[-1]
+    mount: Any = disk.files.vfs.mounts()[-1]
     client.sync()
     for number in range(400):
         assert client.get(f"/mnt/f{number}") == str(number).encode()
@@ -161,7 +161,8 @@ def test_damage_stops_writing():
     client.put("/mnt/f", b"x" * 50_000)
     disk.unmount()
     client = disk.mount()
-    volume = disk.files.vfs.mounts()[-1].volume
+    mount: Any = disk.files.vfs.mounts()[-1]
+    volume = mount.volume
     bitmap = volume.groups.get(0).descriptor.block_bitmap
     raw = bytearray(disk.device.backend.read(bitmap << 10, 1024))
     raw[100] ^= 1

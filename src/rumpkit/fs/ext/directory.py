@@ -17,6 +17,9 @@ from .state import InodeState
 DOTS: Final = 24
 """Bytes of the entries "." and ".." at the start of a directory with blocks."""
 
+AHEAD: Final = 16
+"""Blocks of a directory that are read at once."""
+
 
 def block_count(state: InodeState) -> int:
     """Blocks of a directory.  Raises EUCLEAN for a size that none has."""
@@ -32,10 +35,14 @@ def raw_block(state: InodeState, number: int) -> Buffer:
     places = state.places
     block = places.get(number)
     if block is None:
-        run = find(state, number, 1)
+        run = find(state, number, AHEAD)
         if not run.block or run.unwritten:
             raise corrupt(f"{state.where}: block {number} of the directory is a hole")
-        block = places[number] = run.block
+        block = run.block
+        for index in range(run.length):
+            places[number + index] = block + index
+        if run.length > 1:
+            state.volume.cache.read_ahead(block, run.length)
     return state.volume.cache.get(block)
 
 

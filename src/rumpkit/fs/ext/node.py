@@ -9,7 +9,7 @@ from ...kern.abi.fcntl import S_IFDIR
 from ...vfs.vnode import Vnode
 from . import filedata, inline, xattr, xattrwrite
 from .geometry import corrupt
-from .inode import BLOCK_SIZE, INLINE, SETTABLE
+from .inode import BLOCK_SIZE, EXTRA, INLINE, SETTABLE
 from .state import InodeState
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MAX_LINKS: Final = 65000
 """Names that one file may have."""
+EARLIEST: Final = -(1 << 31) * 1_000_000_000
+LATEST: Final = ((1 << 34) - (1 << 31)) * 1_000_000_000 - 1
+LATEST_SMALL: Final = (1 << 31) * 1_000_000_000 - 1
+"""Times that can be kept, in inodes that have room for two more bits of seconds and in others."""
 ATTRIBUTE_CREDITS: Final = 12
 """Blocks of metadata that an extended attribute changes, about."""
 
@@ -79,9 +83,10 @@ class ExtNode(Vnode):
         self.set_mode(mode, now)
 
     def set_times(self, atime: int, mtime: int, now: int) -> None:
-        """Set the times."""
-        self.atime = atime
-        self.mtime = mtime
+        """Set the times; those that the inode has no room for become the nearest that it has."""
+        latest = LATEST if self.state.inode.extra_isize >= EXTRA else LATEST_SMALL
+        self.atime = min(max(atime, EARLIEST), latest)
+        self.mtime = min(max(mtime, EARLIEST), latest)
         self.ctime = now
         self.touched()
 

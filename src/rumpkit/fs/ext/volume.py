@@ -23,6 +23,8 @@ from .transaction import Sealer, Transaction, Unjournalled
 
 CHECKED: Final = 8192
 """Blocks that are remembered as sound."""
+AHEAD_MASK: Final = 15
+"""Blocks of an inode table that are read at once, less one."""
 LOW: Final = 4096
 """With fewer free blocks than that, those that were freed are wanted at once."""
 GATHERED: Final = 4 << 20
@@ -72,6 +74,8 @@ class Volume(Sealer):
         """Why nothing is written any more; "" while all is well."""
         self.attribute_blocks: dict[bytes, int] = {}
         """Blocks of extended attributes by what is in them."""
+        self._ahead: int = -1
+        """Where the part of an inode table begins that was read last."""
         self._depth: int = 0
         self._data: list[tuple[int, bytes]] = []
         """File data for blocks that the running transaction gives to files: it has to be there before that is."""
@@ -92,6 +96,11 @@ class Volume(Sealer):
         """An inode, as it is in the cache or on disk.  Raises EUCLEAN where its checksum or a size in it is wrong."""
         block, at = self.inode_place(number)
         size = self.geometry.inode_size
+        if block & ~AHEAD_MASK != self._ahead:
+            self._ahead = block & ~AHEAD_MASK
+            table = self.groups.get((number - 1) // self.geometry.inodes_per_group).descriptor.inode_table
+            first = max(table, self._ahead)
+            self.cache.read_ahead(first, min(self._ahead + AHEAD_MASK + 1, table + self.geometry.inode_blocks) - first)
         raw = bytes(self.cache.get(block).data[at : at + size])
         inode = Inode(raw, size)
         state = InodeState(self, number, inode)
