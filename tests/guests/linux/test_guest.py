@@ -57,7 +57,7 @@ def test_sockets_behave_as_they_do_natively(as_user, name, cases):
 
 @pytest.mark.needs("ipv6")
 def test_ipv6_sockets_behave_as_they_do_natively(as_user):
-    check_natively(as_user, "six", 18, two_kernels_with_ipv6)
+    check_natively(as_user, "six", 19, two_kernels_with_ipv6)
 
 
 def check_natively(as_user, name, cases, kernels):

@@ -202,28 +202,16 @@ def test_where_linux_has_no_ipv6_programs_run_without():
 
 
 @pytest.mark.needs("curl")
-def test_a_web_server_and_curl(as_user):
-    def check_it() -> None:
-        output = Output()
-        serve = ["python3", "-m", "http.server", "-b", "::", "-d", "/usr/share/doc", "80"]
-        with two_kernels_with_ipv6() as (here, there), guest(there, serve) as server:
-            server.wait_listening(80, 30)
-            for option, host in (("-6", f"[{THERE6}]"), ("-4", "10.9.0.2")):
-                curl = [
-                    "curl",
-                    "-sS",
-                    option,
-                    "-o",
-                    "/dev/null",
-                    "-w",
-                    "%{http_code} %{remote_ip}\n",
-                    f"http://{host}/",
-                ]
-                with guest(here, curl, output) as one:
-                    assert one.wait(30) == 0
-        assert output.text() == f"200 {THERE6}\n200 10.9.0.2\n"
-
-    as_user(check_it)
+def test_a_web_server_and_curl():
+    output = Output()
+    serve = ["python3", "-m", "http.server", "-b", "::", "-d", "/usr/share/doc", "80"]
+    with two_kernels_with_ipv6() as (here, there), guest(there, serve) as server:
+        server.wait_listening(80, 30)
+        for option, host in (("-6", f"[{THERE6}]"), ("-4", "10.9.0.2")):
+            curl = ["curl", "-sS", option, "-o", "/dev/null", "-w", "%{http_code} %{remote_ip}\n", f"http://{host}/"]
+            with guest(here, curl, output) as one:
+                assert one.wait(30) == 0
+    assert output.text() == f"200 {THERE6}\n200 10.9.0.2\n"
 
 
 @pytest.mark.long

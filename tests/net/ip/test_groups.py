@@ -95,7 +95,7 @@ def test_sources_one_by_one():
 def test_blocking_sources():
     groups, interface = world()
     one = Memberships(groups)
-    fails(EADDRNOTAVAIL, one.block, 0, GROUP, A, True)
+    fails(EINVAL, one.block, 0, GROUP, A, True)
     one.join(interface, GROUP)
     one.block(0, GROUP, A, True)
     fails(EADDRNOTAVAIL, one.block, 0, GROUP, A, True)

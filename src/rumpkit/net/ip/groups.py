@@ -263,17 +263,18 @@ class Memberships:
         self._with(interface.index, group, before, source, True)
 
     def leave_source(self, index: int, group: bytes, source: bytes) -> None:
-        """Want one source's no longer; without any the group is left.  Raises EINVAL, EADDRNOTAVAIL."""
-        key = self._key(index, group)
+        """Want one source's no longer; without any the group is left.  Raises EINVAL where the group was not joined or
+        everybody's are wanted, EADDRNOTAVAIL."""
+        key = self._key(index, group, EINVAL)
         before = self._joined[key]
         if before.exclude:
             raise error(EINVAL)
         self._with(key[0], group, before, source, False)
 
     def block(self, index: int, group: bytes, source: bytes, blocked: bool) -> None:
-        """Refuse one source's of a group that was joined for everybody's, or take it again.  Raises EINVAL where only some are
-        wanted, EADDRNOTAVAIL (blocked already, or not), ENOBUFS."""
-        key = self._key(index, group)
+        """Refuse one source's of a group that was joined for everybody's, or take it again.  Raises EINVAL where it was not,
+        or only some are wanted, EADDRNOTAVAIL (blocked already, or not), ENOBUFS."""
+        key = self._key(index, group, EINVAL)
         before = self._joined[key]
         if not before.exclude:
             raise error(EINVAL)
@@ -309,11 +310,11 @@ class Memberships:
         if len(wanted.sources) > self._groups.settings.max_sources:
             raise error(ENOBUFS)
 
-    def _key(self, index: int, group: bytes) -> tuple[int, bytes]:
+    def _key(self, index: int, group: bytes, otherwise: int = EADDRNOTAVAIL) -> tuple[int, bytes]:
         for key in self._joined:
             if key[1] == group and index in (0, key[0]):
                 return key
-        raise error(EADDRNOTAVAIL)
+        raise error(otherwise)
 
     def _set(self, key: tuple[int, bytes], after: SourceFilter) -> None:
         before = self._joined[key]

@@ -236,6 +236,25 @@ def groups():
 
 
 @case
+def sources_of_groups():
+    one = datagram("::")
+
+    def name(text):
+        return struct.pack("<H6x", SIX) + socket.inet_pton(SIX, text) + bytes(104)
+
+    found = []
+    for option, source in (
+        (46, "fd00::1"), (46, "fd00::1"), (46, "fd00::2"), (47, "fd00::2"), (47, "fd00::2"), (43, "fd00::3"), (42, ""),
+        (47, "fd00::1"), (47, "fd00::1"), (45, ""), (42, ""), (42, ""), (43, "fd00::3"), (43, "fd00::3"), (44, "fd00::3"),
+        (44, "fd00::3"), (46, "fd00::1"), (47, "fd00::1"), (45, ""), (45, ""), (43, "fd00::3"),
+    ):  # fmt: skip
+        value = struct.pack("<i4x", 1) + name("ff01::77") + (name(source) if source else b"")
+        found.append((option, attempt(lambda option=option, value=value: one.setsockopt(41, option, value))))
+    wrong = struct.pack("<i4x", 1) + struct.pack("<H", socket.AF_INET) + bytes(126)
+    return found, attempt(lambda: one.setsockopt(41, 42, wrong)), attempt(lambda: one.setsockopt(41, 42, wrong[:99]))
+
+
+@case
 def names_by_the_library():
     found = socket.getaddrinfo("::1", 80, type=socket.SOCK_STREAM)
     passive = socket.getaddrinfo(None, 80, SIX, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
