@@ -21,11 +21,24 @@ from rumpkit.kern.abi.errno import (
     EROFS,
     EXDEV,
 )
-from rumpkit.kern.abi.fcntl import RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFDIR, S_IFREG, S_ISGID, S_ISUID
+from rumpkit.kern.abi.fcntl import O_NONBLOCK, RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFDIR, S_IFREG, S_ISGID, S_ISUID
+from rumpkit.kern.abi.inotify import (
+    IN_ALL_EVENTS,
+    IN_ATTRIB,
+    IN_CREATE,
+    IN_DELETE,
+    IN_DELETE_SELF,
+    IN_IGNORED,
+    IN_MODIFY,
+    IN_MOVE_SELF,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+)
 from rumpkit.kern.process import Credentials
 from rumpkit.vfs.nodecalls import SUPERUSER, NodeCalls
 from rumpkit.vfs.vnode import Vnode
 from tests.vfs.helpers import Files, fails
+from tests.vfs.test_events import masks
 
 
 class Nodes:
@@ -188,3 +201,35 @@ def test_a_read_only_mount(nodes: Nodes) -> None:
     ):
         fails(EROFS, call, *arguments)
     assert nodes.read(file, 0, 1) == b""
+
+
+def test_who_watches_hears_of_it(nodes: Nodes) -> None:
+    client = nodes.files.root
+    root = nodes.find("/")
+    folder = nodes.folder(root, b"d")
+    fd = client.inotify_init1(O_NONBLOCK)
+    client.inotify_add_watch(fd, "/d", IN_ALL_EVENTS)
+    file = nodes.file(folder, b"f")
+    client.inotify_add_watch(fd, "/d/f", IN_ALL_EVENTS)
+    nodes.write(file, 0, b"x", True)
+    nodes.link(file, folder, b"g", SUPERUSER)
+    nodes.rename(folder, b"g", folder, b"h", 0, SUPERUSER)
+    nodes.symlink(folder, b"s", b"x", 0, 0, SUPERUSER)
+    nodes.remove(folder, b"h", False, SUPERUSER)
+    nodes.remove(folder, b"f", False, SUPERUSER)
+    assert masks(client, fd) == [
+        (1, IN_CREATE),
+        (2, IN_MODIFY),
+        (2, IN_ATTRIB),
+        (1, IN_CREATE),
+        (1, IN_MOVED_FROM),
+        (1, IN_MOVED_TO),
+        (2, IN_MOVE_SELF),
+        (1, IN_CREATE),
+        (2, IN_ATTRIB),
+        (1, IN_DELETE),
+        (2, IN_ATTRIB),
+        (2, IN_DELETE_SELF),
+        (2, IN_IGNORED),
+        (1, IN_DELETE),
+    ]

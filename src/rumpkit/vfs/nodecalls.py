@@ -39,6 +39,15 @@ from ..kern.abi.fcntl import (
     W_OK,
     X_OK,
 )
+from ..kern.abi.inotify import (
+    IN_ATTRIB,
+    IN_CREATE,
+    IN_DELETE,
+    IN_MODIFY,
+    IN_MOVE_SELF,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+)
 from ..kern.process import Credentials
 from .access import FIXED, MODIFY, SEARCH, check_access, check_changeable, check_delete, without_suid
 from .acl import default_acl, inherit
@@ -130,6 +139,7 @@ class NodeCalls:
                 vnode.set_mode(without_suid(vnode.mode), self.hyper.wall())
             if mount.watch.watchers:
                 mount.watch.changed(vnode, True)
+            self.vfs.events.tell(vnode, IN_MODIFY)
             return done
         finally:
             leave(mount)
@@ -297,6 +307,7 @@ class NodeCalls:
             if inherited is not None:
                 self._calls.give_acl(directory, name, vnode, inherited, mode)
             mount.watch.named(directory, name)
+            self.vfs.events.tell(vnode, IN_CREATE, directory, name, own=False)
             return vnode
         finally:
             leave(mount)
@@ -312,6 +323,7 @@ class NodeCalls:
             self.vfs.counters.created += 1
             made = directory.symlink(name, target, uid, _group(directory, gid))
             mount.watch.named(directory, name)
+            self.vfs.events.tell(made, IN_CREATE, directory, name, own=False)
             return made
         finally:
             leave(mount)
@@ -328,6 +340,8 @@ class NodeCalls:
             directory.link(name, vnode)
             mount.watch.named(directory, name)
             mount.watch.changed(vnode, False)
+            self.vfs.events.tell(vnode, IN_ATTRIB)
+            self.vfs.events.tell(vnode, IN_CREATE, directory, name, own=False)
             self.vfs.counters.created += 1
         finally:
             leave(mount)
@@ -355,6 +369,9 @@ class NodeCalls:
                 directory.unlink(name, vnode)
                 mount.watch.changed(vnode, False)
             mount.watch.named(directory, name)
+            if self.vfs.events.watches:
+                self.vfs.events.unlinked(vnode, attributes=not is_directory)
+                self.vfs.events.tell(vnode, IN_DELETE, directory, name, own=False)
             self.vfs.counters.removed += 1
         finally:
             leave(mount)
@@ -419,6 +436,19 @@ class NodeCalls:
             source.rename(name, vnode, target, new_name, replaced)
         source.mount.watch.named(source, name)
         source.mount.watch.named(target, new_name)
+        if self.vfs.events.watches:
+            self._tell_move(vnode, source, name, target, new_name)
+            if exchange and replaced is not None:
+                self._tell_move(replaced, target, new_name, source, name)
+            elif replaced is not None:
+                self.vfs.events.unlinked(replaced)
+
+    def _tell_move(self, vnode: Vnode, source: Vnode, name: bytes, target: Vnode, new_name: bytes) -> None:
+        events = self.vfs.events
+        cookie = events.cookie()
+        events.tell(vnode, IN_MOVED_FROM, source, name, own=False, cookie=cookie)
+        events.tell(vnode, IN_MOVED_TO, target, new_name, own=False, cookie=cookie)
+        events.tell(vnode, IN_MOVE_SELF)
 
     # -----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ it was told.  Ids are never used again, so that a late request can't reach anoth
 from typing import Final, final
 
 from ...kern.abi.errno import ENFILE, ESTALE, error
+from ...vfs.events import Events
 from ...vfs.vnode import Vnode, let_go
 from .wire import ROOT_ID
 
@@ -33,9 +34,10 @@ class Node:
 class NodeTable:
     """All nodes of one mount.  Used on the schedule."""
 
-    def __init__(self, root: Vnode, limit: int) -> None:
+    def __init__(self, root: Vnode, limit: int, events: Events) -> None:
         """Holds `root`."""
         self.limit: int = limit
+        self._events: Events = events
         root.hold()
         self._root: Node = Node(ROOT_ID, root, 0, b"")
         self._root.lookups = 1
@@ -106,3 +108,4 @@ class NodeTable:
         del self._nodes[node.number]
         del self._by_vnode[node.vnode]
         let_go(node.vnode)
+        self._events.closed(node.vnode)

@@ -97,7 +97,7 @@ class Operations:
         """`root` is a directory (or a file) that the caller holds."""
         self.vfs: Vfs = vfs
         self.calls: NodeCalls = NodeCalls(vfs)
-        self.nodes: NodeTable = NodeTable(root, options.max_nodes)
+        self.nodes: NodeTable = NodeTable(root, options.max_nodes, vfs.events)
         self._root: Vnode = root
         self._outer: Mount = root.mount
         self._owner: bool = options.owner is not None
