@@ -331,7 +331,7 @@ def full_kernel() -> RumpKernel:
 
     host = SimHost()
     host.enter()
-    kernel = RumpKernel(host, (*VFS, "disks", *NET, "ipv6", "bridge", "dhcp"))
+    kernel = RumpKernel(host, (*VFS, "disks", "ext", *NET, "ipv6", "bridge", "dhcp"))
     kernel.counters.register("fuse", FuseCounters())  # with the first mount
     return kernel
 

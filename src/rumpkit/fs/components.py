@@ -59,8 +59,10 @@ def nullfs(vfs: "Vfs") -> "Nullfs":
 @component("ext", faction="fs")
 def ext(vfs: "Vfs") -> "Ext":
     """The second, third and fourth extended file systems: types ext2, ext3 and ext4."""
+    from .ext.journal.counters import JournalCounters
     from .ext.type import Ext
 
+    vfs.kernel.counters.register("ext.journal", JournalCounters())
     kinds = [Ext(name) for name in ("ext4", "ext3", "ext2")]
     for kind in kinds:
         vfs.types.register(kind)

@@ -131,6 +131,11 @@ vfs.buffer.evicted         blocks of metadata given up because there were too ma
 vfs.buffer.written_back    blocks of metadata written to their device
 vfs.buffer.writes          writes to devices, of metadata and of file data
 vfs.buffer.errors          writes of metadata that failed; they are tried again
+ext.journal.commits        transactions written to journals of ext3 and ext4
+ext.journal.logged_blocks  blocks of metadata in them
+ext.journal.revoked_blocks blocks of metadata that were freed, so that no replay may bring them back
+ext.journal.checkpoints    times that a log was emptied as it was full
+ext.journal.aborts         journals given up since they could not be written
 
 fuse.requests              what Linux has asked of FUSE mounts
 fuse.errors                requests that were answered with an error, a name that is not there among them

@@ -47,6 +47,7 @@ def test_a_failing_disk_makes_the_mount_read_only_and_leaves_it_sound(kind: str,
         assert caught.value.errno == EIO, "file data could not be written"
     else:
         assert b"disk: the journal is aborted" in said and b"read-only now" in said
+        assert files.kernel.counters.get("ext.journal.aborts") == 1
     with pytest.raises(OSError, match="") as caught:
         write(files.root, "/m/other", b"y", True)
     assert caught.value.errno in (EIO, EROFS)

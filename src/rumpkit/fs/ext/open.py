@@ -72,10 +72,14 @@ def open_mount(vfs: "Vfs", kind: str, source: str, device: Device, options: Mapp
 
 def _with_journal(vfs: "Vfs", volume: Volume, options: Mapping[str, OptionValue]) -> Volume:
     """The file system after its journal was replayed for good, with the journal as its transactions."""
+    from .journal.counters import JournalCounters
     from .journal.mount import open_journal
 
     interval, limit = int(options["commit"]) * SECOND, int(options["transaction_blocks"])
     transaction, made = open_journal(vfs.hyper, volume.cache, journal_runs(volume), interval, limit)
+    counters = vfs.kernel.counters.group("ext.journal")
+    if isinstance(counters, JournalCounters):
+        transaction.counters = counters
     raw = read_superblock(volume.cache.device)
     check_magic(raw)
     fresh = Volume(volume.cache, Geometry(raw, volume.cache.device.size()))

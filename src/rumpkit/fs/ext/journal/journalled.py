@@ -19,9 +19,9 @@ from typing import Final, final
 from ....hyper.calls import Hypercalls
 from ....hyper.time import Duration, Instant
 from ....kern.abi.errno import EIO, EROFS, error
-from ....kern.counters import Counters
 from ....vfs.buffer import Buffer, BufferCache
 from ..transaction import Sealer, Transaction
+from .counters import JournalCounters
 from .format import INCOMPAT_REVOKE, MAGIC_BYTES, JournalSuperblock
 from .replay import write_superblock
 from .space import LogSpace
@@ -31,21 +31,6 @@ SHARE_OF_LOG: Final = 4
 """A transaction is committed when it would fill this part of the log,"""
 SHARE_OF_CACHE: Final = 8
 """or this part of the cache."""
-
-
-@final
-class JournalCounters(Counters):
-    """What journals did."""
-
-    def __init__(self) -> None:
-        self.commits: int = 0
-        self.logged_blocks: int = 0
-        self.revoked_blocks: int = 0
-        self.checkpoints: int = 0
-        self.aborts: int = 0
-
-    def names(self) -> tuple[str, ...]:
-        return ("commits", "logged_blocks", "revoked_blocks", "checkpoints", "aborts")
 
 
 @final
