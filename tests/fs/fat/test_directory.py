@@ -161,6 +161,20 @@ def test_a_root_directory_of_fat12_fills_up():
     assert lab.check() == (True, [])
 
 
+@pytest.mark.parametrize("options", [{"bits": 12, "root_entries": 64}, {"bits": 32, "cluster_size": 512}])
+def test_a_full_directory_has_room_for_what_takes_no_more(options: dict[str, Any]):
+    lab, client = make(kib=4096, **options)
+    for number in range(20):
+        client.put(f"a name in three {number}, 0")
+    for step in range(5):
+        for number in range(20):
+            client.rename(f"a name in three {number}, {step}", f"a name in three {number}, {step + 1}")
+    assert sorted(client.names(".")) == sorted(f"a name in three {number}, 5" for number in range(20))
+    assert client.stat(".").st_size <= 8192
+    lab.down(client)
+    assert lab.check() == (True, [])
+
+
 def test_a_removed_file_lives_on_while_it_is_open():
     lab, client = make()
     client.put("file", b"data")

@@ -17,6 +17,8 @@ MOST: Final = MAX_LONG_ENTRIES + 1
 """Slots that one file takes at most."""
 
 
+MOST_GHOSTS: Final = 2048
+"""Slots of files that were moved away for which a directory grows, rather than have them made free."""
 RECENT: Final = 1000
 """Runs of free slots, of those that came last, among which that of a file is looked for that went and comes again."""
 
@@ -202,6 +204,16 @@ class Index:
             if first >= 0:
                 return first
         while self.end + count > slots.capacity():
+            full = not slots.can_grow()
+            if slots.ghosts and (full or len(slots.ghosts) > MOST_GHOSTS):
+                # What was moved away takes room until that is durable.
+                slots.volume.writer.commit()
+                return self.room(count)
+            if full and self._freed:
+                self._join()
+                first = self._take(count)
+                if first >= 0:
+                    return first
             slots.grow()
         first = self.end
         self.end += count

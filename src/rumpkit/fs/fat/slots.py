@@ -107,12 +107,17 @@ class Slots:
         for offset in range(first, len(self.data), size):
             self.volume.writer.write_before(self.address(offset), bytes(size))
 
+    def can_grow(self) -> bool:
+        """Whether it may have a cluster more; not whether there is one."""
+        size = self.volume.geometry.cluster_size
+        return self.chain is not None and len(self.data) + size <= MAX_SLOTS * ENTRY_SIZE
+
     def grow(self) -> None:
         """Add a cluster of zeros.  Raises ENOSPC where there is none, or no room for it in the directory."""
         chain = self.chain
         volume = self.volume
         size = volume.geometry.cluster_size
-        if chain is None or len(self.data) + size > MAX_SLOTS * ENTRY_SIZE:
+        if chain is None or not self.can_grow():
             raise error(ENOSPC)
         chain.all()
         if chain.known * size > len(self.data):
