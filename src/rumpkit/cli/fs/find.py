@@ -8,7 +8,7 @@ from typing import Any
 from ...compose.image.trees import Visit, Walk
 from . import VerbParser
 from .common import Complaints, Output, Session, add_paths, trees
-from .tests import Facts, Test, changed, empty, links, mode, named, newer, owner, size, typed
+from .tests import CHEAP, Facts, Test, changed, empty, links, mode, named, newer, owner, size, typed
 
 DESCRIPTION = """\
 Find files.  The tests behind the paths are those of find(1); all must hold, unless -o stands between them, which binds less than
@@ -114,19 +114,24 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output()
     end = b"\0" if arguments.zero else b"\n"
     with Session() as session:
-        wanted = compile_expression(arguments.expression or (), session)
+        words = arguments.expression or ()
+        wanted = compile_expression(words, session)
+        promising = compile_expression(words, session, cheap=True)
         for address in trees(arguments.paths):
             with complaints.caught(address.text):
-                text = (
-                    address.text
-                    if (address.inside and ":" in address.text) or not address.inside
-                    else f"{address.text}:/"
+                text = address.text if ":" in address.text or not address.inside else f"{address.text}:/"
+                walk = Walk(
+                    session.node(address, follow=False),
+                    os.fsencode(text),
+                    complaints,
+                    arguments.maxdepth,
+                    wanted=lambda path, found: promising(Facts(path, found.name, found.kind)),
                 )
-                top = session.node(address, follow=False)
-                for visit in Walk(top, os.fsencode(text), complaints, arguments.maxdepth):
+                for visit in walk:
                     if visit.depth < arguments.mindepth or not _its_turn(visit, arguments.after):
                         continue
-                    if wanted(Facts(visit.path, visit.name or visit.path.rsplit(b"/", 1)[-1], visit.node)):
+                    name = visit.name or visit.path.rsplit(b"/", 1)[-1]
+                    if wanted(Facts(visit.path, name, visit.node.kind, visit.node)):
                         output.write((visit.path if arguments.zero else output.name(visit.path)) + end)
     output.flush()
     return complaints.code()
@@ -136,20 +141,21 @@ def _its_turn(visit: Visit, after: bool) -> bool:
     return visit.leaving == (after and visit.node.is_directory())
 
 
-def compile_expression(words: Sequence[tuple[str, Any]], session: Session) -> Test:
-    """One test of all of them.  Raises ValueError, OSError for the file of -newer."""
+def compile_expression(words: Sequence[tuple[str, Any]], session: Session, cheap: bool = False) -> Test:
+    """One test of all of them; with `cheap`, one that fails only where they must, and asks nothing but names and kinds.
+    Raises OSError for the file of -newer."""
     groups: list[list[Test]] = [[]]
     turn = False
     for word, value in words:
         if word == "or_":
             groups.append([])
-            continue
-        if word == "not_":
+        elif word == "not_":
             turn = not turn
-            continue
-        test = newer(session, value) if word == "newer" else empty if word == "empty" else value
-        groups[-1].append(_negated(test) if turn else test)
-        turn = False
+        else:
+            if not cheap or word in CHEAP:
+                test = newer(session, value) if word == "newer" else empty if word == "empty" else value
+                groups[-1].append(_negated(test) if turn else test)
+            turn = False
     return lambda facts: any(all(test(facts) for test in group) for group in groups)
 
 

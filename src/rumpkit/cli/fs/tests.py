@@ -17,11 +17,19 @@ from .common import Session, parse
 class Facts:
     """A file that is asked about; its attributes are read when a test wants them."""
 
-    def __init__(self, path: bytes, name: bytes, node: Node) -> None:
+    def __init__(self, path: bytes, name: bytes, kind: int, node: Node | None = None) -> None:
+        """Without a node only the tests of CHEAP can ask."""
         self.path: bytes = path
         self.name: bytes = name
-        self.node: Node = node
+        self.kind: int = kind
+        self._node: Node | None = node
         self._status: Stat | None = None
+
+    @property
+    def node(self) -> Node:
+        """The file itself."""
+        assert self._node is not None
+        return self._node
 
     def status(self) -> Stat:
         """Its attributes."""
@@ -31,6 +39,8 @@ class Facts:
 
 
 Test: TypeAlias = Callable[[Facts], bool]
+CHEAP: Final = ("name", "iname", "path", "type")
+"""Tests that a file need not be opened for."""
 SIZES: Final = {"c": 1, "k": 1024, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -63,7 +73,7 @@ def typed(text: str) -> Test:
     if unknown or not wanted:
         raise ValueError(f"{text!r} is no list of the letters {', '.join(kinds)}")
     chosen = frozenset(kinds[letter] for letter in wanted)
-    return lambda facts: facts.node.kind in chosen
+    return lambda facts: facts.kind in chosen
 
 
 def size(text: str) -> Test:

@@ -64,13 +64,22 @@ class Walk:
     """A walk through the tree at `top`: iterate over it.  It closes the nodes that it opens, not `top`."""
 
     def __init__(
-        self, top: Node, path: bytes, complain: Complaint = throw, max_depth: int = DEPTH_LIMIT, in_order: bool = True
+        self,
+        top: Node,
+        path: bytes,
+        complain: Complaint = throw,
+        max_depth: int = DEPTH_LIMIT,
+        in_order: bool = True,
+        wanted: Callable[[bytes, Named], bool] | None = None,
     ) -> None:
+        """`wanted` is asked of each path whose kind the directory tells, directories excepted: what it doesn't want is not opened, which
+        is most of the price."""
         self._top: Node = top
         self._path: bytes = path
         self._complain: Complaint = complain
         self._max_depth: int = max_depth
         self._limit: int = SORT_LIMIT if in_order else 0
+        self._wanted: Callable[[bytes, Named], bool] | None = wanted
         self._pruned: bool = False
 
     def prune(self) -> None:
@@ -112,6 +121,9 @@ class Walk:
                 if found is None:
                     return None
                 path = join(directory.path, found.name)
+                if self._wanted is not None and found.kind not in (0, S_IFDIR) and not self._wanted(path, found):
+                    path = directory.path
+                    continue
                 return Visit(
                     path, found.name, directory.node.get(found.name), directory.node, directory.depth + 1, False
                 )
