@@ -83,6 +83,25 @@ def test_datagrams_and_ping_between_kernels(as_user):
     as_user(lambda: check(run(code, beside=ECHO), f"{sizes}refused\n{pings}"))
 
 
+def test_what_control_messages_say_of_one_datagram_leaves_the_sockets_options_alone():
+    serve = (
+        "s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 53))\n"
+        "for name in 12, 13: s.setsockopt(0, name, 1)\n"
+        "while 1:\n"
+        "  d, c, f, a = s.recvmsg(99, 99); s.sendto(repr(sorted((k, v[0]) for _, k, v in c)).encode(), a)\n"
+    )
+    code = (
+        "s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(20); s.setsockopt(0, 1, 0x20); s.setsockopt(0, 2, 50)\n"
+        "for c in [], [(0, 2, struct.pack('i', 7))], [(0, 1, b'\\x48')]:\n"
+        "  s.sendmsg([b'x'], c, 0, (THERE, 53)); print(s.recv(99).decode())\n"
+        "p = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, 58); p.settimeout(20)\n"
+        "for name in 49, 51, 66: p.setsockopt(41, name, 1)\n"
+        "p.sendto(bytes((128, 0, 0, 0, 0, 0, 0, 7)), (THERE6, 0)); d, c, f, a = p.recvmsg(99, 99); print(len(d), len(c))\n"
+    )
+    wanted = "[(1, 32), (2, 50)]\n[(1, 32), (2, 7)]\n[(1, 72), (2, 50)]\n8 3\n"
+    assert run(code, beside=serve) == wanted
+
+
 def test_link_local_peers_have_a_zone():
     serve = (
         "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 53)); d, a = s.recvfrom(99)\n"

@@ -20,7 +20,6 @@ from ...kern.abi.socket import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
-    IP_PKTINFO,
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
@@ -236,8 +235,10 @@ class _Capture4(_Capture):
         address = packet[16:20]
         control: tuple[ControlMessage, ...] = ()
         usual = 1 if is_multicast(address) else packets.DEFAULT_TTL
-        if packet[1] or packet[8] != usual:
-            control = ((IPPROTO_IP, IP_TTL, packet[8:9] + bytes(3)), (IPPROTO_IP, IP_TOS, packet[1:2]))
+        if packet[8] != usual:
+            control = ((IPPROTO_IP, IP_TTL, packet[8:9] + bytes(3)),)
+        if packet[1]:
+            control += ((IPPROTO_IP, IP_TOS, packet[1:2]),)
         if address[:1] == MARKS:
             address = _ANY  # 0.0.0.0, for which Linux takes the sender's own address
         if protocol == IPPROTO_UDP:
@@ -288,10 +289,8 @@ class _Wishes:
                 self.ttl = data[0]
             elif (level, kind) in ((IPPROTO_IP, IP_TOS), (IPPROTO_IPV6, IPV6_TCLASS)):
                 self.tos = data[0]
-            elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO):
+            elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO) and any(data[:16]):
                 self.destination = unmapped(data[:16])
-            elif (level, kind) == (IPPROTO_IP, IP_PKTINFO):
-                self.destination = data[8:12]
 
 
 _USUAL: Final = _Wishes(())
