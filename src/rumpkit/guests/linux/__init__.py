@@ -23,6 +23,7 @@ Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
     starter            a small Python process: namespaces, private files, the init process of the program's pid namespace
       (uses mounts, network)
     spawn, factory     our side of the starter: launch, signals, exit status; sockets made inside the namespace
+    places, files      where the kernel's mounts appear to the program, and the FUSE servers behind them
 
     packets                      what is injected, byte by byte
     sockets, stream, carrier     one record a socket, keyed by inode: its life, and the tricks that make a unix socket
