@@ -395,3 +395,23 @@ def restore(
             for _, offset, data in kept.get(log_fd, []):
                 file.seek(offset)
                 file.write(data)
+
+
+def test_large_changes(host: PosixHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than is copied in one go, with changes that end and begin anywhere."""
+    monkeypatch.setattr(redo, "WRITE_BEHIND", 1 << 16)
+    image = tmp_path / "disk.img"
+    size = 3_000_001
+    image.write_bytes(b"x" * size)
+    expected = bytearray(b"x" * size)
+    file = FileBackend(host, str(image))
+    log = RedoLog(host, file)
+    extents = [(0, 1 << 16), (70_000, 1_070_001), (2_000_000, size)]
+    for start, end in extents:
+        for at in range(start, end, 100_000):
+            piece = random.Random(at).randbytes(min(100_000, end - at))
+            log.write(at, piece)
+            expected[at : at + len(piece)] = piece
+    log.commit(extents)
+    file.close()
+    assert image.read_bytes() == expected

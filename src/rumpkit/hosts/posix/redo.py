@@ -30,7 +30,7 @@ BLOCK: Final = 4096
 PIECE: Final = 4 << 20
 """Bytes that are copied at once where the host's kernel doesn't do it."""
 WRITE_BEHIND: Final = 32 << 20
-"""Bytes after which the host is told to begin writing: a commit then waits less."""
+"""Bytes after which the host is told to begin writing, to the log and to the image: a commit waits less then."""
 
 _RECORD: Final = struct.Struct("<8s I I Q Q Q Q Q I I")
 """Magic, version, zero, size, device and inode of the image, number of extents, place of the index, its CRC, CRC of all that."""
@@ -305,7 +305,7 @@ def _apply(log: int, image: int, extents: Extents) -> None:
             count = 0
             if in_kernel:
                 try:
-                    count = os.copy_file_range(log, image, min(end - at, 1 << 30), at, at)
+                    count = os.copy_file_range(log, image, min(end - at, WRITE_BEHIND), at, at)
                 except OSError as problem:
                     if problem.errno not in _CANNOT_COPY:
                         raise
@@ -317,6 +317,8 @@ def _apply(log: int, image: int, extents: Extents) -> None:
                 write_all(image, data, at)
                 count = len(data)
             at += count
+            if count == WRITE_BEHIND:
+                start_writing(image, at - count, count)
 
 
 _CANNOT_COPY: Final = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
