@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rumpkit.kern.abi.errno import ENOSPC, ENOTSUP, EROFS, EUCLEAN
+from rumpkit.kern.abi.errno import ENOSPC, ENOTEMPTY, ENOTSUP, EROFS, EUCLEAN
 from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA, SEEK_HOLE
 from rumpkit.vfs.types import Finding, check_format_options
 from tests.vfs.helpers import Files, fails
@@ -189,4 +189,22 @@ def test_flags_that_users_may_set():
     client = disk.mount(read_only=True)
     node = disk.files.entered(disk.files.vfs.mounts()[-1].root.lookup, b"f")
     assert node.flags == extents | 0x40
+    disk.unmount()
+
+
+def test_an_indexed_directory_that_was_emptied_before_is_removed(disk: Disk):
+    client = disk.mount()
+    client.mkdir("/mnt/d")
+    for number in range(300):
+        client.mknod(f"/mnt/d/a-name-of-some-length-{number}", 0o644)
+    for number in range(300):
+        client.unlink(f"/mnt/d/a-name-of-some-length-{number}")
+    client.mknod("/mnt/d/last", 0o644)
+    disk.unmount()
+    client = disk.mount()
+    fails(ENOTEMPTY, client.rmdir, "/mnt/d")
+    client.unlink("/mnt/d/last")
+    disk.unmount()
+    client = disk.mount()
+    client.rmdir("/mnt/d")
     disk.unmount()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from ...vfs.buffer import Buffer
+from . import seals
 from .checksum import bitmap_checksum
 from .geometry import corrupt
 from .group import BLOCK_UNINIT, INODE_UNINIT
@@ -22,14 +23,14 @@ def block_bitmap(volume: "Volume", group: "Group") -> Buffer:
     if descriptor.flags & BLOCK_UNINIT:
         return _make_block_bitmap(volume, group)
     buffer = volume.cache.get(block)
-    if volume.checked.get(block) is not buffer:
+    if not volume.is_sound(buffer, seals.BLOCKS):
         bits = volume.geometry.blocks_per_group >> volume.geometry.cluster_bits
         if volume.has_checksums and not group.blocks_changed:
             right = bitmap_checksum(volume.seed, bytes(buffer.data), bits)
             if right & _width(volume) != descriptor.block_bitmap_csum:
                 raise corrupt(f"group {group.number}: the checksum of the block bitmap is wrong")
         _check_own(volume, group, buffer.data)
-        volume.sound(buffer)
+        volume.sound(buffer, seals.BLOCKS)
     return buffer
 
 
@@ -43,15 +44,15 @@ def inode_bitmap(volume: "Volume", group: "Group") -> Buffer:
         buffer.data[count >> 3 :] = b"\xff" * (volume.block_size - (count >> 3))
         descriptor.flags &= ~INODE_UNINIT
         change_inodes(volume, group, buffer)
-        volume.sound(buffer)
+        volume.sound(buffer, seals.INODES)
         return buffer
     buffer = volume.cache.get(block)
-    if volume.checked.get(block) is not buffer:
+    if not volume.is_sound(buffer, seals.INODES):
         if volume.has_checksums and not group.inodes_changed:
             right = bitmap_checksum(volume.seed, bytes(buffer.data), count)
             if right & _width(volume) != descriptor.inode_bitmap_csum:
                 raise corrupt(f"group {group.number}: the checksum of the inode bitmap is wrong")
-        volume.sound(buffer)
+        volume.sound(buffer, seals.INODES)
     return buffer
 
 
@@ -123,7 +124,7 @@ def _make_block_bitmap(volume: "Volume", group: "Group") -> Buffer:
         )
     descriptor.flags &= ~BLOCK_UNINIT
     change_blocks(volume, group, buffer)
-    volume.sound(buffer)
+    volume.sound(buffer, seals.BLOCKS)
     return buffer
 
 

@@ -10,6 +10,7 @@ from ...vfs.buffer import Buffer
 from . import extents
 from .checksum import extent_checksum, extent_tail
 from .geometry import corrupt
+from .seals import EXTENT
 from .state import InodeState
 
 DIRECT: Final = 12
@@ -63,7 +64,7 @@ def node(state: InodeState, block: int, level: int, low: int, high: int) -> Buff
     volume = state.volume
     buffer = volume.cache.get(block)
     data = buffer.data
-    if volume.checked.get(block) is not buffer or extents.depth(data) != level:
+    if not volume.is_sound(buffer, EXTENT) or extents.depth(data) != level:
         geometry = volume.geometry
         extents.check_node(data, level, low, high, geometry.blocks, geometry.first_data_block + 1, state.where)
         if volume.has_checksums and block not in volume.unsealed:
@@ -71,7 +72,7 @@ def node(state: InodeState, block: int, level: int, low: int, high: int) -> Buff
             stored = int.from_bytes(data[tail : tail + 4], "little")
             if tail + 4 > len(data) or stored != extent_checksum(state.seed, bytes(data)):
                 raise corrupt(f"{state.where}: the checksum of its extents in block {block} is wrong")
-        volume.sound(buffer)
+        volume.sound(buffer, EXTENT)
     return buffer
 
 

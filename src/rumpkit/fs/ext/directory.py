@@ -12,6 +12,7 @@ from .checksum import directory_checksum, has_tail
 from .geometry import corrupt
 from .inode import BLOCK_SIZE, INDEXED
 from .inode import INLINE as INLINE_FLAG
+from .seals import LEAF
 from .state import InodeState
 
 DOTS: Final = 24
@@ -50,7 +51,7 @@ def leaf(state: InodeState, number: int) -> Buffer:
     """A block of names, checked.  Raises EUCLEAN."""
     buffer = raw_block(state, number)
     volume = state.volume
-    if volume.checked.get(buffer.block) is not buffer:
+    if not volume.is_sound(buffer, LEAF):
         data = buffer.data
         if volume.has_checksums and buffer.block not in volume.unsealed:
             if not has_tail(bytes(data[-12:])):
@@ -58,7 +59,7 @@ def leaf(state: InodeState, number: int) -> Buffer:
             if int.from_bytes(data[-4:], "little") != directory_checksum(state.seed, bytes(data)):
                 raise corrupt(f"{state.where}: the checksum of block {number} of the directory is wrong")
         dirent.check_names(data, 0, dirent.end_of(data), volume.geometry, f"{state.where}, block {number}")
-        volume.sound(buffer)
+        volume.sound(buffer, LEAF)
     return buffer
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     pass
 
 
-def append_block(state: InodeState) -> tuple[Buffer, int]:
-    """A further block for a directory, empty and not marked yet, and its number.  Raises ENOSPC."""
+def append_block(state: InodeState, kind: int = seals.LEAF) -> tuple[Buffer, int]:
+    """A further block for a directory, empty and not marked yet, and its number.  `kind` is what it is to be (seals.py).  Raises ENOSPC."""
     volume = state.volume
     number = state.inode.size >> volume.block_bits
     block, count = storage.give(state, number, 1)
@@ -24,7 +24,7 @@ def append_block(state: InodeState) -> tuple[Buffer, int]:
     if state.node is not None:
         state.node.size = state.inode.size
     state.places[number] = block
-    volume.sound(buffer)
+    volume.sound(buffer, kind)
     return buffer, number
 
 
@@ -130,7 +130,18 @@ def set_parent(state: InodeState, parent: int) -> None:
 
 def is_empty(state: InodeState) -> bool:
     """Whether there is nothing but "." and ".."."""
-    return not directory.entries(state, 0, 1)
+    if not directory.is_indexed(state) or state.inode.flags & INLINE_FLAG:
+        return not directory.entries(state, 0, 1)
+    from . import htree
+
+    way = htree.probe(state, 0)
+    for _ in range(directory.block_count(state)):
+        data = directory.leaf(state, htree.leaf_number(way)).data
+        if dirent.names(data, 0, dirent.end_of(data)):
+            return False
+        if not htree.advance(state, way):
+            return True
+    return False
 
 
 def _stop_index(state: InodeState) -> None:

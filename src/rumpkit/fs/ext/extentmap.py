@@ -291,7 +291,7 @@ def _new_block(state: InodeState, level: int, room: int) -> Buffer:
     buffer.data[:] = extents.new_node(volume.block_size, level, room)
     state.add_blocks(1)
     volume.mark_inode(state)
-    volume.sound(buffer)
+    volume.sound(buffer, seals.EXTENT)
     volume.mark_sealed(buffer, seals.EXTENT, state.seed)
     return buffer
 

@@ -14,6 +14,7 @@ from . import directory
 from .checksum import index_checksum
 from .geometry import corrupt
 from .namehash import UNSIGNED, name_hash
+from .seals import INDEX, ROOT
 from .state import InodeState
 from .superblock import FLAG_UNSIGNED_HASH
 
@@ -65,7 +66,8 @@ def node(state: InodeState, number: int, count_at: int) -> Buffer:
     """A node of the hash tree, checked.  Raises EUCLEAN."""
     buffer = directory.raw_block(state, number)
     volume = state.volume
-    if volume.checked.get(buffer.block) is not buffer:
+    kind = INDEX if count_at == NODE_COUNT else ROOT
+    if not volume.is_sound(buffer, kind):
         data = buffer.data
         where = f"{state.where}: node {number} of the hash tree"
         limit, count = _COUNTS.unpack_from(data, count_at)
@@ -86,7 +88,7 @@ def node(state: InodeState, number: int, count_at: int) -> Buffer:
                 if hashed < before:
                     raise corrupt(f"{where} is not in order")
                 before = hashed
-        volume.sound(buffer)
+        volume.sound(buffer, kind)
     return buffer
 
 

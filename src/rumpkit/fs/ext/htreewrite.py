@@ -50,7 +50,7 @@ def start(state: InodeState) -> None:
     root = directory.raw_block(state, 0)
     root.data[:] = data
     state.inode.flags |= INDEXED
-    volume.sound(root)
+    volume.sound(root, seals.ROOT)
     volume.mark_sealed(root, seals.INDEX, state.seed, ROOT_COUNT)
     volume.mark_inode(state)
     if node is not None:
@@ -129,7 +129,7 @@ def _split_node(state: InodeState, above: Level, level: Level) -> None:
     """Move the upper half of a node's entries to a new one."""
     count = htree.count(level)
     keep = count // 2
-    buffer, number = append_block(state)
+    buffer, number = append_block(state, seals.INDEX)
     source = directory.raw_block(state, level.number)
     raw = bytes(source.data[level.count_at + keep * ENTRY : level.count_at + count * ENTRY])
     border = _U32.unpack_from(raw)[0]
@@ -142,7 +142,7 @@ def _split_node(state: InodeState, above: Level, level: Level) -> None:
 def _deepen(state: InodeState, root: Level) -> None:
     """Move all of the root's entries to a new node, which becomes its only one."""
     count = htree.count(root)
-    buffer, number = append_block(state)
+    buffer, number = append_block(state, seals.INDEX)
     source = directory.raw_block(state, 0)
     _new_node(state, buffer, bytes(source.data[ROOT_COUNT : ROOT_COUNT + count * ENTRY]))
     source.data[INFO + 6] += 1

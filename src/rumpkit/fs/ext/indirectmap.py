@@ -30,6 +30,7 @@ def insert(state: InodeState, extent: Extent) -> None:
             count = min(left, per - slot)
             struct.pack_into(f"<{count}I", buffer.data, slot * 4, *range(block, block + count))
             volume.mark(buffer)
+            volume.unsound(buffer)
         start += count
         block += count
         left -= count
@@ -80,6 +81,7 @@ def _cut_block(
     size = 1 << bits * (level - 1)
     buffer = volume.cache.get(block)
     volume.mark(buffer)
+    volume.unsound(buffer)
     numbers = list(struct.unpack(f"<{1 << bits}I", buffer.data))
     done = True
     for slot in range((high - 1) >> bits * (level - 1), (low >> bits * (level - 1)) - 1, -1):
@@ -105,6 +107,7 @@ def _cut_block(
             break
     # Taken again: the blocks below may have pushed it out.
     buffer = volume.cache.get(block)
+    volume.unsound(buffer)
     struct.pack_into(f"<{1 << bits}I", buffer.data, 0, *numbers)
     return not any(numbers), done
 
@@ -134,6 +137,7 @@ def _leaf(state: InodeState, index: int, below: list[int]) -> Buffer:
             buffer = volume.cache.get(block)
             buffer.data[slot * 4 : slot * 4 + 4] = following.to_bytes(4, "little")
             volume.mark(buffer)
+            volume.unsound(buffer)
         block = following
     return volume.cache.get(block)
 
@@ -147,7 +151,9 @@ def _set_root(state: InodeState, index: int, value: bytes) -> None:
 def _new(state: InodeState) -> int:
     volume = state.volume
     block, _ = volume.blocks.allocate(state.goal, 1)
-    volume.mark(volume.cache.fresh(block))
+    buffer = volume.cache.fresh(block)
+    volume.mark(buffer)
+    volume.unsound(buffer)
     state.add_blocks(1)
     volume.mark_inode(state)
     return block

@@ -20,6 +20,11 @@ XATTR: Final = 3
 """Its `extra` is its own block number."""
 ORPHAN: Final = 4
 """A block of the file of orphans; its `extra` is its own block number."""
+BLOCKS: Final = 5
+INODES: Final = 6
+"""Bitmaps, whose checksums are in group descriptors."""
+ROOT: Final = 7
+"""The root of a hash tree.  It is sealed as INDEX; but what is sound as the one need not be as the other."""
 
 
 def _leaf(seed: int, extra: int, data: bytearray) -> None:

@@ -61,8 +61,10 @@ class Volume(Sealer):
         self.groups: GroupTable = GroupTable(cache, geometry, self.seed)
         self.transaction: Transaction = Unjournalled(cache, cache.limit // 8)
         self.transaction.attach(self)
-        self.checked: dict[int, Buffer] = {}
-        """Blocks whose contents were found sound, as long as they are these buffers."""
+        self._checked: dict[int, Buffer] = {}
+        self._kinds: dict[int, int] = {}
+        """Blocks whose contents were found sound, as long as they are these buffers, and what they were checked as: on a
+        damaged file system a block may be claimed as several things."""
         self.unsealed: dict[int, tuple[int, int, int]] = {}
         """Blocks of the running transaction whose checksums are to be made: kind (seals.py), seed, extra."""
         self.dirty_inodes: list[InodeState] = []
@@ -111,11 +113,21 @@ class Volume(Sealer):
             raise corrupt(f"inode {number}: extra_isize is {inode.extra_isize}")
         return state
 
-    def sound(self, buffer: Buffer) -> None:
-        """Remember that the contents of a block were checked."""
-        if len(self.checked) >= CHECKED:
-            self.checked.clear()
-        self.checked[buffer.block] = buffer
+    def sound(self, buffer: Buffer, kind: int) -> None:
+        """Remember that the contents of a block were checked, as those of one kind (seals.py)."""
+        if len(self._checked) >= CHECKED:
+            self._checked.clear()
+        self._checked[buffer.block] = buffer
+        self._kinds[buffer.block] = kind
+
+    def is_sound(self, buffer: Buffer, kind: int) -> bool:
+        """Whether the contents were checked, as those of a block of that kind and none other since."""
+        block = buffer.block
+        return self._checked.get(block) is buffer and self._kinds[block] == kind
+
+    def unsound(self, buffer: Buffer) -> None:
+        """A block is changed as one of a kind that is not checked."""
+        self._checked.pop(buffer.block, None)
 
     # Writing -------------------------------------------------------------------------------------------
 
@@ -187,7 +199,7 @@ class Volume(Sealer):
         """Blocks of metadata are no longer in use."""
         self.transaction.revoke(block, count)
         unsealed = self.unsealed
-        checked = self.checked
+        checked = self._checked
         for number in range(block, block + count):
             unsealed.pop(number, None)
             checked.pop(number, None)
@@ -272,7 +284,9 @@ class Volume(Sealer):
         size = self.geometry.inode_size
         if state.node is not None:
             state.node.copy_attributes()
-        data = self.cache.get(block).data
+        buffer = self.cache.get(block)
+        self.unsound(buffer)
+        data = buffer.data
         state.inode.emit_into(data, at, size)
         if len(data) != self.block_size:
             raise OSError(

@@ -7,6 +7,7 @@ from .aclformat import from_disk
 from .checksum import xattr_checksum
 from .geometry import corrupt
 from .inode import EA_INODE
+from .seals import XATTR
 from .state import InodeState
 from .xattrformat import ACLS, BLOCK_HEADER, HEAD, INLINE, MAGIC, MAGIC_BYTES, SYSTEM, Attribute
 
@@ -33,10 +34,10 @@ def in_block(state: InodeState) -> list[Attribute]:
     magic, _, blocks, _, checksum = HEAD.unpack_from(data)
     if magic != MAGIC or blocks != 1:
         raise corrupt(f"{state.where}: block {block} has no extended attributes")
-    if volume.has_checksums and volume.checked.get(block) is not buffer and block not in volume.unsealed:
+    if volume.has_checksums and not volume.is_sound(buffer, XATTR) and block not in volume.unsealed:
         if xattr_checksum(volume.seed, block, data) != checksum:
             raise corrupt(f"{state.where}: the checksum of its extended attributes in block {block} is wrong")
-        volume.sound(buffer)
+        volume.sound(buffer, XATTR)
     return xattrformat.parse(data, BLOCK_HEADER, 0, state.where)
 
 

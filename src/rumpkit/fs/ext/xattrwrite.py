@@ -125,7 +125,7 @@ def _put_in_block(state: InodeState, attributes: list[Attribute]) -> None:
             inode.file_acl = block
         HEAD.pack_into(body, 0, MAGIC, 1, 1, xattrformat.block_hash(attributes), 0)
         buffer.data[:] = body
-        volume.sound(buffer)
+        volume.sound(buffer, seals.XATTR)
         known = volume.attribute_blocks
         if len(known) >= KNOWN:
             known.clear()
@@ -144,7 +144,7 @@ def _find_equal(state: InodeState, key: bytes) -> Buffer | None:
     if block is None:
         return None
     buffer = volume.cache.get(block)
-    if volume.checked.get(block) is buffer and buffer.data[BLOCK_HEADER:] == key:
+    if volume.is_sound(buffer, seals.XATTR) and buffer.data[BLOCK_HEADER:] == key:
         if 0 < _references(buffer) < MOST_SHARED and buffer.data[:4] == MAGIC_BYTES:
             return buffer
     del volume.attribute_blocks[key]
