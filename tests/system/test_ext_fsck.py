@@ -198,7 +198,9 @@ def test_what_a_crash_leaves_is_repaired_and_other_things_are_refused(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("command", [command for command in DAMAGE if "block[" not in command])
+@pytest.mark.parametrize(
+    "command", [command for command in DAMAGE if "block[" not in command and "setb" not in command]
+)
 @pytest.mark.parametrize("kind", ["ext2", "ext3", "4k"])
 def test_other_kinds_are_repaired_alike(images: dict[str, bytes], kind: str, command: str, tmp_path: Path) -> None:
     mend(images, kind, command, tmp_path / "image")
