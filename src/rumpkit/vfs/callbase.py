@@ -9,7 +9,7 @@ from ..kern.abi.errno import EBADF, EEXIST, ENOENT, ENOTDIR, EPERM, error
 from ..kern.abi.fcntl import AT_FDCWD, FS_IMMUTABLE_FL, S_IFDIR, S_ISGID
 from ..kern.abi.inotify import IN_CREATE
 from ..kern.process import Credentials, Process
-from .access import MODIFY, check_access, group_for
+from .access import MODIFY, check_access
 from .acl import ACCESS, DEFAULT, Acl, default_acl, inherit
 from .file import VnodeFile
 from .namei import NORMAL, PARENT, Walk
@@ -89,18 +89,21 @@ class CallBase:
         inherited = None
         if directory.default_acl is not None:
             inherited = default_acl(directory)
+        paths = process.paths
         if inherited is not None:
             mode = inherit(inherited, mode)[0]
-        else:
-            mode &= ~self.paths_of(process).mask
-        group = group_for(directory, credentials)
+        elif isinstance(paths, VfsPaths):
+            mode &= ~paths.mask
+        group = directory.gid if directory.mode & S_ISGID else credentials.gid
         if mode & S_ISGID and credentials.uid != 0 and not credentials.in_group(group):
             mode &= ~S_ISGID
         self.vfs.counters.created += 1
         vnode = directory.create(name, mode, credentials.uid, group, device)
         if inherited is not None:
             self.give_acl(directory, name, vnode, inherited, wanted)
-        directory.mount.watch.named(directory, name)
+        watch = directory.mount.watch
+        if watch.watchers:
+            watch.named(directory, name)
         if self.vfs.events.watches:
             self.vfs.events.tell(vnode, IN_CREATE, directory, name, own=False)
         return vnode

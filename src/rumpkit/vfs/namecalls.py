@@ -170,12 +170,15 @@ class NameCalls(OpenCalls):
             vnode = walk.present()
             if walk.slash:
                 raise error(EISDIR if vnode.kind == S_IFDIR else ENOTDIR)
-            self._may_remove(directory, vnode, process.credentials)
+            directory.mount.check_writable()
+            check_delete(directory, vnode, process.credentials)
             if vnode.kind == S_IFDIR:
                 raise error(EISDIR)
             directory.unlink(walk.name, vnode)
-            directory.mount.watch.named(directory, walk.name)
-            vnode.mount.watch.changed(vnode, False)
+            watch = directory.mount.watch
+            if watch.watchers:
+                watch.named(directory, walk.name)
+                watch.changed(vnode, False)
             self.vfs.counters.removed += 1
             if self.vfs.events.watches:
                 self.vfs.events.unlinked(vnode)
@@ -193,7 +196,8 @@ class NameCalls(OpenCalls):
                 raise error({DOT: EINVAL, DOT_DOT: ENOTEMPTY}.get(walk.last, EBUSY))
             directory = walk.directory
             vnode = walk.present()
-            self._may_remove(directory, vnode, process.credentials)
+            directory.mount.check_writable()
+            check_delete(directory, vnode, process.credentials)
             if vnode.kind != S_IFDIR:
                 raise error(ENOTDIR)
             if vnode.mounted_here is not None:
@@ -319,10 +323,6 @@ class NameCalls(OpenCalls):
         events.tell(vnode, IN_MOVED_FROM, old.directory, old.name, own=False, cookie=cookie)
         events.tell(vnode, IN_MOVED_TO, new.directory, new.name, own=False, cookie=cookie)
         events.tell(vnode, IN_MOVE_SELF)
-
-    def _may_remove(self, directory: Vnode, vnode: Vnode, credentials: Credentials) -> None:
-        directory.mount.check_writable()
-        check_delete(directory, vnode, credentials)
 
 
 def is_within(directory: Vnode, ancestor: Vnode) -> bool:
