@@ -10,6 +10,8 @@ from rumpkit import O_RDONLY, O_RDWR, Kernel
 from rumpkit.compose.check import check
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.load import parse
+from rumpkit.compose.spec import DiskSpec, MountSpec, Spec
+from rumpkit.compose.storage import is_host_path
 from rumpkit.kern.abi.errno import EROFS
 
 CONFIG = """
@@ -112,3 +114,17 @@ def test_options_of_a_mount() -> None:
 def test_what_is_no_disk(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(parse(text))
+
+
+def test_which_sources_are_the_hosts() -> None:
+    spec = Spec(disk=[DiskSpec("disk0", size="1M")])
+    for kind, source, expected in (
+        ("hostfs", "/dev/shm", True),
+        ("hostfs", "disk0", True),
+        ("ext4", "/dev/disk0", False),
+        ("auto", "disk0", False),
+        ("auto", "disk1.img", True),
+        ("null", "/a", False),
+        ("tmpfs", "", False),
+    ):
+        assert is_host_path(MountSpec("/m", kind, source), spec) is expected

@@ -60,6 +60,8 @@ def complete(folder: str, spec: Spec) -> None:
 def is_host_path(mount: MountSpec, spec: Spec) -> bool:
     """Whether a mount's source is a path of the host's, and not a device of the kernel's."""
     source = mount.source
+    if source and mount.kind == "hostfs":
+        return True
     if not source or mount.kind in _NOT_OF_THE_HOST or source.startswith("/dev/"):
         return False
     return all(disk.name != source for disk in spec.disk)
