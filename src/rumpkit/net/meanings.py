@@ -125,6 +125,9 @@ vfs.opened                 files opened
 vfs.created                files made
 vfs.removed                names removed
 vfs.renamed                names changed
+vfs.names.hits             names whose file the name cache knew
+vfs.names.negative_hits    names that the name cache knew not to be there
+vfs.names.misses           names that a directory was asked for
 vfs.buffer.misses          blocks of metadata that were read in because they were asked for
 vfs.buffer.read_ahead      blocks of metadata that were read in before
 vfs.buffer.evicted         blocks of metadata given up because there were too many

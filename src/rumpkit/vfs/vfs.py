@@ -18,6 +18,7 @@ from ..kern.sysctl import Sysctl
 from .buffer import BufferCache, BufferCounters
 from .events import EVENT_SYSCTLS, Events
 from .locks import LockLimit
+from .namecache import NameCache, NameCounters
 from .namei import FOLLOW, NO_FOLLOW, Walk
 from .paths import VfsPaths
 from .revoke import has_writers, revoke
@@ -36,12 +37,14 @@ class VfsSettings:
         self.max_mounts: int = 1024
         self.max_directory_read: int = 4096
         self.max_locks: int = 65536
+        self.max_cached_names: int = 16384
         self.buffer_bytes: int = 32 << 20
         self.buffer_dirty_percent: int = 25
 
 
 VFS_SYSCTLS: Final = (
     Sysctl("max_mounts", 1, 1 << 20, "file systems that may be mounted at once"),
+    Sysctl("max_cached_names", 0, 1 << 30, "names that a new mount of a disk keeps in its name cache; 0: none"),
     Sysctl("max_locks", 0, 1 << 30, "advisory locks that files may have at once"),
     Sysctl("max_directory_read", 1, 1 << 20, "directory entries that one call returns"),
     Sysctl("buffer_bytes", 1 << 20, 1 << 40, "bytes of metadata that the buffer cache of a new mount keeps"),
@@ -75,6 +78,7 @@ class Vfs:
         self.settings: VfsSettings = VfsSettings()
         self.counters: VfsCounters = VfsCounters()
         self.buffer_counters: BufferCounters = BufferCounters()
+        self.name_counters: NameCounters = NameCounters()
         self._mounts: list[Mount] = []
         self._last_number: int = 0
         self.watch: WatchList = WatchList()
@@ -84,6 +88,7 @@ class Vfs:
         kernel.sysctl.register("vfs.inotify", self.events.settings, EVENT_SYSCTLS)
         kernel.counters.register("vfs", self.counters)
         kernel.counters.register("vfs.buffer", self.buffer_counters)
+        kernel.counters.register("vfs.names", self.name_counters)
 
     def mount(
         self,
@@ -321,6 +326,10 @@ class Vfs:
                 mount.sync()
         finally:
             self._unlock(mount, lock)
+
+    def name_cache(self) -> NameCache:
+        """A name cache for a file system whose lookups are worth it, with the limit of the sysctl and this kernel's counters."""
+        return NameCache(self.settings.max_cached_names, self.name_counters)
 
     def _recognised(self, source: str) -> FileSystemType:
         """The type of what is on the device `source`.  Raises EINVAL."""

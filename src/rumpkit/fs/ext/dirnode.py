@@ -27,8 +27,14 @@ class DirectoryReader(ExtNode):
 
     def lookup(self, name: bytes) -> Vnode | None:
         """The file called `name`."""
-        check_plain(self.state)
-        number = directory.lookup(self.state, name)
+        state = self.state
+        check_plain(state)
+        names = state.volume.names
+        generation = state.inode.generation
+        number = names.get(self.number, generation, name)
+        if number < 0:
+            number = directory.lookup(state, name)
+            names.put(self.number, generation, name, number)
         return self.ext.get(number) if number else None
 
     def parent(self) -> Vnode:

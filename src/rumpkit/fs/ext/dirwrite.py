@@ -46,6 +46,7 @@ def start(state: InodeState, parent: int, kind: int) -> None:
 
 def add(state: InodeState, name: bytes, inode: int, kind: int) -> None:
     """Add a name, which is not there yet.  `kind` is the number that entries have for kinds.  Raises ENOSPC, EUCLEAN."""
+    state.volume.names.forget(state.number, state.inode.generation, name)
     if state.inode.flags & INLINE_FLAG:
         if _add_inline(state, name, inode, kind):
             return
@@ -81,6 +82,7 @@ def add(state: InodeState, name: bytes, inode: int, kind: int) -> None:
 
 def remove(state: InodeState, name: bytes) -> None:
     """Remove a name, which is there."""
+    state.volume.names.forget(state.number, state.inode.generation, name)
     if state.inode.flags & INLINE_FLAG:
         _edit_inline(state, name, 0, 0)
         return
@@ -97,6 +99,7 @@ def remove(state: InodeState, name: bytes) -> None:
 
 def replace(state: InodeState, name: bytes, inode: int, kind: int) -> None:
     """Let a name, which is there, mean another inode."""
+    state.volume.names.forget(state.number, state.inode.generation, name)
     if state.inode.flags & INLINE_FLAG:
         _edit_inline(state, name, inode, kind)
         return

@@ -62,6 +62,7 @@ def open_mount(vfs: "Vfs", kind: str, source: str, device: Device, options: Mapp
         volume = _with_journal(vfs, volume, options)
     elif journal and volume.fields.feature_incompat & RECOVER:
         volume = _read_through(vfs, volume)
+    volume.names = vfs.name_cache()
     mount = ExtMount(vfs.hyper, kind, source, device, volume, int(options["vnodes"]))
     mount.delayed_bytes = int(options["delayed_bytes"])
     mount.delayed_file_bytes = int(options["delayed_file_bytes"])

@@ -8,6 +8,7 @@ from typing import Final, final
 from ...kern.abi.errno import EIO, EROFS, EUCLEAN
 from ...kern.device import Device
 from ...vfs.buffer import Buffer, BufferCache
+from ...vfs.namecache import NameCache, NameCounters
 from . import bitmaps, superblock
 from .allocate import Allocator
 from .checksum import inode_checksum, seed, set_inode_checksum, stored_inode_checksum, superblock_checksum
@@ -44,6 +45,8 @@ class Volume(Sealer):
 
     def __init__(self, cache: BufferCache, geometry: Geometry) -> None:
         self.cache: BufferCache = cache
+        self.names: NameCache = NameCache(0, NameCounters())
+        """What names mean; whoever mounts gives it room."""
         self.geometry: Geometry = geometry
         self.fields: Superblock = geometry.fields
         self.block_size: int = geometry.block_size
