@@ -5,6 +5,7 @@ import os
 
 from ...compose.image.manifest import digest_of, lines, summary
 from .common import Complaints, Output, Session, add_json, add_paths, parse, stream_json
+from .progress import Watch
 
 DESCRIPTION = """\
 Print the SHA-256 of files, as sha256sum does.  Of a directory: a manifest, a line for each file with type, mode, owner, size, time of
@@ -32,22 +33,22 @@ def run(arguments: argparse.Namespace) -> int:
     complaints = Complaints()
     output = Output()
     rows: list[object] = []
-    with Session() as session:
+    with Watch("hashing", printing=not arguments.summary) as watch, Session() as session:
         for text in arguments.paths:
             with complaints.caught(text):
                 node = session.node(parse(text))
                 whole = node.is_directory()
                 if whole and not arguments.summary:
-                    for line in lines(node, arguments.content, not arguments.no_times, complaints):
+                    for line in lines(node, arguments.content, not arguments.no_times, complaints, watch):
                         if arguments.json:
                             rows.append(line.decode("utf-8", "backslashreplace"))
                         else:
                             output.line(line)
                     continue
                 if whole:
-                    value = summary(node, arguments.content, not arguments.no_times, complaints)
+                    value = summary(node, arguments.content, not arguments.no_times, complaints, watch)
                 else:
-                    value = digest_of(node)
+                    value = digest_of(node, os.fsencode(text), watch)
                 node.close()
                 rows.append({"path": text, "sha256": value})
                 if not arguments.json:

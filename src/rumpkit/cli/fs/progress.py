@@ -24,14 +24,16 @@ class Watch(CopyWatcher):
     """Shows progress and minds signals while it is entered.  `copied` raises Interrupted when one has come; a second
     signal doesn't wait for that."""
 
-    def __init__(self, title: str, total: int = 0) -> None:
+    def __init__(self, title: str, total: int = 0, printing: bool = False) -> None:
+        """`total` bytes are to come, if that is known; `printing`: lines go to the standard output meanwhile, and progress is not shown
+        where that is a terminal, too."""
         self._title: str = title
         self._total: int = total
         self._files: int = 0
         self._bytes: int = 0
         self._calls: int = 0
         self._due: float = time.monotonic() + PATIENCE
-        self._visible: bool = sys.stderr.isatty()
+        self._visible: bool = sys.stderr.isatty() and not (printing and sys.stdout.isatty())
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._asked: int = 0

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Final
 
 from ...vfs.stat import Stat
+from .copying import CopyWatcher
 from .node import Node
 from .trees import Complaint, Walk, throw
 
@@ -26,7 +27,13 @@ LETTERS: Final = {
 }
 
 
-def lines(node: Node, content_only: bool = False, times: bool = True, complain: Complaint = throw) -> Iterator[bytes]:
+def lines(
+    node: Node,
+    content_only: bool = False,
+    times: bool = True,
+    complain: Complaint = throw,
+    watcher: CopyWatcher | None = None,
+) -> Iterator[bytes]:
     """The manifest of the tree at `node`, line by line, paths relative to it.  Raises OSError."""
     seen: dict[tuple[int, int], int] = {}
     number = 0
@@ -34,30 +41,46 @@ def lines(node: Node, content_only: bool = False, times: bool = True, complain: 
         if visit.leaving:
             continue
         number += 1
+        if watcher is not None:
+            watcher.copied(visit.path, 0)
         try:
-            yield _line(visit.path, visit.node, number, seen, content_only, times)
+            yield _line(visit.path, visit.node, number, seen, content_only, times, watcher)
         except OSError as problem:
             complain(visit.path, problem)
 
 
-def summary(node: Node, content_only: bool = False, times: bool = True, complain: Complaint = throw) -> str:
+def summary(
+    node: Node,
+    content_only: bool = False,
+    times: bool = True,
+    complain: Complaint = throw,
+    watcher: CopyWatcher | None = None,
+) -> str:
     """The SHA-256 of the manifest, in hexadecimal."""
     digest = sha256()
-    for line in lines(node, content_only, times, complain):
+    for line in lines(node, content_only, times, complain, watcher):
         digest.update(line + b"\n")
     return digest.hexdigest()
 
 
-def digest_of(node: Node) -> str:
+def digest_of(node: Node, path: bytes = b"", watcher: CopyWatcher | None = None) -> str:
     """The SHA-256 of a file's content."""
     digest = sha256()
     for piece in node.content():
         digest.update(piece)
+        if watcher is not None:
+            watcher.copied(path, len(piece))
     return digest.hexdigest()
 
 
 def _line(
-    path: bytes, node: Node, number: int, seen: dict[tuple[int, int], int], content_only: bool, times: bool
+    path: bytes,
+    node: Node,
+    number: int,
+    seen: dict[tuple[int, int], int],
+    content_only: bool,
+    times: bool,
+    watcher: CopyWatcher | None,
 ) -> bytes:
     status = node.stat()
     kind = node.kind
@@ -69,7 +92,7 @@ def _line(
         words.append(f"{status.st_mtime_ns / 1e9:.0f}" if kind != modes.S_IFDIR else "-")
     identity = (status.st_dev, status.st_ino)
     before = seen.get(identity) if kind != modes.S_IFDIR else None
-    words.append(digest_of(node) if kind == modes.S_IFREG and before is None else "-")
+    words.append(digest_of(node, path, watcher) if kind == modes.S_IFREG and before is None else "-")
     text = " ".join(words).encode() + b" " + _escaped(path)
     if kind == modes.S_IFLNK:
         text += b" -> " + _escaped(node.readlink())
