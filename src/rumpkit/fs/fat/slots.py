@@ -74,6 +74,17 @@ class Slots:
         per_sector = self.volume.geometry.sector_size // ENTRY_SIZE
         return first // per_sector == last // per_sector
 
+    def parts_apart(self) -> dict[int, bytes]:
+        """Those of `ghosts` that are parts of a long name in another sector than their 8.3 entry."""
+        per_sector = self.volume.geometry.sector_size // ENTRY_SIZE
+        found: dict[int, bytes] = {}
+        for first, count in self.later:
+            last = first + count - 1
+            if first in self.ghosts and first // per_sector != last // per_sector:
+                for slot in range(first, last // per_sector * per_sector):
+                    found[slot] = self.ghosts[slot]
+        return found
+
     def put(self, first: int, entries: bytes) -> None:
         """Overwrite the slots from `first` on."""
         self.data[first * ENTRY_SIZE : first * ENTRY_SIZE + len(entries)] = entries

@@ -17,7 +17,7 @@ from ...kern.abi.errno import EIO, error
 from ...kern.device import Device
 from .alloc import MOST_COOLING, Allocator
 from .geometry import Geometry
-from .layout import FSINFO, FSINFO_LEAD, FSINFO_STRUCTURE, FSINFO_TRAIL, FSINFO_UNKNOWN, STATE_DIRTY
+from .layout import ENTRY_SIZE, FSINFO, FSINFO_LEAD, FSINFO_STRUCTURE, FSINFO_TRAIL, FSINFO_UNKNOWN, STATE_DIRTY
 from .slots import Slots
 from .table import Table
 
@@ -144,7 +144,7 @@ class Writer:
         pending = list(self.slots)
         for slots in pending:
             if slots.fresh:
-                self._write_slots(slots, slots.dirty, False)
+                self._write_slots(slots, slots.dirty, {})
         if self.table.is_dirty():
             self.table.write()
             self._unflushed = True
@@ -158,14 +158,11 @@ class Writer:
         moved = False
         for slots in pending:
             if not slots.fresh:
-                self._write_slots(slots, slots.dirty, True)
+                self._write_slots(slots, slots.dirty, slots.ghosts)
                 moved = moved or bool(slots.ghosts)
         if moved:
             self.flush()
-            per_sector = self.geometry.sector_size // 32
-            for slots in pending:
-                if slots.ghosts and not slots.fresh:
-                    self._write_slots(slots, {slot // per_sector for slot in slots.ghosts}, False)
+            self._write_removals([slots for slots in pending if slots.ghosts and not slots.fresh])
         if self._unflushed:
             self.flush()
         for slots in pending:
@@ -173,6 +170,18 @@ class Writer:
             slots.dirty.clear()
             slots.ghosts.clear()
             self.slots.pop(slots, None)
+
+    def _write_removals(self, pending: list[Slots]) -> None:
+        """Write directories without what has moved away.  An 8.3 entry goes before those parts of its long name that lie in another
+        sector: a file must not be left under its 8.3 name alone while its new name is there, too."""
+        per_sector = self.geometry.sector_size // ENTRY_SIZE
+        apart = [slots.parts_apart() for slots in pending]
+        for slots, parts in zip(pending, apart, strict=True):
+            self._write_slots(slots, {slot // per_sector for slot in slots.ghosts}, parts)
+        if any(apart):
+            self.flush()
+            for slots, parts in zip(pending, apart, strict=True):
+                self._write_slots(slots, {slot // per_sector for slot in parts}, {})
 
     def _commit_frees(self) -> None:
         table, alloc = self.table, self.alloc
@@ -193,14 +202,14 @@ class Writer:
                 self.flush()
         table.trim()
 
-    def _write_slots(self, slots: Slots, sectors: set[int], ghosts: bool) -> None:
-        """Write sectors of a directory, neighbours in one piece."""
+    def _write_slots(self, slots: Slots, sectors: set[int], ghosts: dict[int, bytes]) -> None:
+        """Write sectors of a directory, neighbours in one piece, with other slots for those in `ghosts`."""
         size = self.geometry.sector_size
         data = slots.data
-        if ghosts and slots.ghosts:
+        if ghosts:
             data = bytearray(data)
-            for slot, old in slots.ghosts.items():
-                data[slot * 32 : slot * 32 + 32] = old
+            for slot, old in ghosts.items():
+                data[slot * ENTRY_SIZE : slot * ENTRY_SIZE + ENTRY_SIZE] = old
         start = end = address = 0
         for sector in sorted(sectors):
             offset = sector * size
