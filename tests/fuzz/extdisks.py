@@ -16,6 +16,8 @@ from tests.fs.ext.mkfs.mkhelp import new_disk
 
 BLOCK = 1024
 LOG = 8
+PIECE = 96
+"""Bytes of each block of a log that an input has."""
 BLOCKS = 40
 IMAGE_SIZE = 48 << 10
 
@@ -23,7 +25,7 @@ IMAGE_SIZE = 48 << 10
 def journal(data: bytes) -> None:
     """A log: what it comes to are blocks of the device and of the log, or there is an error that says why not.
 
-    The first two bytes say which features it has, and where it starts.
+    The first two bytes say which features it has, and where it starts; the others are the first bytes of each block.
     """
     host = SimHost()
     host.enter()
@@ -31,7 +33,8 @@ def journal(data: bytes) -> None:
     made = fmt.JournalSuperblock(BLOCK, LOG, bytes(16))
     made.incompat = (0, 2, 2 | 1)[data[0] % 3] if data else 0
     made.start = data[1] % (LOG - 1) + 1 if len(data) > 1 else 1
-    disk.write((BLOCKS - LOG + 1) * BLOCK, data[2 : 2 + BLOCK * (LOG - 1)])
+    for block in range(1, LOG):
+        disk.write((BLOCKS - LOG + block) * BLOCK, data[2 + PIECE * (block - 1) : 2 + PIECE * block])
     space = LogSpace(BufferCache(BlockDevice(host, "disk0", 0, disk), BLOCK, 1 << 16), [(BLOCKS - LOG, LOG)])
     try:
         found = scan(space, made)
@@ -44,7 +47,7 @@ def journal(data: bytes) -> None:
 
 
 def _log(*blocks: bytes) -> bytes:
-    return b"\0\0" + b"".join(block.ljust(BLOCK, b"\0") for block in blocks)
+    return b"\0\0" + b"".join(block[:PIECE].ljust(PIECE, b"\0") for block in blocks)
 
 
 _PLAIN = fmt.JournalSuperblock(BLOCK, LOG, bytes(16))

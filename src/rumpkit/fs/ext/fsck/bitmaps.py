@@ -82,7 +82,7 @@ def bare_bitmap(check: Check, group: int) -> bytes:
     start = geometry.group_start(group)
     count = geometry.group_blocks(group)
     bits = Bits(check.block_size * 8)
-    bits.add(0, geometry.fixed_blocks(group))
+    bits.add(0, min(geometry.fixed_blocks(group), count))
     for other in check.descriptors:
         for block, size in (
             (other.block_bitmap, 1),

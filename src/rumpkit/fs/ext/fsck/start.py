@@ -160,9 +160,11 @@ def check_groups(check: Check) -> bool:
             check.find(_problem(check, group), f"group {group}", fatal=True)
         return False
     for group in range(geometry.groups):
-        if geometry.fixed_blocks(group):
-            start = geometry.group_start(group)
-            check.claimed.add(start, geometry.fixed_blocks(group))
+        count = min(geometry.fixed_blocks(group), geometry.group_blocks(group))
+        if count < geometry.fixed_blocks(group):
+            check.find("its group descriptors are behind the end of the file system", f"group {group}")
+        if count:
+            check.claimed.add(geometry.group_start(group), count)
     for group, descriptor in enumerate(check.descriptors):
         where = f"group {group}"
         check.claim(descriptor.block_bitmap, 1, where)
