@@ -157,6 +157,17 @@ def flip(image: bytes, noise: random.Random, places: list[int]) -> bytes:
     return bytes(broken)
 
 
+def cross(image: bytes, noise: random.Random, places: list[int]) -> bytes:
+    """Let numbers that may be of blocks or inodes be other ones, so that things are claimed twice."""
+    broken = bytearray(image)
+    for _ in range(noise.choice((1, 3, 10, 30))):
+        at = noise.choice(places) & ~3
+        broken[at : at + 4] = noise.choice((noise.randrange(1, 600), noise.randrange(1, 40), 8192)).to_bytes(
+            4, "little"
+        )
+    return bytes(broken)
+
+
 def metadata(image: bytes) -> list[int]:
     """Bytes of blocks that hold metadata: those that aren't zero in the first part, and the file system's own."""
     return [at for at in range(1024, 600 * 1024) if image[at]]
@@ -169,7 +180,7 @@ def test_flipped_bits(features, start, tree: Path, tmp_path: Path):
     places = metadata(image)
     for seed in range(start, start + 10):
         noise = random.Random(f"{features} {seed}")
-        broken = flip(image, noise, places)
+        broken = (cross if seed & 1 else flip)(image, noise, places)
         files, there = attach(broken, True)
         if there:
             before = broken
