@@ -83,6 +83,10 @@ class _Record:
         """The last byte."""
 
 
+def _start(record: _Record) -> int:
+    return record.start
+
+
 @final
 class FileLocks(LocksOfFile):
     """All locks of one file."""
@@ -96,7 +100,7 @@ class FileLocks(LocksOfFile):
         """Of flock."""
 
     def conflict(self, owner: object, exclusive: bool, start: int, end: int) -> _Record | None:
-        """Another owner's lock that is in the way."""
+        """The first of other owners' locks that is in the way."""
         for record in self._records:
             if record.owner is not owner and record.start <= end and start <= record.end:
                 if exclusive or record.exclusive:
@@ -138,7 +142,7 @@ class FileLocks(LocksOfFile):
         if grown > 0 and self._limit.used + grown > self._limit.limit:
             raise error(ENOLCK)
         self._limit.used += grown
-        self._records = kept + mine
+        self._records = sorted(kept + mine, key=_start)
         if freed:
             self.queue.wake_all()
 
