@@ -128,6 +128,8 @@ class Host:
         return os.getxattr(fd, name)
 
     def fcntl_lock(self, fd: int, command: int, kind: int, start: int, length: int, whence: int) -> Any:
+        if command == F_OFD_GETLK and kind == fcntl.F_UNLCK:
+            return None  # what Linux makes of that depends on its version
         packed = struct.pack("hhqqi4x", kind, whence, start, length, 0)
         found = struct.unpack("hhqqi4x", fcntl.fcntl(fd, command, packed))
         return (found[0], found[2], found[3]) if command == F_OFD_GETLK else None
@@ -170,6 +172,8 @@ class Ours:
         self.client.chdir(where)
 
     def fcntl_lock(self, fd: int, command: int, *rest: int) -> Any:
+        if command == F_OFD_GETLK and rest[0] == fcntl.F_UNLCK:
+            return None
         found = self.client.fcntl_lock(fd, command, *rest)
         return found if found is None else (found.type, found.start, found.length)
 
