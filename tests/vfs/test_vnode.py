@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from rumpkit.hyper.calls import Hypercalls
-from rumpkit.kern.abi.errno import EINVAL, EISDIR, ENODEV, ENOENT, ENXIO, EPERM
+from rumpkit.kern.abi.errno import EINVAL, EISDIR, ENODEV, ENOENT, ENXIO, EPERM, EUCLEAN, error
 from rumpkit.kern.abi.fcntl import (
+    MNT_DETACH,
     O_CREAT,
     O_DSYNC,
     O_RDONLY,
@@ -34,6 +35,13 @@ class Number(Vnode):
 
     def read(self, offset: int, size: int) -> bytes:
         return b"%d\n" % self.number if offset == 0 else b""
+
+
+class Stuck(Vnode):
+    """A file that cannot be let go, as one whose storage is found damaged when it is freed."""
+
+    def inactive(self) -> None:
+        raise error(EUCLEAN)
 
 
 class Numbers(Vnode):
@@ -68,6 +76,9 @@ class NumbersMount(Mount):
             directory.children[b"text"] = text
         link = Vnode(self, 5, S_IFLNK | 0o777, 0, 0, 0)
         root.children[b"link"] = link
+        self.lock = hyper.mutex()
+        root.children[b"stuck"] = Stuck(self, 6, S_IFREG | 0o644, 0, 0, 0)
+        root.children[b"stuck directory"] = Stuck(self, 7, S_IFDIR | 0o755, 0, 0, 0)
 
 
 class NumbersType(FileSystemType):
@@ -86,7 +97,7 @@ def files() -> Files:
 def test_reading(files: Files):
     root = files.root
     assert root.get("/m/7/text") == b"71\n"
-    assert len(root.names("/m")) == COUNT + 1
+    assert len(root.names("/m")) == COUNT + 3
     assert root.stat("/m/7/../8").st_ino == 80
     stat = root.statvfs("/m")
     assert (stat.f_blocks, stat.f_bsize, stat.f_namemax) == (0, 4096, 255)
@@ -150,3 +161,19 @@ def test_a_type_has_to_make_mounts(files: Files):
         FileSystemType("x").make(files.vfs, "", {})
     with pytest.raises(ValueError, match="registered already"):
         files.vfs.types.register(NumbersType("numbers"))
+
+
+def test_an_error_when_a_file_is_let_go_leaves_the_lock_free(files: Files):
+    root = files.root
+    mount = files.vfs.mounts()[-1]
+    fd = root.open("/m/stuck", O_RDONLY)
+    fails(EUCLEAN, root.close, fd)
+    assert mount.calls == 0
+    root.chdir("/m/stuck directory")
+    fails(EUCLEAN, root.chdir, "/")
+    assert root.getcwd() == "/" and mount.calls == 0
+    assert root.get("/m/7/text") == b"71\n", "others get in"
+    root.chdir("/m/stuck directory")
+    root.unmount("/m", MNT_DETACH)
+    fails(EUCLEAN, root.chdir, "/")
+    assert mount.finished, "the last one out unmounts it nevertheless"

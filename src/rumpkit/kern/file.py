@@ -50,8 +50,10 @@ class OpenFile:
         """Give a reference back; the last one closes the file."""
         self.references -= 1
         if self.references == 0:
-            self.close(now)
-            self.queue.wake_all()
+            try:
+                self.close(now)
+            finally:
+                self.queue.wake_all()
 
     def closed(self) -> bool:
         """Whether the last reference has gone, for those who waited on this file."""

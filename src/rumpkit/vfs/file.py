@@ -103,7 +103,7 @@ class VnodeFile(OpenFile):
             self.release(now)
 
     def close(self, now: Instant) -> None:
-        """Let go of the vnode."""
+        """Let go of the vnode.  Raises EUCLEAN, EIO as `let_go`."""
         if self.locks is not None:
             self.locks.drop(self)
         events = self.events
@@ -111,8 +111,10 @@ class VnodeFile(OpenFile):
             let_go(self.vnode)
             return
         self.tell(IN_CLOSE_NOWRITE if self.flags & O_ACCMODE == O_RDONLY else IN_CLOSE_WRITE)
-        let_go(self.vnode)
-        events.closed(self.vnode)
+        try:
+            let_go(self.vnode)
+        finally:
+            events.closed(self.vnode)
 
     def tell(self, mask: int) -> None:
         """Something was done to the file."""

@@ -25,8 +25,10 @@ class VfsPaths(PathContext):
 
     def close(self) -> None:
         """The process has gone."""
-        let_go(self.root)
-        let_go(self.directory)
+        try:
+            let_go(self.root)
+        finally:
+            let_go(self.directory)
 
     def change_directory(self, held: Vnode) -> None:
         """Make `held`, a directory that the caller has held, the working directory."""

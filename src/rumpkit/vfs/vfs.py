@@ -218,13 +218,29 @@ class Vfs:
             self._locked_sync(mount)
 
     def close(self) -> None:
-        """Unmount everything, last first: the kernel goes away, and with it all processes."""
+        """Unmount everything, last first: the kernel goes away, and with it all processes.  Raises OSError where a mount can't
+        write what it has, once all are unmounted."""
+        problem: OSError | None = None
         paths = self.kernel.paths
         if paths is not None:
-            paths.close()
             self.kernel.paths = None
+            try:
+                paths.close()
+            except OSError as failed:
+                problem = failed
         for mount in reversed(self.mounts()):
+            try:
+                self._end(mount)
+            except OSError as failed:
+                problem = problem or failed
+        if problem is not None:
+            raise problem
+
+    def _end(self, mount: Mount) -> None:
+        """Unmount, whoever uses it."""
+        try:
             self._detach(mount)
+        finally:
             if not mount.finished:
                 # Somebody in this process, who is no process of the kernel's, has kept a file.
                 lock = self._lock(mount)

@@ -101,9 +101,11 @@ class Vnode:
         mount = self.mount
         mount.references -= 1
         if self.references == 0:
-            self.inactive()
-            if mount.detached and mount.references == 0:
-                mount.finish()
+            try:
+                self.inactive()
+            finally:
+                if mount.detached and mount.references == 0:
+                    mount.finish()
 
     def inactive(self) -> None:
         """Nobody holds this vnode any more: if it has no name left either, its storage is free."""
@@ -389,14 +391,23 @@ class Mount:
 
 
 def let_go(vnode: Vnode) -> None:
-    """Release a vnode under its mount's lock, which the caller does not hold."""
+    """Release a vnode under its mount's lock, which the caller does not hold.
+
+    Raises EUCLEAN, EIO where the file goes with it and cannot be removed; it is released nevertheless.
+    """
     mount = vnode.mount
     lock = mount.lock
     if lock is None:
         vnode.release()
         return
     mount.calls += 1
-    lock.acquire()
-    vnode.release()
-    lock.release()
-    mount.calls -= 1
+    try:
+        lock.acquire()
+    except BaseException:
+        mount.calls -= 1
+        raise
+    try:
+        vnode.release()
+    finally:
+        lock.release()
+        mount.calls -= 1

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 import rumpkit
+from rumpkit.compose.image.address import Address
+from rumpkit.compose.image.session import Session
 from rumpkit.dev.partition_table import PartitionSpec, plan, write_table
+from rumpkit.fs.ext.mount import ExtMount
 from rumpkit.hosts.posix.block import FileBackend
 from rumpkit.hosts.posix.host import PosixHost
 from tests.compose.image.blank_image import blank, format_part
@@ -166,3 +169,17 @@ def test_threads_share_it(image: Path) -> None:
     assert not problems, problems
     with rumpkit.open_image(image) as root:
         assert len(list(root.iterdir())) == 81
+
+
+def test_what_a_file_system_gave_up_is_not_committed(tmp_path: Path) -> None:
+    image = blank(tmp_path / "disk.img", "ext4", 2 << 20)
+    before = image.read_bytes()
+    with failure(errno.EIO) as caught, Session() as session:
+        address = Address(str(image), str(image), "", "/")
+        mount = session.mount(address, True)
+        mount.root.mkdir(b"new", 0o755, 0, 0)
+        assert isinstance(mount, ExtMount)
+        mount.failed(OSError(errno.EUCLEAN, "a bitmap is damaged"))
+        session.commit()
+    assert caught.value.filename == str(image) and "a bitmap is damaged" in str(caught.value)
+    assert image.read_bytes() == before and os.listdir(tmp_path) == ["disk.img"]

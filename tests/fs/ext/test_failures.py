@@ -8,7 +8,7 @@ import pytest
 
 from rumpkit.dev.fault import FLUSH, WRITE, Fault, FaultBackend
 from rumpkit.dev.ramdisk import RamDisk
-from rumpkit.kern.abi.errno import EIO, EROFS
+from rumpkit.kern.abi.errno import EIO, EROFS, EUCLEAN
 from rumpkit.kern.abi.fcntl import O_CREAT, O_WRONLY
 from tests.fs.crashlab import Recorded, tree, workloads
 from tests.fs.ext.fsck.ckhelp import check_disk
@@ -56,7 +56,9 @@ def test_a_failing_disk_makes_the_mount_read_only_and_leaves_it_sound(kind: str,
     try:
         files.entered(files.vfs.unmount, "/m")
     except OSError as problem:
-        assert problem.errno == EIO and not said, "what is still to be written cannot be"
+        assert problem.errno == EIO, "what is still to be written cannot be"
+    else:
+        assert not said, "it says that writing was given up"
     _, found = check_disk(disk)
     texts = [finding.text for finding in found if "gave it up" not in finding.text]
     assert not texts, texts
@@ -86,3 +88,18 @@ def test_a_read_only_mount_sees_what_the_log_has_and_writes_nothing(kind: str) -
         files.entered(files.vfs.unmount, "/m")
         assert locked.read(0, SIZE) == before
         assert run.after(disk)[0] == seen
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext4"])
+def test_unmounting_says_that_writing_was_given_up(kind: str) -> None:
+    disk = new_disk(kind, SIZE, features="^resize_inode")
+    files = Files()
+    files.entered(files.service("Disks").attach, "disk", disk)
+    files.mount(kind, "/m", "disk")
+    mount: Any = files.vfs.mounts()[-1]
+    write(files.root, "/m/file", b"x" * 3000, False)
+    files.entered(mount.failed, OSError(EUCLEAN, "a bitmap is damaged"))
+    with pytest.raises(OSError, match="a bitmap is damaged") as caught:
+        files.entered(files.vfs.unmount, "/m")
+    assert caught.value.errno == EIO
+    assert mount.finished and mount not in files.vfs.mounts()

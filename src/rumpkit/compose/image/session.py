@@ -250,8 +250,12 @@ class Session:
     # The end -------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Make all changes the images': unmount what is mounted, then let each image's storage commit.  Ends the session."""
-        self._shut()
+        """Make all changes the images': unmount what is mounted, then let each image's storage commit.  Ends the session.
+
+        Raises OSError; what unmounting raises, as EIO where a file system gave up writing, is before anything is committed.
+        """
+        with named(", ".join(image.path for image in self._images.values() if image.write)):
+            self._shut()
         for image in self._images.values():
             with named(image.path):
                 if image.write:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from ...hyper.calls import Hypercalls
-from ...kern.abi.errno import EROFS
+from ...kern.abi.errno import EIO, EROFS
 from ...kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...kern.device import Device
 from ...vfs.stat import StatVfs
@@ -295,9 +295,12 @@ class ExtMount(Mount):
         )
 
     def unmount(self) -> None:
-        """Write everything, and let go of the device."""
+        """Write everything, and let go of the device.  Raises EIO where writing was given up: what was acknowledged is not there."""
+        problem = self.volume.problem
         try:
-            if not self.read_only and not self.volume.problem:
+            if problem and self.writable:
+                raise OSError(EIO, problem)
+            if not self.read_only:
                 self.close_clean()
         finally:
             self.volume.cache.drop()
