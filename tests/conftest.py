@@ -113,11 +113,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
     failure = next((report for report in reports if report.failed), None)
-    if failure is not None:
+    # None after a time-out, which would go on without a limit, and none that is skipped.
+    if failure is not None and "from pytest-timeout" not in failure.longreprtext:
         last = failure.longreprtext.strip().rpartition("\n")[2]
         item.config.stash.setdefault(_AGAIN, {})[item.nodeid] = f"{failure.when}: {last}"
         item._initrequest()  # type: ignore[attr-defined]
-        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        again = runtestprotocol(item, log=False, nextitem=nextitem)
+        if not any(report.skipped for report in again):
+            reports = again
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

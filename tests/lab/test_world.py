@@ -212,7 +212,8 @@ def test_an_interrupt_while_another_caller_runs_ends_both():
         try:
             world.sleep(1)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)  # until the other thread has heard of it, in its own time
+            while not world._lockstep.closing:  # until the other thread has heard of it, in its own time
+                time.sleep(0.001)
             world.sleep(1)
             cleaned.append("went on")
         finally:

@@ -278,6 +278,32 @@ class TestDatagrams:
 
         as_user(check_it)
 
+    def test_a_burst_before_the_end_arrives_whole(self):
+        """What was sent before close() is sent, though nobody had time to take it."""
+        code = (
+            "s = socket.socket(type=socket.SOCK_DGRAM)\n"
+            "for i in range(200): s.sendto(b'%d' % i, (THERE, 5500))\n"
+            "s.close()\n"
+        )
+        with two_kernels() as (here, there), there.process().socket("udp") as server:
+            server.bind((THERE, 5500))
+            server.settimeout(20)
+            with python(here, code) as one:
+                assert [server.recv(100) for _ in range(200)] == [b"%d" % number for number in range(200)]
+                assert one.wait(10) == 0
+
+    def test_batches_of_datagrams_are_refused(self):
+        code = (
+            "s = socket.socket(type=socket.SOCK_DGRAM)\n"
+            "for call in (lambda: s.setsockopt(17, 103, 100), lambda: s.getsockopt(17, 103)):\n"
+            "  try: call()\n"
+            "  except OSError as e: print(e.errno)\n"
+        )
+        output = Output()
+        with two_kernels() as (here, _), python(here, code, output) as one:
+            assert one.wait(10) == 0
+        assert output.text() == "92\n92\n"
+
     def test_errors_by_icmp(self):
         code = (
             "s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(5); s.connect((THERE, 9)); s.send(b'x')\n"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import socket
 import struct
+from contextlib import contextmanager
 
 import pytest
 
+from rumpkit import Kernel
 from rumpkit.guests.linux import abi, libc
 from tests.guests.linux.guest_helpers import (
     HERE,
@@ -156,6 +159,7 @@ def test_a_datagram_reaches_no_other_socket_of_the_program():
 def test_groups_between_kernels(family, group, join):
     listen = (
         f"ME = '10.9.0.2'; s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.setsockopt(*{join}); s.bind(('', 5353))\n"
+        f"if {family == 'AF_INET6'}: s.setsockopt(41, 49, 1)  # IPV6_RECVPKTINFO, as servers do\n"
         "while 1: d, a = s.recvfrom(99); s.sendto(b'heard ' + d, a)\n"
     )
     code = (
@@ -170,6 +174,28 @@ def test_groups_between_kernels(family, group, join):
     host = "10.9" if family == "AF_INET" else "fd00" if group == "ff15::77" else "fe80"
     wanted = f"b'heard one' {host}\nb'one'\nb'heard two'\nnot looped\n"
     assert run(code, beside=listen, port=5353) == wanted
+
+
+@contextmanager
+def two_kernels_on_two_networks():
+    name = f"switch:test{os.getpid()}"
+    at_once = {"net.ip6.dad_transmits": 0}
+    here, there = ([f"10.9.0.{n}/24", f"fd00:8::{n}/64", f"fd00:9::{n}/64"] for n in (1, 2))
+    with Kernel(net=name, address=here, sysctl=at_once) as a, Kernel(net=name, address=there, sysctl=at_once) as b:
+        yield a, b
+
+
+def test_a_server_answers_from_the_address_that_was_asked():
+    """As DNS and QUIC servers do: the destination that came with the question is the answer's source."""
+    serve = (
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.setsockopt(41, 49, 1); s.bind(('::', 53))\n"
+        "while 1: d, c, f, a = s.recvmsg(99, 99); s.sendmsg([d], c, 0, a)\n"
+    )
+    code = (
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.settimeout(20); s.bind(('fd00:9::1', 0))\n"
+        "for there in 'fd00:8::2', 'fd00:9::2': s.sendto(b'?', (there, 53)); print(s.recvfrom(9)[1][0])\n"
+    )
+    assert run(code, two_kernels_on_two_networks, serve) == "fd00:8::2\nfd00:9::2\n"
 
 
 def test_leaving_a_group():

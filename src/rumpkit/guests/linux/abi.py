@@ -135,6 +135,7 @@ RTM_DELROUTE: Final = 25
 IFF_UP: Final = 1
 IFA_ADDRESS: Final = 1
 IFA_LOCAL: Final = 2
+IFA_CACHEINFO: Final = 6
 IFA_FLAGS: Final = 8
 IFA_F_NODAD: Final = 0x02
 IFA_F_NOPREFIXROUTE: Final = 0x200

@@ -24,6 +24,7 @@ from ...kern.abi.socket import (
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPPROTO_TCP,
+    IPPROTO_UDP,
     IPV6_DONTFRAG,
     IPV6_JOIN_GROUP,
     IPV6_LEAVE_GROUP,
@@ -58,6 +59,7 @@ from ...kern.abi.socket import (
     SOCK_STREAM,
     SOL_SOCKET,
     TCP_INFO,
+    UDP_SEGMENT,
 )
 from . import ends
 from .carrier import Datagram
@@ -117,6 +119,8 @@ DATAGRAM_BOTH: Final = frozenset(
     + [(IPPROTO_IPV6, name) for name in (IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS)]
 )
 """Those that the native one must hear of, too: it makes the control messages, out of what is injected."""
+DATAGRAM_REFUSED: Final = frozenset({(IPPROTO_UDP, UDP_SEGMENT)})
+"""What the program's own socket would take and the way out of its namespace can't carry: programs that ask do without."""
 REMEMBERED: Final = frozenset((SOL_SOCKET, name) for name in (SO_TIMESTAMP, SO_ZEROCOPY))
 """Hints that cost nothing to ignore.  All of IPPROTO_IPV6 is treated so where there is no IPv6, and where there is, what the
 kernel does not know."""
@@ -136,6 +140,8 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     record = context.find(call)
     level, name, where, size = call.arguments[1] & _INT, call.arguments[2] & _INT, call.arguments[3], call.arguments[4]
     option = (level, ALIASES.get((level, name), name))
+    if isinstance(record, Datagram) and option in DATAGRAM_REFUSED:
+        raise error(ENOPROTOOPT)
     if record is None or _is_native(record, option):
         context.listener.proceed(call.id)
         return None
@@ -202,6 +208,8 @@ def call_getsockopt(context: Context, call: Notification) -> int | None:
         call.arguments[4],
     )
     option = (level, name)
+    if isinstance(record, Datagram) and option in DATAGRAM_REFUSED:
+        raise error(ENOPROTOOPT)
     if record is None or (_is_native(record, option) and option not in DATAGRAM_OURS):
         context.listener.proceed(call.id)
         return None

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 DATAGRAM_LIMIT: Final = 1 << 16
 BATCH: Final = 64
+MULTICAST6: Final = 0xFF
+"""The first byte of a group's address (RFC 4291)."""
+DRAINED_BATCHES: Final = 256
+"""What is taken of a closed socket's last datagrams, at most: others may go on sending."""
 """Datagrams that are carried in one go before others get their turn."""
 
 _PORTS: Final = Struct("!HH")
@@ -205,16 +209,21 @@ class _Capture(Source):
         self._carrier = carrier
 
     def on_events(self, events: int, now: Instant) -> None:
+        self.batch(now)
+
+    def batch(self, now: Instant) -> bool:
+        """Take up to BATCH packets; whether there may be more."""
         receive = self.socket.recv
         for _ in range(BATCH):
             try:
                 packet = receive(LARGEST)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 continue
             if not self.take(packet, now):
                 self._carrier.dropped += 1
+        return True
 
     def take(self, packet: bytes, now: Instant) -> bool:
         """Send it on its way; False if it can't be told whose it is."""
@@ -267,7 +276,7 @@ class _Capture6(_Capture):
         tclass = (packet[0] & 15) << 4 | packet[1] >> 4
         if tclass:
             control += ((IPPROTO_IPV6, IPV6_TCLASS, tclass.to_bytes(4, "little")),)
-        if source not in self._carrier.usual_sources:
+        if source != UNMARKED6:  # which a socket has that has chosen none
             control += ((IPPROTO_IPV6, IPV6_PKTINFO, source + bytes(4)),)
         if protocol == IPPROTO_UDP:
             port = _PORTS.unpack_from(packet, _HEADER6)[1]
@@ -300,13 +309,11 @@ _USUAL: Final = _Wishes(())
 class Carrier:
     """What carries for one guest: a capture and an inject socket for each version of IP, and the program's sockets by mark."""
 
-    def __init__(self, context: "Context", program: Program, shown6: bytes | None = None) -> None:
+    def __init__(self, context: "Context", program: Program) -> None:
         self.context = context
         self.sockets: dict[bytes, Datagram] = {}
         """By mark: the address of IPv4 that is theirs alone, or their protocol and port."""
         self.cookies: dict[bytes, Datagram] = {}
-        self.usual_sources = (UNMARKED6, shown6)
-        """Which an IPv6 socket has that has chosen none."""
         self.dropped = 0
         """Datagrams that fitted nowhere, or whose socket is gone."""
         raw, protocol = host_socket.SOCK_RAW, host_socket.IPPROTO_RAW
@@ -336,9 +343,11 @@ class Carrier:
         self.cookies.pop(datagram.cookie, None)
 
     def drain(self) -> None:
-        """Send all that the program has sent up to now.  Off the schedule."""
+        """Send all that the program has sent up to now, as far as its buffer can hold.  Off the schedule."""
         for capture in self._captures:
-            self.context.run(capture.on_events, 0, self.context.host.now)
+            for _ in range(DRAINED_BATCHES):
+                if not self.context.run(capture.batch, self.context.host.now):
+                    break
 
     def inject(self, datagram: Datagram, received: Received) -> None:
         """Let the program's socket receive a datagram."""
@@ -352,7 +361,8 @@ class Carrier:
         wishes = _Wishes(received.control) if received.control else _USUAL
         destination = mark
         if datagram.by_port and datagram.peer is None and len(wishes.destination) == len(source):
-            destination = wishes.destination
+            # lo is in no group of IPv6's: sent to one, the packet would not arrive.
+            destination = mark if wishes.destination[0] == MULTICAST6 else wishes.destination
         if datagram.protocol == IPPROTO_UDP:
             body = packets.datagram(received.source[1], datagram.port_number, received.data)
         else:

@@ -77,7 +77,7 @@ class Deadlines(Attended):
 class Context:
     """One guest's tools and tables."""
 
-    def __init__(self, kernel: RumpKernel, host: PosixHost, program: Program, address6: bytes | None = None) -> None:
+    def __init__(self, kernel: RumpKernel, host: PosixHost, program: Program) -> None:
         guard = host.assert_unscheduled
         self.kernel = kernel
         self.host = host
@@ -100,7 +100,7 @@ class Context:
         self.work = Work()
         host.loop.register(self.work, select.EPOLLIN)
         self.deadlines = Deadlines(self)
-        self.carrier = Carrier(self, program, address6)
+        self.carrier = Carrier(self, program)
 
     def run(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Call a function of the kernel on the schedule."""

@@ -53,7 +53,7 @@ class Factory:
     def _receive(self) -> None:
         self._guard("sockets from the namespace")
         try:
-            note, fds, _, _ = socket.recv_fds(self._supply, 2, _MOST_DESCRIPTORS)
+            note, fds, _, _ = socket.recv_fds(self._supply, 2, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
             if note:
                 self._stock[note[0]][:0] = fds
                 # While their maker has copies, a socket that the program closes isn't closed, and its port not free.

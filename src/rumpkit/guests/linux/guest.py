@@ -118,14 +118,13 @@ class Guest:
         host: PosixHost,
         program: Program,
         name: str,
-        address6: bytes | None = None,
         files: KernelFiles | None = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
         self.program = program
         self._host = host
-        self._context = Context(kernel, host, program, address6)
+        self._context = Context(kernel, host, program)
         self._calls = Calls(self._context)
         self._end = _End(self, program.control.fileno())
         self._lock = threading.Lock()
@@ -177,7 +176,7 @@ class Guest:
         except BaseException:
             kernel_files.close()
             raise
-        return cls(kernel, host, program, os.fspath(command[0]), address6, kernel_files)
+        return cls(kernel, host, program, os.fspath(command[0]), kernel_files)
 
     # Its end ----------------------------------------------------------------------------------------------------
 

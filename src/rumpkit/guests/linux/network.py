@@ -70,11 +70,14 @@ _EADDRINUSE: Final = 98
 _EAFNOSUPPORT: Final = 97
 _ESRCH: Final = 3
 _EACCES: Final = 13
+_FORWARDING6: Final = "/proc/sys/net/ipv6/conf/all/forwarding"
 _PATIENCE: Final = 10.0
 _PAUSE: Final = 0.001
 """Seconds to wait for Linux, at most and at a time."""
 _ATTRIBUTE: Final = Struct("<HH")
 _WORD: Final = Struct("<I")
+_CACHEINFO: Final = Struct("<4I")
+_FOR_EVER: Final = 0xFFFFFFFF
 _SO_ATTACH_FILTER: Final = 26
 _SO_MARK: Final = 36
 _UDP_NO_CHECK6_RX: Final = 102
@@ -155,6 +158,10 @@ def _prepare6(channel: _socket.socket, shown: bytes) -> bool:
         raise
     try:
         _write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", b"0")
+        # A host may hand its forwarding on to new namespaces: then each packet would go round until its hop limit ends.
+        _write(_FORWARDING6, b"0")
+        if _read(_FORWARDING6).strip() != b"0":
+            return False
         flags = _attribute(abi.IFA_FLAGS, _WORD.pack(abi.IFA_F_NODAD | abi.IFA_F_NOPREFIXROUTE))
         try:
             _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, UNMARKED6, 128, flags))
@@ -165,6 +172,8 @@ def _prepare6(channel: _socket.socket, shown: bytes) -> bool:
         # That Linux makes itself, but a moment later.
         _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, _local6(UNMARKED6, 64))
         if shown:
+            # Deprecated, so that Linux takes it for a source only where the program says so.
+            flags += _attribute(abi.IFA_CACHEINFO, _CACHEINFO.pack(0, _FOR_EVER, 0, 0))
             _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, shown, 128, flags))
             _forget(channel, shown)
         # Linux makes a route that leads to lo one that refuses, unless it is flagged as local.  Its type, which says what
@@ -195,6 +204,18 @@ def _forget(channel: _socket.socket, address: bytes) -> None:
             if problem.errno != _ESRCH or time.monotonic() > end:
                 raise
         time.sleep(_PAUSE)
+
+
+def _read(path: str) -> bytes:
+    """A sysctl of the namespace; b"0" where there is none to be had."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b"0"
+    try:
+        return os.read(fd, 16)
+    finally:
+        os.close(fd)
 
 
 def _write(path: str, text: bytes) -> None:

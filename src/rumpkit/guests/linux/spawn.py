@@ -289,7 +289,7 @@ class _Conversation:
         return program
 
     def _next(self) -> tuple[Any, ...]:
-        note, fds, _, _ = socket.recv_fds(self._control, _NOTE_SIZE, _MOST_DESCRIPTORS)
+        note, fds, _, _ = socket.recv_fds(self._control, _NOTE_SIZE, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         message: tuple[Any, ...] = marshal.loads(note) if note else ("gone",)
         if message[0] == "mounted":
             self._begin_to_serve(message[1], fds[0])

@@ -483,3 +483,14 @@ def test_the_cache_has_a_limit():
     assert cache.knows(bytes([10, 0, 0, 49]), 0)
     assert not cache.knows(bytes([10, 0, 0, 39]), 0)
     assert len(cache._suspects) <= 10
+
+
+def test_a_client_that_gives_up_itself_blames_no_server():
+    wire = connecting()
+    given_up = wire.socket()
+    peer = client(wire, given_up, b"GET /", port=6001)
+    assert peer.out[0].fast_open == COOKIE
+    wire.close(given_up)
+    wire.run(50)
+    again = client(wire, wire.socket(), b"GET /", port=6002)
+    assert again.out[0].fast_open == COOKIE and again.out[0].payload() == b"GET /"

@@ -132,7 +132,7 @@ class TcpCore(Transport, Driver):
                 self.fast_open.trust(server)
             elif fast.size:
                 counters.fastopen_active_failed += 1
-                if fast.lost or block.retries or block.state == CLOSED:
+                if fast.lost or block.retries or (block.state == CLOSED and block.error):
                     self.fast_open.suspect(server, now)
         block.fast = None
         block.early = False
