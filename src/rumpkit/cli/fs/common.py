@@ -163,13 +163,20 @@ def bad_usage(text: str) -> int:
     return code.USAGE
 
 
-def changing(arguments: argparse.Namespace, change: Callable[[Session, Complaints], None], strict: bool = True) -> int:
-    """Run `change` on images and commit what it did.  Where single files made trouble, the rest is committed still; where an image
-    is full or broken, nothing is, if `strict`."""
+def changing(
+    arguments: argparse.Namespace,
+    change: Callable[[Session, Complaints], None],
+    strict: bool = True,
+    afterwards: Callable[[Complaints], None] | None = None,
+) -> int:
+    """Run `change` on images, commit what it did, and then run `afterwards`.  Where single files made trouble, the rest is committed
+    still; where an image is full or broken, nothing is, if `strict`."""
     complaints = Complaints(strict)
     with Session(arguments.in_place) as session:
         change(session, complaints)
         session.commit()
+    if afterwards is not None:
+        afterwards(complaints)
     return complaints.code()
 
 

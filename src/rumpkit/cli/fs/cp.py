@@ -138,7 +138,7 @@ def _copy(
                 copier.copy(source, place, name, os.fsencode(text))
             source.close()
     copier.close()
-    _tell_losses(copier, target)
+    tell_losses(copier, target)
 
 
 def _is_content(text: str) -> bool:
@@ -189,7 +189,8 @@ def _into_device(session: Session, arguments: argparse.Namespace, target: Addres
                 stream.write(piece)
 
 
-def _tell_losses(copier: Copier, target: Address) -> None:
+def tell_losses(copier: Copier, target: Address) -> None:
+    """Say on stderr what the target could not keep."""
     losses = (
         (copier.lost_xattrs, "extended attributes"),
         (copier.lost_owners, "mode and owner"),

@@ -2,19 +2,21 @@
 
 import argparse
 import os
+from typing import NamedTuple, final
 
 from ...compose.image.copying import Copier, same
 from ...compose.image.node import Node, failure
+from ...compose.image.outside import Outside
 from ...compose.image.removing import remove_tree
 from ...kern.abi.errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOTDIR, EXDEV
 from ...kern.abi.fcntl import S_IFDIR
 from .common import Complaints, Session, add_in_place, add_paths, changing, parse
-from .cp import options_of
+from .cp import options_of, tell_losses
 from .progress import Watch
 
 DESCRIPTION = """\
 Rename files, or move them to another directory.  To another file system, image, or the host they are copied as by cp -a, and removed
-where they were."""
+where they were: on the host when the copies are committed."""
 EPILOG = """\
 examples:
   rump fs mv disk.img:/etc/motd disk.img:/etc/motd.old
@@ -39,44 +41,82 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Move."""
     with Watch("moving") as watch:
-        return changing(arguments, lambda session, complaints: _move(session, complaints, arguments, watch))
+        mover = Mover(arguments, watch)
+        return changing(arguments, mover.move, afterwards=mover.remove_sources)
 
 
-def _move(session: Session, complaints: Complaints, arguments: argparse.Namespace, watch: Watch) -> None:
-    target = parse(arguments.target)
-    into = session.find(target, write=True)
-    inside = into if into is not None and into.kind == S_IFDIR and not arguments.exactly else None
-    if inside is None and (len(arguments.sources) > 1 or target.path.endswith("/")):
-        raise failure(ENOTDIR, "it is no directory to move into", target.text)
-    copier = Copier(options_of(arguments, target.inside), watcher=watch)
-    for text in arguments.sources:
-        with complaints.caught(text):
-            directory, name = session.place(parse(text), write=True)
-            if not name:
-                raise failure(EBUSY, "a root directory stays")
-            node = directory.child(name)
-            if node is None:
-                raise failure(ENOENT)
-            place, new_name = (inside, name) if inside is not None else session.place(target, write=True)
-            _one(node, directory, name, place, new_name, os.fsencode(text), copier)
+class Moved(NamedTuple):
+    """A file of the host that has been copied, and waits for its removal."""
+
+    node: Node
+    directory: Node
+    name: bytes
+    text: str
+
+
+@final
+class Mover:
+    """One move.  Files of the host are removed when their copies are committed, so that whatever ends it leaves one or the other."""
+
+    def __init__(self, arguments: argparse.Namespace, watch: Watch) -> None:
+        self._arguments: argparse.Namespace = arguments
+        self._watch: Watch = watch
+        self._copied: list[Moved] = []
+
+    def move(self, session: Session, complaints: Complaints) -> None:
+        """Rename what can be, and copy the rest."""
+        arguments = self._arguments
+        target = parse(arguments.target)
+        into = session.find(target, write=True)
+        inside = into if into is not None and into.kind == S_IFDIR and not arguments.exactly else None
+        if inside is None and (len(arguments.sources) > 1 or target.path.endswith("/")):
+            raise failure(ENOTDIR, "it is no directory to move into", target.text)
+        options = options_of(arguments, target.inside)
+        options.durable = True
+        copier = Copier(options, watcher=self._watch)
+        for text in arguments.sources:
+            with complaints.caught(text):
+                directory, name = session.place(parse(text), write=True)
+                if not name:
+                    raise failure(EBUSY, "a root directory stays")
+                node = directory.child(name)
+                if node is None:
+                    raise failure(ENOENT)
+                place, new_name = (inside, name) if inside is not None else session.place(target, write=True)
+                self._one(Moved(node, directory, name, text), place, new_name, copier)
+        copier.close()
+        tell_losses(copier, target)
+
+    def _one(self, moved: Moved, place: Node, new_name: bytes, copier: Copier) -> None:
+        node, directory, name, text = moved
+        old = place.child(new_name)
+        if old is not None:
+            if same(old, node):
+                raise failure(EINVAL, "it is moved to itself")
+            if not copier.options.replace:
+                raise failure(EEXIST)
+            old.close()
+        try:
+            directory.rename(name, place, new_name)
             node.close()
-    copier.close()
+            return
+        except OSError as problem:
+            if problem.errno != EXDEV:
+                raise
+        # The copier raises what goes wrong, so nothing is removed that has not been copied.
+        path = os.fsencode(text)
+        copier.copy(node, place, new_name, path)
+        place.sync()
+        if isinstance(node, Outside):
+            node.rest()
+            self._copied.append(moved)
+        else:
+            remove_tree(node, directory, name, path)
+            node.close()
 
-
-def _one(node: Node, directory: Node, name: bytes, place: Node, new_name: bytes, path: bytes, copier: Copier) -> None:
-    old = place.child(new_name)
-    if old is not None:
-        if same(old, node):
-            raise failure(EINVAL, "it is moved to itself")
-        if not copier.options.replace:
-            raise failure(EEXIST)
-        old.close()
-    try:
-        directory.rename(name, place, new_name)
-        return
-    except OSError as problem:
-        if problem.errno != EXDEV:
-            raise
-    # The copier raises what goes wrong, so nothing is removed that has not been copied.
-    copier.copy(node, place, new_name, path)
-    remove_tree(node, directory, name, path)
+    def remove_sources(self, complaints: Complaints) -> None:
+        """All is committed: remove what was copied from the host."""
+        for node, directory, name, text in self._copied:
+            with complaints.caught(text):
+                remove_tree(node, directory, name, os.fsencode(text))
+            node.close()

@@ -110,6 +110,8 @@ def _extract(session: Session, complaints: Complaints, arguments: argparse.Names
         reader.unpack()
     if reader.lost_xattrs:
         print(f"rump: {text}: {reader.lost_xattrs} extended attributes could not be kept", file=sys.stderr)
+    if reader.lost_owners:
+        print(f"rump: {text}: mode and owner of {reader.lost_owners} files could not be kept", file=sys.stderr)
 
 
 def _list(arguments: argparse.Namespace) -> int:

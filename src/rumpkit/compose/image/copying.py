@@ -37,6 +37,8 @@ class CopyOptions:
         """Permission bits that what does not keep them doesn't get."""
         self.newest: int = -1
         """Later times become this one (-1: none): SOURCE_DATE_EPOCH."""
+        self.durable: bool = False
+        """What is copied to the host is made durable, as what it came from is to be removed."""
 
 
 class CopyWatcher:
@@ -222,6 +224,8 @@ class Copier:
                 self._set_owner(target, status)
                 self._xattrs(source, target)
             self._finish(target, status)
+            if self.options.durable:
+                target.sync()
         except OSError as problem:
             self._complain(path, problem)
 
@@ -248,10 +252,13 @@ class Copier:
             if options.keep:
                 self._xattrs(source, target)
             self._finish(target, status)
+            if options.durable:
+                target.sync()
         except BaseException:
             target.close()
             raise
         self.files += 1
+        self.lost_owners += target.lost_mode and options.keep
         if shared and (status.st_dev, status.st_ino) not in self._linked:
             target.rest()
             self._linked[status.st_dev, status.st_ino] = Linked(target, status.st_nlink - 1)

@@ -96,7 +96,10 @@ class Inside(Node):
         directory = self._may_add(name, sure)
         if mode & 0o170000 == S_IFDIR:
             return Inside(directory.mkdir(name, mode & 0o7777, uid, gid))
-        return Inside(directory.create(name, mode, uid, gid, device))
+        vnode = directory.create(name, mode, uid, gid, device)
+        made = Inside(vnode)
+        made.lost_mode = vnode.uid != uid or vnode.gid != gid or mode & ~vnode.mode & 0o7000 != 0
+        return made
 
     def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> "Inside":
         return Inside(self._may_add(name).symlink(name, target, uid, gid))

@@ -34,6 +34,8 @@ class Node(ABC):
 
     kind: int
     """S_IFMT bits."""
+    lost_mode: bool = False
+    """It was made here, and could not get the owner or the mode that it was to have."""
 
     # Asking --------------------------------------------------------------------------------------------
 
@@ -131,6 +133,10 @@ class Node(ABC):
     @abstractmethod
     def holds(self, directory: "Node") -> bool:
         """Whether `directory` is this directory, or lies in it."""
+
+    def sync(self) -> None:
+        """Make it durable, where nobody else does that at the end: on the host."""
+        return None
 
     def rest(self) -> None:
         """It may be needed again, but not soon: let go of what can be had again."""

@@ -29,6 +29,8 @@ class Outside(Node):
         self._status: os.stat_result = status
         self._fd: int = -1
         self._writable: bool = False
+        self._foreign: bool = False
+        """It was made here and is not its owner's: set-user-ID bits would lend our rights."""
         self.path: bytes = path
         """Where it was found: for messages, and for hard links."""
         self.kind: int = modes.S_IFMT(status.st_mode)
@@ -165,12 +167,26 @@ class Outside(Node):
     def set_mode(self, mode: int) -> None:
         if self.kind == modes.S_IFLNK:
             return
+        mode &= 0o7777
+        if self._foreign and self.kind != modes.S_IFDIR and mode & 0o7000:
+            mode &= 0o777
+            self.lost_mode = True
         if self._fd >= 0:
-            os.fchmod(self._fd, mode & 0o7777)
+            os.fchmod(self._fd, mode)
         elif self.kind in (modes.S_IFDIR, modes.S_IFREG):
-            os.fchmod(self._directory() if self.kind == modes.S_IFDIR else self._file(), mode & 0o7777)
+            os.fchmod(self._directory() if self.kind == modes.S_IFDIR else self._file(), mode)
         else:
-            os.chmod(self._name, mode & 0o7777, dir_fd=self._at())
+            self._set_special_mode(mode)
+
+    def _set_special_mode(self, mode: int) -> None:
+        """Of a FIFO, socket or device, which are not opened.  Raises ELOOP where something else has its name by now."""
+        where = os.open(self._name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._at())
+        try:
+            if modes.S_IFMT(os.fstat(where).st_mode) != self.kind:
+                raise OSError(errno.ELOOP, MESSAGES[errno.ELOOP])
+            os.chmod(f"/proc/self/fd/{where}", mode)
+        finally:
+            os.close(where)
 
     def set_owner(self, uid: int, gid: int) -> None:
         os.chown(self._name, uid, gid, dir_fd=self._at(), follow_symlinks=False)
@@ -198,6 +214,12 @@ class Outside(Node):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def sync(self) -> None:
+        if self.kind == modes.S_IFDIR:
+            os.fsync(self._directory())
+        elif self.kind == modes.S_IFREG:
+            os.fsync(self._file())
 
     def rest(self) -> None:
         self.close()
@@ -234,9 +256,20 @@ class Outside(Node):
 
 
 def _give(made: Outside, uid: int, gid: int) -> None:
-    """Set the owner where we may; else it stays ours, as with cp -a."""
-    if os.geteuid() == 0:
+    """Set the owner where we may; else it stays ours, as with cp -a, and gets no set-user-ID bits (GNU cp does so, too)."""
+    user = os.geteuid()
+    made._foreign = user not in (0, uid)
+    if made._foreign:
+        return
+    try:
         made.set_owner(uid, gid)
+    except OSError as problem:
+        if problem.errno not in (
+            errno.EPERM,
+            errno.EINVAL,
+        ):  # a group that is not ours, one that a user namespace lacks
+            raise
+        made._foreign = True
 
 
 def outside(path: bytes, follow: bool = True) -> Outside:

@@ -49,7 +49,7 @@ class Reader:
         self.lost_xattrs: int = 0
         """Extended attributes that the target can't keep."""
         self.lost_owners: int = 0
-        """Directories whose mode or owner it can't keep."""
+        """Files whose mode or owner it can't keep."""
 
     def names(self) -> Iterator[tarfile.TarInfo]:
         """The members, in their order.  Raises OSError for a damaged archive."""
@@ -110,7 +110,8 @@ class Reader:
             if not kind:
                 raise failure(EINVAL, f"a member of type {info.type!r} is not known")
             number = (info.devmajor & 0xFFF) << 8 | info.devminor & 0xFF | (info.devminor & ~0xFF) << 12
-            made = directory.make(name, kind | info.mode & 0o7777, uid, gid, number)
+            bits = 0o7777 if self._owners or info.isdir() else 0o777
+            made = directory.make(name, kind | info.mode & bits, uid, gid, number)
         if info.isdir():
             self._directories[names] = info
             made.close()
@@ -179,7 +180,10 @@ class Reader:
         mtime = _nanoseconds(info.pax_headers.get("mtime", ""), info.mtime)
         if self._newest >= 0:
             mtime = min(mtime, self._newest)
-        node.settle(info.mode & 0o7777, mtime, mtime)
+        # With owners of ours, set-user-ID bits would be ours, too.
+        mode = info.mode & (0o7777 if self._owners or info.isdir() else 0o777)
+        node.settle(mode, mtime, mtime)
+        self.lost_owners += node.lost_mode
 
     def _set_owner(self, node: Node, info: tarfile.TarInfo) -> None:
         """Mode and owner of a directory, where the file system can keep them."""
