@@ -141,10 +141,10 @@ class Allocator:
         volume = self._volume
         buffer = block_bitmap(volume, group)
         change_blocks(volume, group, buffer)
-        set_bits(buffer.data, offset, count)
         descriptor = group.descriptor
-        if descriptor.free_blocks < count:
+        if descriptor.free_blocks < count or volume.fields.free_blocks_count < count:
             raise corrupt(f"group {group.number}: more blocks are free than the descriptor says")
+        set_bits(buffer.data, offset, count)
         descriptor.free_blocks -= count
         volume.fields.free_blocks_count -= count
         block = volume.geometry.group_start(group.number) + offset

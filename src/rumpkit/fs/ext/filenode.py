@@ -121,7 +121,7 @@ class FileNode(ExtNode):
         if self.waiting is None:
             self.waiting = waiting
         self._written(start + at + len(data))
-        if len(waiting) >= ext.delayed_file_bytes:
+        if len(waiting) >= min(ext.delayed_file_bytes, ext.delayed_bytes):
             self.flush()
         return len(data)
 

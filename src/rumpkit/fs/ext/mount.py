@@ -227,18 +227,16 @@ class ExtMount(Mount):
         """Keep `count` blocks free for what a file was written; whether there are so many."""
         self.volume.check_sound()
         blocks = self.volume.blocks
+        crowded = node.number not in self._waiting and len(self._waiting) >= MOST_WAITING
+        if crowded or blocks.delayed << self.volume.block_bits > self.delayed_bytes:
+            self.flush(node)  # which is being written: what of it waits goes on to wait
         more = count - node.promised
         if more > 0:
             if blocks.available(self._privileged(node)) < more + MARGIN:
                 return False
             blocks.delayed += more
             node.promised = count
-        if node.number not in self._waiting:
-            if len(self._waiting) >= MOST_WAITING:
-                self.flush()
-            self._waiting[node.number] = node
-        if blocks.delayed << self.volume.block_bits > self.delayed_bytes:
-            self.flush()
+        self._waiting[node.number] = node
         return True
 
     def keep_promise(self, node: FileNode) -> None:
@@ -247,10 +245,12 @@ class ExtMount(Mount):
         node.promised = 0
         self._waiting.pop(node.number, None)
 
-    def flush(self) -> None:
-        """Give storage to all that waits."""
+    def flush(self, but: FileNode | None = None) -> None:
+        """Give storage to all that waits, except in the file `but`."""
         problem: OSError | None = None
         for node in list(self._waiting.values()):
+            if node is but:
+                continue
             try:
                 node.flush()
             except OSError as failed:
@@ -345,6 +345,7 @@ class ExtMount(Mount):
         fields.mnt_count = min(fields.mnt_count + 1, 0xFFFF)
         fields.mtime = now & 0xFFFFFFFF
         fields.mtime_hi = now >> 32 & 0xFF
+        volume.count_free()
         volume.write_super(now)
         left = self.orphans.adopt(listed(volume))
         volume.begin(CREDITS)

@@ -211,6 +211,16 @@ class Volume(Sealer):
         """The journal can't be written: nothing is changed any more."""
         self.problem = reason
 
+    def count_free(self) -> None:
+        """Make the superblock's free counts those of the groups: after a crash they may be old.  Raises EUCLEAN."""
+        blocks = inodes = 0
+        for number in range(len(self.groups)):
+            descriptor = self.groups.get(number).descriptor
+            blocks += descriptor.free_blocks
+            inodes += descriptor.free_inodes
+        self.fields.free_blocks_count = blocks
+        self.fields.free_inodes_count = inodes
+
     def put_data(self, block: int, data: bytes) -> None:
         """Write whole blocks of file data, at the latest before the running transaction."""
         self._data.append((block, data))
@@ -236,7 +246,12 @@ class Volume(Sealer):
                 stop += 1
             if stop - at > 1:
                 data = b"".join([piece for _, piece in waiting[at:stop]])
-            self.cache.write_direct(start, data)
+            try:
+                self.cache.write_direct(start, data)
+            except OSError as problem:
+                # The running transaction gives blocks to files that these bytes, and those behind, are lost for.
+                self.problem = self.problem or f"nothing is written any more: file data can't be: {problem.strerror}"
+                raise
             at = stop
 
     def seal(self) -> None:
