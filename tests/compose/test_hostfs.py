@@ -198,3 +198,26 @@ def test_too_many_names(shared: Path) -> None:
         with pytest.raises(OSError, match="too large"):
             p.readdir(fd)
         assert p.stat("/h/5").st_size == 0
+
+
+def test_files_that_are_held_do_not_slow_down_others(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered is looked through once it has doubled, not for each file that comes."""
+    monkeypatch.setattr(host_mount, "KEPT", 4)
+    sweeps = []
+    forget = host_mount.HostMount._forget
+
+    def counted(mount: host_mount.HostMount) -> None:
+        sweeps.append(len(mount._known))
+        forget(mount)
+
+    monkeypatch.setattr(host_mount.HostMount, "_forget", counted)
+    for number in range(150):
+        (shared / f"f{number}").touch()
+    with kernel_on(shared) as kernel:
+        p = kernel.process()
+        held = [p.open(f"/h/f{number}") for number in range(50)]
+        for number in range(50, 150):
+            p.stat(f"/h/f{number}")
+        assert 4 <= len(sweeps) < 12 and max(sweeps) < 120
+        for fd in held:
+            p.close(fd)

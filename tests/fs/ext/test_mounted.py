@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rumpkit.kern.abi.errno import ENOSPC, ENOTEMPTY, ENOTSUP, EROFS, EUCLEAN
+from rumpkit.kern.abi.errno import EIO, ENOSPC, ENOTEMPTY, ENOTSUP, EROFS, EUCLEAN
 from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA, SEEK_HOLE
 from rumpkit.vfs.types import Finding, check_format_options
 from tests.vfs.helpers import Files, fails
@@ -173,7 +173,7 @@ def test_damage_stops_writing():
     fails(EUCLEAN, client.fsync, fd)
     fails(EROFS, client.mkdir, "/mnt/d")
     client.close(fd)
-    disk.files.entered(disk.files.vfs.unmount, "/mnt")
+    fails(EIO, disk.files.entered, disk.files.vfs.unmount, "/mnt")
     assert disk.device.counters.writes == writes
 
 

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,19 @@ def test_a_log_of_another_image_is_refused(host: PosixHost, image: Path) -> None
     os.replace(copy, image)
     with pytest.raises(BackendError, match="another image"):
         FileBackend(host, str(image))
+
+
+def test_the_number_of_the_device_may_change(host: PosixHost, image: Path) -> None:
+    """As that of a file system in a loop device or on USB does when it is mounted anew."""
+    log = interrupted(host, image)
+    raw = log.read_bytes()
+    fields = list(redo._RECORD.unpack_from(raw, len(raw) - redo.BLOCK))
+    assert fields[4] == image.stat().st_dev
+    fields[4] += 1
+    fields[-1] = zlib.crc32(redo._RECORD.pack(*fields[:-1], 0))
+    log.write_bytes(raw[: -redo.BLOCK] + redo._RECORD.pack(*fields).ljust(redo.BLOCK, b"\0"))
+    FileBackend(host, str(image)).close()
+    assert image.read_bytes() == AFTER and not log.exists()
 
 
 def test_a_log_that_others_may_write_is_refused(host: PosixHost, image: Path) -> None:

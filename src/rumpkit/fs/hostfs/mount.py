@@ -12,7 +12,7 @@ from ...vfs.vnode import Mount
 from .node import HostVnode
 
 KEPT: Final = 4096
-"""How many files nobody holds a mount remembers: more than one path has names."""
+"""How many files nobody holds a mount remembers at least: more than one path has names."""
 
 Result = TypeVar("Result")
 
@@ -33,6 +33,7 @@ class HostMount(Mount):
         """How many names one directory may have (EOVERFLOW)."""
         self._devices: dict[int, int] = {}
         self._known: dict[tuple[int, int], HostVnode] = {}
+        self._forget_at: int = 2 * KEPT
         stat = self.off(lambda: directory.stat(b""))
         root = HostVnode(self, self.number_of(stat.device, stat.number), stat)
         self.root: HostVnode = root
@@ -61,7 +62,7 @@ class HostMount(Mount):
                 known.name = name
             known.take(stat)
             return known
-        if len(self._known) >= 2 * KEPT:
+        if len(self._known) >= self._forget_at:
             self._forget()
         made = HostVnode(self, self.number_of(*key), stat)
         made.directory = directory
@@ -89,6 +90,8 @@ class HostMount(Mount):
         idle = [key for key, vnode in self._known.items() if not vnode.references and key not in used]
         for key in idle[: max(len(idle) - KEPT, len(idle) // 2)]:
             del self._known[key]
+        # Where most are held, the next sweep waits for as many again: a file costs the same however many there are.
+        self._forget_at = max(2 * KEPT, len(self._known) * 2)
 
     def statvfs(self) -> StatVfs:
         """Those of the host's file system."""

@@ -33,7 +33,8 @@ WRITE_BEHIND: Final = 32 << 20
 """Bytes after which the host is told to begin writing, to the log and to the image: a commit waits less then."""
 
 _RECORD: Final = struct.Struct("<8s I I Q Q Q Q Q I I")
-"""Magic, version, zero, size, device and inode of the image, number of extents, place of the index, its CRC, CRC of all that."""
+"""Magic, version, zero, size, device and inode of the image, number of extents, place of the index, its CRC, CRC of all that.
+The device is for who looks at it: its number may be another after a reboot, so nothing depends on it."""
 _MAGIC: Final = b"rumpredo"
 _VERSION: Final = 1
 _EXTENT: Final = struct.Struct("<QQ")
@@ -270,7 +271,8 @@ def _read_record(fd: int, length: int, image: int, name: str) -> list[tuple[int,
     if zlib.crc32(_RECORD.pack(*fields, 0)) != crc or version != _VERSION:
         raise BackendError(errno.EUCLEAN, "the record of this redo log is damaged", name)
     status = os.fstat(image)
-    if (status.st_dev, status.st_ino) != (device, inode) or (stat.S_ISREG(status.st_mode) and status.st_size != size):
+    together = status.st_dev == os.fstat(fd).st_dev
+    if not together or status.st_ino != inode or (stat.S_ISREG(status.st_mode) and status.st_size != size):
         raise BackendError(errno.EUCLEAN, "this is the redo log of another image; remove it if it is of no use", name)
     if count > MAX_EXTENTS or place < size or place + count * _EXTENT.size > length - BLOCK:
         raise BackendError(errno.EUCLEAN, "the record of this redo log can't be", name)
