@@ -8,7 +8,7 @@ import pytest
 
 from rumpkit.dev.fault import WRITE, Fault, FaultBackend
 from rumpkit.kern.abi.errno import EIO, ENOSPC, EROFS
-from rumpkit.kern.abi.fcntl import O_CREAT, O_RDWR, SEEK_DATA
+from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA
 from tests.fs.ext.mkfs.mkhelp import new_disk
 from tests.fs.ext.test_mounted import Disk
 from tests.vfs.helpers import Files, fails
@@ -79,3 +79,98 @@ def _spoil(raw: bytearray) -> None:
     fields.free_inodes_count = 3
     fields.checksum = superblock_checksum(fields.emit())
     raw[:] = fields.emit()
+
+
+def test_large_writes_leave_what_is_promised():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    fd = client.open("/mnt/small", O_RDWR | O_CREAT)
+    for _ in range(10):
+        client.write(fd, b"s" * 100_000)
+    big = client.open("/mnt/big", O_RDWR | O_CREAT)
+    with pytest.raises(OSError, match="") as caught:
+        for _ in range(20):
+            client.write(big, b"x" * (1 << 20))
+    assert caught.value.errno == ENOSPC
+    client.fsync(fd)
+    client.close(fd)
+    client.close(big)
+    disk.unmount()
+    client = disk.mount()
+    assert client.get("/mnt/small") == b"s" * 1_000_000
+    disk.unmount()
+
+
+@pytest.mark.parametrize("piece", [50_000, 1 << 20])
+def test_reserved_blocks_are_left_by_ordinary_users(piece: int):
+    disk = Disk("ext4", {"block_size": 1024, "reserved_percent": 30})
+    client = disk.mount()
+    client.mkdir("/mnt/d", 0o777)
+    client.chmod("/mnt/d", 0o777)
+    user = disk.files.process(1000)
+    before = client.statvfs("/mnt")
+    reserved = before.f_bfree - before.f_bavail
+    assert reserved > 1000
+    fd = user.open("/mnt/d/f", O_RDWR | O_CREAT)
+    done = 0
+    with pytest.raises(OSError, match="") as caught:
+        for _ in range(200):
+            done += user.write(fd, b"x" * piece)
+    assert caught.value.errno == ENOSPC and done > 3_000_000
+    client.sync()
+    assert client.statvfs("/mnt").f_bfree >= reserved - 16, "what the map of its blocks took"
+    user.pwrite(fd, b"y" * 100_000, 0)
+    user.unlink("/mnt/d/f")
+    user.close(fd)
+    user.put("/mnt/d/g", b"z" * 2_000_000)
+    disk.unmount()
+
+
+def test_a_read_only_remount_after_damage_writes_nothing():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    client.put("/mnt/a", b"a")
+    client.sync()
+    volume: Any = disk.files.vfs.mounts()[-1]
+    volume = volume.volume
+    fails(EIO, _half, disk, volume)
+    writes = disk.device.counters.writes
+    disk.files.entered(disk.files.vfs.remount, "/mnt", {"read_only": True})
+    assert disk.device.counters.writes == writes
+    assert client.get("/mnt/a") == b"a"
+
+
+def _half(disk: Disk, volume: Any) -> None:
+    """An operation that finds damage when it has done one half."""
+    disk.files.host.enter()
+    volume.begin(4)
+    try:
+        volume.inodes.allocate(2, False, False)
+        raise volume.failed(OSError(EIO, "damage"))
+    finally:
+        volume.end()
+        disk.files.host.leave()
+
+
+@pytest.mark.parametrize("closed", ["read-only", "writable"])
+def test_files_without_a_name_live_through_remounts(closed: str):
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    before = client.statvfs("/mnt")
+    client.put("/mnt/a", b"a" * 5000)
+    fd = client.open("/mnt/a", O_RDONLY)
+    client.unlink("/mnt/a")
+    disk.files.entered(disk.files.vfs.remount, "/mnt", {"read_only": True})
+    if closed == "read-only":
+        client.close(fd)
+    disk.files.entered(disk.files.vfs.remount, "/mnt", {"read_only": False})
+    client.put("/mnt/other", b"o" * 5000)
+    client.sync()
+    if closed == "writable":
+        assert client.pread(fd, 10, 0) == b"a" * 10
+        client.close(fd)
+    client.unlink("/mnt/other")
+    client.sync()
+    after = client.statvfs("/mnt")
+    assert (after.f_bfree, after.f_ffree) == (before.f_bfree, before.f_ffree)
+    disk.unmount()

@@ -29,6 +29,8 @@ class Allocator:
         """Blocks that become free with the running transaction."""
         self.delayed: int = 0
         """Blocks promised to data that is not on disk yet."""
+        self.kept: int = 0
+        """Free blocks that the data which is being written must leave."""
 
     def available(self, privileged: bool) -> int:
         """Blocks that can be had now: without those promised, and without those kept for the superuser."""

@@ -112,7 +112,6 @@ class FileNode(ExtNode):
         ext = self.ext
         if not ext.promise(self, promise):
             self.flush()
-            ext.flush()
             return self._write_through(start + at, data)
         if at == len(waiting):
             waiting += data
@@ -127,7 +126,12 @@ class FileNode(ExtNode):
 
     def _write_through(self, offset: int, data: bytes) -> int:
         state = self.state
-        done = filewrite.store(state, offset, data)
+        blocks = state.volume.blocks
+        blocks.kept = self.ext.make_room(self, (len(data) >> state.volume.block_bits) + 2)
+        try:
+            done = filewrite.store(state, offset, data)
+        finally:
+            blocks.kept = 0
         self._written(offset + done)
         self.touched()
         return done

@@ -112,7 +112,8 @@ class ExtMount(Mount):
         wanted = len(nodes) - self.vnodes + self.vnodes // 8 + 1
         for number in list(nodes):
             node = nodes[number]
-            if node.references or node.recent or node.state.dirty or node is self.root or number in self._waiting:
+            needed = node.references or node.recent or not node.links or node is self.root
+            if needed or node.state.dirty or number in self._waiting:
                 node.recent = False
             else:
                 del nodes[number]
@@ -205,7 +206,7 @@ class ExtMount(Mount):
 
     def remove(self, node: ExtNode) -> None:
         """A file without a name is held by nobody any more."""
-        if node.number in self._nodes and not self.volume.problem:
+        if node.number in self._nodes and not self.volume.problem and not self.read_only:
             self._erase(node)
 
     def _erase(self, node: ExtNode) -> None:
@@ -238,6 +239,18 @@ class ExtMount(Mount):
             node.promised = count
         self._waiting[node.number] = node
         return True
+
+    def make_room(self, node: FileNode, count: int) -> int:
+        """Have `count` blocks free, beyond those promised to other files, if there are so many; how many have to stay free,
+        because the file's owner may not have them."""
+        volume = self.volume
+        volume.check_sound()
+        privileged = self._privileged(node)
+        if volume.blocks.available(privileged) < count + MARGIN:
+            self.flush()
+            if volume.blocks.freed:
+                volume.transaction.sync(False)
+        return 0 if privileged else volume.fields.r_blocks_count
 
     def keep_promise(self, node: FileNode) -> None:
         """What waited is about to be written, or no longer wanted."""
@@ -309,7 +322,8 @@ class ExtMount(Mount):
     def remount(self, read_only: bool) -> None:
         """Become read-only, with everything on disk, or writable."""
         if read_only:
-            self.close_clean()
+            if not self.volume.problem:  # else nothing is written any more
+                self.close_clean()
             return
         volume = self.volume
         if volume.problem:
@@ -317,6 +331,10 @@ class ExtMount(Mount):
         if not self.writable:
             raise OSError(EROFS, f"{self.source} was mounted read-only; mount it anew to write it")
         self.start_writing(self.journalled)
+        for state in self.orphans.states():
+            node = state.node
+            if node is not None and node.references == 0 and node.links == 0:
+                self._erase(node)  # nobody holds it any more since it was read-only
 
     def close_clean(self) -> None:
         """Write everything, and say on disk that it was."""
@@ -335,6 +353,7 @@ class ExtMount(Mount):
         volume = self.volume
         fields = volume.fields
         now = self.hyper.wall() // SECOND
+        again = self.writable
         self.writable = True
         self.journalled = journalled
         self.valid = fields.state & STATE_VALID != 0
@@ -347,6 +366,8 @@ class ExtMount(Mount):
         fields.mtime_hi = now >> 32 & 0xFF
         volume.count_free()
         volume.write_super(now)
+        if again:
+            return  # the orphans are known, and may be in use
         left = self.orphans.adopt(listed(volume))
         volume.begin(CREDITS)
         known = {state.number for state in left}

@@ -40,6 +40,10 @@ class OrphanList:
         volume.mark_super()
         volume.mark_inode(state)
 
+    def states(self) -> list[InodeState]:
+        """All of them."""
+        return list(self._states)
+
     def adopt(self, numbers: list[int]) -> list[InodeState]:
         """The orphans of the list on disk, the last one first, in memory.  Raises EUCLEAN."""
         found = [self._volume.read_inode(number) for number in numbers]

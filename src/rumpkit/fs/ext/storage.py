@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ...kern.abi.errno import ENOSPC, error
 from . import blockmap, extentmap, indirectmap
 from .extents import MAX_LENGTH, MAX_UNWRITTEN, Extent
 from .state import InodeState
@@ -28,6 +29,10 @@ def give(state: InodeState, block: int, want: int, unwritten: bool = False) -> t
     Raises ENOSPC, EFBIG, EUCLEAN.
     """
     volume = state.volume
+    if volume.blocks.kept:
+        want = min(want, volume.fields.free_blocks_count - volume.blocks.kept)
+        if want <= 0:
+            raise error(ENOSPC)
     goal = goal_for(state, block)
     found, count = volume.blocks.allocate(goal, min(want, MAX_UNWRITTEN if unwritten else MAX_LENGTH), min(want, 16))
     state.goal = found + count
