@@ -32,7 +32,12 @@ def test_what_comes_out_is_durable_before_it_is_removed(image, tmp_path, monkeyp
     rump("cp", "-", f"{image}:/tree/file", stdin=b"data")
     synced = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+
+    def note(fd):
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
     rump("mv", f"{image}:/tree", tmp_path)
     at = [synced.index(str(tmp_path / name)) for name in ("tree/file", "tree")]
     assert at == sorted(at) and synced.index(str(tmp_path)) > at[1]

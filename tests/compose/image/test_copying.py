@@ -156,3 +156,22 @@ def test_removing(tmp_path):
         assert summary(root) == before
     assert remove_tree(host(tree), host(tmp_path), b"tree", b"tree")
     assert not tree.exists()
+
+
+def test_files_that_say_that_they_are_empty_and_are_not():
+    with memory() as (root, _):
+        Copier(archive()).copy(host("/proc/version"), root, b"version", b"version")
+        with open("/proc/version", "rb") as file:
+            assert root.get(b"version").read(0, 1000) == file.read()
+
+
+@pytest.mark.parametrize("size", [5000, 3 << 20])
+def test_a_file_that_shrinks_is_said(tmp_path, size):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * size)
+    source = host(path)
+    os.truncate(path, 1000)
+    said = []
+    with memory() as (root, _):
+        Copier(archive(), lambda where, problem: said.append((where, problem.errno))).copy(source, root, b"a", b"file")
+        assert said == [(b"file", errno.EBUSY)] and root.get(b"a").stat().st_size == 1000

@@ -118,6 +118,9 @@ def _copy(
             _into_device(session, arguments, target)
             return
     options = options_of(arguments, target.inside)
+    if target.inside:
+        image = os.stat(target.image)
+        options.left_out = frozenset(((image.st_dev, image.st_ino),))
     copier = Copier(options, complaints, watch)
     follow = not (options.recursive or arguments.links)
     for text in arguments.sources:

@@ -125,6 +125,9 @@ def _in_partition(
             raise failure(EEXIST, f"it holds {found.kind} already (--force replaces it)")
         kind = kind_of(session, arguments.type)
         options = format_options(kind, _given(arguments), arguments.label, arguments.uuid)
+        if source is not None:
+            status = os.stat(address.image)
+            source.left_out = frozenset(((status.st_dev, status.st_ino),))
         make_file_system(session, kind, device, options, source, complaints, watch)
         session.commit()
 
@@ -148,9 +151,13 @@ def _new(
             with Session(in_place=True) as session:
                 kind = kind_of(session, arguments.type)
                 options = format_options(kind, _given(arguments), arguments.label, arguments.uuid)
+                if source is not None:
+                    source.left_out = fresh.identities()
                 if not size and source is not None:
                     size = rounded(kind.estimate(source.measure()))
                 place = fresh.create(size)
+                if source is not None:
+                    source.left_out = fresh.identities()
                 try:
                     device = session.device(place, write=True)
                     make_file_system(session, kind, device, options, source, complaints, watch)

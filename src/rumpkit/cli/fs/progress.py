@@ -1,5 +1,6 @@
 """Progress on the terminal, for what takes more than a second; and Ctrl-C, which ends a command between two steps and not within one."""
 
+import os
 import signal
 import sys
 import time
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ...compose.image.copying import CopyWatcher
 from ...compose.image.session import Interrupted
+from .common import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -53,6 +55,10 @@ class Watch(CopyWatcher):
             if now >= self._due:
                 self._due = now + INTERVAL
                 self._draw()
+
+    def left_out(self, path: bytes) -> None:
+        """It is what is being made or changed."""
+        print(f"rump: {printable(os.fsdecode(path))}: it is the image itself, and left out", file=sys.stderr)
 
     def step(self, path: bytes) -> None:
         """A file is done with."""

@@ -66,16 +66,15 @@ def _opened(path: str, write: bool) -> Iterator[IO[bytes]]:
         yield stream
         stream.flush()
         return
-    target = f"{path}.part" if write else path
-    try:
-        with open(target, "wb" if write else "rb") as stream:
+    if write and (os.path.isfile(path) or not os.path.exists(path)):
+        from ...compose.image.replace import replacing
+
+        with replacing(path) as stream:
             yield stream
-        if write:
-            os.replace(target, path)
-    except BaseException:
-        if write and os.path.exists(target):
-            os.unlink(target)
-        raise
+        return
+    # Nor is a FIFO or a device replaced by a file.
+    with open(path, "wb" if write else "rb") as stream:
+        yield stream
 
 
 def _create(arguments: argparse.Namespace, watch: Watch) -> int:

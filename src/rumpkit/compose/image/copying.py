@@ -9,7 +9,7 @@ A file that is copied over another takes its name and is a new file: whoever sha
 from collections.abc import Iterator
 from typing import Final, final
 
-from ...kern.abi.errno import EEXIST, EINVAL, EISDIR, EMLINK, ENOTDIR, ENOTSUP, EPERM, EUCLEAN
+from ...kern.abi.errno import EBUSY, EEXIST, EINVAL, EISDIR, EMLINK, ENOTDIR, ENOTSUP, EPERM, EUCLEAN
 from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...vfs.stat import Stat
 from .node import PIECE, Named, Node, failure
@@ -37,6 +37,8 @@ class CopyOptions:
         """Permission bits that what does not keep them doesn't get."""
         self.newest: int = -1
         """Later times become this one (-1: none): SOURCE_DATE_EPOCH."""
+        self.left_out: frozenset[tuple[int, int]] = frozenset()
+        """Device and inode of the host's files that are not copied: what is being made or changed."""
         self.durable: bool = False
         """What is copied to the host is made durable, as what it came from is to be removed."""
 
@@ -46,6 +48,10 @@ class CopyWatcher:
 
     def copied(self, path: bytes, size: int) -> None:
         """`size` further bytes, or with 0 the beginning of a file."""
+        return None
+
+    def left_out(self, path: bytes) -> None:
+        """A file is not copied, as it is what is being made."""
         return None
 
 
@@ -163,6 +169,10 @@ class Copier:
         except OSError as problem:
             self._complain(path, problem)
             return path != level.path
+        if is_left_out(child, self.options.left_out):
+            self._watcher.left_out(path)
+            child.close()
+            return True
         if child.kind == S_IFDIR:
             self._enter(levels, above, child, level.target, name, path, sure)
             return True
@@ -247,7 +257,8 @@ class Copier:
         else:
             target = self._make(directory, name, status, sure)
         try:
-            if source.kind == S_IFREG and status.st_size:
+            # Files of the kernel, as /proc/cpuinfo, say that they are empty and are not.
+            if source.kind == S_IFREG and (status.st_size or source.on_host):
                 self._data(source, target, status, path)
             if options.keep:
                 self._xattrs(source, target)
@@ -310,21 +321,25 @@ class Copier:
 
     def _data(self, source: Node, target: Node, status: Stat, path: bytes) -> None:
         size = status.st_size
-        if size <= PIECE and status.st_blocks << 9 >= size:
+        if 0 < size <= PIECE and status.st_blocks << 9 >= size:
             data = source.read(0, size)
-            if data:
+            if len(data) == size:
                 target.write(0, data)
-            self.bytes += len(data)
-            self._watcher.copied(path, len(data))
-            return
+                self.bytes += size
+                self._watcher.copied(path, size)
+                return
         end = 0
-        for offset, data in source.pieces(size):
+        for offset, data in source.pieces(size) if size else _until_end(source):
             target.write(offset, data)
             end = offset + len(data)
             self.bytes += len(data)
             self._watcher.copied(path, len(data))
-        if end < size:
-            target.truncate(size)
+        if end >= size:
+            return
+        if source.read(size - 1, 1):
+            target.truncate(size)  # it ends with a hole
+        elif source.size_now() < size:
+            self._complain(path, failure(EBUSY, f"it shrank while it was copied: {end} bytes of {size}"))
 
     def _xattrs(self, source: Node, target: Node) -> None:
         for name, value in source.xattrs():
@@ -360,6 +375,22 @@ class Copier:
             mtime = min(mtime, options.newest)
             atime = mtime
         target.settle(status.st_mode, atime, mtime)
+
+
+def is_left_out(node: Node, left_out: frozenset[tuple[int, int]]) -> bool:
+    """Whether a node is one of these files of the host."""
+    if not left_out or not node.on_host:
+        return False
+    status = node.stat()
+    return (status.st_dev, status.st_ino) in left_out
+
+
+def _until_end(source: Node) -> Iterator[tuple[int, bytes]]:
+    """As `pieces`, of a file that doesn't say how large it is."""
+    offset = 0
+    for data in source.content():
+        yield offset, data
+        offset += len(data)
 
 
 def same(one: Node, other: Node) -> bool:

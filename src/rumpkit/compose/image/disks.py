@@ -37,6 +37,7 @@ class DiskMaker:
 
     def make(self, fresh: FreshImage) -> None:
         """Make the image; partitions of size "auto" grow until their content fits.  Raises OSError, ConfigError."""
+        self._leave_out(fresh)
         with Session() as session:
             self._sizes = [self._first_size(session, index) for index in range(len(self._spec.partition))]
         for _ in range(TRIES):
@@ -48,6 +49,12 @@ class DiskMaker:
                 break
             self._sizes[full] = rounded(self._sizes[full] + self._sizes[full] // 8)
         raise failure(ENOSPC, f"the content of partition {full + 1} does not fit")
+
+    def _leave_out(self, fresh: FreshImage) -> None:
+        """The image may lie in the tree that goes into it."""
+        for source in self._sources:
+            if source is not None:
+                source.left_out = fresh.identities()
 
     def close(self) -> None:
         """Let go of the content."""
@@ -88,6 +95,7 @@ class DiskMaker:
             session.kernel()
             table = plan(spec.table, size, wanted, host.random, spec.id)
             image = session.image(fresh.create(size).image, write=True)
+            self._leave_out(fresh)
             host.unschedule()
             try:
                 write_table(image.storage.backend, table)

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Final, final
 from ...kern.abi.errno import EINVAL, ENODEV, ENOSPC, ENOTDIR
 from ...kern.abi.fcntl import S_IFDIR, S_IFREG
 from .address import STREAM, parse
-from .copying import Copier, CopyOptions, CopyWatcher
+from .copying import Copier, CopyOptions, CopyWatcher, is_left_out
 from .inside import Inside
 from .node import Node, failure
 from .session import Session
@@ -31,16 +31,16 @@ def kind_of(session: "Session", name: str) -> "FileSystemType":
     return types.find(name)
 
 
-def measure(top: Node) -> "Estimate":
-    """What a tree takes: the input of `FileSystemType.estimate`.  What can't be read counts as nothing: whoever copies it
-    will hear of it."""
+def measure(top: Node, left_out: frozenset[tuple[int, int]] = frozenset()) -> "Estimate":
+    """What a tree takes, without what is `left_out`: the input of `FileSystemType.estimate`.  What can't be read counts as nothing:
+    whoever copies it will hear of it."""
     from ...vfs.types import Estimate
 
     files = directories = names = attributes = 0
     sizes: list[int] = []
     seen: set[tuple[int, int]] = set()
     for visit in Walk(top, b".", _forgive, in_order=False):
-        if visit.leaving:
+        if visit.leaving or is_left_out(visit.node, left_out):
             continue
         names += len(visit.name)
         status = visit.node.stat()
@@ -143,6 +143,8 @@ class Source:
     def __init__(self, text: str, newest: int) -> None:
         """Times later than `newest` become that (-1: none).  Raises OSError for what is not there."""
         self.text: str = text
+        self.left_out: frozenset[tuple[int, int]] = frozenset()
+        """Device and inode of the host's files that don't go in: the image itself."""
         self._newest: int = newest
         self._session: Session | None = None
         self._node: Node | None = None
@@ -161,7 +163,7 @@ class Source:
     def measure(self) -> "Estimate":
         """How much it is."""
         if self._node is not None:
-            return measure(self._node)
+            return measure(self._node, self.left_out)
         assert self._stream is not None
         return _measure_archive(self._stream)
 
@@ -177,6 +179,7 @@ class Source:
         options = CopyOptions()
         options.recursive = options.keep = True
         options.newest = self._newest
+        options.left_out = self.left_out
         copier = Copier(options, complain, watcher)
         copier.copy_content(self._node, root, b".")
         copier.close()

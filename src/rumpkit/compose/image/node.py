@@ -34,6 +34,8 @@ class Node(ABC):
 
     kind: int
     """S_IFMT bits."""
+    on_host: bool = False
+    """It is a file of the host."""
     lost_mode: bool = False
     """It was made here, and could not get the owner or the mode that it was to have."""
 
@@ -42,6 +44,10 @@ class Node(ABC):
     @abstractmethod
     def stat(self) -> Stat:
         """Its attributes."""
+
+    def size_now(self) -> int:
+        """Its size, asked anew: somebody else may be writing to it."""
+        return self.stat().st_size
 
     @abstractmethod
     def entries(self) -> Iterator[Named]:

@@ -22,6 +22,8 @@ NO_XATTRS: Final = frozenset((errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EN
 class Outside(Node):
     """A file of the host: its directory's descriptor, its name there, and what lstat says."""
 
+    on_host = True
+
     def __init__(self, above: int, name: bytes, status: os.stat_result, path: bytes) -> None:
         self._above: int = above
         """The directory's descriptor, which its node keeps open; -1 where `name` is a path of its own."""
@@ -54,6 +56,9 @@ class Outside(Node):
             s.st_mtime_ns,
             s.st_ctime_ns,
         )
+
+    def size_now(self) -> int:
+        return os.fstat(self._file()).st_size
 
     def entries(self) -> Iterator[Named]:
         with os.scandir(self._directory()) as found:

@@ -1,0 +1,55 @@
+"""New images: whose they are while they are made, and what they replace."""
+
+import os
+import stat
+
+import pytest
+
+from rumpkit.compose.image.fresh import FreshImage
+from rumpkit.compose.image.session import Session
+from rumpkit.hosts.posix.redo import LOG_SUFFIX
+
+
+@pytest.fixture
+def umask():
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_it_is_private_until_it_is_whole_and_has_the_mode_of_what_it_replaces(tmp_path, umask):
+    path = tmp_path / "disk.img"
+    for expected in (0o644, 0o640):
+        with FreshImage(str(path), True) as fresh:
+            made = fresh.create(4096)
+            assert mode(made.image) == 0o600
+            fresh.finish()
+        assert mode(path) == expected
+        path.chmod(0o640)
+
+
+def test_one_that_is_written_is_not_replaced(tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(4096))
+    with Session() as session:
+        session.image(str(path), write=True)
+        with pytest.raises(OSError, match="uses it"):
+            FreshImage(str(path), True)
+    with FreshImage(str(path), True), Session() as session, pytest.raises(OSError, match="uses it"):
+        session.image(str(path), write=True)
+
+
+def test_the_transaction_of_what_was_there_goes_with_it(tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(4096))
+    log = tmp_path / f"disk.img{LOG_SUFFIX}"
+    log.write_bytes(b"whatever")
+    with FreshImage(str(path), True) as fresh:
+        fresh.create(8192)
+        assert log.exists()
+        fresh.finish()
+    assert os.listdir(tmp_path) == ["disk.img"] and path.stat().st_size == 8192
