@@ -46,6 +46,21 @@ def test_mounted(image, kind, tmp_path, how):
 
 
 @pytest.mark.needs("fuse", "root", "umount")
+def test_a_commit_that_fails_is_said(image, tmp_path):
+    place = tmp_path / "mnt"
+    place.mkdir()
+    before = image.read_bytes()
+    apart("mount", "--gather", image, place)
+    try:
+        (place / "file").write_bytes(b"x" * 100_000)
+        (tmp_path / "disk.img.rump-redo").mkdir()  # where the log would get its name
+    finally:
+        said = complaint("umount", place)
+    assert "its server has failed" in said and "File exists" in said
+    assert image.read_bytes() == before and not os.path.ismount(place)
+
+
+@pytest.mark.needs("fuse", "root", "umount")
 def test_mounted_to_be_read(image, tmp_path):
     place = tmp_path / "mnt"
     place.mkdir()

@@ -222,6 +222,21 @@ def test_an_image_that_cannot_be_written_after_the_commit(
     assert image.read_bytes() == AFTER
 
 
+def test_an_image_with_two_names_is_refused(host: PosixHost, image: Path) -> None:
+    """By its other name nobody would find the log of a commit that was interrupted."""
+    os.link(image, image.with_name("other.img"))
+    file = FileBackend(host, str(image))
+    with pytest.raises(BackendError, match=r"2 names \(hard links\).*in place.*disk\.img") as caught:
+        RedoLog(host, file)
+    assert caught.value.errno == errno.EMLINK
+    file.close()
+    image.with_name("other.img").unlink()
+    file, log = transaction(host, image)
+    log.commit(EXTENTS)
+    file.close()
+    assert image.read_bytes() == AFTER
+
+
 def test_where_no_file_can_be_made(host: PosixHost, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **more: object) -> int:
         raise OSError(errno.EACCES, "no")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ...compose.image.session import named
 from .. import exit as code
 from .common import Address, Session, add_paths, parse_image
+from .outcome import Outcome, mounted_on
 
 if TYPE_CHECKING:
     from ...clients.fuse.session import FuseMount
@@ -29,8 +30,6 @@ Changes are written as they come, and what a program syncs is durable: the file 
 Root sees owners and permissions as in the image; anybody else may do everything in their own mount.
 """
 
-FUSE_TYPE = "fuse.rump"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
@@ -45,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Mount."""
     if arguments.foreground:
-        _serve(arguments, -1)
+        _reported(arguments, -1, Outcome())
         return code.OK
     reader, writer = os.pipe()
     child = os.fork()
@@ -65,31 +64,45 @@ def run(arguments: argparse.Namespace) -> int:
 def _detached(arguments: argparse.Namespace, writer: int) -> None:
     """The server, in the background.  Does not return."""
     status = code.FAILED
+    outcome = Outcome()
     try:
         os.setsid()
-        _serve(arguments, writer)
+        _reported(arguments, writer, outcome)
         status = code.OK
-    except OSError as problem:
-        text = f"{problem.filename or arguments.image}: {problem.strerror or problem}"
-        _tell(writer, text)
     except BaseException as problem:
-        _tell(writer, f"{type(problem).__name__}: {problem}")
+        _tell(-1 if outcome.ready else writer, _text(problem, arguments.image))
     finally:
         os._exit(status)
 
 
-def _tell(writer: int, text: str) -> None:
-    """Say what went wrong to who has started us, or where that is over in the system's log."""
+def _reported(arguments: argparse.Namespace, writer: int, outcome: Outcome) -> None:
+    """Serve, and say to who unmounts it how that has ended."""
     try:
+        _serve(arguments, writer, outcome)
+    except BaseException as problem:
+        outcome.tell(_text(problem, arguments.image))
+        raise
+    outcome.tell("")
+
+
+def _text(problem: BaseException, image: str) -> str:
+    if isinstance(problem, OSError):
+        return f"{problem.filename or image}: {problem.strerror or problem}"
+    return f"{type(problem).__name__}: {problem}"
+
+
+def _tell(writer: int, text: str) -> None:
+    """Say what went wrong to who has started us, or where that is over (-1) in the system's log."""
+    if writer >= 0:
         os.write(writer, os.fsencode(text))
-    except OSError:
-        import syslog
+        return
+    import syslog
 
-        syslog.openlog("rump")
-        syslog.syslog(syslog.LOG_ERR, text)
+    syslog.openlog("rump")
+    syslog.syslog(syslog.LOG_ERR, text)
 
 
-def _serve(arguments: argparse.Namespace, writer: int) -> None:
+def _serve(arguments: argparse.Namespace, writer: int, outcome: Outcome) -> None:
     """Open, mount, and answer until it is unmounted; then commit.  Raises OSError."""
     from ...hosts.posix.host import PosixHost
 
@@ -104,7 +117,9 @@ def _serve(arguments: argparse.Namespace, writer: int) -> None:
         session.lend()
         try:
             mounted = _attach(arguments, address, session, place)
+            outcome.offer(mounted_on(os.path.realpath(arguments.directory)))
             _ready(writer)
+            outcome.ready = True
             _wait(mounted)
         finally:
             session.take_back()

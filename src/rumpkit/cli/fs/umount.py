@@ -9,9 +9,11 @@ from ...compose.image.node import failure
 from ...kern.abi.errno import EBUSY, EINVAL
 from .. import exit as code
 from .common import Complaints, add_paths
-from .mount import FUSE_TYPE
+from .outcome import ask, await_end, mounted_on
 
-DESCRIPTION = "Unmount directories that rump fs mount has mounted, and wait until their images are complete and free."
+DESCRIPTION = """\
+Unmount directories that rump fs mount has mounted, and wait until their images are complete and free.  What the server of one could
+not write or commit is said, and the exit code is 1 then."""
 EPILOG = """\
 examples:
   rump fs umount ./dir
@@ -36,9 +38,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _unmount(directory: str, lazy: bool) -> None:
     where = os.path.realpath(directory)
-    source = source_of(where)
-    if source is None:
+    mounted = mounted_on(where)
+    if mounted is None:
         raise failure(EINVAL, "no image is mounted there")
+    if lazy:
+        _take_away(where, True)
+        return
+    line = ask(mounted)
+    if line is None:
+        _take_away(where, False)
+        if os.path.isabs(mounted.source) and os.path.exists(mounted.source):
+            _await(mounted.source)
+        return
+    with line:
+        _take_away(where, False)
+        await_end(line)
+
+
+def _take_away(where: str, lazy: bool) -> None:
     words = ["umount", "-l"] if lazy else ["umount"]
     if os.geteuid() != 0:
         words = ["fusermount3", "-u", "-z"] if lazy else ["fusermount3", "-u"]
@@ -46,27 +63,6 @@ def _unmount(directory: str, lazy: bool) -> None:
     if done.returncode != 0:
         text = done.stderr.strip().rpartition(": ")[2] or f"{words[0]} has failed"
         raise failure(EBUSY, f"{text} (-l unmounts it nevertheless)" if "busy" in text else text)
-    if not lazy and os.path.isfile(source):
-        _await(source)
-
-
-def source_of(directory: str) -> str | None:
-    """The image that is mounted on a directory, as the list of mounts says; None where none is."""
-    found = None
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as listing:
-        for line in listing:
-            before, _, behind = line.partition(" - ")
-            kind, source = behind.split(" ")[:2]
-            if _plain(before.split(" ")[4]) == directory:
-                found = _plain(source) if kind == FUSE_TYPE else None
-    return found
-
-
-def _plain(text: str) -> str:
-    """A field of mountinfo without its escapes."""
-    for escape, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(escape, letter)
-    return text
 
 
 def _await(image: str) -> None:

@@ -58,12 +58,19 @@ class RedoLog(BlockBackend):
     """
 
     def __init__(self, hyper: Hypercalls, image: FileBackend) -> None:
-        """Raises BackendError where there can be no file beside the image (EACCES, EROFS, ENOSPC)."""
+        """Raises BackendError where there can be no file beside the image (EACCES, EROFS, ENOSPC), and EMLINK where the image has
+        several names: the log would be found by one of them only."""
         super().__init__(image.size)
-        if not stat.S_ISREG(os.fstat(image.fileno()).st_mode):
+        status = os.fstat(image.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise BackendError(
                 errno.EINVAL, "changes of a device can't be kept beside it; write it in place", image.path
             )
+        if status.st_nlink > 1:
+            text = (
+                f"it has {status.st_nlink} names (hard links), and its changes are kept beside one; write it in place"
+            )
+            raise BackendError(errno.EMLINK, text, image.path)
         path = os.path.realpath(image.path)
         self._hyper: Hypercalls = hyper
         self._image: FileBackend = image
