@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpkit.kern.abi.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY, ENOTSUP
+from rumpkit.kern.abi.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY, ENOTSUP, EUCLEAN
 from rumpkit.kern.abi.fcntl import (
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
@@ -477,6 +477,47 @@ def test_values_that_are_files_go_with_their_owner(tmp_path: Path):
         fails(ENOTSUP, lambda: files.entered(file.setxattr, b"user.short", b"2", 0))
         files.root.unlink("/mnt/f")
     check(image)
+
+
+def shared_values(tmp_path: Path) -> tuple[Path, int]:
+    """An image with two files that share a block of attributes, one of them with its value in a file; and that block."""
+    image = make(tmp_path / "image", 16 * MEBIBYTE, "-t ext4 -I 128 -b 1024 -O ea_inode,^metadata_csum,^extra_isize")
+    (tmp_path / "value").write_bytes(b"v" * 1000)
+    (tmp_path / "f").write_bytes(b"x")
+    commands = [f"write {tmp_path}/f {name}" for name in ("f", "g", "h")]
+    debugfs(image, *commands, f"ea_set -f {tmp_path}/value f user.long", "ea_set f user.x " + "z" * 200, write=True)
+    subprocess.run(["e2fsck", "-fy", image], capture_output=True)  # debugfs does not count the blocks of such values
+    block = int(debugfs(image, "stat f").split("File ACL: ")[1].split()[0])
+    debugfs(image, f"sif g file_acl {block}", "sif g blocks 4", write=True)
+    subprocess.run(["e2fsck", "-fy", image], capture_output=True)
+    check(image)
+    return image, block
+
+
+def test_values_of_a_shared_block_stay_until_its_last_owner_goes(tmp_path: Path):
+    image, _ = shared_values(tmp_path)
+    with mounted(image) as files:
+        files.root.unlink("/mnt/f")
+        assert files.entered(node(files, "g").getxattr, b"user.long") == b"v" * 1000
+    check(image)
+    with mounted(image) as files:
+        files.root.unlink("/mnt/g")
+    check(image)
+
+
+def test_another_file_is_not_removed_as_a_value(tmp_path: Path):
+    image, block = shared_values(tmp_path)
+    victim = int(debugfs(image, "stat h").split("Inode: ")[1].split()[0])
+    raw = bytearray(image.read_bytes())
+    entries = [at for at in range(block * 1024 + 32, block * 1024 + 96, 4) if raw[at + 1] == 1 and raw[at + 4]]
+    assert len(entries) == 1
+    raw[entries[0] + 4 : entries[0] + 8] = victim.to_bytes(4, "little")
+    raw[block * 1024 + 4] = 1
+    image.write_bytes(bytes(raw))
+    with pytest.raises(OSError, match="nothing is written"), mounted(image) as files:
+        fails(EUCLEAN, files.root.unlink, "/mnt/f")
+        assert files.root.get("/mnt/h") == b"x"
+    assert "Links: 1" in debugfs(image, "stat h")
 
 
 def test_times_beyond_what_inodes_have(tmp_path: Path):

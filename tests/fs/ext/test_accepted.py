@@ -174,3 +174,26 @@ def test_files_without_a_name_live_through_remounts(closed: str):
     after = client.statvfs("/mnt")
     assert (after.f_bfree, after.f_ffree) == (before.f_bfree, before.f_ffree)
     disk.unmount()
+
+
+def test_an_inode_is_found_as_the_running_transaction_has_it():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    client.put("/mnt/f", b"f" * 100)
+    client.sync()
+    number = client.stat("/mnt/f").st_ino
+    volume: Any = disk.files.vfs.mounts()[-1]
+    volume = volume.volume
+    state = disk.files.entered(volume.read_inode, number)
+    disk.files.entered(_change, volume, state)
+    assert disk.files.entered(volume.current_inode, number) is state
+    disk.files.entered(volume.transaction.sync, True)
+    found = disk.files.entered(volume.current_inode, number)
+    assert found is not state and found.inode.version == 7
+
+
+def _change(volume: Any, state: Any) -> None:
+    volume.begin(4)
+    state.inode.version = 7
+    volume.mark_inode(state)
+    volume.end()

@@ -61,7 +61,7 @@ def start(state: InodeState) -> None:
 def add(state: InodeState, name: bytes, inode: int, kind: int) -> None:
     """Add a name, which is not there yet.  Raises ENOSPC, EUCLEAN."""
     hashed = htree.hash_of(state, name)
-    for _ in range(3):
+    for _ in range(2 * state.volume.index_levels + 2):  # on each level a node may be split, and the root made deeper
         way = htree.probe(state, hashed[0])
         buffer = directory.leaf(state, htree.leaf_number(way))
         at = dirent.insert(buffer.data, 0, dirent.end_of(buffer.data), inode, name, kind)
@@ -73,7 +73,7 @@ def add(state: InodeState, name: bytes, inode: int, kind: int) -> None:
         if _make_room(state, way):
             continue
         _split_leaf(state, way)
-    raise corrupt(f"{state.where}: no room is made in the hash tree")
+    raise OSError(ENOSPC, f"{state.where}: no room is made in the hash tree")
 
 
 def _split_leaf(state: InodeState, way: list[Level]) -> None:

@@ -104,7 +104,7 @@ class ExtMount(Mount):
     def kind_of(self, number: int) -> int:
         """S_IFMT bits of an inode, without a vnode for it."""
         node = self._nodes.get(number)
-        return self.volume.read_inode(number).inode.mode & S_IFMT if node is None else node.kind
+        return self.volume.current_inode(number).inode.mode & S_IFMT if node is None else node.kind
 
     def _evict(self) -> None:
         """Drop vnodes that nobody holds and nobody asked for lately."""

@@ -6,7 +6,8 @@ from ...kern.abi.errno import EIO, error
 from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from . import extents, filewrite, inline, storage, xattr, xattrwrite
 from .blockmap import largest
-from .inode import BLOCK_SIZE, INLINE
+from .geometry import corrupt
+from .inode import BLOCK_SIZE, EA_INODE, INLINE
 from .node import is_fast
 from .state import InodeState
 
@@ -95,7 +96,11 @@ def erase(volume: "Volume", orphans: "OrphanList", state: InodeState, now: int) 
 
 def _finish(volume: "Volume", orphans: "OrphanList", state: InodeState, directory: bool, now: int) -> None:
     inode = state.inode
-    for each in xattr.attributes(state):
+    found = xattr.in_inode(state)
+    there = xattr.in_block(state)
+    if there and xattrwrite.references(volume.cache.get(inode.file_acl)) == 1:
+        found += there  # the values of a block that others have, too, stay
+    for each in found:
         if each.inode:
             _drop_value(volume, orphans, state, each.inode, now)
     xattrwrite.drop(state)
@@ -114,10 +119,10 @@ def _finish(volume: "Volume", orphans: "OrphanList", state: InodeState, director
 
 def _drop_value(volume: "Volume", orphans: "OrphanList", owner: InodeState, number: int, now: int) -> None:
     """One attribute less has its value in a file of its own: its references are its time of change and its version."""
-    if number == owner.number:
-        raise error(EIO)
-    holder = volume.read_inode(number)
+    holder = volume.current_inode(number)
     inode = holder.inode
+    if number < volume.geometry.first_inode or number == owner.number or not inode.flags & EA_INODE:
+        raise corrupt(f"{owner.where}: inode {number} is no value of an extended attribute")
     count = (inode.ctime // SECOND & 0xFFFFFFFF) << 32 | inode.version
     if count > 1:
         inode.ctime = (count - 1 >> 32) * SECOND

@@ -71,6 +71,8 @@ class Volume(Sealer):
         self.unsealed: dict[int, tuple[int, int, int]] = {}
         """Blocks of the running transaction whose checksums are to be made: kind (seals.py), seed, extra."""
         self.dirty_inodes: list[InodeState] = []
+        self._changed: dict[int, InodeState] = {}
+        """The same by their numbers."""
         self.dirty_groups: list[Group] = []
         self.super_dirty: bool = False
         self.blocks: Allocator = Allocator(self)
@@ -115,6 +117,11 @@ class Volume(Sealer):
         if size > BASE and (inode.extra_isize > size - BASE or inode.extra_isize & 3):
             raise corrupt(f"inode {number}: extra_isize is {inode.extra_isize}")
         return state
+
+    def current_inode(self, number: int) -> InodeState:
+        """An inode as the running transaction has it, for those without a vnode.  Raises EUCLEAN, EIO."""
+        state = self._changed.get(number)
+        return self.read_inode(number) if state is None else state
 
     def sound(self, buffer: Buffer, kind: int) -> None:
         """Remember that the contents of a block were checked, as those of one kind (seals.py)."""
@@ -172,6 +179,7 @@ class Volume(Sealer):
         if not state.dirty:
             state.dirty = True
             self.dirty_inodes.append(state)
+            self._changed[state.number] = state
             self.transaction.dirty(self.cache.get(self.inode_place(state.number)[0]))
 
     def mark_group(self, group: Group) -> None:
@@ -261,6 +269,7 @@ class Volume(Sealer):
         for state in self.dirty_inodes:
             self._store(state)
         self.dirty_inodes.clear()
+        self._changed.clear()
         for block, (kind, start, extra) in self.unsealed.items():
             apply(kind, start, extra, self.cache.get(block).data)
         self.unsealed.clear()

@@ -55,7 +55,7 @@ def value_of(state: InodeState, each: Attribute) -> bytes:
         return each.value
     if each.size > XATTR_SIZE_MAX:
         raise corrupt(f"{state.where}: the value of an extended attribute has {each.size} bytes")
-    holder = state.volume.read_inode(each.inode)
+    holder = state.volume.current_inode(each.inode)
     if not holder.inode.flags & EA_INODE or holder.inode.size != each.size:
         raise corrupt(f"{state.where}: inode {each.inode} is no value of an extended attribute")
     parts = []

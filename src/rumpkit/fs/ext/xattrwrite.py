@@ -115,7 +115,7 @@ def _put_in_block(state: InodeState, attributes: list[Attribute]) -> None:
             _count(state, shared, 1)
             inode.file_acl = shared.block
     else:
-        if old and _references(volume.cache.get(old)) == 1:
+        if old and references(volume.cache.get(old)) == 1:
             buffer = volume.cache.get(old)
             volume.mark_sealed(buffer, seals.XATTR, volume.seed, old)
         else:
@@ -145,18 +145,19 @@ def _find_equal(state: InodeState, key: bytes) -> Buffer | None:
         return None
     buffer = volume.cache.get(block)
     if volume.is_sound(buffer, seals.XATTR) and buffer.data[BLOCK_HEADER:] == key:
-        if 0 < _references(buffer) < MOST_SHARED and buffer.data[:4] == MAGIC_BYTES:
+        if 0 < references(buffer) < MOST_SHARED and buffer.data[:4] == MAGIC_BYTES:
             return buffer
     del volume.attribute_blocks[key]
     return None
 
 
-def _references(buffer: Buffer) -> int:
+def references(buffer: Buffer) -> int:
+    """How many inodes have a block of attributes."""
     return int.from_bytes(buffer.data[4:8], "little")
 
 
 def _count(state: InodeState, buffer: Buffer, more: int) -> None:
-    buffer.data[4:8] = (_references(buffer) + more).to_bytes(4, "little")
+    buffer.data[4:8] = (references(buffer) + more).to_bytes(4, "little")
     state.volume.mark_sealed(buffer, seals.XATTR, state.volume.seed, buffer.block)
 
 
@@ -164,7 +165,7 @@ def _release(state: InodeState, block: int) -> None:
     """One inode less has a block."""
     volume = state.volume
     buffer = volume.cache.get(block)
-    if _references(buffer) > 1:
+    if references(buffer) > 1:
         _count(state, buffer, -1)
         return
     volume.attribute_blocks.pop(bytes(buffer.data[BLOCK_HEADER:]), None)
