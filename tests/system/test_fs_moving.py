@@ -1,9 +1,11 @@
 """`rump fs mv` between images and the host: whatever goes wrong, a file is in one place or the other."""
 
 import os
+import resource
 
 import pytest
 
+from rumpkit.compose.image.session import Session
 from tests.system.fs_tools import complaint, rump, run
 
 
@@ -50,3 +52,30 @@ def test_what_is_lost_is_said(image, tmp_path):
     os.chown(tmp_path / "one", 1234, 5678)
     code, _, err = run("mv", tmp_path / "one", f"{image}:/")
     assert code == 0 and b"can't keep mode and owner of a file" in err
+
+
+def test_more_sources_than_descriptors(image, tmp_path):
+    names = [tmp_path / f"file{number}" for number in range(30)]
+    for name in names:
+        name.write_bytes(b"data")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, limits[1]))
+    try:
+        rump("mv", *names, f"{image}:/")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert os.listdir(tmp_path) == ["disk.img"] and len(rump("ls", f"{image}:/").split()) == 30
+
+
+def test_what_has_taken_the_name_meanwhile_stays(image, tmp_path, monkeypatch):
+    (tmp_path / "one").write_bytes(b"first")
+    (tmp_path / "other").write_bytes(b"another")
+    commit = Session.commit
+
+    def late(session):
+        commit(session)
+        os.replace(tmp_path / "other", tmp_path / "one")
+
+    monkeypatch.setattr(Session, "commit", late)
+    assert "another file by now" in complaint("mv", tmp_path / "one", f"{image}:/")
+    assert (tmp_path / "one").read_bytes() == b"another" and rump("cat", f"{image}:/one") == b"first"

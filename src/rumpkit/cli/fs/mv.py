@@ -6,7 +6,6 @@ from typing import NamedTuple, final
 
 from ...compose.image.copying import Copier, same
 from ...compose.image.node import Node, failure
-from ...compose.image.outside import Outside
 from ...compose.image.removing import remove_tree
 from ...kern.abi.errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOTDIR, EXDEV
 from ...kern.abi.fcntl import S_IFDIR
@@ -48,10 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
 class Moved(NamedTuple):
     """A file of the host that has been copied, and waits for its removal."""
 
-    node: Node
     directory: Node
     name: bytes
     text: str
+    identity: tuple[int, int]
+    """Device and inode of what was copied."""
 
 
 @final
@@ -83,12 +83,15 @@ class Mover:
                 if node is None:
                     raise failure(ENOENT)
                 place, new_name = (inside, name) if inside is not None else session.place(target, write=True)
-                self._one(Moved(node, directory, name, text), place, new_name, copier)
+                self._one(node, directory, name, place, new_name, text, copier)
+                node.close()
+                directory.close()  # there may be more sources than descriptors
         copier.close()
         tell_losses(copier, target)
 
-    def _one(self, moved: Moved, place: Node, new_name: bytes, copier: Copier) -> None:
-        node, directory, name, text = moved
+    def _one(
+        self, node: Node, directory: Node, name: bytes, place: Node, new_name: bytes, text: str, copier: Copier
+    ) -> None:
         old = place.child(new_name)
         if old is not None:
             if same(old, node):
@@ -98,7 +101,6 @@ class Mover:
             old.close()
         try:
             directory.rename(name, place, new_name)
-            node.close()
             return
         except OSError as problem:
             if problem.errno != EXDEV:
@@ -107,16 +109,23 @@ class Mover:
         path = os.fsencode(text)
         copier.copy(node, place, new_name, path)
         place.sync()
-        if isinstance(node, Outside):
-            node.rest()
-            self._copied.append(moved)
+        if node.on_host:
+            self._copied.append(Moved(directory, name, text, _identity(node)))
         else:
             remove_tree(node, directory, name, path)
-            node.close()
 
     def remove_sources(self, complaints: Complaints) -> None:
         """All is committed: remove what was copied from the host."""
-        for node, directory, name, text in self._copied:
+        for directory, name, text, identity in self._copied:
             with complaints.caught(text):
+                node = directory.get(name)
+                if _identity(node) != identity:
+                    raise failure(EBUSY, "it was copied, and is another file by now, which stays")
                 remove_tree(node, directory, name, os.fsencode(text))
-            node.close()
+                node.close()
+            directory.close()
+
+
+def _identity(node: Node) -> tuple[int, int]:
+    status = node.stat()
+    return status.st_dev, status.st_ino
