@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from rumpkit.hyper.calls import Hypercalls
-from rumpkit.kern.abi.errno import EINVAL, EISDIR, ENODEV, ENOENT, ENXIO, EPERM, EUCLEAN, error
+from rumpkit.kern.abi.errno import EINVAL, EIO, EISDIR, ENODEV, ENOENT, ENXIO, EPERM, EUCLEAN, error
 from rumpkit.kern.abi.fcntl import (
     MNT_DETACH,
+    MNT_FORCE,
     O_CREAT,
     O_DSYNC,
     O_RDONLY,
@@ -177,3 +178,23 @@ def test_an_error_when_a_file_is_let_go_leaves_the_lock_free(files: Files):
     root.unmount("/m", MNT_DETACH)
     fails(EUCLEAN, root.chdir, "/")
     assert mount.finished, "the last one out unmounts it nevertheless"
+
+
+def test_forced_from_files_that_cannot_be_let_go(files: Files):
+    root = files.root
+    mount = files.vfs.mounts()[-1]
+    fd = root.open("/m/stuck", O_RDONLY)
+    root.chdir("/m/stuck directory")
+    root.unmount("/m", MNT_FORCE)
+    assert mount.finished and mount.references == 0 and mount.calls == 0
+    fails(EIO, root.read, fd, 9)
+    root.close(fd)
+    root.chdir("/")
+
+
+def test_an_error_when_a_walk_ends_leaves_the_lock_free(files: Files):
+    root = files.root
+    mount = files.vfs.mounts()[-1]
+    fails(EUCLEAN, root.link, "/m/stuck", "/m/new")
+    assert mount.calls == 0
+    assert root.get("/m/7/text") == b"71\n"

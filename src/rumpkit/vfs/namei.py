@@ -86,8 +86,10 @@ class Walk:
     def drop(self, vnode: Vnode) -> None:
         """Release a vnode that was held for the walk, and leave its mount."""
         self.enter(vnode.mount)
-        vnode.release()
-        self.done()
+        try:
+            vnode.release()
+        finally:
+            self.done()
 
     # The walk ------------------------------------------------------------------------------------------
 
@@ -204,7 +206,11 @@ class Walk:
         if mount is not self._locked and (mount.lock is not None or self._locked is not None):
             directory.hold()
             self.enter(mount)
-            directory.release()
+            try:
+                directory.release()
+            except BaseException:
+                self.done()
+                raise
             if mount.finished:
                 self.done()
                 raise error(EIO)

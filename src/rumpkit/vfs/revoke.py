@@ -116,5 +116,8 @@ def _exchange(vnode: Vnode, dead: DeadMount) -> Vnode:
     """A dead file for a living one, held and released."""
     gone = DeadVnode(dead, vnode.number, vnode.kind | vnode.mode)
     gone.hold()
-    vnode.release()
+    try:
+        vnode.release()
+    except OSError:
+        pass  # a file without a name that can't be removed: the others go nevertheless
     return gone
