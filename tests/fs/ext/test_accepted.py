@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 from rumpkit.dev.fault import WRITE, Fault, FaultBackend
-from rumpkit.kern.abi.errno import EIO, ENOSPC, EROFS
-from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA
+from rumpkit.dev.ramdisk import RamDisk
+from rumpkit.fs.ext.checksum import superblock_checksum
+from rumpkit.fs.ext.features import ORPHAN_FILE, ORPHAN_PRESENT
+from rumpkit.fs.ext.superblock import Superblock
+from rumpkit.kern.abi.errno import EIO, ENOSPC, EROFS, EUCLEAN
+from rumpkit.kern.abi.fcntl import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA
 from tests.fs.ext.mkfs.mkhelp import new_disk
-from tests.fs.ext.test_mounted import Disk
+from tests.fs.ext.test_mounted import SIZE, Disk
 from tests.vfs.helpers import Files, fails
 
 
@@ -71,9 +75,6 @@ def test_free_counts_of_the_superblock_that_are_old_do_no_harm():
 
 def _spoil(raw: bytearray) -> None:
     """Make the free counts of a superblock small."""
-    from rumpkit.fs.ext.checksum import superblock_checksum
-    from rumpkit.fs.ext.superblock import Superblock
-
     fields: Any = Superblock(bytes(raw))
     fields.free_blocks_count = 500
     fields.free_inodes_count = 3
@@ -197,3 +198,90 @@ def _change(volume: Any, state: Any) -> None:
     state.inode.version = 7
     volume.mark_inode(state)
     volume.end()
+
+
+def test_data_does_not_wait_for_storage_for_ever():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    fd = client.open("/mnt/f", O_RDWR | O_CREAT)
+    client.write(fd, b"f" * 50_000)
+    mount: Any = disk.files.vfs.mounts()[-1]
+    assert mount.volume.blocks.delayed
+    client.mkdir("/mnt/d")
+    assert mount.volume.blocks.delayed, "it is not old yet"
+    disk.files.host.now += 31_000_000_000
+    client.mkdir("/mnt/e")
+    assert not mount.volume.blocks.delayed
+    client.write(fd, b"g" * 5000)
+    disk.files.host.now += 31_000_000_000
+    client.put("/mnt/h", b"h" * 5000)
+    client.close(fd)
+    assert client.get("/mnt/f") == b"f" * 50_000 + b"g" * 5000
+    disk.unmount()
+
+
+def test_storage_behind_the_end_is_given_back():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    for path in ("/mnt/f", "/mnt/g"):
+        client.put(path, b"a" * 5000)
+        fd = client.open(path, O_RDWR)
+        client.fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 1_000_000)
+        client.fsync(fd)
+        assert client.fstat(fd).st_blocks > 1900
+        if path == "/mnt/f":
+            client.ftruncate(fd, 5000)
+            assert client.fstat(fd).st_blocks == 10
+        else:
+            client.fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 8192, 1_000_000)
+            assert client.fstat(fd).st_blocks == 16
+        client.close(fd)
+        assert client.get(path) == b"a" * 5000
+    disk.unmount()
+
+
+def test_inline_data_that_moves_to_blocks_survives_a_crash_meanwhile():
+    disk = Disk("ext4", {"block_size": 4096, "features": "inline_data"})
+    client = disk.mount(transaction_blocks=1)
+    fd = client.open("/mnt/f", O_RDWR | O_CREAT)
+    client.write(fd, b"precious " * 5)
+    client.fsync(fd)
+    backend: Any = disk.device.backend
+    images: list[bytes] = []
+    flush = backend.flush
+
+    def taking() -> None:
+        flush()
+        images.append(backend.read(0, SIZE))
+
+    backend.flush = taking
+    client.pwrite(fd, b"y" * 3000, 45)
+    client.fsync(fd)
+    backend.flush = flush
+    assert images
+    for image in images:
+        files = Files()
+        after = RamDisk(SIZE)
+        after.write(0, image)
+        files.entered(files.service("Disks").attach, "disk", after)
+        files.mount("ext4", "/m", "disk")
+        assert files.root.get("/m/f").startswith(b"precious " * 5)
+
+
+def test_a_huge_file_of_orphans_is_refused():
+    disk = new_disk("ext4", 24 << 20, features="^metadata_csum")
+    files = Files()
+    files.entered(files.service("Disks").attach, "disk", disk)
+    files.mount("ext4", "/m", "disk")
+    files.root.put("/m/f", b"f")
+    files.root.truncate("/m/f", 16 << 20)
+    number = files.root.stat("/m/f").st_ino
+    files.entered(files.vfs.unmount, "/m")
+    fields = Superblock(disk.read(1024, 1024))
+    fields.feature_compat |= ORPHAN_FILE
+    fields.feature_ro_compat |= ORPHAN_PRESENT
+    fields.orphan_file_inum = number
+    disk.write(1024, fields.emit())
+    with pytest.raises(OSError, match="file of orphans has 16777216 bytes") as caught:
+        files.mount("ext4", "/m", "disk")
+    assert caught.value.errno == EUCLEAN

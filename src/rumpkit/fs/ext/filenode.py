@@ -190,16 +190,16 @@ class FileNode(ExtNode):
         state = self.state
         if data and state.volume.blocks.available(True) < filewrite.CREDITS:
             raise error(ENOSPC)
-        self.ext.begin(8)
+        self.ext.begin(8 + filewrite.CREDITS)  # one operation: a crash leaves the data either here or there
         try:
             inline.clear(state)
+            self.flags = state.inode.flags
+            if data:
+                filewrite.store(state, 0, data)
         except OSError as problem:
             raise self.ext.failed(problem) from None
         finally:
             self.ext.end()
-        self.flags = state.inode.flags
-        if data:
-            filewrite.store(state, 0, data)
 
     # Size and storage ----------------------------------------------------------------------------------
 
@@ -232,7 +232,9 @@ class FileNode(ExtNode):
         if size > self.size:
             filewrite.clear_tail(state, min(self.size, state.inode.size))
             self.flush()
-        if size < state.inode.size:
+        if size < state.inode.size or (
+            size == state.inode.size and state.sectors()
+        ):  # there may be some behind the end
             self.ext.shrink(state, size)
         elif size > state.inode.size and self.waiting is None:
             # It is longer than what is on disk: what was to be written between is cut off, or there was nothing.

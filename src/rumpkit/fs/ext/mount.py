@@ -31,6 +31,8 @@ MARGIN: Final = 64
 MOST_WAITING: Final = 4096
 """Files that wait for storage."""
 SECOND: Final = 1_000_000_000
+MOST_AGE: Final = 30 * SECOND
+"""For so long written data waits for storage while anything is written at all."""
 DIRSYNC: Final = 0x10000
 INHERITED: Final = SYNC | NODUMP | NOATIME | DIRSYNC
 """Flags that a new file gets from its directory; the last one only a directory does."""
@@ -55,6 +57,8 @@ class ExtMount(Mount):
         self.delayed_file_bytes: int = 2 << 20
         """The same of one file."""
         self._waiting: dict[int, FileNode] = {}
+        self._waiting_since: int = 0
+        """When the first of them began to wait."""
         self._generation: int = int.from_bytes(hyper.random(4), "little")
         self._nodes: dict[int, ExtNode] = {}
         self._evict_at: int = vnodes
@@ -126,6 +130,8 @@ class ExtMount(Mount):
 
     def begin(self, credits: int) -> None:
         """An operation starts (`Volume.begin`)."""
+        if self._waiting and self.volume.is_idle() and self.hyper.now - self._waiting_since >= MOST_AGE:
+            self.flush()
         self.volume.begin(credits)
 
     def end(self) -> None:
@@ -228,6 +234,11 @@ class ExtMount(Mount):
         """Keep `count` blocks free for what a file was written; whether there are so many."""
         self.volume.check_sound()
         blocks = self.volume.blocks
+        if not self._waiting:
+            self._waiting_since = self.hyper.now
+        elif self.hyper.now - self._waiting_since >= MOST_AGE:
+            self.flush(node)
+            self._waiting_since = self.hyper.now
         crowded = node.number not in self._waiting and len(self._waiting) >= MOST_WAITING
         if crowded or blocks.delayed << self.volume.block_bits > self.delayed_bytes:
             self.flush(node)  # which is being written: what of it waits goes on to wait

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MAGIC: Final = 0x0B10CA04
 """At the end of each block of the file of orphans, before the checksum."""
 
+LARGEST: Final = 8 << 20
+"""Bytes that the file of orphans may have, if that is more than 512 blocks."""
+
 
 @final
 class OrphanList:
@@ -90,7 +93,7 @@ def filed(volume: "Volume") -> list[int]:
     found: list[int] = []
     size = volume.block_size
     blocks = state.inode.size >> volume.block_bits
-    if blocks > volume.geometry.blocks:
+    if blocks > min(max(LARGEST >> volume.block_bits, 512), volume.geometry.blocks):
         raise corrupt(f"{state.where}: the file of orphans has {state.inode.size} bytes")
     for number in range(blocks):
         run = blockmap.find(state, number, 1)

@@ -26,7 +26,7 @@ def change_storage(node: "FileNode", mode: int, offset: int, length: int) -> Non
     node.flush()
     end = offset + length
     if mode == PUNCH:
-        _punch(node, offset, min(end, node.size))
+        _punch(node, offset, end)
     else:
         if mode & FALLOC_FL_ZERO_RANGE:
             _punch(node, offset, end)

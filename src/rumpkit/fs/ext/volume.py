@@ -153,6 +153,10 @@ class Volume(Sealer):
             self.transaction.begin(credits)
         self._depth += 1
 
+    def is_idle(self) -> bool:
+        """Whether no operation is under way."""
+        return self._depth == 0
+
     def end(self) -> None:
         """The operation, or its part, is over."""
         self._depth -= 1
