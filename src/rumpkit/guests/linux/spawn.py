@@ -231,11 +231,12 @@ def _run_starter(plan: Plan, stdio: tuple[int, int, int], control: socket.socket
     code = f"import sys; sys.path.insert(0, {str(package)!r}); from rumpkit.guests.linux.starter import main; main()"
     memory = os.memfd_create("plan")
     os.write(memory, marshal.dumps(cast(dict[str, Any], plan)))
-    # Our numbers may lie where theirs shall be: move everything out of the way first.
-    low = 64
+    # Our numbers may lie where theirs shall be: move everything out of the way first, to where none of ours is either.
     ours = (*stdio, memory, control.fileno(), supply.fileno())
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, fd, low + new) for new, fd in enumerate(ours)]
-    actions += [(os.POSIX_SPAWN_DUP2, low + new, new) for new in range(len(ours))]
+    aside = [number for number in range(len(ours), 3 * len(ours)) if number not in ours]
+    moves = list(zip(ours, aside, range(len(ours)), strict=False))
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, fd, between) for fd, between, _ in moves]
+    actions += [(os.POSIX_SPAWN_DUP2, between, new) for _, between, new in moves]
     try:
         return os.posix_spawn(
             sys.executable,
