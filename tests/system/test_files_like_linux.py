@@ -157,9 +157,10 @@ class Ours:
     def __init__(self, uid: int, directory: Path | None = None):
         """On a tmpfs, or on a hostfs of `directory`."""
         self.files = Files()
+        self.hostfs: Hostfs | None = None
         where = ""
         if directory is not None:
-            hostfs = Hostfs()
+            hostfs = self.hostfs = Hostfs()
             self.files.vfs.types.register(hostfs)
             hostfs.attach("here", PosixDirectory(self.files.host, str(directory)))
             self.files.mount("hostfs", "/h", "here")
@@ -170,6 +171,13 @@ class Ours:
             self.files.root.chown(where, uid, uid)
         self.client: Client = self.files.process(uid, uid)
         self.client.chdir(where)
+
+    def finish(self) -> None:
+        for client in (self.client, self.files.root):
+            client.exit()
+        self.files.vfs.close()
+        if self.hostfs is not None:
+            self.hostfs.close()
 
     def fcntl_lock(self, fd: int, command: int, *rest: int) -> Any:
         if command == F_OFD_GETLK and rest[0] == fcntl.F_UNLCK:
@@ -443,6 +451,7 @@ def _same(uid: int, steps: list[Any], hostfs: bool) -> None:
             for _, fd in run.open:
                 os.close(fd)
             os.close(run.host.base)
+            run.ours.finish()
         shutil.rmtree(base, ignore_errors=True)
 
 

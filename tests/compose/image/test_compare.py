@@ -17,8 +17,10 @@ def pair(tmp_path):
     options = CopyOptions()
     options.recursive = options.keep = True
     with memory() as (root, _):
-        Copier(options).copy_content(outside(os.fsencode(tree)), root, b"tree")
-        yield outside(os.fsencode(tree)), root
+        there = outside(os.fsencode(tree))
+        Copier(options).copy_content(there, root, b"tree")
+        yield there, root
+        there.close()
 
 
 def differences(pair, **options):
