@@ -170,7 +170,7 @@ def test_a_call_goes_wherever_a_coroutine_goes(world, p):
         await near.connect(("127.0.0.1", 7))
         receiving = asyncio.create_task(far.recv(100))
         sending = asyncio.create_task(near.send(b"hello"))
-        assert await asyncio.gather(receiving, sending) == [b"hello", 5]
+        assert list(await asyncio.gather(receiving, sending)) == [b"hello", 5]
         forsaken = asyncio.create_task(far.recv(100))
         await asyncio.sleep(0)
         assert len(p.waits) == 1
