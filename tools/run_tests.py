@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 PYTHON = ROOT / ".venv" / "bin" / "python"
 KERNEL = ["hyper", "kern", "net", "vfs", "fs", "dev"]
-PARALLEL = [*KERNEL, "fuzz", "lab"]
+PARALLEL = [*KERNEL, "fuzz"]
 """Folders of tests that touch nothing outside their own process: they run on all cores at once."""
 NOTHING_COLLECTED = 5
 SECOND_TRIES = 3

@@ -11,6 +11,7 @@ from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.fs.ext.checksum import superblock_checksum
 from rumpkit.fs.ext.features import ORPHAN_FILE, ORPHAN_PRESENT
 from rumpkit.fs.ext.superblock import Superblock
+from rumpkit.hyper.block import BlockBackend
 from rumpkit.kern.abi.errno import EIO, ENOSPC, EROFS, EUCLEAN
 from rumpkit.kern.abi.fcntl import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA
 from tests.fs.ext.mkfs.mkhelp import new_disk
@@ -240,26 +241,37 @@ def test_storage_behind_the_end_is_given_back():
     disk.unmount()
 
 
+class Watched(BlockBackend):
+    """Keeps what the disk has at each flush."""
+
+    def __init__(self, below: BlockBackend):
+        super().__init__(below.size)
+        self.below = below
+        self.images: list[bytes] = []
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.below.read(offset, size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.below.write(offset, data)
+
+    def flush(self) -> None:
+        self.below.flush()
+        self.images.append(self.below.read(0, self.size))
+
+
 def test_inline_data_that_moves_to_blocks_survives_a_crash_meanwhile():
     disk = Disk("ext4", {"block_size": 4096, "features": "inline_data"})
     client = disk.mount(transaction_blocks=1)
     fd = client.open("/mnt/f", O_RDWR | O_CREAT)
     client.write(fd, b"precious " * 5)
     client.fsync(fd)
-    backend: Any = disk.device.backend
-    images: list[bytes] = []
-    flush = backend.flush
-
-    def taking() -> None:
-        flush()
-        images.append(backend.read(0, SIZE))
-
-    backend.flush = taking
+    watched = Watched(disk.device.backend)
+    disk.device.backend = watched
     client.pwrite(fd, b"y" * 3000, 45)
     client.fsync(fd)
-    backend.flush = flush
-    assert images
-    for image in images:
+    assert watched.images
+    for image in watched.images:
         files = Files()
         after = RamDisk(SIZE)
         after.write(0, image)
