@@ -59,7 +59,7 @@ def test_no_verb_is_a_usage_error_that_helps() -> None:
         ),
         (
             '[[mount]]\npath="/a"\nsource="x"\n[[run]]\ncommand=["true"]\n',
-            "c.toml:1: mount[0]: tmpfs cannot be mounted",
+            "c.toml:3: mount[0].source: ",
         ),
         ('[run]\ncommand=["true"]\n', "c.toml:1: run: expected an array, got a table (write [[run]])"),
         ('[[run]]\ncommand=["true"]\n[sysctl]\nvfs.max_mounts=3\n', "put it in quotes"),
