@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.dev.recorder import Event, Flush, RecorderBackend, Write, apply, crash, marks, prefix
+from rumpkit.kern.abi.errno import ENOENT, ENOTDIR
 from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT
 from rumpkit.vfs.types import Finding, check_format_options
 from tests.vfs.helpers import Files
@@ -122,9 +123,9 @@ def tree(client: Any, at: str) -> Tree:
         path = f"{at}/{name}"
         try:
             kind = client.lstat(path).st_mode & S_IFMT
-        except FileNotFoundError:
-            continue
-        except NotADirectoryError:
+        except OSError as problem:
+            if problem.errno not in (ENOENT, ENOTDIR):
+                raise
             continue
         if kind == S_IFDIR:
             found[name] = None
