@@ -61,10 +61,12 @@ def test_a_plain_caller_beside_a_task(world, p, spawn):
     task = spawn(echo())
     client = world.p.connect("tcp", ("127.0.0.1", 7))
     for size in (1, 1000, 50_000):
-        client.sendall(bytes(size))
-        got = 0
-        while got < size:
-            got += len(client.recv(65536))
+        sent = bytes(range(256)) * (size // 256) + bytes(size % 256)
+        client.sendall(sent)
+        got = b""
+        while len(got) < size:
+            got += client.recv(65536)
+        assert got == sent
     client.close()
     task.join()
 
