@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpkit.compose.image.storage import IN_PLACE, READ, TRANSACTION, ImageTransaction, Storage
+from rumpkit.compose.image.storage import IN_PLACE, READ, TRANSACTION, Storage
 from rumpkit.hosts.posix.block import BackendError, FileBackend
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.posix.redo import RedoLog
@@ -32,7 +32,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def test_a_transaction_is_committed(host: PosixHost, image: Path) -> None:
-    with ImageTransaction(host, image) as storage:
+    with Storage(host, image, TRANSACTION) as storage:
         storage.backend.write(100, b"hello")
         storage.backend.flush()
         assert storage.backend.read(98, 9) == b"\0\0hello\0\0" and storage.changed() == 5
@@ -42,7 +42,7 @@ def test_a_transaction_is_committed(host: PosixHost, image: Path) -> None:
 
 
 def test_an_exception_discards(host: PosixHost, image: Path) -> None:
-    with pytest.raises(KeyError), ImageTransaction(host, image) as storage:
+    with pytest.raises(KeyError), Storage(host, image, TRANSACTION) as storage:
         storage.backend.write(100, b"hello")
         raise KeyError
     assert image.read_bytes() == bytes(SIZE) and os.listdir(image.parent) == ["disk.img"]
@@ -61,7 +61,7 @@ def test_reading(host: PosixHost, image: Path) -> None:
         with pytest.raises(OSError, check=lambda error: error.errno == errno.EROFS):
             storage.backend.write(0, b"x")
         with pytest.raises(BackendError, check=lambda error: error.errno == errno.EBUSY):
-            ImageTransaction(host, image)
+            Storage(host, image, TRANSACTION)
     with pytest.raises(ValueError, match="in place"):
         Storage(host, image, "sideways")
 
@@ -96,5 +96,5 @@ def test_nothing_stays_open_where_it_fails(host: PosixHost, tmp_path: Path, monk
 
     monkeypatch.setattr(RedoLog, "_make", refuse)
     with pytest.raises(BackendError, match="beside"):
-        ImageTransaction(host, image)
+        Storage(host, image, TRANSACTION)
     assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -13,7 +13,6 @@ from ...kern.abi.errno import (
     EINVAL,
     EISDIR,
     ENAMETOOLONG,
-    ENODATA,
     ENOENT,
     ENOSPC,
     ENOTDIR,
@@ -163,14 +162,6 @@ class Inside(Node):
     def set_xattr(self, name: bytes, value: bytes) -> None:
         self._writable()
         self.vnode.setxattr(name, value, 0)
-
-    def remove_xattr(self, name: bytes) -> None:
-        self._writable()
-        try:
-            self.vnode.removexattr(name)
-        except OSError as problem:
-            if problem.errno != ENODATA:
-                raise
 
     def settle(self, mode: int, atime: int, mtime: int) -> None:
         vnode = self.vnode

@@ -125,10 +125,6 @@ class Node(ABC):
         """Set an extended attribute."""
 
     @abstractmethod
-    def remove_xattr(self, name: bytes) -> None:
-        """Take an extended attribute away."""
-
-    @abstractmethod
     def settle(self, mode: int, atime: int, mtime: int) -> None:
         """All has been written: set the times, and what writing may have changed of `mode`, with which it was made."""
 

@@ -208,9 +208,6 @@ class Outside(Node):
         else:
             os.setxattr(self._directory() if self.kind == modes.S_IFDIR else self._file(), name, value)
 
-    def remove_xattr(self, name: bytes) -> None:
-        os.removexattr(self.path, name, follow_symlinks=False)
-
     def settle(self, mode: int, atime: int, mtime: int) -> None:
         self.set_mode(mode)
         self.set_times(atime, mtime)

@@ -89,14 +89,6 @@ class Storage:
         self._whole = self._snapshot = SnapshotBackend(file, self._log, owner=True)
 
 
-class ImageTransaction(Storage):
-    """An image whose changes are committed together at the end of a `with`, or discarded where an exception ends it."""
-
-    def __init__(self, hyper: Hypercalls, path: str | os.PathLike[str]) -> None:
-        """Raises as `Storage`."""
-        super().__init__(hyper, path, TRANSACTION)
-
-
 def open_storage(hyper: Hypercalls, path: str, write: bool, in_place: bool) -> Storage:
     """Open an image to be read or, with `write`, changed, in a transaction unless `in_place`.  Raises as `Storage`."""
     return Storage(hyper, path, (IN_PLACE if in_place else TRANSACTION) if write else READ)

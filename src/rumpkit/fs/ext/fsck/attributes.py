@@ -1,14 +1,10 @@
 """Extended attributes, checked: those behind an inode's fields, and blocks of them that inodes may share."""
 
-from typing import Final
-
 from .. import checksum as sums
 from ..features import EA_INODE, EXT_ATTR
 from ..inode import BASE, Inode
 from ..xattrformat import BLOCK_HEADER, HEAD, INLINE, MAGIC, MAGIC_BYTES, SYSTEM, Attribute, entry_hash, parse
 from .context import Check
-
-LONGEST_NAME: Final = 255
 
 
 def check_in_inode(check: Check, raw: bytes, extra: int, where: str) -> bytes | None:

@@ -25,7 +25,6 @@ MOST_FINDINGS: Final = 1000
 """Findings that are reported one by one; more are counted."""
 
 # What an inode is, as directory entries say it.
-REGULAR: Final = 1
 DIRECTORY: Final = 2
 SYMLINK: Final = 7
 
