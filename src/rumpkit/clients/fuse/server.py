@@ -1,8 +1,9 @@
 """The server of one FUSE mount: a thread that reads requests from /dev/fuse, has them done on the schedule, and writes replies.
 
-Above `operations`, below `session`, which makes the mount.  Reading and writing the device may block, so both happen off the schedule.  The
-thread must never touch a file of its own mount: it would wait for itself.  Two more threads are started when they are first needed: one for
-requests that wait for a disk (`SLOW`), and one for notifications, which Linux may hold up until the server has answered something.
+Above `operations` and `waiting`, below `session`, which makes the mount.  Reading and writing the device may block, so both happen off the
+schedule.  The thread must never touch a file of its own mount: it would wait for itself.  Two more threads are started when they are first
+needed: one for requests that wait for a disk (`SLOW`), and one for notifications, which Linux may hold up until the server has answered
+something.
 
 What changes by other ways than this mount (`changed`, `named`) is told to Linux, which then forgets what it has cached.
 """
@@ -24,6 +25,7 @@ from .nodes import TRIM
 from .operations import Operations, Request
 from .options import PAGE, FuseOptions
 from .table import SLOW, Operation, table
+from .waiting import Waiting
 
 HEADROOM: Final = 4096
 """What a request may have besides its data."""
@@ -161,10 +163,10 @@ class FuseServer(Watcher):
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        wait = poll.poll
+        awaited = Waiting(poll)
         try:
             while True:
-                wait()
+                awaited.wait()
                 if self._stopping:
                     break
                 try:
