@@ -45,7 +45,16 @@ BENCHES = (
     Bench("listing", "storage", ("mke2fs",), "rump fs ls on an image with a million files"),
     Bench("one_file", "storage", ("mke2fs", "debugfs"), "one file out of an image, beside debugfs and guestfish"),
     Bench("mounted", "storage", ("mke2fs", "fusermount3"), "an image mounted with FUSE"),
-    Bench("redis", "redis", ("tap", "redis-server", "redis-benchmark"), "redis GET on a kernel and natively"),
+    Bench("redis", "programs", ("tap", "redis-server", "redis-benchmark"), "redis GET on a kernel and natively"),
+    Bench("nginx", "programs", ("tap", "nginx", "wrk"), "requests to nginx on a kernel and natively"),
+    Bench("memcached", "programs", ("tap", "memcached", "memcaslap"), "memcached gets on a kernel and natively"),
+    Bench(
+        "notifications",
+        "supervision",
+        ("tap", "nginx", "wrk"),
+        "what a call that the supervisor answers costs, and how many",
+    ),
+    Bench("start", "supervision", help="a program's start and end"),
 )
 
 

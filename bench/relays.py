@@ -77,7 +77,7 @@ def _stream(sink_in: list[str], source_in: list[str], address: str, port: int) -
 
 
 @contextmanager
-def slirp4netns() -> Iterator[Relay]:
+def slirp4netns(port: int = PORT) -> Iterator[Relay]:
     """slirp4netns at its fastest MTU, 65520."""
     with tempfile.TemporaryDirectory() as folder:
         api = f"{folder}/api"
@@ -88,7 +88,7 @@ def slirp4netns() -> Iterator[Relay]:
         try:
             _wait(lambda: Path(api).exists())
             forward = {"proto": "tcp", "host_addr": "127.0.0.1", "host_port": 15002}
-            forward |= {"guest_addr": "10.0.2.100", "guest_port": PORT}
+            forward |= {"guest_addr": "10.0.2.100", "guest_port": port}
             with socket.socket(socket.AF_UNIX) as control:
                 control.connect(api)
                 control.sendall(json.dumps({"execute": "add_hostfwd", "arguments": forward}).encode())

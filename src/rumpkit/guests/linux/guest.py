@@ -273,6 +273,11 @@ class Guest:
         """Where the program listens."""
         return self._context.ports
 
+    @property
+    def calls(self) -> int:
+        """How many of the program's system calls have come to the kernel so far; all others went past it."""
+        return self._calls.handled
+
     def close(self) -> None:
         """Kill what still runs, drop what is under way, let go of everything.  A second call does nothing."""
         self.kill()
