@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -161,6 +162,37 @@ def test_killed_at_any_moment_it_is_as_before_or_as_after(image, kind, tmp_path)
         clean(image, kind=kind)
     assert False in seen or True in seen
     assert sorted(os.listdir(tmp_path)) == ["disk.img", "tree"]
+
+
+@pytest.mark.once
+@pytest.mark.needs("e2fsck", "debugfs")
+def test_killed_at_any_moment_where_most_is_changed(tmp_path):
+    """SIGKILL while what is copied in makes up most of the image, which is replaced: it is as before or as after, and clean."""
+    image, empty, large = tmp_path / "disk.img", tmp_path / "empty.img", tmp_path / "large"
+    rump("mkfs", "-t", "ext4", "--size", "40M", empty)
+    large.write_bytes(os.urandom(24 << 20))
+    want = rump("hash", "--content", large).split()[0]
+    shutil.copyfile(empty, image)
+    inode = image.stat().st_ino
+    started = time.monotonic()
+    rump("cp", large, f"{image}:/large")
+    whole = time.monotonic() - started
+    assert image.stat().st_ino != inode
+    for step in range(7):
+        shutil.copyfile(empty, image)
+        running = subprocess.Popen([*RUMP, "cp", large, f"{image}:/large"])
+        try:
+            running.wait(whole * (step + 4) / 10)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+        if rump("find", image, "-name", "large"):
+            assert rump("hash", "--content", f"{image}:/large").split()[0] == want
+        else:
+            assert image.read_bytes() == empty.read_bytes()
+        rump("mkdir", f"{image}:/after")
+        clean(image, kind="ext4")
+        assert sorted(os.listdir(tmp_path)) == ["disk.img", "empty.img", "large"]
 
 
 def test_ctrl_c_leaves_everything_as_it_was(image, tmp_path):

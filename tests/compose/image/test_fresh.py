@@ -53,3 +53,17 @@ def test_the_transaction_of_what_was_there_goes_with_it(tmp_path):
         assert log.exists()
         fresh.finish()
     assert os.listdir(tmp_path) == ["disk.img"] and path.stat().st_size == 8192
+
+
+def test_one_that_is_replaced_by_somebody_else_before_it_is_locked(tmp_path, monkeypatch):
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(4096))
+
+    def late(descriptor, exclusive):
+        (tmp_path / "other").write_bytes(bytes(4096))
+        os.replace(tmp_path / "other", path)
+        return ""
+
+    monkeypatch.setattr("rumpkit.compose.image.fresh.lock", late)
+    with pytest.raises(OSError, match="replaced by another"):
+        FreshImage(str(path), True)

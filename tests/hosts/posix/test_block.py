@@ -182,17 +182,27 @@ def test_short_reads_and_writes_go_on(host, image, monkeypatch):
     disk.close()
 
 
-def test_a_file_that_is_replaced_before_it_is_locked(host, image, monkeypatch):
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_that_is_replaced_before_it_is_locked(host, image, monkeypatch, read_only):
+    """As a transaction does that ends between two steps of ours: the new file is opened."""
+    times = [0]
 
     def late(fd, exclusive):
-        other = image.with_name("other")
-        other.write_bytes(image.read_bytes())
-        os.replace(other, image)
+        times[0] += 1
+        if times[0] <= replaced:
+            other = image.with_name("other")
+            other.write_bytes(bytes([times[0]]) * 1000)
+            os.replace(other, image)
         return lock(fd, exclusive)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("rumpkit.hosts.posix.block.lock", late)
-        with pytest.raises(BackendError, match="replaced") as caught:
-            FileBackend(host, str(image))
+    descriptors = len(os.listdir("/proc/self/fd"))
+    replaced = 3
+    monkeypatch.setattr("rumpkit.hosts.posix.block.lock", late)
+    disk = FileBackend(host, str(image), read_only)
+    assert times == [4] and disk.size == 1000 and disk.read(0, 2) == b"\3\3"
+    disk.close()
+    replaced = 1 << 20
+    with pytest.raises(BackendError, match="replaced") as caught:
+        FileBackend(host, str(image), read_only)
     assert caught.value.errno == errno.EBUSY
-    FileBackend(host, str(image)).close()
+    assert len(os.listdir("/proc/self/fd")) == descriptors

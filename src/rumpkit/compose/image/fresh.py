@@ -5,7 +5,7 @@ import stat
 from contextlib import suppress
 from typing import final
 
-from ...hosts.posix.filelock import lock
+from ...hosts.posix.filelock import is_at, lock
 from ...kern.abi.errno import EBUSY, EEXIST, EINVAL
 from .address import Address
 from .node import failure
@@ -98,6 +98,8 @@ def _hold(path: str, shown: str) -> int:
         who = lock(descriptor, False)
         if who:
             raise failure(EBUSY, f"{who} uses it", shown)
+        if not is_at(descriptor, path):
+            raise failure(EBUSY, "it was replaced by another file just now", shown)
     except BaseException:
         os.close(descriptor)
         raise

@@ -8,12 +8,16 @@ from typing import Final, final
 
 from ...hyper.block import BlockBackend
 from ...hyper.calls import Hypercalls
-from .filelock import lock
+from .filelock import is_at, lock
 
 BLKGETSIZE64: Final = 0x80081272
 """ioctl: the size of a block device in bytes, as 8 bytes in host order (linux/fs.h)."""
 BLKROGET: Final = 0x125E
 """ioctl: whether a block device is read-only, as a C int."""
+
+
+OPEN_TRIES: Final = 100
+"""How often a file is opened whose name belongs to another one once it is locked."""
 
 
 class BackendError(OSError):
@@ -33,18 +37,11 @@ class FileBackend(BlockBackend):
         Raises BackendError with the errno of what went wrong (EBUSY: somebody else has it).
         """
         hyper.assert_unscheduled(f"opening {path}")
-        fd = _open(path, read_only)
+        fd = _open_locked(path, read_only)
         try:
             size = _size(fd, path)
-            if not read_only and _device_is_read_only(fd):
-                raise BackendError(errno.EROFS, "the device is read-only", path)
-            who = lock(fd, not read_only)
-            if who:
-                raise BackendError(errno.EBUSY, f"{who} uses it", path)
-            if not _is_at(fd, path):
-                raise BackendError(errno.EBUSY, "it was replaced by another file just now", path)
             if not read_only:
-                _finish_transaction(fd, path)
+                _recover(fd, path)
         except BaseException:
             os.close(fd)
             raise
@@ -110,6 +107,26 @@ class FileBackend(BlockBackend):
             raise BackendError(errno.EINVAL, f"bytes {offset} to {offset + size} are not within {self.size}", self.path)
 
 
+def _open_locked(path: str, read_only: bool) -> int:
+    """Open and lock what `path` leads to, once it has its lock: a transaction may just have put another file there (replacement.py)."""
+    for _ in range(OPEN_TRIES):
+        fd = _open(path, read_only)
+        try:
+            _size(fd, path)  # before the lock: whether it is storage at all
+            if not read_only and _device_is_read_only(fd):
+                raise BackendError(errno.EROFS, "the device is read-only", path)
+            who = lock(fd, not read_only)
+            if who:
+                raise BackendError(errno.EBUSY, f"{who} uses it", path)
+            if is_at(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+    raise BackendError(errno.EBUSY, "it is replaced by other files all the time", path)
+
+
 def _open(path: str, read_only: bool) -> int:
     try:
         return os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
@@ -127,14 +144,6 @@ def _size(fd: int, path: str) -> int:
         answer = fcntl.ioctl(fd, BLKGETSIZE64, bytes(8))
         return int.from_bytes(answer, "little")
     raise BackendError(errno.ENOTBLK, "neither a file nor a block device", path)
-
-
-def _is_at(fd: int, path: str) -> bool:
-    """Whether the path still leads to the file that was opened, and is locked now: else what is written would go with it."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except OSError:
-        return False
 
 
 def _device_is_read_only(fd: int) -> bool:
@@ -156,10 +165,7 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
         written += count
 
 
-def _finish_transaction(fd: int, path: str) -> None:
-    from .redo import LOG_SUFFIX
+def _recover(fd: int, path: str) -> None:
+    from .redo import recover
 
-    if os.path.lexists(os.path.realpath(path) + LOG_SUFFIX):
-        from .redo import finish
-
-        finish(fd, path)
+    recover(fd, path)

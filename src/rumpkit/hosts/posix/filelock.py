@@ -21,6 +21,14 @@ def lock(fd: int, exclusive: bool) -> str:
     return ""
 
 
+def is_at(fd: int, path: str) -> bool:
+    """Whether the path still leads to the file that was opened, and is locked now: else what is written would go with it."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except OSError:
+        return False
+
+
 def holder(fd: int) -> str:
     """Who has a lock on this file, as Linux lists it in /proc/locks; "" where it doesn't say."""
     status = os.fstat(fd)

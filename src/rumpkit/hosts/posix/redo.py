@@ -5,6 +5,8 @@ open), so that a process that is killed leaves nothing behind.  Changed bytes li
 are an index, and a record with checksums.  To commit it is made durable, then it gets its name, `disk.img.rump-redo`: from then on
 the image is as after.  The changes are copied to the image, that is made durable, and the log removed.  A log that is found when
 the image is opened was interrupted in that, and is brought to its end.
+
+Where more was changed than stays, the log is not copied: what stays is added to it, and it takes the image's place (replacement.py).
 """
 
 import errno
@@ -13,24 +15,23 @@ import stat
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, final
 
 from ...hyper.block import BlockBackend
 from ...hyper.calls import Hypercalls
 from .allocate import reserve, start_writing
 from .block import BackendError, FileBackend, write_all
+from .copying import WRITE_BEHIND, copy_extents
+from .replacement import complete
 
 LOG_SUFFIX: Final = ".rump-redo"
 """Behind the image's name: its committed log."""
 OPEN_SUFFIX: Final = ".rump-open"
-"""The same of a log that is not committed, where it needs a name."""
+"""The same of a log that is not committed, where it needs a name: while it takes the image's place, or for want of O_TMPFILE."""
 MAX_EXTENTS: Final = 1 << 21
 """Changed places of a log that is read."""
 BLOCK: Final = 4096
-PIECE: Final = 4 << 20
-"""Bytes that are copied at once where the host's kernel doesn't do it."""
-WRITE_BEHIND: Final = 32 << 20
-"""Bytes after which the host is told to begin writing, to the log and to the image: a commit waits less then."""
 
 _RECORD: Final = struct.Struct("<8s I I Q Q Q Q Q I I")
 """Magic, version, zero, size, device and inode of the image, number of extents, place of the index, its CRC, CRC of all that.
@@ -118,13 +119,13 @@ class RedoLog(BlockBackend):
         written: then the next opening tries again.
         """
         self._hyper.assert_unscheduled("a commit")
-        if not extents:
+        if not extents or (complete(self._image.fileno(), self._fd, extents) and self._take_its_place()):
             self.close()
             return
         _make_room(self._image.fileno(), extents)
         self._seal(extents)
         self._publish()
-        _apply(self._fd, self._image.fileno(), extents)
+        copy_extents(self._fd, self._image.fileno(), extents)
         os.fdatasync(self._image.fileno())
         self._remove(LOG_SUFFIX)
         self.close()
@@ -150,12 +151,33 @@ class RedoLog(BlockBackend):
                 if problem.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
                     raise
         name = self._base + OPEN_SUFFIX
-        try:
-            os.unlink(name, dir_fd=self._folder)  # of a process that was killed: the image's lock is ours
-        except FileNotFoundError:
-            pass
+        made = os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=self._folder)
         self._named = True
-        return os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=self._folder)
+        return made
+
+    def _take_its_place(self) -> bool:
+        """Give the whole and durable file the image's name, which commits it.  False where the host won't: all is as it was then.
+
+        Raises EIO where it can't be said what a power cut would leave, before or after.
+        """
+        try:
+            there = os.stat(self._base, dir_fd=self._folder, follow_symlinks=False)
+            if not os.path.samestat(there, os.fstat(self._image.fileno())):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            if not self._named:
+                self._link(OPEN_SUFFIX)
+                self._named = True
+            os.rename(self._base + OPEN_SUFFIX, self._base, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except OSError:
+            os.fchmod(self._fd, 0o600)
+            return False
+        self._named = False
+        os.fsync(self._folder)
+        return True
+
+    def _link(self, suffix: str) -> None:
+        """The first name of a file that has none."""
+        os.link(f"/proc/self/fd/{self._fd}", self._base + suffix, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def _seal(self, extents: Extents) -> None:
         """Write index and record, and make the whole log durable."""
@@ -168,12 +190,12 @@ class RedoLog(BlockBackend):
 
     def _publish(self) -> None:
         """Give the log its name, which commits it."""
-        name = self._base + LOG_SUFFIX
         if self._named:
+            name = self._base + LOG_SUFFIX
             os.rename(self._base + OPEN_SUFFIX, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._named = False
         else:
-            os.link(f"/proc/self/fd/{self._fd}", name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._link(LOG_SUFFIX)
         try:
             os.fsync(self._folder)
         except OSError:
@@ -215,17 +237,27 @@ class LogView(BlockBackend):
             self._fd = -1
 
 
-def finish(image: int, path: str) -> None:
-    """Bring the committed log of the image `path`, open and locked as `image`, to its end, if it has one.  Raises as `committed`."""
+def recover(image: int, path: str) -> None:
+    """What a process that was killed has left beside the image `path`, open and locked as `image`: a committed log is brought to its
+    end, one that is not committed goes.  Raises as `committed`."""
+    path = os.path.realpath(path)
+    if os.path.lexists(path + LOG_SUFFIX):
+        _finish(image, path)
+    if os.path.lexists(path + OPEN_SUFFIX):
+        with suppress(OSError):  # not ours: whoever needs the name will say so
+            os.unlink(path + OPEN_SUFFIX)
+
+
+def _finish(image: int, path: str) -> None:
+    """Bring the committed log of the image `path` to its end."""
     log = committed(image, path)
     if log is None:
         return
     try:
-        _apply(log.fd, image, log.extents)
+        copy_extents(log.fd, image, log.extents)
         os.fdatasync(image)
     finally:
         os.close(log.fd)
-    path = os.path.realpath(path)
     folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.unlink(os.path.basename(path) + LOG_SUFFIX, dir_fd=folder)
@@ -303,32 +335,3 @@ def _make_room(image: int, extents: Extents) -> None:
             raise OSError(number, f"the image's changes do not fit: {os.strerror(number)}")
         if number:
             return
-
-
-def _apply(log: int, image: int, extents: Extents) -> None:
-    """Copy the changes to the image: in the host's kernel where it can, which shares blocks instead where the file system does."""
-    in_kernel = hasattr(os, "copy_file_range")
-    for start, end in extents:
-        at = start
-        while at < end:
-            count = 0
-            if in_kernel:
-                try:
-                    count = os.copy_file_range(log, image, min(end - at, WRITE_BEHIND), at, at)
-                except OSError as problem:
-                    if problem.errno not in _CANNOT_COPY:
-                        raise
-                in_kernel = count > 0
-            if not count:
-                data = os.pread(log, min(PIECE, end - at), at)
-                if not data:
-                    raise OSError(errno.EIO, "the redo log is shorter than it says")
-                write_all(image, data, at)
-                count = len(data)
-            at += count
-            if count == WRITE_BEHIND:
-                start_writing(image, at - count, count)
-
-
-_CANNOT_COPY: Final = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
-"""Of copy_file_range: the host can't between these two."""
