@@ -54,8 +54,6 @@ def start(
             directory=str(cwd) if cwd is not None else None,
             files=_private_files(kernel),
             hostname=kernel.spec.kernel.hostname,
-            address=_shown_address(kernel),
-            address6=_shown_address6(kernel),
             stdio=(descriptors[0], descriptors[1], descriptors[2]),
             shown=_shown_mounts(kernel),
         )
@@ -105,26 +103,6 @@ def _hosts(hostname: str) -> bytes:
     except OSError:
         text = b"127.0.0.1 localhost\n"
     return text + (b"" if text.endswith(b"\n") else b"\n") + f"127.0.1.1 {hostname}\n".encode()
-
-
-def _shown_address(kernel: "Kernel") -> bytes | None:
-    service = kernel.core.service("Ip")
-    interfaces = cast("Ip", service).interfaces.all() if service is not None else []
-    addresses = [own.address for one in interfaces if not one.loopback for own in one.addresses]
-    return next((address for address in addresses if len(address) == 4), None)
-
-
-def _shown_address6(kernel: "Kernel") -> bytes | None:
-    """As `Guest.start` wants it: an address that others can reach, b"" for none yet, None without IPv6."""
-    service = kernel.core.service("Ip")
-    network = cast("Ip", service).v6 if service is not None else None
-    if network is None:
-        return None
-    from ..net.wire.address import is_link_local
-
-    links = [link for link in network.links.values() if not link.interface.loopback]
-    addresses = [own.address for link in links for own in link.addresses]
-    return next((address for address in addresses if not is_link_local(address)), b"")
 
 
 def wait_online(kernel: "Kernel", timeout: float, interruption: "Interruption | None" = None) -> bool:

@@ -115,7 +115,7 @@ def test_link_local_peers_have_a_zone():
         "s.sendto(b'x', ('ff02::1', 53, 0, 1)); d, a = s.recvfrom(99); print(d, a[0][:4], a[3])\n"
         "s.connect(a); print(s.getpeername()[0][:4], s.getpeername()[3] > 0, s.getsockname()[0][:4])\n"
     )
-    assert run(code, beside=serve) == "b'1 fe80' fe80 1\nfe80 True fe80\n"
+    assert run(code, beside=serve) == "b'2 fe80' fe80 2\nfe80 True fe80\n"
 
 
 def test_without_ipv6_in_the_kernel_it_is_as_on_a_host_without():

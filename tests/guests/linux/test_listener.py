@@ -349,7 +349,7 @@ class TestDescriptors:
 class TestFactory:
     def test_sockets_belong_to_the_programs_namespace(self, as_user):
         def check_it():
-            with answered(["sleep", "100"], address=b"\x0a\0\2\x0f") as (program, _):
+            with answered(["sleep", "100"]) as (program, _):
                 factory = Factory(program.supply, unguarded)
                 fds = [factory.take(STREAM), *factory.take_pair(), factory.take(DATAGRAM), factory.take(DATAGRAM6)]
                 for fd in fds:
@@ -420,9 +420,7 @@ class TestCarrier:
                 assert listener.inject(call.id, fd, True) > 2
 
         reader, writer = os.pipe()
-        with answered(
-            python("import select\n" + code), {"socket": make}, stdio=(0, writer, 2), address=b"\x0a\0\2\x0f"
-        ) as (
+        with answered(python("import select\n" + code), {"socket": make}, stdio=(0, writer, 2)) as (
             program,
             _,
         ):

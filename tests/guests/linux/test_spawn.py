@@ -155,23 +155,23 @@ class TestInheritance:
 
 
 class TestIsolation:
-    def test_private_files_hostname_and_addresses(self, as_user):
-        script = "cat /etc/resolv.conf; cat /proc/sys/kernel/hostname; cat /proc/net/fib_trie | grep -c 10.0.2.15"
+    def test_private_files_and_hostname(self, as_user):
+        script = "cat /etc/resolv.conf; cat /proc/sys/kernel/hostname"
         before = Path("/etc/resolv.conf").read_bytes()
 
         def check_it():
-            _, out = run(["sh", "-c", script], files=RESOLV, hostname="cache", address=b"\x0a\0\2\x0f")
+            _, out = run(["sh", "-c", script], files=RESOLV, hostname="cache")
             assert out.splitlines()[:2] == ["nameserver 10.0.2.3", "cache"]
             assert socket.gethostname() != "cache"
 
         as_user(check_it)
         assert Path("/etc/resolv.conf").read_bytes() == before
 
-    def test_interface_listing_shows_the_kernels_address_and_nothing_of_the_host(self, as_user):
+    def test_interface_listing_shows_nothing_of_the_host(self, as_user):
         code = "import socket; print(socket.if_nameindex()); print(open('/proc/net/dev').read().count(':'))"
 
         def check_it():
-            assert run([PYTHON, "-c", code], address=b"\x0a\0\2\x0f") == (0, "[(1, 'lo')]\n1\n")
+            assert run([PYTHON, "-c", code]) == (0, "[(1, 'lo')]\n1\n")
 
         as_user(check_it)
 

@@ -21,8 +21,9 @@ Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
     pidfd              descriptors of the program, copied into this process
     check              what the machine must offer; `Missing` says what, what for and how to allow it
     starter            a small Python process: namespaces, private files, the init process of the program's pid namespace
-      (uses mounts, network)
+      (uses mounts, network, netlink)
     spawn, factory     our side of the starter: launch, signals, exit status; sockets made inside the namespace
+    mirror             the kernel's interfaces, addresses and routes, as the namespace shows them
     places, files      where the kernel's mounts appear to the program, and the FUSE servers behind them
 
     packets                      what is injected, byte by byte

@@ -9,9 +9,10 @@ happen on the schedule and never block; what does not fit is dropped, as network
 import os
 import select
 import socket as host_socket
+from collections.abc import Callable
 from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from ...hosts.posix.loop import Source
 from ...hosts.task import Task
@@ -41,6 +42,7 @@ from .sockaddr import NATIVE_ZONE
 from .spawn import Program
 
 if TYPE_CHECKING:
+    from ...net.ip6.service import Ip6
     from .context import Context
 
 DATAGRAM_LIMIT: Final = 1 << 16
@@ -52,6 +54,7 @@ DRAINED_BATCHES: Final = 256
 """Datagrams that are carried in one go before others get their turn."""
 
 _PORTS: Final = Struct("!HH")
+_IN6_PKTINFO: Final = Struct("@16si")
 _DIAG: Final = abi.NLMSG_HEADER.size
 _COOKIE: Final = _DIAG + 44
 """Where struct inet_diag_msg has a socket's cookie."""
@@ -122,10 +125,12 @@ class Datagram(Record):
 
     # From the program to the kernel -----------------------------------------------------------------------------
 
-    def send(self, data: bytes, address: bytes, port: int, control: tuple[ControlMessage, ...], now: Instant) -> None:
-        """Send what the program has sent.  On the schedule."""
+    def send(
+        self, data: bytes, address: bytes, port: int, control: tuple[ControlMessage, ...], now: Instant, zone: int = 0
+    ) -> None:
+        """Send what the program has sent, by the interface `zone` where it has named one.  On the schedule."""
         if self.socket.family == AF_INET6:
-            zone = self.zone if is_link_local(address) else 0
+            zone = (zone or self.zone) if is_link_local(address) else 0
             address = shown(address, AF_INET6, zone)
         destination = (address, port)
         to = None if destination == self.peer else destination
@@ -152,7 +157,7 @@ class Datagram(Record):
                 return
             plain, zone = split_zone(self.peer[0])
             self.zone = zone or self.zone
-            copy.connect(_native(unmapped(plain), self.peer[1], self.family))
+            copy.connect(_native(unmapped(plain), self.peer[1], self.family, self.carrier.native(zone)))
             if self.by_port and len(unmapped(plain)) == 16:
                 self.here6 = _address_of(copy.getsockname()[0])
 
@@ -180,14 +185,14 @@ def _address_of(text: str) -> bytes:
     return unmapped(packed)
 
 
-def _native(address: bytes, port: int, family: int) -> tuple[str, int] | tuple[str, int, int, int]:
+def _native(address: bytes, port: int, family: int, zone: int) -> tuple[str, int] | tuple[str, int, int, int]:
     """A peer as a socket of `family` in the namespace can be connected to it."""
     if family == AF_INET:
         return host_socket.inet_ntoa(address), port
     if len(address) == 4:
         return "::ffff:" + host_socket.inet_ntoa(address), port, 0, 0
     scoped = is_link_local(address) or is_multicast(address)
-    return host_socket.inet_ntop(AF_INET6, address), port, 0, NATIVE_ZONE if scoped else 0
+    return host_socket.inet_ntop(AF_INET6, address), port, 0, zone if scoped else 0
 
 
 def _disconnect(copy: host_socket.socket) -> None:
@@ -276,13 +281,15 @@ class _Capture6(_Capture):
         tclass = (packet[0] & 15) << 4 | packet[1] >> 4
         if tclass:
             control += ((IPPROTO_IPV6, IPV6_TCLASS, tclass.to_bytes(4, "little")),)
-        if source != UNMARKED6:  # which a socket has that has chosen none
-            control += ((IPPROTO_IPV6, IPV6_PKTINFO, source + bytes(4)),)
+        zone = 0
+        if source != UNMARKED6:  # which a socket has that has chosen neither a source nor an interface
+            zone = self._carrier.zone_of(source) if is_link_local(source) else 0
+            control += ((IPPROTO_IPV6, IPV6_PKTINFO, source + zone.to_bytes(4, "little")),)
         if protocol == IPPROTO_UDP:
             port = _PORTS.unpack_from(packet, _HEADER6)[1]
-            datagram.send(packet[_HEADER6 + packets.UDP_SIZE :], address, port, control, now)
+            datagram.send(packet[_HEADER6 + packets.UDP_SIZE :], address, port, control, now, zone)
         else:
-            datagram.send(packet[_HEADER6:], address, 0, control, now)
+            datagram.send(packet[_HEADER6:], address, 0, control, now, zone)
         return True
 
 
@@ -314,6 +321,8 @@ class Carrier:
         self.sockets: dict[bytes, Datagram] = {}
         """By mark: the address of IPv4 that is theirs alone, or their protocol and port."""
         self.cookies: dict[bytes, Datagram] = {}
+        self.native: Callable[[int], int] = lambda index: NATIVE_ZONE
+        """By which number the namespace has an interface."""
         self.dropped = 0
         """Datagrams that fitted nowhere, or whose socket is gone."""
         raw, protocol = host_socket.SOCK_RAW, host_socket.IPPROTO_RAW
@@ -367,23 +376,31 @@ class Carrier:
             body = packets.datagram(received.source[1], datagram.port_number, received.data)
         else:
             body = packets.echo_for(datagram.port_number, received.data, source, destination)
-        self._put(mark, packets.packet(datagram.protocol, source, destination, body, wishes.ttl, wishes.tos))
+        packet = packets.packet(datagram.protocol, source, destination, body, wishes.ttl, wishes.tos)
+        self._put(mark, packet, zone)
 
     def inject_error(self, datagram: Datagram, peer: SocketAddress, error: int) -> None:
         """Let the program's socket hear that its datagram to `peer` came to nothing."""
-        address = unmapped(split_zone(peer[0])[0])
+        plain, zone = split_zone(peer[0])
+        address = unmapped(plain)
         mark = datagram.here if len(address) == 4 else datagram.here6
         packet = packets.failure(error, datagram.protocol, mark, datagram.port_number, address, peer[1])
         if packet:
-            self._put(mark, packet)
+            self._put(mark, packet, zone)
 
-    def _put(self, mark: bytes, packet: bytes) -> None:
+    def zone_of(self, source: bytes) -> int:
+        """The index of the interface that has an address of IPv6; 0 where none has.  On the schedule."""
+        service = self.context.kernel.service("Ip6")
+        links = cast("Ip6", service).network.links if service is not None else {}
+        return next((index for index, link in links.items() if link.owns(source)), 0)
+
+    def _put(self, mark: bytes, packet: bytes, zone: int = 0) -> None:
         try:
             if len(mark) == 4:
                 self._inject.sendto(packet, (host_socket.inet_ntoa(mark), 0))
             elif self._inject6 is not None:
-                # The way is that to a mark in any case: what the namespace shows as its own address has none.
-                self._inject6.sendto(packet, (_WAY6, 0))
+                by = [(IPPROTO_IPV6, IPV6_PKTINFO, _IN6_PKTINFO.pack(bytes(16), self.native(zone)))] if zone else []
+                self._inject6.sendmsg([packet], by, 0, (_WAY6, 0))
         except OSError:
             self.dropped += 1
 

@@ -25,6 +25,7 @@ from .calls_socket import call_accept, call_accept4, call_bind, call_connect, ca
 from .context import Context
 from .files import KernelFiles, ShownMount
 from .listener import Notification
+from .mirror import Mirror
 from .record import complain, guarded
 from .spawn import Program, spawn
 
@@ -119,6 +120,7 @@ class Guest:
         program: Program,
         name: str,
         files: KernelFiles | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
@@ -132,6 +134,10 @@ class Guest:
         self._files = files
         self.unseen: dict[str, str] = {**(files.refused if files else {}), **program.refused}
         """The kernel's mounts that the program should see and doesn't, and why."""
+        self._mirror = mirror
+        if mirror is not None:
+            self._context.carrier.native = mirror.native
+            mirror.follow(self._context.work)
         host.loop.register(self._calls, select.EPOLLIN)
         host.loop.register(self._end, select.EPOLLIN)
         host.start_thread()
@@ -148,8 +154,6 @@ class Guest:
         user: tuple[int, int, Sequence[int]] | None = None,
         files: Mapping[str, bytes] | None = None,
         hostname: str = "",
-        address: bytes | None = None,
-        address6: bytes | None = None,
         stdio: tuple[int, int, int] = (0, 1, 2),
         shown: Sequence[ShownMount] = (),
     ) -> "Guest":
@@ -157,6 +161,7 @@ class Guest:
 
         `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't."""
         kernel_files = KernelFiles(kernel, shown)
+        mirror = Mirror(kernel, host)
         try:
             program = spawn(
                 command,
@@ -165,8 +170,9 @@ class Guest:
                 user=user,
                 files=files,
                 hostname=hostname,
-                address=address,
-                address6=address6,
+                six=mirror.six(),
+                devices=mirror.devices(),
+                wire=mirror.wire,
                 stdio=stdio,
                 guard=host.assert_unscheduled,
                 mounts=kernel_files.mounts(),
@@ -174,9 +180,10 @@ class Guest:
                 serve=kernel_files.serve,
             )
         except BaseException:
+            mirror.close()
             kernel_files.close()
             raise
-        return cls(kernel, host, program, os.fspath(command[0]), kernel_files)
+        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror)
 
     # Its end ----------------------------------------------------------------------------------------------------
 
@@ -190,6 +197,8 @@ class Guest:
         self._served = False
         self._host.loop.unregister(self._end)
         self._host.loop.unregister(self._calls)
+        if self._mirror is not None:
+            self._mirror.close()
         self._context.forget()
         self._context.run(self._context.changes.wake_all)
 

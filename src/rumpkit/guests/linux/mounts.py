@@ -131,3 +131,25 @@ def mount_proc() -> bool:
     except OSError:
         return False
     return True
+
+
+_SHOWN_OF_SYSFS: Final = ("devices/virtual/net", "class/net")
+"""The latter consists of links into the former."""
+
+
+def mount_interfaces() -> bool:
+    """Show the interfaces of this network namespace in /sys; everything else there stays the host's.  False where that is forbidden:
+    then /sys/class/net stays the host's, too."""
+    stage = next(directory for directory in _STAGES if path.isdir(directory))
+    try:
+        libc.mount("sysfs", stage, "sysfs", _PLAIN | abi.MS_NOEXEC | abi.MS_RDONLY)
+    except OSError:
+        return False
+    try:
+        for name in _SHOWN_OF_SYSFS:
+            libc.mount(f"{stage}/{name}", f"/sys/{name}", None, abi.MS_BIND)
+    except OSError:
+        return False
+    finally:
+        libc.unmount(stage, abi.MNT_DETACH)
+    return True

@@ -1,46 +1,51 @@
 """The program's private network namespace, seen from inside: run by the starter, before the program.
 
-What stands behind the filter is a namespace with `lo` alone, and on it only what lets `carrier` move datagrams:
+What a program is shown there, as interfaces, addresses and routes, is a copy of the kernel's (`mirror`).  No packet goes that way.
+Those of the program's sockets have a firewall mark (SO_MARK), CARRIED, by which a routing table of their own holds; it leads all to lo,
+where `carrier` gets at them:
 
 - 240.0.0.0/8 is local.  Each IPv4 UDP or ping socket that is made here is bound to an address of its own out of it, its *mark*.
 - All other IPv4 destinations are *broadcast* on lo, which Linux answers with no ICMP error, so connected sockets see no false
   ECONNREFUSED.  SO_BROADCAST on the sockets makes Linux accept such destinations.
-- IPv6 has no broadcast.  There all other destinations leave by a route whose packets come in again on lo as somebody else's:
-  this is no router, so Linux drops them in silence.
+- IPv6 has no broadcast.  There all other destinations are local, and so are those of IPv4 where a sender names an interface.  A rule
+  keeps Linux's ICMP errors about them from going anywhere.
 - On their way all packets pass the capture sockets (packet(7)), which the supervisor reads.
 - An AF_INET6 socket speaks IPv4 too, so no address can be its mark: it is bound to :: and known by its port.
-- A datagram for a socket is written to an inject socket, with its true source.  What is injected carries a firewall
-  mark (SO_MARK), by which the capture sockets leave it out; and sockets that are bound to :: take nothing else.
+- A datagram for a socket is written to an inject socket, with its true source.  What is injected has another firewall mark,
+  INJECTED, by which the capture sockets leave it out; and sockets that are bound to :: take nothing else.
 
 Where the kernel has no IPv6, IPv6 has no route here either: AF_INET6 sockets are bound to a v4-mapped mark, and real IPv6
 destinations fail with ENETUNREACH.
-
-The kernel's own addresses are shown on lo without being routed there: getaddrinfo's AI_ADDRCONFIG looks for them.
 """
 
 from __future__ import annotations
 
 import _socket
-import fcntl
 import os
-import time
 from struct import Struct
 
 from . import abi
+from .netlink import Channel, attribute, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
+
+    from .netlink import Request
 
 MARKS: Final = b"\xf0"
 """First byte of all marks."""
 MARK_BITS: Final = 24
 UNMARKED: Final = MARKS + b"\xff\xff\xff"
 """The IPv4 source of sockets that are known by their port."""
-UNMARKED6: Final = b"\1" + bytes(14) + b"\1"
-"""Their IPv6 source: of the prefix that is discarded everywhere else (RFC 6666)."""
+UNMARKED6: Final = bytes(15) + b"\1"
+"""Their IPv6 source where the sender names no interface."""
 INJECTED: Final = 0x72756D70
 """The firewall mark of injected packets."""
+CARRIED: Final = 0x72756D71
+"""That of what the program sends."""
+TABLE: Final = 200
+"""The routing table for it."""
 LARGEST: Final = 65575
 """The largest packet, of IPv6, which lo takes as it is."""
 
@@ -68,16 +73,21 @@ _BY_PORT: Final = {DUAL: _socket.IPPROTO_UDP, PING6: _socket.IPPROTO_ICMPV6}
 
 _EADDRINUSE: Final = 98
 _EAFNOSUPPORT: Final = 97
-_ESRCH: Final = 3
 _EACCES: Final = 13
-_FORWARDING6: Final = "/proc/sys/net/ipv6/conf/all/forwarding"
-_PATIENCE: Final = 10.0
-_PAUSE: Final = 0.001
-"""Seconds to wait for Linux, at most and at a time."""
-_ATTRIBUTE: Final = Struct("<HH")
-_WORD: Final = Struct("<I")
-_CACHEINFO: Final = Struct("<4I")
-_FOR_EVER: Final = 0xFFFFFFFF
+_QUIET: Final = (
+    ("ipv4/icmp_echo_ignore_all", b"1"),
+    ("ipv6/icmp/echo_ignore_all", b"1"),
+    ("ipv6/conf/lo/disable_ipv6", b"0"),
+    ("ipv6/conf/default/disable_ipv6", b"0"),
+    ("ipv6/conf/default/addr_gen_mode", b"1"),
+    ("ipv6/conf/default/accept_ra", b"0"),
+    ("ipv6/conf/default/accept_dad", b"0"),
+)
+"""Sysctls below net: nothing here answers, or makes up addresses, but the kernel."""
+_FIRST_RULE: Final = 1
+_NO_ERRORS_RULE: Final = 2
+_LOCAL_RULE: Final = 10
+"""Priorities of routing rules; Linux's own local one has 0."""
 _SO_ATTACH_FILTER: Final = 26
 _SO_MARK: Final = 36
 _UDP_NO_CHECK6_RX: Final = 102
@@ -92,130 +102,79 @@ _HEADERS: Final = {
 _PACKET_MARK: Final = 0xFFFFF000 + 20
 """Where classic BPF has a packet's firewall mark (SKF_AD_OFF + SKF_AD_MARK)."""
 
-_SIOCADDRT: Final = 0x890B
-_IN6_RTMSG: Final = Struct("@16s16s16sIHHI4xQIi")
-"""struct in6_rtmsg: destination, source, gateway, type, prefix lengths, metric, info, flags, interface."""
-_RTF_UP: Final = 1
-_RTF_LOCAL: Final = 0x80000000
+
+def _route(family: int, kind: int, table: int, address: bytes, bits: int, index: int, more: bytes = b"") -> Request:
+    scope = abi.RT_SCOPE_LINK if kind == abi.RTN_BROADCAST else abi.RT_SCOPE_HOST
+    header = abi.ROUTE_MESSAGE.pack(family, bits, 0, 0, table, abi.RTPROT_STATIC, scope, kind, 0)
+    destination = attribute(abi.RTA_DST, address) if bits else b""
+    body = header + destination + word(abi.RTA_OIF, index) + more
+    return abi.RTM_NEWROUTE, abi.NLM_F_CREATE, body
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value
+def _rule(
+    family: int, priority: int, action: int, table: int, more: bytes = b"", kind: int = abi.RTM_NEWRULE
+) -> Request:
+    header = abi.ROUTE_MESSAGE.pack(family, 0, 0, 0, table, 0, 0, action, 0)
+    flags = abi.NLM_F_CREATE if kind == abi.RTM_NEWRULE else 0
+    return kind, flags, header + word(abi.FRA_PRIORITY, priority) + more
 
 
-def _route(
-    kind: int, scope: int, address: bytes, bits: int, more: bytes = b"", protocol: int = abi.RTPROT_STATIC
-) -> bytes:
-    header = abi.ROUTE_MESSAGE.pack(_socket.AF_INET, bits, 0, 0, abi.RT_TABLE_LOCAL, protocol, scope, kind, 0)
-    destination = _attribute(abi.RTA_DST, address) if bits else b""
-    return header + destination + _attribute(abi.RTA_OIF, _WORD.pack(abi.LOOPBACK_INDEX)) + more
+def _rules(family: int) -> list[Request]:
+    """The program's packets go by TABLE, and Linux's errors nowhere; everything else, which is questions, as usual."""
+    _, protocol, _, _ = _HEADERS[family]
+    errors = attribute(abi.FRA_IIFNAME, b"lo\0") + attribute(abi.FRA_IP_PROTO, bytes((protocol,)))
+    return [
+        _rule(family, _FIRST_RULE, abi.FR_ACT_TO_TBL, TABLE, word(abi.FRA_FWMARK, CARRIED)),
+        _rule(family, _FIRST_RULE, abi.FR_ACT_TO_TBL, TABLE, word(abi.FRA_FWMARK, INJECTED)),
+        _rule(family, _NO_ERRORS_RULE, abi.FR_ACT_BLACKHOLE, 0, errors),
+        _rule(family, _LOCAL_RULE, abi.FR_ACT_TO_TBL, abi.RT_TABLE_LOCAL),
+        _rule(family, 0, abi.FR_ACT_TO_TBL, abi.RT_TABLE_LOCAL, kind=abi.RTM_DELRULE),
+    ]
 
 
-def _address(family: int, address: bytes, bits: int, more: bytes = b"") -> bytes:
-    header = abi.ADDRESS_MESSAGE.pack(family, bits, 0, 0, abi.LOOPBACK_INDEX)
-    return header + _attribute(abi.IFA_LOCAL, address) + _attribute(abi.IFA_ADDRESS, address) + more
+def way_out(family: int, index: int) -> Request:
+    """What makes packets of the program's that shall leave by interface `index` come to lo all the same."""
+    return _route(family, abi.RTN_LOCAL, TABLE, b"", 0, index, word(abi.RTA_PRIORITY, 2000 + index))
 
 
-def _request(channel: _socket.socket, kind: int, flags: int, body: bytes, must: bool = True) -> None:
-    flags |= abi.NLM_F_REQUEST | abi.NLM_F_ACK
-    channel.send(abi.NLMSG_HEADER.pack(abi.NLMSG_HEADER.size + len(body), kind, flags, 1, 0) + body)
-    code = int.from_bytes(channel.recv(8192)[16:20], "little", signed=True)
-    if code and must:
-        raise OSError(-code, f"routing message {kind} refused")
-
-
-def prepare(shown: bytes | None, shown6: bytes | None) -> bool:
-    """Set the namespace up.  `shown` and `shown6` are the addresses that interface listings shall have; `shown6` is b"" where
-    the kernel has IPv6 and no address yet, None where it has no IPv6.  Whether there is IPv6 in the namespace, too: where Linux
-    has none, or it is switched off for good, AF_INET6 sockets for TCP go all the same, and others don't.  Raises OSError."""
-    channel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, abi.NETLINK_ROUTE)
+def prepare(six: bool) -> bool:
+    """Set the namespace up, with IPv6 if the kernel has it.  Whether there is IPv6 in the namespace, too: where Linux has none, or it
+    is switched off for good, AF_INET6 sockets for TCP go all the same, and others don't.  Raises OSError."""
+    for name, value in _QUIET:
+        _write(f"/proc/sys/net/{name}", value)
+    up = abi.INTERFACE_MESSAGE.pack(_socket.AF_UNSPEC, 0, abi.LOOPBACK_INDEX, abi.IFF_UP, abi.IFF_UP)
+    marks = MARKS + bytes(3), 32 - MARK_BITS, abi.LOOPBACK_INDEX
+    four = _socket.AF_INET
+    channel = Channel()
     try:
-        up = abi.INTERFACE_MESSAGE.pack(_socket.AF_UNSPEC, 0, abi.LOOPBACK_INDEX, abi.IFF_UP, abi.IFF_UP)
-        _request(channel, abi.RTM_NEWLINK, 0, up + _attribute(abi.IFLA_MTU, _WORD.pack(LARGEST)))
-        # What Linux puts on lo by itself would catch datagrams to 127.0.0.1 and ::1, which are the rump kernel's.
-        _request(channel, abi.RTM_DELADDR, 0, _address(_socket.AF_INET, b"\x7f\0\0\1", 8))
-        _request(channel, abi.RTM_DELADDR, 0, _address(_socket.AF_INET6, bytes(15) + b"\1", 128), must=False)
-        if shown is not None:
-            _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET, shown, 32))
-            route = _route(abi.RTN_LOCAL, abi.RT_SCOPE_HOST, shown, 32, protocol=0)
-            _request(channel, abi.RTM_DELROUTE, 0, route)
-        marks = _route(abi.RTN_LOCAL, abi.RT_SCOPE_HOST, MARKS + bytes(3), 32 - MARK_BITS)
-        _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, marks)
-        source = _attribute(abi.RTA_PREFSRC, UNMARKED)
-        out = _route(abi.RTN_BROADCAST, abi.RT_SCOPE_LINK, b"", 0, source)
-        _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, out)
-        return shown6 is not None and _prepare6(channel, shown6)
+        channel.must(
+            [
+                (abi.RTM_NEWLINK, 0, up + word(abi.IFLA_MTU, LARGEST)),
+                *_rules(four),
+                _route(four, abi.RTN_LOCAL, abi.RT_TABLE_LOCAL, *marks),  # where bind(2) looks
+                _route(four, abi.RTN_LOCAL, TABLE, *marks),
+                _route(
+                    four, abi.RTN_BROADCAST, TABLE, b"", 0, abi.LOOPBACK_INDEX, attribute(abi.RTA_PREFSRC, UNMARKED)
+                ),
+            ]
+        )
+        return six and _prepare6(channel)
     finally:
         channel.close()
 
 
-def _prepare6(channel: _socket.socket, shown: bytes) -> bool:
+def _prepare6(channel: Channel) -> bool:
+    family = _socket.AF_INET6
+    source = attribute(abi.RTA_PREFSRC, UNMARKED6) + word(abi.RTA_PRIORITY, 1)
+    out = _route(family, abi.RTN_LOCAL, TABLE, b"", 0, abi.LOOPBACK_INDEX, source)
     try:
-        socket = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM)
+        _socket.socket(family, _socket.SOCK_DGRAM).close()
+        channel.must([*_rules(family), out])
     except OSError as problem:
-        if problem.errno == _EAFNOSUPPORT:
+        if problem.errno in (_EAFNOSUPPORT, _EACCES):
             return False
         raise
-    try:
-        _write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", b"0")
-        # A host may hand its forwarding on to new namespaces: then each packet would go round until its hop limit ends.
-        _write(_FORWARDING6, b"0")
-        if _read(_FORWARDING6).strip() != b"0":
-            return False
-        flags = _attribute(abi.IFA_FLAGS, _WORD.pack(abi.IFA_F_NODAD | abi.IFA_F_NOPREFIXROUTE))
-        try:
-            _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, UNMARKED6, 128, flags))
-        except OSError as problem:
-            if problem.errno == _EACCES:
-                return False
-            raise
-        # That Linux makes itself, but a moment later.
-        _request(channel, abi.RTM_NEWROUTE, abi.NLM_F_CREATE, _local6(UNMARKED6, 64))
-        if shown:
-            # Deprecated, so that Linux takes it for a source only where the program says so.
-            flags += _attribute(abi.IFA_CACHEINFO, _CACHEINFO.pack(0, _FOR_EVER, 0, 0))
-            _request(channel, abi.RTM_NEWADDR, abi.NLM_F_CREATE, _address(_socket.AF_INET6, shown, 128, flags))
-            _forget(channel, shown)
-        # Linux makes a route that leads to lo one that refuses, unless it is flagged as local.  Its type, which says what
-        # becomes of the packets when they come in, can be another only by this call.
-        out = _IN6_RTMSG.pack(
-            bytes(16), bytes(16), bytes(16), abi.RTN_UNICAST, 0, 0, 1, 0, _RTF_UP | _RTF_LOCAL, abi.LOOPBACK_INDEX
-        )
-        fcntl.ioctl(socket.fileno(), _SIOCADDRT, out)
-        return True
-    finally:
-        socket.close()
-
-
-def _local6(address: bytes, bits: int) -> bytes:
-    header = abi.ROUTE_MESSAGE.pack(_socket.AF_INET6, bits, 0, 0, abi.RT_TABLE_LOCAL, 0, 0, abi.RTN_LOCAL, 0)
-    oif = _attribute(abi.RTA_OIF, _WORD.pack(abi.LOOPBACK_INDEX))
-    return header + _attribute(abi.RTA_DST, address) + oif
-
-
-def _forget(channel: _socket.socket, address: bytes) -> None:
-    """Take away the route to an address of ours, which Linux makes a moment after the address."""
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            _request(channel, abi.RTM_DELROUTE, 0, _local6(address, 128))
-            return
-        except OSError as problem:
-            if problem.errno != _ESRCH or time.monotonic() > end:
-                raise
-        time.sleep(_PAUSE)
-
-
-def _read(path: str) -> bytes:
-    """A sysctl of the namespace; b"0" where there is none to be had."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b"0"
-    try:
-        return os.read(fd, 16)
-    finally:
-        os.close(fd)
+    return True
 
 
 def _write(path: str, text: bytes) -> None:
@@ -230,6 +189,17 @@ def _write(path: str, text: bytes) -> None:
         pass
     finally:
         os.close(fd)
+
+
+def open_devices(count: int) -> list[int]:
+    """Up to `count` descriptors of /dev/net/tun, for interfaces of this namespace; none where that can't be opened."""
+    opened: list[int] = []
+    try:
+        for _ in range(count):
+            opened.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        pass
+    return opened
 
 
 def allow_ping(group: int) -> None:
@@ -316,6 +286,7 @@ class Maker:
         family, protocol, prefix = _KINDS[kind]
         made = _socket.socket(family, _socket.SOCK_DGRAM, protocol)
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
+        made.setsockopt(_socket.SOL_SOCKET, _SO_MARK, CARRIED)
         while True:
             self._last_mark = self._last_mark % ((1 << MARK_BITS) - 2) + 1
             try:
@@ -328,6 +299,7 @@ class Maker:
     def _by_port(self, protocol: int) -> _socket.socket:
         made = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM, protocol)
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
+        made.setsockopt(_socket.SOL_SOCKET, _SO_MARK, CARRIED)
         made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)  # for sources that control messages name
         if protocol == _socket.IPPROTO_UDP:
             made.setsockopt(_socket.IPPROTO_UDP, _UDP_NO_CHECK6_RX, 1)

@@ -26,7 +26,7 @@ _ANY6: Final = bytes(16)
 _LOOPBACK6: Final = bytes(15) + b"\1"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 NATIVE_ZONE: Final = 1
-"""The number of lo, the one interface that a program sees: as a zone it stands for whichever interface suits."""
+"""The number of lo: as a zone it stands for whichever interface suits."""
 
 
 def family_of(data: bytes) -> int:

@@ -24,8 +24,10 @@ from .filter import build
 
 _NOTE_SIZE: Final = 1 << 16
 _WITH_IPV6: Final = 4
-_MOST_DESCRIPTORS: Final = 5
-"""Descriptors that come with one note: at least so many if the namespace has IPv6, and at most."""
+"""Descriptors that come with the note of being ready, at least, if the namespace has IPv6."""
+_MOST_DEVICES: Final = 128
+_MOST_DESCRIPTORS: Final = 1 + _MOST_DEVICES
+"""Descriptors that come with one note, at most."""
 START_TIMEOUT: Final = 20.0
 """Seconds that a start may take on a loaded machine before it counts as failed."""
 
@@ -42,8 +44,8 @@ class Plan(TypedDict):
     hidden: list[str]
     mirrored: dict[str, list[str]]
     mounts: list[tuple[str, str, bool]]
-    address: bytes | None
-    address6: bytes | None
+    six: bool
+    devices: int
     filter: bytes
     user: tuple[int, int, list[int]] | None
     directory: str
@@ -166,8 +168,9 @@ def spawn(
     user: tuple[int, int, Sequence[int]] | None = None,
     files: Mapping[str, bytes] | None = None,
     hostname: str = "",
-    address: bytes | None = None,
-    address6: bytes | None = None,
+    six: bool = False,
+    devices: int = 0,
+    wire: Callable[[int, Sequence[int], bool], None] | None = None,
     stdio: tuple[int, int, int] = (0, 1, 2),
     guard: Callable[[str], None] | None = None,
     mounts: Sequence[KernelMount] = (),
@@ -177,9 +180,9 @@ def spawn(
     """Start `command`, found on its own PATH, and return once it runs.
 
     `user` is (uid, gid, groups) to change to, for root; `files` maps paths to private contents; `hostname` is the
-    program's own; `address` is the IPv4 address that its interface listing shows, `address6` the IPv6 address, or b"" for none
-    yet, or None where the kernel has no IPv6; `stdio` are our descriptors for its 0, 1 and 2.  Everything else it inherits as
-    from a shell: process group, terminal, limits, umask, ignored signals.
+    program's own; `six` says whether the kernel has IPv6; `wire` is given a netlink channel of its network namespace, up to `devices`
+    open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `stdio` are our descriptors for its 0, 1 and
+    2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -199,8 +202,8 @@ def spawn(
         "mirrored": {directory: list(targets) for directory, targets in (mirrored or {}).items()},
         "mounts": [(mount.path, mount.options, mount.read_only) for mount in mounts],
         "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
-        "address": address,
-        "address6": address6,
+        "six": six,
+        "devices": min(devices, _MOST_DEVICES),
         "filter": build(libc.machine()),
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": directory or os.getcwd(),
@@ -216,7 +219,7 @@ def spawn(
             process = _run_starter(plan, stdio, its_control, its_supply)
         _reap(process)  # it leaves init behind and goes
         control.settimeout(START_TIMEOUT)
-        program = _Conversation(control, plan, serve).follow(supply)
+        program = _Conversation(control, plan, serve, wire).follow(supply)
         started = True
         return program
     finally:
@@ -254,10 +257,17 @@ class _Conversation:
     """What the starter and its init say, as far as the start goes.  The two speak at the same time: the news which
     process is init may come before or after init's own first word."""
 
-    def __init__(self, control: socket.socket, plan: Plan, serve: Callable[[int, int], None] | None) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        plan: Plan,
+        serve: Callable[[int, int], None] | None,
+        wire: Callable[[int, Sequence[int], bool], None] | None,
+    ) -> None:
         self._control = control
         self._plan = plan
         self._serve = serve
+        self._wire = wire
         self._refused: dict[str, str] = {}
         self._init = 0
         self._held: list[int] = []
@@ -295,6 +305,9 @@ class _Conversation:
         if message[0] == "mounted":
             self._begin_to_serve(message[1], fds[0])
             return message
+        if message[0] == "wired":
+            self._take_wires(message[1], fds)
+            return message
         self._held += fds
         if message[0] == "init":
             self._init = message[1]
@@ -309,9 +322,18 @@ class _Conversation:
         else:
             self._serve(place, fd)
 
+    def _take_wires(self, six: bool, fds: Sequence[int]) -> None:
+        for fd in fds:
+            if self._wire is None:
+                os.close(fd)
+            else:
+                os.set_inheritable(fd, False)
+        if self._wire is not None:
+            self._wire(fds[0], fds[1:], six)
+
     def _expect(self, what: str) -> tuple[Any, ...]:
         message = self._next()
-        while message[0] in ("init", "mounted", "refused"):
+        while message[0] in ("init", "mounted", "refused", "wired"):
             message = self._next()
         if message[0] == what:
             return message

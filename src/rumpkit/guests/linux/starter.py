@@ -13,6 +13,8 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers
+    ("wired", whether there is IPv6)   with a netlink channel of the network namespace, and as many open /dev/net/tun as the plan
+                                       asks for and this machine gives
     ("mounted", place in the plan)     with the /dev/fuse of a mount, which the supervisor serves from now on
     ("refused", place, errno, text)    a mount that can't be made here; the program starts without
     ("ready", proc, uncovered)         with an inject and a capture socket, and two more of IPv6 if there is that, and if
@@ -38,6 +40,7 @@ import select
 import sys
 
 from . import abi, capabilities, libc, mounts, network
+from .netlink import Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,10 +116,14 @@ class Starter:
         self.mirror()
         uncovered = mounts.cover(self.plan["files"], self.plan["hidden"])
         proc = mounts.mount_proc()
+        self.stage = "network"
+        six = network.prepare(self.plan["six"])
+        network.allow_ping(os.getegid())
+        self.wire(six)
+        self.stage = "mounts"
+        mounts.mount_interfaces()
         self.mount_kernels()
         self.stage = "network"
-        six = network.prepare(self.plan["address"], self.plan["address6"])
-        network.allow_ping(os.getegid())
         versions = [_socket.AF_INET, _socket.AF_INET6] if six else [_socket.AF_INET]
         carriers = [make(family) for family in versions for make in (network.inject_socket, network.capture_socket)]
         obituaries = network.obituary_socket()
@@ -144,6 +151,15 @@ class Starter:
             fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
             os.write(fd, text.encode())
             os.close(fd)
+
+    def wire(self, six: bool) -> None:
+        """Hand out what the supervisor shows the kernel's interfaces with."""
+        channel = Channel()
+        devices = network.open_devices(self.plan["devices"])
+        self.report("wired", six, fds=(channel.socket.fileno(), *devices))
+        channel.close()
+        for device in devices:
+            os.close(device)
 
     def mirror(self) -> None:
         """Make places for mounts where the host has none; where that fails, `mount_kernels` finds out."""

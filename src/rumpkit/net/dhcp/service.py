@@ -273,4 +273,4 @@ class _Client(DhcpOwner):
             self.interface.mtu = mtu
             for network in (self._service.ip.v4, self._service.ip.v6):
                 if network is not None:
-                    network.generation += 1
+                    network.moved()

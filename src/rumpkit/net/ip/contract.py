@@ -12,6 +12,7 @@ from mypy_extensions import mypyc_attr
 from ...hyper.frame import Frame
 from ...hyper.time import Instant
 from ...kern.abi.errno import ENOPROTOOPT, error
+from ...kern.wait import WaitQueue
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -121,6 +122,13 @@ class Network(ABC):
         """During `Transport.input`: the interface by which the packet came."""
         self.reported: Report | None = None
         """During `Transport.error`: the message that says so; None where the error is our own."""
+        self.changes: WaitQueue = WaitQueue()
+        """Woken when routes, addresses or interfaces have changed: for who shows them."""
+
+    def moved(self) -> None:
+        """Routes, addresses or interfaces have changed."""
+        self.generation += 1
+        self.changes.wake_all()
 
     @abstractmethod
     def register(self, protocol: int, transport: Transport) -> None:

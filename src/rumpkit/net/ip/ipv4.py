@@ -296,13 +296,13 @@ class Ipv4(Network):
             if other.same_way(entry):
                 raise error(EEXIST)
         self.table.add(entry)
-        self.generation += 1
+        self.moved()
         return entry
 
     def remove_route(self, entry: RouteEntry) -> None:
         """Take back what `add_route` gave."""
         self.table.remove(entry)
-        self.generation += 1
+        self.moved()
 
     def rebuild(self) -> None:
         """Addresses or the state of interfaces have changed: derive again what follows from them."""
@@ -325,7 +325,7 @@ class Ipv4(Network):
             for own in interface.addresses:
                 if not is_loopback(own.address):  # those are ours on the loopback interface only
                     kinds[own.address] = LOCAL
-        self.generation += 1
+        self.moved()
 
     # Inside --------------------------------------------------------------------------------------------
 

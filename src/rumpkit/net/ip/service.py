@@ -184,7 +184,7 @@ class Ip:
         interface = self.interfaces.get(name)
         changed = interface.up != up
         interface.set_up(up, self._now())
-        self.v4.generation += 1
+        self.v4.moved()
         if self.ip6 is not None and changed:
             self.ip6.changed(interface, up, self._now())
         for watcher in self.watchers if up and changed else ():

@@ -372,13 +372,13 @@ class Ipv6(Network):
             if other.same_way(entry):
                 raise error(EEXIST)
         self.table.add(entry)
-        self.generation += 1
+        self.moved()
         return entry
 
     def remove_route(self, entry: RouteEntry) -> None:
         """Take back what `add_route` gave."""
         self.table.remove(entry)
-        self.generation += 1
+        self.moved()
 
     def rebuild(self) -> None:
         """Addresses or the state of interfaces have changed: derive again what follows from them."""
@@ -400,7 +400,7 @@ class Ipv6(Network):
                 if own.origin == MANUAL and own.length < 128 and not is_link_local(own.address):
                     network = network_of(own.address, own.length)
                     self.table.add(RouteEntry(network, own.length, interface, b"", 256, b"", CONNECTED))
-        self.generation += 1
+        self.moved()
 
     # Inside --------------------------------------------------------------------------------------------
 

@@ -157,7 +157,7 @@ class Routers:
         _remember(state.servers, name_servers(message.options), now)
         _remember(state.domains, search_domains(message.options), now)
         self.age(state, now)
-        self._ipv6.generation += 1
+        self._ipv6.moved()
         return True
 
     def _parameters(self, link: Link6, message: RouterAdvertisement) -> None:
@@ -319,7 +319,7 @@ class Routers:
         elif known.entry.metric != metric:
             self._move(known, metric)
         known.until = FOREVER if lifetime == INFINITY else now + lifetime * SECOND
-        self._ipv6.generation += 1
+        self._ipv6.moved()
 
     def _rank(self, link: Link6, address: bytes, change: Callable[[int], int]) -> None:
         """Give all routes through a router another rank; among equals they come last."""
@@ -329,7 +329,7 @@ class Routers:
         for route in list(state.learnt.values()):
             if route.key[2] == address:
                 self._move(route, change(route.entry.metric))
-                self._ipv6.generation += 1
+                self._ipv6.moved()
 
     def _move(self, route: LearntRoute, metric: int) -> None:
         """Give a route another rank."""

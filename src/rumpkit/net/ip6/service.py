@@ -94,7 +94,7 @@ class Ip6:
     def changed(self, interface: Interface, up: bool, now: Instant) -> None:
         """An interface has come up, or gone down."""
         link = self.network.links.get(interface.index)
-        self.network.generation += 1
+        self.network.moved()
         if link is None or link.control is None:
             return
         if up:

@@ -73,7 +73,7 @@ class Slaac:
         deprecated = address.preferred_until <= now
         if deprecated != address.deprecated:
             address.deprecated = deprecated
-            self._ipv6.generation += 1
+            self._ipv6.moved()
         following = address.valid_until if deprecated else address.preferred_until
         if address.origin == TEMPORARY and not address.regenerated and not deprecated:
             # A successor is made a little earlier, so that there always is one (RFC 8981 section 3.6).
