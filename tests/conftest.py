@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ tools/run_tests.py limits. All others fail at once."""
 _AGAIN = pytest.StashKey[dict[str, str]]()
 _LONG = pytest.StashKey[int]()
 _LEFT_OUT_BY_WORKERS: list[int] = []
+_AGAIN_IN_WORKERS: dict[str, str] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if wanted == "native" and "site-packages" not in Path(_where()).parts:
         raise pytest.UsageError(f"the native form should come from an installed wheel, not from {_where()}")
     _listen_to_signals()
+    _keep_apart(config)
     _configure_hypothesis(config.getoption("--long"))
 
 
@@ -64,6 +67,14 @@ def _listen_to_signals() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def _keep_apart(config: pytest.Config) -> None:
+    """Where several processes run the tests: the kernels of each are found by its own tests only (clients/control/place.py)."""
+    if hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="rumpkit-tests-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["XDG_RUNTIME_DIR"] = folder.name
 
 
 def _configure_hypothesis(long: bool) -> None:
@@ -133,16 +144,19 @@ def _left_out(config: pytest.Config) -> int:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where several processes run the tests, each of which collects them all: tell how many were left out."""
+    """Where several processes run the tests, each of which collects them all: tell how many were left out, and what had a second try."""
     told = getattr(session.config, "workeroutput", None)
     if told is not None:
         told["long"] = _left_out(session.config)
+        told["again"] = session.config.stash.get(_AGAIN, {})
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """One of those processes has ended."""
-    _LEFT_OUT_BY_WORKERS.append(getattr(node, "workeroutput", {}).get("long", 0))
+    told = getattr(node, "workeroutput", {})
+    _LEFT_OUT_BY_WORKERS.append(told.get("long", 0))
+    _AGAIN_IN_WORKERS.update(told.get("again", {}))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -186,7 +200,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"skipped because missing: {name}: {_tests(count)}")
     for name, count in sorted(others.items()):
         terminalreporter.write_line(f"skipped: {name}: {_tests(count)}")
-    again = config.stash.get(_AGAIN, {})
+    again = config.stash.get(_AGAIN, {}) | _AGAIN_IN_WORKERS
     for name, why in again.items():
         terminalreporter.write_line(f"needed a second try: {name}: {why}")
     if long:

@@ -26,7 +26,7 @@ CACHE = ROOT / ".cache"
 PYTHON = ROOT / ".venv" / "bin" / "python"
 KERNEL = ["hyper", "kern", "net", "vfs", "fs", "dev"]
 PARALLEL = [*KERNEL, "fuzz"]
-"""Folders of tests that touch nothing outside their own process: they run on all cores at once."""
+"""Folders of tests that touch nothing outside their own process: they are spread over all cores one by one."""
 NOTHING_COLLECTED = 5
 SECOND_TRIES = 3
 """How many tests of one run may need a second try (tests/conftest.py says which get one)."""
@@ -183,7 +183,7 @@ class Runs:
         return 1 if self.failed or failed else 0
 
     def _pytest(self, name: str, environment: dict[str, str], arguments: list[str]) -> None:
-        """Run the tests that were named, or else all: those of the kernel on all cores, the others one after another."""
+        """Run the tests that were named, or else all: the kernel's on all cores, the others by file on two."""
         command = [
             *(str(PYTHON), "-m", "pytest", "--durations=10", "--durations-min=3", "--continue-on-collection-errors"),
             *arguments,
@@ -193,12 +193,14 @@ class Runs:
             self._run(name, command, environment)
             return
         folders = sorted(path.name for path in (ROOT / "tests").iterdir() if path.name != "__pycache__")
-        alone = [f"tests/{each}" for each in folders if each not in PARALLEL and each != "conftest.py"]
-        together = [f"tests/{each}" for each in folders if each in PARALLEL]
+        kernel = [f"tests/{each}" for each in folders if each in PARALLEL]
+        rest = [f"tests/{each}" for each in folders if each not in PARALLEL and each != "conftest.py"]
         spread = ["--numprocesses=auto", "--maxprocesses=8", "--dist=worksteal"]
-        self._run(f"{name}, kernel", [*command, *spread, *together], environment)
+        self._run(f"{name}, kernel", [*command, *spread, *kernel], environment)
+        # These have real processes, networks and clocks in them, and wait as much as they compute.
+        spread = ["--numprocesses=2", "--dist=loadfile"]
         append = ["--cov-append"] if "--cov=src/rumpkit" in arguments else []
-        self._run(f"{name}, rest", [*command, *append, *alone], environment)
+        self._run(f"{name}, rest", [*command, *spread, *append, *rest], environment)
 
     def _run(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         print(f"\n{'=' * 32} {name} {'=' * 32}", flush=True)

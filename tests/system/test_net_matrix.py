@@ -44,7 +44,7 @@ ROADS = {
     "reordering": Road({"reorder": 0.05, "reorder_delay": 5 * MILLISECOND, "delay": SHORT}, 2_000_000),
     "jitter": Road({"jitter": 5 * MILLISECOND, "delay": SHORT}, 2_000_000),
     "duplication": Road({"duplicate": 0.05, "delay": SHORT}, 2_000_000),
-    "corruption": Road({"corrupt": 0.005, "delay": SHORT}, 1_000_000),
+    "corruption": Road({"corrupt": 0.005, "delay": SHORT}, 4_000_000),
     "10 Mbit/s, short queue": Road({"rate": 10_000_000, "queue_bytes": 20_000, "delay": SHORT}, 1_000_000),
     "10 Mbit/s, long queue": Road({"rate": 10_000_000, "queue_bytes": 400_000, "delay": SHORT}, 1_000_000),
     "1 Mbit/s": Road({"rate": 1_000_000, "queue_bytes": 30_000, "delay": SHORT}, 150_000),
