@@ -1,4 +1,4 @@
-"""The host's kernel judges our inotify: the same calls on a host directory and on a tmpfs give the same events in the same order."""
+"""The host's kernel judges our inotify: the same calls on a host directory and on file systems of ours give the same events in the same order."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Host:
 class Ours:
     """The same, of a kernel."""
 
-    def __init__(self) -> None:
-        self.client = Files().root
+    def __init__(self, kind: str = "tmpfs") -> None:
+        self.client = Files(root=kind).root
 
     def list(self, path: str) -> None:
         fd = self.client.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -168,14 +168,15 @@ def run(side: Any, watches: dict[str, int]) -> list[list[Event]]:
     ],
     ids=["directory", "files", "both", "excl_unlink"],
 )
-def test_same_events(watches: dict[str, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["tmpfs", "ext2", "ext4"])
+def test_same_events(kind: str, watches: dict[str, int], tmp_path: Path) -> None:
     base = Path("/dev/shm" if os.path.isdir("/dev/shm") else tmp_path) / f"events-{os.getpid()}"
     base.mkdir()
     try:
         expected = run(Host(base), watches)
     finally:
         os.system(f"rm -r {base}")
-    assert run(Ours(), watches) == expected
+    assert run(Ours(kind), watches) == expected
 
 
 @pytest.mark.needs("root")

@@ -9,7 +9,7 @@ from typing import Final, final
 from mypy_extensions import mypyc_attr
 
 from ..hyper.time import Instant
-from .abi.errno import EEXIST, EINVAL, ENOTTY, ENXIO, error
+from .abi.errno import EBUSY, EEXIST, EINVAL, ENOTTY, ENXIO, error
 from .abi.fcntl import S_IFBLK
 from .abi.poll import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from .wait import Blocked, WaitQueue
@@ -37,6 +37,29 @@ class Device:
         """Permission bits of its file in /dev."""
         self.queue: WaitQueue = WaitQueue()
         """Woken whenever `poll` may answer differently."""
+        self.claims: int = 0
+        """Mounts of what is on it that only read; -1: one that writes, which nobody may be beside."""
+
+    def claim(self, write: bool) -> None:
+        """What is on the device is about to be mounted.  Raises EBUSY where somebody else has it mounted who writes, or who would
+        not expect that it is written."""
+        if self.claims < 0 or (write and self.claims):
+            raise OSError(EBUSY, f"{self.name} is mounted already" + ("" if write else ", for writing"))
+        self.claims = -1 if write else self.claims + 1
+
+    def reclaim(self, write: bool) -> None:
+        """The one mount becomes writable or read-only.  Raises EBUSY as `claim`."""
+        claims = self.claims
+        self.disclaim()
+        try:
+            self.claim(write)
+        except OSError:
+            self.claims = claims
+            raise
+
+    def disclaim(self) -> None:
+        """The mount is gone."""
+        self.claims = 0 if self.claims < 0 else self.claims - 1
 
     def open(self, flags: int) -> "Device":
         """A descriptor is about to be made: return the device that it shall use (itself, unless it clones).

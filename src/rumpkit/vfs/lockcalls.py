@@ -88,10 +88,10 @@ class LockCalls(XattrCalls):
 
         Changing a lock gives the old one up first.  Raises EAGAIN, EBADF, EINVAL, ENOLCK.
         """
-        file = self.lockable(process, fd)
         kind = _FLOCK.get(operation & ~LOCK_NB)
         if kind is None:
             raise error(EINVAL)
+        file = self.lockable(process, fd)
         locks = _locks(self.vfs, file)
         file.locks = locks
         if locks.has_whole(file, kind) or locks.put_whole(file, kind):

@@ -9,7 +9,7 @@ from typing import Final, final
 from ..hyper.calls import Hypercalls
 from ..hyper.mutex import Mutex
 from ..kern.abi.errno import EACCES, EBUSY, EINVAL, ENFILE, ENOENT, ENOTBLK, ENOTDIR, error
-from ..kern.abi.fcntl import MNT_DETACH, MNT_FORCE, O_RDONLY, S_IFBLK, S_IFDIR
+from ..kern.abi.fcntl import MNT_DETACH, MNT_FORCE, O_RDONLY, O_RDWR, S_IFBLK, S_IFDIR
 from ..kern.counters import Counters
 from ..kern.device import Device, DeviceSwitch
 from ..kern.kernel import RumpKernel
@@ -185,6 +185,17 @@ class Vfs:
         if device.kind != S_IFBLK:
             raise error(ENOTBLK, source)
         return device
+
+    def claim(self, source: str, write: bool) -> Device:
+        """The block device called `source`, open for one mount: `Device.disclaim` and `close` it.  Raises as `device`, EROFS where it
+        can't be written, EBUSY where it is mounted already, and one of the mounts writes."""
+        device = self.device(source)
+        device.claim(write)
+        try:
+            return device.open(O_RDWR if write else O_RDONLY)
+        except BaseException:
+            device.disclaim()
+            raise
 
     def make_directories(self, path: str | bytes, mode: int = 0o755) -> None:
         """Make the directory `path` and those it lies in, where they are missing, as the superuser does."""

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from rumpkit.kern.abi.errno import EIO, ENOSPC, ENOTEMPTY, ENOTSUP, EROFS, EUCLEAN
-from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_RDWR, SEEK_DATA, SEEK_HOLE
+from rumpkit.kern.abi.fcntl import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
+    O_CREAT,
+    O_RDONLY,
+    O_RDWR,
+    SEEK_DATA,
+    SEEK_HOLE,
+)
 from rumpkit.vfs.types import Finding, check_format_options
 from tests.vfs.helpers import Files, fails
 
@@ -207,4 +216,49 @@ def test_an_indexed_directory_that_was_emptied_before_is_removed(disk: Disk):
     disk.unmount()
     client = disk.mount()
     client.rmdir("/mnt/d")
+    disk.unmount()
+
+
+def fill(client: Any) -> None:
+    """Leave no space at all."""
+    fd = client.open("/mnt/ballast", O_CREAT | O_RDWR)
+    while True:
+        try:
+            client.write(fd, bytes(1 << 16))
+        except OSError as problem:
+            assert problem.errno == ENOSPC
+            break
+    client.close(fd)
+
+
+def test_a_write_that_finds_no_space_leaves_the_size(disk: Disk):
+    client = disk.mount()
+    client.put("/mnt/file", b"text")
+    client.sync()
+    fill(client)
+    fd = client.open("/mnt/file", O_RDWR)
+    fails(ENOSPC, client.pwrite, fd, bytes(100_000), 1_000_000)
+    assert client.fstat(fd).st_size == 4
+    client.close(fd)
+    disk.unmount()
+    client = disk.mount()
+    assert client.get("/mnt/file") == b"text"
+    disk.unmount()
+
+
+def test_zeros_in_the_place_of_data_need_no_space():
+    disk = Disk("ext4", {"block_size": 1024})
+    client = disk.mount()
+    client.put("/mnt/file", b"x" * 500_000)
+    client.sync()
+    fill(client)
+    fd = client.open("/mnt/file", O_RDWR)
+    before = client.fstat(fd).st_blocks
+    client.fallocate(fd, FALLOC_FL_ZERO_RANGE, 1000, 400_000)
+    assert abs(client.fstat(fd).st_blocks - before) <= 2
+    client.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 450_000, 5000)
+    client.close(fd)
+    disk.unmount()
+    client = disk.mount()
+    assert client.get("/mnt/file") == b"x" * 1000 + bytes(400_000) + b"x" * 49_000 + bytes(5000) + b"x" * 45_000
     disk.unmount()

@@ -139,3 +139,18 @@ def test_the_label_is_the_root_directorys():
     assert client.names(".") == []
     mount: Any = lab.vfs.mounts()[-1]
     assert lab.entered(mount.label) == b"MY LABEL"
+
+
+def test_a_write_that_finds_no_space_leaves_the_file():
+    lab = make(kib=512, bits=12)
+    client = lab.up()
+    client.put("file", b"text")
+    free = client.statvfs(".").f_bfree
+    cluster = client.statvfs(".").f_bsize
+    fd = client.open("file", O_RDWR)
+    fails(abi.ENOSPC, client.pwrite, fd, b"x", (free + 1) * cluster)
+    assert client.fstat(fd).st_size == 4
+    assert client.statvfs(".").f_bfree == free
+    client.close(fd)
+    lab.down(client)
+    assert lab.check() == (True, [])

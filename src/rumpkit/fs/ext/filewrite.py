@@ -44,7 +44,7 @@ def store(state: InodeState, offset: int, data: bytes) -> int:
         try:
             done = _store_blocks(state, start >> volume.block_bits, piece)
             reached = min(start + done, end)
-            if reached > state.inode.size:
+            if done and reached > state.inode.size:
                 grow(state, reached)
         except OSError as problem:
             raise volume.failed(problem) from None

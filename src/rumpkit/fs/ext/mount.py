@@ -12,6 +12,7 @@ from ...vfs.stat import StatVfs
 from ...vfs.vnode import Mount
 from .dirchange import DirectoryNode, start_kind
 from .dirent import TYPES
+from .extentmap import RESERVE
 from .features import RECOVER
 from .filenode import FileNode
 from .geometry import corrupt
@@ -253,7 +254,7 @@ class ExtMount(Mount):
 
     def make_room(self, node: FileNode, count: int) -> int:
         """Have `count` blocks free, beyond those promised to other files, if there are so many; how many have to stay free,
-        because the file's owner may not have them."""
+        because the file's owner may not have them, or so that files can be cut into pieces on a full disk."""
         volume = self.volume
         volume.check_sound()
         privileged = self._privileged(node)
@@ -261,7 +262,7 @@ class ExtMount(Mount):
             self.flush()
             if volume.blocks.freed:
                 volume.transaction.sync(False)
-        return 0 if privileged else volume.fields.r_blocks_count
+        return RESERVE if privileged else max(volume.fields.r_blocks_count, RESERVE)
 
     def keep_promise(self, node: FileNode) -> None:
         """What waited is about to be written, or no longer wanted."""
@@ -328,6 +329,7 @@ class ExtMount(Mount):
                 self.close_clean()
         finally:
             self.volume.cache.drop()
+            self.device.disclaim()
             self.device.close(self.hyper.now)
 
     def remount(self, read_only: bool) -> None:
@@ -335,12 +337,14 @@ class ExtMount(Mount):
         if read_only:
             if not self.volume.problem:  # else nothing is written any more
                 self.close_clean()
+            self.device.reclaim(False)
             return
         volume = self.volume
         if volume.problem:
             raise OSError(EROFS, volume.problem)
         if not self.writable:
             raise OSError(EROFS, f"{self.source} was mounted read-only; mount it anew to write it")
+        self.device.reclaim(True)
         self.start_writing(self.journalled)
         for state in self.orphans.states():
             node = state.node

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Final
 
 from ...kern.abi.errno import ENOSPC, ENOTSUP, error
 from ...kern.abi.fcntl import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
-from . import filewrite, inline, storage
+from . import extentmap, filewrite, inline, storage
 from .blockmap import find
 from .inode import INLINE
+from .state import InodeState
 
 if TYPE_CHECKING:
     from .filenode import FileNode
@@ -29,7 +30,7 @@ def change_storage(node: "FileNode", mode: int, offset: int, length: int) -> Non
         _punch(node, offset, end)
     else:
         if mode & FALLOC_FL_ZERO_RANGE:
-            _punch(node, offset, end)
+            _unwrite(node, offset, end)
         _reserve(node, offset, end)
         if not mode & FALLOC_FL_KEEP_SIZE and end > node.size:
             node.ext.begin(4)
@@ -45,19 +46,40 @@ def change_storage(node: "FileNode", mode: int, offset: int, length: int) -> Non
     node.touched()
 
 
-def _punch(node: "FileNode", start: int, end: int) -> None:
-    """Make bytes a hole: whole blocks lose their storage, parts of blocks are zeroed."""
-    state = node.state
+def _zero_edges(state: InodeState, start: int, end: int) -> tuple[int, int]:
+    """Zero the parts of blocks at both ends of a range; the whole blocks between: the first, and the one behind the last."""
     bits = state.volume.block_bits
     size = 1 << bits
-    if start >= end:
-        return
     first = (start + size - 1) >> bits
     last = end >> bits
     edges = ((start, min(first << bits, end)), (max(last << bits, start), end))
     for low, high in edges if first <= last else ((start, end),):
         if low < high:
             filewrite.zero(state, low, high)
+    return first, last
+
+
+def _unwrite(node: "FileNode", start: int, end: int) -> None:
+    """Make bytes zeros where they have storage, which they keep."""
+    state = node.state
+    block, behind = _zero_edges(state, start, end)
+    while block < behind:
+        run = find(state, block, behind - block)
+        if run.block and not run.unwritten:
+            node.ext.begin(filewrite.CREDITS)
+            try:
+                extentmap.convert(state, block, run.length, True)
+            except OSError as problem:
+                raise node.ext.failed(problem) from None
+            finally:
+                node.ext.end()
+        block += run.length
+
+
+def _punch(node: "FileNode", start: int, end: int) -> None:
+    """Make bytes a hole: whole blocks lose their storage, parts of blocks are zeroed."""
+    state = node.state
+    first, last = _zero_edges(state, start, end)
     done = first >= last
     while not done:
         node.ext.begin(filewrite.CREDITS + storage.BATCH)
@@ -79,7 +101,7 @@ def _reserve(node: "FileNode", start: int, end: int) -> None:
         run = find(state, block, behind - block)
         count = run.length
         if not run.block:
-            if state.volume.blocks.available(node.uid == 0) < min(count, 1 << 30):
+            if state.volume.blocks.available(node.uid == 0) < min(count, 1 << 30) + extentmap.RESERVE:
                 raise error(ENOSPC)
             node.ext.begin(filewrite.CREDITS)
             try:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.errno import EINVAL, EROFS
-from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
 from ...vfs.types import Estimate, FileSystemType, Finding, Option, OptionValue, Recognition
 from ...vfs.vnode import Mount
@@ -55,10 +54,8 @@ class Ext(FileSystemType):
         """Mount what is on the block device `source`.  Raises EINVAL for what is not known, EUCLEAN for what can't be."""
         from .open import open_mount
 
-        device = vfs.device(source)
-        read_only = bool(options["read_only"])
         try:
-            device = device.open(O_RDONLY if read_only else O_RDWR)
+            device = vfs.claim(source, not options["read_only"])
         except OSError as problem:
             if problem.errno == EROFS:
                 raise OSError(EROFS, f"{source} can't be written; mount it read-only") from None
@@ -66,6 +63,7 @@ class Ext(FileSystemType):
         try:
             return open_mount(vfs, self.name, source, device, options)
         except BaseException:
+            device.disclaim()
             device.close(vfs.hyper.now)
             raise
 

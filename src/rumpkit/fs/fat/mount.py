@@ -179,16 +179,18 @@ class FatMount(Mount):
         self.volume.writer.sync()
 
     def remount(self, read_only: bool) -> None:
-        """Become read-only or writable.  Raises EROFS where the device is read-only."""
+        """Become read-only or writable.  Raises EROFS where the device is read-only, EBUSY where it is mounted once more."""
         self.sync()
         device = self.device.open(O_RDONLY if read_only else O_RDWR)
         device.close(self.hyper.now)
+        self.device.reclaim(not read_only)
 
     def unmount(self) -> None:
         """Make everything durable and let go of the device."""
         try:
             self.sync()
         finally:
+            self.device.disclaim()
             self.device.close(self.hyper.now)
 
 

@@ -228,7 +228,8 @@ class FileNode(Node):
             data = data[:room]
         self.fat.balance()
         self.volume.begin()
-        if offset > self.size:
+        before = self.size
+        if offset > before:
             self._fill(offset)
         size = len(data)
         end = offset + size
@@ -238,6 +239,7 @@ class FileNode(Node):
             if there < end:
                 size = there - offset
                 if size <= 0:
+                    self._cut_back(before)
                     raise error(ENOSPC)
                 data = data[:size]
         rest = self._slack(offset + size) if self.chain.known > clusters else 0
@@ -297,8 +299,7 @@ class FileNode(Node):
     def _fill(self, end: int) -> None:
         """Put zeros between the file's end and `end`."""
         if self._reserve(end) < end:
-            cluster = self.volume.geometry.cluster_size
-            self.volume.cut(self.chain, (self.size + cluster - 1) // cluster)
+            self._cut_back(self.size)
             raise error(ENOSPC)
         at = self.size
         while at < end:
@@ -307,6 +308,12 @@ class FileNode(Node):
             at += count
         self.size = end
         self.changed()
+
+    def _cut_back(self, size: int) -> None:
+        """There was no room for a write: leave the file as it was."""
+        cluster = self.volume.geometry.cluster_size
+        self.volume.cut(self.chain, (size + cluster - 1) // cluster)
+        self.size = size
 
     def _slack(self, end: int) -> int:
         """How many zeros to write from the file's new end to that of its last cluster, which is new: so that the data of small files

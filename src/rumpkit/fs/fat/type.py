@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
-from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
 from ...vfs.types import Estimate, FileSystemType, Finding, Option, OptionValue, Recognition
 from ...vfs.vnode import Mount
@@ -39,12 +38,13 @@ class Fat(FileSystemType):
         super().__init__(name, OPTIONS, FORMAT_OPTIONS)
 
     def make(self, vfs: "Vfs", source: str, options: Mapping[str, OptionValue]) -> Mount:
-        """The volume on the block device `source`.  Raises ENOENT, ENOTBLK, EROFS; EINVAL where there is no boot sector,
+        """The volume on the block device `source`.  Raises ENOENT, ENOTBLK, EROFS, EBUSY; EINVAL where there is no boot sector,
         EUCLEAN where it makes no sense, EIO."""
-        device = vfs.device(source).open(O_RDONLY if options["read_only"] else O_RDWR)
+        device = vfs.claim(source, not options["read_only"])
         try:
             return FatMount(vfs.hyper, self.name, device, read_geometry(device), options)
         except BaseException:
+            device.disclaim()
             device.close(vfs.hyper.now)
             raise
 

@@ -1,0 +1,79 @@
+"""A disk is mounted for writing once: two mounts of it would destroy each other's changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from rumpkit.kern.abi.errno import EBUSY, EINVAL, EROFS
+from rumpkit.kern.abi.fcntl import MNT_DETACH, O_RDONLY
+from rumpkit.vfs.types import check_format_options
+from tests.vfs.helpers import COMPONENTS, Files, fails
+
+
+@pytest.fixture(params=["ext2", "ext4", "vfat"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def files(kind: str) -> Files:
+    """With an empty file system on /dev/disk."""
+    made = Files(components=(*COMPONENTS, "fat"))
+    disk = made.entered(made.service("Disks").attach_ram, "disk", 8 << 20)
+    maker = made.vfs.types.find(kind)
+    made.entered(maker.format, made.vfs, disk, check_format_options(maker, {}))
+    return made
+
+
+def test_for_writing_once(files: Files, kind: str) -> None:
+    files.mount(kind, "/a", "disk")
+    files.root.put("/a/file", b"text")
+    fails(EBUSY, files.mount, kind, "/b", "disk")
+    fails(EBUSY, files.mount, kind, "/b", "/dev/disk", read_only=True)
+    assert files.root.get("/a/file") == b"text"
+    assert files.root.names("/b") == []
+    files.entered(files.vfs.unmount, "/a")
+    files.mount(kind, "/b", "disk")
+    assert files.root.get("/b/file") == b"text"
+
+
+def test_for_reading_as_often_as_wanted(files: Files, kind: str) -> None:
+    files.mount(kind, "/a", "disk", read_only=True)
+    files.mount(kind, "/b", "disk", read_only=True)
+    fails(EBUSY, files.mount, kind, "/c", "disk")
+    files.entered(files.vfs.unmount, "/a")
+    fails(EBUSY, files.mount, kind, "/c", "disk")
+    files.entered(files.vfs.unmount, "/b")
+    files.mount(kind, "/c", "disk")
+
+
+def test_a_remount_claims_it_too(files: Files, kind: str) -> None:
+    files.mount(kind, "/a", "disk")
+    files.entered(files.vfs.remount, "/a", {"read_only": True})
+    files.mount(kind, "/b", "disk", read_only=True)
+    fails(EBUSY, files.entered, files.vfs.remount, "/a", {"read_only": False})
+    fails(EROFS, files.root.mkdir, "/a/d", 0o755)
+    files.entered(files.vfs.unmount, "/b")
+    files.entered(files.vfs.remount, "/a", {"read_only": False})
+    files.root.mkdir("/a/d", 0o755)
+    fails(EBUSY, files.mount, kind, "/b", "disk", read_only=True)
+
+
+def test_a_mount_that_fails_leaves_it_free(files: Files, kind: str) -> None:
+    wrong = "vfat" if kind != "vfat" else "ext4"
+    for _ in range(2):
+        fails(EINVAL, files.mount, wrong, "/a", "disk")
+    files.mount(kind, "/a", "disk")
+    fails(EBUSY, files.mount, kind, "/a", "disk")
+    files.entered(files.vfs.unmount, "/a")
+    files.mount(kind, "/a", "disk")
+
+
+def test_a_mount_that_was_detached_has_it_until_its_last_file_is_closed(files: Files, kind: str) -> None:
+    files.mount(kind, "/a", "disk")
+    files.root.put("/a/file", b"text")
+    fd = files.root.open("/a/file", O_RDONLY)
+    files.entered(files.vfs.unmount, "/a", None, MNT_DETACH)
+    fails(EBUSY, files.mount, kind, "/a", "disk")
+    files.root.close(fd)
+    files.mount(kind, "/a", "disk")
