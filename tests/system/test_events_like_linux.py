@@ -1,4 +1,4 @@
-"""The host's kernel judges our inotify: the same calls on a host directory and on file systems of ours give the same events in the same order."""
+"""The host's kernel judges our inotify: the same calls there and on file systems of ours give the same events in the same order."""
 
 from __future__ import annotations
 

@@ -9,8 +9,11 @@ from ..kern.abi.fcntl import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_SYMLINK_NOFOLLOW,
+    FALLOC_FL_COLLAPSE_RANGE,
+    FALLOC_FL_INSERT_RANGE,
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_UNSHARE_RANGE,
     FALLOC_FL_ZERO_RANGE,
     O_ACCMODE,
     O_RDONLY,
@@ -49,6 +52,13 @@ FALLOCATE_MODES: Final = (
     FALLOC_FL_ZERO_RANGE,
     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
 )
+OTHER_MODES: Final = (
+    FALLOC_FL_COLLAPSE_RANGE,
+    FALLOC_FL_INSERT_RANGE,
+    FALLOC_FL_UNSHARE_RANGE,
+    FALLOC_FL_UNSHARE_RANGE | FALLOC_FL_KEEP_SIZE,
+)
+"""What Linux has for some file systems, and none here."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -228,6 +238,8 @@ class AttributeCalls(NameCalls):
 
     def ftruncate(self, process: Process, fd: int, size: int) -> None:
         """Make an open file `size` bytes long (POSIX ftruncate).  Raises EINVAL unless regular and open for writing."""
+        if size < 0:
+            raise error(EINVAL)
         file = process.files.get(fd)
         if isinstance(file, PathFile):
             file.check_writable()
@@ -246,7 +258,7 @@ class AttributeCalls(NameCalls):
             file.check_writable()
         if offset < 0 or length <= 0:
             raise error(EINVAL)
-        if mode not in FALLOCATE_MODES:
+        if mode not in FALLOCATE_MODES and mode not in OTHER_MODES:
             raise error(ENOTSUP)
         file.check_writable()
         if not isinstance(file, VnodeFile):
@@ -254,6 +266,8 @@ class AttributeCalls(NameCalls):
         kind = file.vnode.kind
         if kind != S_IFREG:
             raise error(ESPIPE if kind == S_IFIFO else ENODEV)
+        if mode in OTHER_MODES:
+            raise error(ENOTSUP)
         file.fallocate(mode, offset, length, self.hyper.now)
 
     def fsync(self, process: Process, fd: int) -> None:

@@ -177,6 +177,8 @@ class VnodeFile(OpenFile):
         return data
 
     def _write_on(self, data: bytes) -> int:
+        if not data:
+            return 0  # the offset stays, also with O_APPEND
         offset = self.vnode.size if self.flags & O_APPEND else self.offset
         done = self._write(offset, data)
         self.offset = offset + done

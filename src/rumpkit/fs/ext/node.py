@@ -6,6 +6,7 @@ from mypy_extensions import mypyc_attr
 
 from ...kern.abi.errno import ENOTSUP, error
 from ...kern.abi.fcntl import S_IFDIR
+from ...vfs.stat import Stat
 from ...vfs.vnode import Vnode
 from . import filedata, inline, xattr, xattrwrite
 from .geometry import corrupt
@@ -21,6 +22,7 @@ EARLIEST: Final = -(1 << 31) * 1_000_000_000
 LATEST: Final = ((1 << 34) - (1 << 31)) * 1_000_000_000 - 1
 LATEST_SMALL: Final = (1 << 31) * 1_000_000_000 - 1
 """Times that can be kept, in inodes that have room for two more bits of seconds and in others."""
+SECOND: Final = 1_000_000_000
 ATTRIBUTE_CREDITS: Final = 12
 """Blocks of metadata that an extended attribute changes, about."""
 
@@ -65,6 +67,17 @@ class ExtNode(Vnode):
         return self.state.sectors()
 
     # Attributes ----------------------------------------------------------------------------------------
+
+    def stat(self) -> Stat:
+        """The attributes.  Times are whole seconds where the inode has no room for more."""
+        found = super().stat()
+        if self.state.inode.extra_isize >= EXTRA:
+            return found
+        return found._replace(
+            st_atime_ns=found.st_atime_ns // SECOND * SECOND,
+            st_mtime_ns=found.st_mtime_ns // SECOND * SECOND,
+            st_ctime_ns=found.st_ctime_ns // SECOND * SECOND,
+        )
 
     def touched(self) -> None:
         """An attribute was changed."""
