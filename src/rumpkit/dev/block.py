@@ -1,7 +1,7 @@
 """Block devices: storage of the host's (hyper/block.py) as devices of the kernel.
 
 Every call to the backend is made off the schedule, so that a slow disk delays nobody who doesn't wait for it, and
-under the device's mutex, so that a backend has one caller at a time.  Any byte offset and size will do.
+under the device's mutex, so that a backend has one caller at a time but for flushes, if it allows that.  Any byte offset and size will do.
 """
 
 from typing import Final, final
@@ -47,6 +47,8 @@ class BlockDevice(Device):
         """Open files and mounts of this device."""
         self._hyper: Hypercalls = hyper
         self._mutex: Mutex = hyper.mutex()
+        self._flushing: Mutex = hyper.mutex()
+        """Held while the backend flushes; before the other where both are."""
 
     def open(self, flags: int) -> Device:
         """Raises EROFS where a read-only device is opened for writing."""
@@ -100,13 +102,31 @@ class BlockDevice(Device):
         return len(data)
 
     def flush(self) -> None:
-        """Return once what was written is durable.  Sleeps off the schedule.  Raises EIO."""
+        """Return once what was written is durable.  Sleeps off the schedule, and where the backend can, others read and write
+        meanwhile.  Raises EIO."""
+        self._flushing.acquire()
+        try:
+            if self.backend.shares_flush:
+                self._flush_beside()
+            else:
+                self._flush_alone()
+        finally:
+            self._flushing.release()
+        self.counters.flushes += 1
+
+    def _flush_beside(self) -> None:
+        self._hyper.unschedule()
+        try:
+            self.backend.flush()
+        finally:
+            self._hyper.schedule()
+
+    def _flush_alone(self) -> None:
         self._begin()
         try:
             self.backend.flush()
         finally:
             self._end()
-        self.counters.flushes += 1
 
     def discard(self, offset: int, size: int) -> bool:
         """Give these bytes back to the storage: they read as zeros then.  False where it can't, and nothing has changed.
@@ -134,11 +154,15 @@ class BlockDevice(Device):
 
     def release_backend(self) -> None:
         """Let go of the storage, off the schedule like everything else that may block."""
-        self._begin()
+        self._flushing.acquire()
         try:
-            self.backend.close()
+            self._begin()
+            try:
+                self.backend.close()
+            finally:
+                self._end()
         finally:
-            self._end()
+            self._flushing.release()
 
     def _begin(self) -> None:
         self._mutex.acquire()

@@ -7,13 +7,18 @@ from mypy_extensions import mypyc_attr
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class BlockBackend(ABC):
-    """Storage addressed by byte offset.  Every call may block, so the kernel calls it off its schedule
-    (`Hypercalls.unschedule`), and raises OSError (EIO, ENOSPC, EROFS, EINVAL) as the host reports it."""
+    """Storage addressed by byte offset.
+
+    Every call may block, so the kernel calls it off its schedule (`Hypercalls.unschedule`), one at a time but for `shares_flush`.
+    Raises OSError (EIO, ENOSPC, EROFS, EINVAL) as the host reports it.
+    """
 
     def __init__(self, size: int, read_only: bool = False) -> None:
         self.size: int = size
         """Bytes."""
         self.read_only: bool = read_only
+        self.shares_flush: bool = False
+        """Other calls may be made while `flush` is under way; what they write it need not make durable."""
 
     @abstractmethod
     def read(self, offset: int, size: int) -> bytes:

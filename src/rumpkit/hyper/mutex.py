@@ -26,6 +26,18 @@ class Mutex(ABC):
     def release(self) -> None:
         """Give the lock up; one waiter gets it, in the order they came."""
 
+    def retake(self) -> None:
+        """Take the lock, whatever signals arrive meanwhile: for who has given it up for a while, and whose callers count on it."""
+        interruption: BaseException | None = None
+        while True:
+            try:
+                self.acquire()
+                break
+            except KeyboardInterrupt as problem:
+                interruption = problem
+        if interruption is not None:
+            raise interruption
+
 
 @final
 class SingleThreadMutex(Mutex):

@@ -10,6 +10,7 @@ whoever holds a few buffers at once need not pin them.
 from collections.abc import Iterable
 from typing import Final, final
 
+from ..hyper.mutex import Mutex
 from ..kern.abi.errno import EINVAL, EIO, EUCLEAN, error
 from ..kern.counters import Counters
 from ..kern.device import Device
@@ -191,8 +192,8 @@ class BufferCache:
         if problem is not None:
             raise problem
 
-    def sync(self) -> None:
-        """Write back everything that is not pinned, then make it durable.
+    def sync(self, lock: Mutex | None = None) -> None:
+        """Write back everything that is not pinned, then make it durable (`flush`).
 
         Raises EIO and the like, once for all blocks, after all that could be written was; the rest is still dirty.
         """
@@ -203,15 +204,25 @@ class BufferCache:
             problem = failed
         self._write_at = 0
         self._evict_at = self.limit
-        self.device.flush()
+        self.flush(lock)
         if problem is not None:
             raise problem
         if len(self._buffers) > self.limit:
             self._evict()
 
-    def flush(self) -> None:
-        """Make durable what was written: a barrier.  Writes nothing back.  Raises EIO."""
-        self.device.flush()
+    def flush(self, lock: Mutex | None = None) -> None:
+        """Make durable what was written: a barrier.  Writes nothing back.  Raises EIO.
+
+        `lock` is the mount's, which the caller holds and can do without meanwhile: whoever is in the way of nobody gives it.
+        """
+        if lock is None:
+            self.device.flush()
+            return
+        lock.release()
+        try:
+            self.device.flush()
+        finally:
+            lock.retake()
 
     def drop(self) -> None:
         """Forget everything, what is dirty too."""

@@ -159,7 +159,10 @@ class VnodeFile(OpenFile):
         """Write at `offset`; with O_APPEND at the end nevertheless, as Linux does."""
         self.enter()
         try:
-            return self._write(self.vnode.size if self.flags & O_APPEND else offset, data)
+            done = self._write(self.vnode.size if self.flags & O_APPEND else offset, data)
+            if self.flags & O_DSYNC and done:
+                self.vnode.sync(True)
+            return done
         finally:
             self.leave(now)
 
@@ -182,6 +185,9 @@ class VnodeFile(OpenFile):
         offset = self.vnode.size if self.flags & O_APPEND else self.offset
         done = self._write(offset, data)
         self.offset = offset + done
+        if self.flags & O_DSYNC and done:
+            # The last thing: others may use the mount meanwhile.
+            self.vnode.sync(True)
         return done
 
     def _write(self, offset: int, data: bytes) -> int:
@@ -194,8 +200,6 @@ class VnodeFile(OpenFile):
             self.tell(IN_MODIFY)
         if vnode.mode & (S_ISUID | S_ISGID) or vnode.mount.watch.watchers:
             self._changed(vnode)
-        if self.flags & O_DSYNC:
-            vnode.sync(True)
         return done
 
     def _changed(self, vnode: Vnode) -> None:

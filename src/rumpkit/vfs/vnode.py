@@ -219,7 +219,11 @@ class Vnode:
         raise error(ENOTSUP)
 
     def sync(self, data_only: bool) -> None:
-        """Return once the file (with `data_only`: what it takes to read it back) is durable."""
+        """Return once the file (with `data_only`: what it takes to read it back) is durable.
+
+        A file system may give the mount's lock up while its device makes things durable, and take it again: what the caller knew of
+        the mount is old then, which may even have been unmounted by force.
+        """
         return None
 
     def next_data(self, offset: int) -> int:
@@ -357,7 +361,7 @@ class Mount:
         return StatVfs(self.block_size, self.block_size, 0, 0, 0, 0, 0, 0, self.number, int(self.read_only), NAME_MAX)
 
     def sync(self) -> None:
-        """Return once everything is durable."""
+        """Return once everything is durable.  The lock may be given up meanwhile, as by `Vnode.sync`."""
         return None
 
     def remount(self, read_only: bool) -> None:

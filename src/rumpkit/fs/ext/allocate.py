@@ -1,7 +1,8 @@
 """Blocks given out and taken back: near a goal, side by side, counted in groups and in the superblock.
 
 What is freed stays taken in the bitmaps until the transaction is written (`settle`), so that nothing overwrites it that a
-crash would bring back.
+crash would bring back.  Where operations go on while the device makes it durable, the bitmaps in memory have it taken again from the moment
+that copies of them are in the log (`withhold`) until it is (`give_out`).
 """
 
 from typing import TYPE_CHECKING, Final, final
@@ -26,7 +27,10 @@ class Allocator:
         self._volume: Volume = volume
         self._freed: list[tuple[int, int]] = []
         self.freed: int = 0
-        """Blocks that become free with the running transaction."""
+        """Blocks that become free with the running transaction, or with the one before that is not yet durable."""
+        self._settled: list[tuple[Group, int, int]] = []
+        """What the last transaction freed: group, first bit and count."""
+        self._withheld: bool = False
         self.delayed: int = 0
         """Blocks promised to data that is not on disk yet."""
         self.kept: int = 0
@@ -89,6 +93,7 @@ class Allocator:
         geometry = volume.geometry
         freed = self._freed
         self._freed = []
+        self._settled = []
         self.freed = 0
         for block, count in freed:
             while count:
@@ -102,8 +107,35 @@ class Allocator:
                 group.block_hint = min(group.block_hint, offset)
                 group.descriptor.free_blocks += piece
                 volume.fields.free_blocks_count += piece
+                self._settled.append((group, offset, piece))
                 block += piece
                 count -= piece
+
+    def withhold(self) -> None:
+        """Have what was settled taken, in memory alone.  Its bitmaps are pinned by the transaction."""
+        volume = self._volume
+        for group, offset, piece in self._settled:
+            set_bits(volume.cache.get(group.descriptor.block_bitmap).data, offset, piece)
+            group.descriptor.free_blocks -= piece
+            volume.fields.free_blocks_count -= piece
+            group.blocks_changed = True  # the checksum is the other state's
+            self.freed += piece
+        self._withheld = True
+
+    def give_out(self) -> None:
+        """What was withheld is free, as the bitmaps in the log say."""
+        if not self._withheld:
+            return
+        volume = self._volume
+        for group, offset, piece in self._settled:
+            clear_bits(volume.cache.get(group.descriptor.block_bitmap).data, offset, piece)
+            group.block_hint = min(group.block_hint, offset)
+            group.descriptor.free_blocks += piece
+            volume.fields.free_blocks_count += piece
+            group.blocks_changed = group.dirty
+            self.freed -= piece
+        self._settled = []
+        self._withheld = False
 
     def _mark(self, block: int, count: int) -> None:
         """Say now which bitmaps the transaction will change."""

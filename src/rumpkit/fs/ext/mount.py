@@ -285,11 +285,11 @@ class ExtMount(Mount):
             raise problem
 
     def commit(self) -> None:
-        """Make everything durable that was given storage."""
+        """Make everything durable that was given storage.  The mount's lock is given up while the device does."""
         if not self.read_only:
             self.volume.check_sound()
             self.volume.write_data()
-            self.volume.transaction.sync(True)
+            self.volume.transaction.sync(True, self.lock)
             if len(self._nodes) > self.vnodes:
                 self._evict()
 

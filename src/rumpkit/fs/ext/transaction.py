@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import mypyc_attr
 
 if TYPE_CHECKING:
+    from ...hyper.mutex import Mutex
     from ...vfs.buffer import Buffer, BufferCache
 
 
@@ -22,7 +23,16 @@ class Sealer(ABC):
     def seal(self) -> None:
         """Bring the blocks of the transaction up to date: counts, checksums, and what the operations freed, which becomes
         free only now, so that nothing is overwritten that a crash may bring back.  May call `dirty`.  Between this call
-        and the end of the commit no operation starts."""
+        and `withhold`, or else the end of the commit, no operation starts."""
+
+    def withhold(self) -> None:
+        """The transaction is in the log but not yet durable, and operations may start: what it frees is not given out before
+        `give_out`.  Must not sleep."""
+        return None
+
+    def give_out(self) -> None:
+        """The transaction is durable: what `withhold` kept can be had.  Must not sleep."""
+        return None
 
     def aborted(self, reason: str) -> None:
         """The journal failed: nothing is written any more, and the mount has to be read-only from now on."""
@@ -56,9 +66,13 @@ class Transaction(ABC):
         """The operation is over; its changes are on disk all or not at all after a crash, once they are."""
 
     @abstractmethod
-    def sync(self, wait: bool) -> None:
+    def sync(self, wait: bool, lock: "Mutex | None" = None) -> None:
         """Commit what was changed so far; with `wait`, return once that is durable.  Raises EIO, and EROFS where the journal
-        failed before."""
+        failed before.
+
+        `lock` is the mount's, given where the caller holds it but needs nothing to stay as it is: others use the mount while the
+        device makes things durable.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -106,11 +120,11 @@ class Unjournalled(Transaction):
     def end(self) -> None:
         """Nothing depends on where an operation ends."""
 
-    def sync(self, wait: bool) -> None:
+    def sync(self, wait: bool, lock: "Mutex | None" = None) -> None:
         """Write everything."""
         self._hand_on()
         if wait:
-            self._cache.sync()
+            self._cache.sync(lock)
 
     def close(self) -> None:
         """Write everything."""

@@ -219,6 +219,14 @@ class Volume(Sealer):
             unsealed.pop(number, None)
             checked.pop(number, None)
 
+    def withhold(self) -> None:
+        """Blocks that the transaction frees are not free before it is durable."""
+        self.blocks.withhold()
+
+    def give_out(self) -> None:
+        """They are."""
+        self.blocks.give_out()
+
     def aborted(self, reason: str) -> None:
         """The journal can't be written: nothing is changed any more."""
         self.problem = reason

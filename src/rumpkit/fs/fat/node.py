@@ -153,10 +153,11 @@ class Node(Vnode):
     def sync(self, data_only: bool) -> None:
         """Make it durable, and everything else of the volume with it."""
         writer = self.volume.writer
+        lock = self.mount.lock
         if writer.is_pending():
-            writer.commit()
+            writer.commit(lock)
         else:
-            writer.flush()
+            writer.flush(lock)
 
     def birth(self) -> int:
         """When it was made, in nanoseconds since 1970; to 10 ms."""

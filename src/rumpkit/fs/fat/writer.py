@@ -13,6 +13,7 @@ goes to neighbouring clusters, as new files do, and written in large pieces.
 
 from typing import TYPE_CHECKING, Final, final
 
+from ...hyper.mutex import Mutex
 from ...kern.abi.errno import EIO, error
 from ...kern.device import Device
 from .alloc import MOST_COOLING, Allocator
@@ -55,6 +56,9 @@ class Writer:
         """It was so before, and stays so until somebody checks it."""
         self._unflushed: bool = False
         """The device may not have everything."""
+        self._flushes: int = 0
+        self._flushing: int = 0
+        """Flushes that are under way: before they have ended, the device may not have everything either."""
         self._ordered: bool = False
         """Something was written that has to be durable before the FAT is."""
 
@@ -82,11 +86,34 @@ class Writer:
         self.device.write(geometry.state_offset, bytes([byte]))
         self.flush()
 
-    def flush(self) -> None:
-        """Make everything that was written durable.  Raises EIO."""
-        self.device.flush()
+    def flush(self, lock: Mutex | None = None) -> None:
+        """Make everything that was written durable.  Raises EIO.
+
+        `lock` is the mount's, given where the caller holds it but needs nothing to stay as it is: others use the mount meanwhile.
+        """
+        cooling = self.alloc.cooling
+        cooled = len(cooling)
+        if lock is None:
+            self.device.flush()
+            self._unflushed = False
+            self._flushes += 1
+            cooling.clear()
+            return
+        before = self._flushes
         self._unflushed = False
-        self.alloc.cooling.clear()
+        self._flushing += 1
+        lock.release()
+        try:
+            self.device.flush()
+            if self._flushes == before:
+                del cooling[:cooled]
+            self._flushes += 1
+        except BaseException:
+            self._unflushed = True
+            raise
+        finally:
+            self._flushing -= 1
+            lock.retake()
 
     # Data ----------------------------------------------------------------------------------------------
 
@@ -132,8 +159,11 @@ class Writer:
 
     # Commits -------------------------------------------------------------------------------------------
 
-    def commit(self) -> None:
-        """Make everything durable, but for what is free now.  Raises EIO; what was not written then is still pending."""
+    def commit(self, lock: Mutex | None = None) -> None:
+        """Make everything durable, but for what is free now.  Raises EIO; what was not written then is still pending.
+
+        With the mount's `lock` others go on during the last flush; those before keep an order that a change would break.
+        """
         for node in list(self.stale):
             node.update_entry()
         self.stale.clear()
@@ -150,11 +180,14 @@ class Writer:
             self._unflushed = True
         if self._unflushed:
             self.flush()
-        self._commit_directories(pending)
+        last = lock is not None and not self.table.cuts and not self.alloc.freeing
+        self._commit_directories(pending, not last)
         self.commits += 1
         self._commit_frees()
+        if last and self._unflushed:
+            self.flush(lock)
 
-    def _commit_directories(self, pending: list[Slots]) -> None:
+    def _commit_directories(self, pending: list[Slots], durable: bool) -> None:
         moved = False
         for slots in pending:
             if not slots.fresh:
@@ -163,7 +196,7 @@ class Writer:
         if moved:
             self.flush()
             self._write_removals([slots for slots in pending if slots.ghosts and not slots.fresh])
-        if self._unflushed:
+        if self._unflushed and durable:
             self.flush()
         for slots in pending:
             slots.fresh = False
@@ -248,7 +281,7 @@ class Writer:
         if self.is_pending():
             self.commit()
         self._write_fsinfo()
-        if self._unflushed:
+        if self._unflushed or self._flushing:
             self.flush()
         self._mark(False)
         self._marked = False

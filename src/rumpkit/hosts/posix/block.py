@@ -46,6 +46,7 @@ class FileBackend(BlockBackend):
             os.close(fd)
             raise
         super().__init__(size, read_only)
+        self.shares_flush = True
         self.path: str = path
         self._fd: int = fd
         self._hyper: Hypercalls = hyper

@@ -6,6 +6,9 @@ Between the file system, whose mount lock makes it the only caller, and the buff
   place.  Operations gather in one transaction until it is large (`limit`) or old (`interval`), or somebody syncs.
 * A commit writes revoke blocks, descriptors and copies of the blocks to the log; a barrier; the commit block; a barrier.  File
   data was written past the cache before, so the first barrier holds for it, too.
+* The log has copies, so operations may go on while the barriers take their time: a commit that somebody waits for (`sync`) gives
+  the mount's lock up from the first one on.  The blocks stay pinned until it is durable, what it frees is not given out
+  (`Sealer.withhold`), and the next commit waits.  It needs the mount's lock for nothing more, so who holds that may wait for it.
 * Committed blocks are ordinary dirty blocks of the cache, which writes them home when it likes.  When the log is too
   full for the next transaction, or at the end, all of them go home (`checkpoint`), and the log is empty.
 * Where that happens while the running transaction has changed a block again, its committed copy goes home from the log.
@@ -17,6 +20,7 @@ Time is looked at when operations begin and end, so a mount that nobody calls co
 from typing import Final, final
 
 from ....hyper.calls import Hypercalls
+from ....hyper.mutex import Mutex
 from ....hyper.time import Duration, Instant
 from ....kern.abi.errno import EIO, EROFS, error
 from ....vfs.buffer import Buffer, BufferCache
@@ -31,6 +35,8 @@ SHARE_OF_LOG: Final = 4
 """A transaction is committed when it would fill this part of the log,"""
 SHARE_OF_CACHE: Final = 8
 """or this part of the cache."""
+PATIENCE: Final = 2
+"""While a commit is under way, the next transaction may become so many times as large before an operation waits."""
 
 
 @final
@@ -66,6 +72,10 @@ class Journalled(Transaction):
         self._since: Instant = 0
         """When the running transaction's first change was made."""
         self._sealer: Sealer | None = None
+        self._log: Mutex = hyper.mutex()
+        """Held by whoever writes to the log.  Whoever waits for the mount's lock does not have it."""
+        self._busy: bool = False
+        """Somebody has."""
 
     # Operations ----------------------------------------------------------------------------------------
 
@@ -80,7 +90,10 @@ class Journalled(Transaction):
         """
         if self.aborted:
             raise OSError(EROFS, self.aborted)
-        if self._held and (len(self._held) + credits > self.limit or self._is_old()):
+        if not self._held:
+            return
+        size = len(self._held) + credits
+        if size > PATIENCE * self.limit or (not self._busy and (size > self.limit or self._is_old())):
             self._commit()
 
     def dirty(self, buffer: Buffer) -> None:
@@ -114,16 +127,16 @@ class Journalled(Transaction):
 
     def end(self) -> None:
         """The operation is over."""
-        if self._held and self._is_old() and not self.aborted:
+        if self._held and self._is_old() and not self._busy and not self.aborted:
             self._commit()
 
-    def sync(self, wait: bool) -> None:
+    def sync(self, wait: bool, lock: Mutex | None = None) -> None:
         """Commit what was changed so far.  Raises EIO, and EROFS once the journal is aborted."""
         if self.aborted:
             raise OSError(EROFS, self.aborted)
-        if not self._commit() and wait:
+        if not self._commit(lock) and wait:
             # Nothing to commit, but file data may have been overwritten in place.
-            self._cache.flush()
+            self._cache.flush(lock)
 
     def close(self) -> None:
         """Commit, write everything home, and leave the log empty.  An aborted journal is left for replay as it is."""
@@ -143,25 +156,55 @@ class Journalled(Transaction):
 
     # Commit --------------------------------------------------------------------------------------------
 
-    def _commit(self) -> bool:
-        """Commit the running transaction; False where there was nothing to commit.  Raises EIO, having aborted the journal."""
-        if not self._held and not self._revoked:
-            return False
+    def _commit(self, lock: Mutex | None = None) -> bool:
+        """Commit the running transaction; False where there was nothing to commit.  Raises EIO, having aborted the journal; EROFS where
+        the commit before, which was under way, has done that."""
+        self._take_log(lock)
+        away = False
         try:
-            if self._sealer is not None:
-                self._sealer.seal()
-            self._write_transaction()
-        except OSError as problem:
-            self._abort(problem)
-            raise
+            if self.aborted:
+                raise OSError(EROFS, self.aborted)
+            if not self._held and not self._revoked:
+                return False
+            try:
+                if self._sealer is not None:
+                    self._sealer.seal()
+                held = self._write_transaction()
+                if lock is not None:
+                    if self._sealer is not None:
+                        self._sealer.withhold()
+                    lock.release()
+                    away = True
+                self._make_durable(held)
+            except OSError as problem:
+                self._abort(problem)
+                raise
+        finally:
+            self._busy = False
+            self._log.release()
+            if away and lock is not None:
+                lock.retake()
         return True
 
-    def _write_transaction(self) -> None:
+    def _take_log(self, lock: Mutex | None) -> None:
+        """Be the only one who writes to the log; wait for another without the mount's lock, if that is given."""
+        while lock is not None and self._busy:
+            lock.release()
+            try:
+                self._log.acquire()
+                self._log.release()
+            finally:
+                lock.retake()
+        self._log.acquire()
+        self._busy = True
+
+    def _write_transaction(self) -> dict[int, Buffer]:
+        """Write the running transaction but for its commit block, and begin the next one.  Returns its blocks, which stay pinned."""
         journal = self._journal
-        cache = self._cache
         writer = self._writer
+        held = self._held
         revokes = sorted(self._revoked)
-        needed = writer.needed(len(self._held), len(revokes))
+        needed = writer.needed(len(held), len(revokes))
         if needed > self._size:
             raise OSError(EIO, f"a transaction of {needed} blocks does not fit into a log of {self._size}")
         if needed > self._size - self._used:
@@ -170,22 +213,29 @@ class Journalled(Transaction):
             self._need_revokes()
         if not journal.start:
             self._move_tail()
-        places = writer.write(self._sequence, self._held, revokes)
-        cache.flush()
-        writer.commit(self._sequence, self._hyper.wall())
-        cache.flush()
+        places = writer.write(self._sequence, held, revokes)
+        # As if it were durable already: what depends on that, checkpoints and commits, waits for it.
         for block in revokes:
             self._logged.pop(block, None)
         self._logged.update(places)
-        for buffer in self._held.values():
-            buffer.pins -= 1
-        self.counters.commits += 1
-        self.counters.logged_blocks += len(places)
-        self.counters.revoked_blocks += len(revokes)
         self._held = {}
         self._revoked = {}
         self._used += needed
+        self.counters.logged_blocks += len(places)
+        self.counters.revoked_blocks += len(revokes)
+        return held
+
+    def _make_durable(self, held: dict[int, Buffer]) -> None:
+        """The barriers of a commit, with the commit block between them."""
+        self._cache.flush()
+        self._writer.commit(self._sequence, self._hyper.wall())
+        self._cache.flush()
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        for buffer in held.values():
+            buffer.pins -= 1
+        if self._sealer is not None:
+            self._sealer.give_out()
+        self.counters.commits += 1
 
     def _need_revokes(self) -> None:
         """The first revoke block of a journal: its superblock has to say that there are some."""
