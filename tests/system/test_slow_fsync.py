@@ -253,18 +253,17 @@ def test_others_in_a_fuse_mount_go_on(host: PosixHost, tmp_path: Path) -> None:
     root, disk = mounted.root, mounted.disk
     root.put("/m/there", PIECE)
     root.sync()
-    with fuse.mount(mounted.files.kernel, "/m", str(tmp_path), fuse.SOLE):
-        with open(tmp_path / "new", "wb") as file:
-            file.write(PIECE)
-            file.flush()
-            disk.gated = True
-            with running(lambda: os.fsync(file.fileno())):
-                mounted.stuck()
-                assert (tmp_path / "there").read_bytes() == PIECE
-                assert not (tmp_path / "missing").exists()
-                (tmp_path / "other").write_bytes(PIECE)
-                assert sorted(os.listdir(tmp_path)) == ["lost+found", "new", "other", "there"]
-                disk.open()
+    with fuse.mount(mounted.files.kernel, "/m", str(tmp_path), fuse.SOLE), open(tmp_path / "new", "wb") as file:
+        file.write(PIECE)
+        file.flush()
+        disk.gated = True
+        with running(lambda: os.fsync(file.fileno())):
+            mounted.stuck()
+            assert (tmp_path / "there").read_bytes() == PIECE
+            assert not (tmp_path / "missing").exists()
+            (tmp_path / "other").write_bytes(PIECE)
+            assert sorted(os.listdir(tmp_path)) == ["lost+found", "new", "other", "there"]
+            disk.open()
     assert mounted.crashed().root.get("/m/new") == PIECE
     mounted.end()
 
