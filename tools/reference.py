@@ -73,6 +73,7 @@ SECTIONS = {
     "InterfaceSpec": "`[[interface]]`",
     "RouteSpec": "`[[route]]`",
     "DiskSpec": "`[[disk]]`",
+    "EtfsSpec": "`[[etfs]]`",
     "MountSpec": "`[[mount]]`",
     "RunSpec": "`[[run]]`",
 }

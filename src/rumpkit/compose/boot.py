@@ -69,7 +69,7 @@ class Booted:
 def component_names(spec: Spec) -> tuple[str, ...]:
     """The components that a spec asks for: files where it mounts something, or has no interface; the network where it
     has interfaces; and those it names."""
-    vfs: tuple[str, ...] = VFS if spec.mount or spec.disk or not spec.interface else ()
+    vfs: tuple[str, ...] = VFS if spec.mount or spec.disk or spec.etfs or not spec.interface else ()
     vfs += storage_components(spec)
     net: tuple[str, ...] = ()
     if spec.interface or spec.route:

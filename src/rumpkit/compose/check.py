@@ -17,7 +17,7 @@ from ..net.wire.address import (
 from ..net.wire.dns import split_name
 from .errors import ConfigError, suggest
 from .locate import KeyPath, dotted, line_of
-from .spec import DiskSpec, InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
+from .spec import DiskSpec, EtfsSpec, InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
 from .user.plan import parse_server
 from .values import DHCP, interface_name, parse_forward, parse_link, parse_size
 
@@ -27,6 +27,8 @@ MIN_MTU_V6 = 1280
 MAX_MTU = 65535
 MAX_METRIC = 0xFFFFFFFF
 MAX_HOSTNAME = 64
+ENTRIES = ("file", "block")
+"""What a host file can be in the kernel."""
 SHOWN = ("show", "require", "hide")
 """What mounts are to programs."""
 
@@ -60,6 +62,9 @@ def _tests(spec: Spec) -> list[Test]:
     for index, disk in enumerate(spec.disk):
         tests.append((("disk", index, "name"), partial(_disk_name, disk.name, disks)))
         tests.append((("disk", index), partial(_disk, disk)))
+    entries: set[str] = set()
+    for index, entry in enumerate(spec.etfs):
+        tests.append((("etfs", index), partial(_etfs, entry, entries)))
     paths: set[str] = set()
     for index, mount in enumerate(spec.mount):
         tests += _mount_tests(("mount", index), mount, paths)
@@ -281,6 +286,16 @@ def _disk(spec: DiskSpec) -> None:
         parse_size(spec.size)
     if spec.read_only and spec.snapshot:
         raise ConfigError("what is read only has no changes to forget", hint="leave read_only or snapshot out")
+
+
+def _etfs(spec: EtfsSpec, seen: set[str]) -> None:
+    if not spec.path.startswith("/") or spec.path.endswith("/") or "\0" in spec.path:
+        raise ConfigError(f"{spec.path!r} is not the absolute path of a file", hint='such as "/etc/resolv.conf"')
+    if not spec.source:
+        raise ConfigError("needs a source", hint='write source = "notes.txt"')
+    if spec.type not in ENTRIES:
+        raise ConfigError(f"{spec.type!r} is no type of an entry", hint=suggest(spec.type, ENTRIES))
+    _unique(spec.path, seen, "entry")
 
 
 def _command(spec: RunSpec) -> None:

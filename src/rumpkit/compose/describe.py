@@ -36,12 +36,13 @@ class Description(NamedTuple):
             Table("routes", ("to", "gateway", "interface", "metric", "source"), self._routes()),
             Table("disks", ("name", "source", "size", "access"), self._disks()),
             Table("mounts", ("path", "type", "source", "size", "access"), self._mounts()),
+            Table("etfs", ("path", "type", "source", "access"), self._etfs()),
             Table("programs", ("command", "main"), [(" ".join(r.command), "yes" if r.main else "") for r in spec.run]),
         ]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs: a list of objects for each table."""
-        keys = ("components", "interfaces", "routes", "disks", "mounts", "programs")
+        keys = ("components", "interfaces", "routes", "disks", "mounts", "etfs", "programs")
         return {
             key: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
             for key, table in zip(keys, self.tables(), strict=True)
@@ -69,6 +70,12 @@ class Description(NamedTuple):
         return [
             (mount.path, mount.kind, mount.source, mount.size, "read only" if mount.read_only else "read and write")
             for mount in self.spec.mount
+        ]
+
+    def _etfs(self) -> list[tuple[str, ...]]:
+        return [
+            (entry.path, entry.type, entry.source, "read only" if entry.read_only else "read and write")
+            for entry in self.spec.etfs
         ]
 
 

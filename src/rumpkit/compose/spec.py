@@ -122,6 +122,20 @@ class MountSpec:
 
 
 @dataclass(slots=True)
+class EtfsSpec:
+    """[[etfs]]: a host file at a path of the kernel (NetBSD's "extra-terrestrial file system")."""
+
+    path: str
+    """Where it is in the kernel; the directories above are made where they are missing."""
+    source: str
+    """The host file, or block device, relative to the config's folder."""
+    type: str = "file"
+    """"file": a regular file, whose contents and attributes are the host's; "block": a block device."""
+    read_only: bool = False
+    """Refuse every change, and open the host file for reading only."""
+
+
+@dataclass(slots=True)
 class RunSpec:
     """[[run]]: an unmodified program on the kernel."""
 
@@ -145,5 +159,6 @@ class Spec:
     route: list[RouteSpec] = field(default_factory=list)
     disk: list[DiskSpec] = field(default_factory=list)
     mount: list[MountSpec] = field(default_factory=list)
+    etfs: list[EtfsSpec] = field(default_factory=list)
     run: list[RunSpec] = field(default_factory=list)
     sysctl: dict[str, int] = field(default_factory=dict)

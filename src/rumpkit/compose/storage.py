@@ -1,4 +1,4 @@
-"""From a config's [[disk]] and [[mount]] to disks and mounted file systems, on the way from a spec to a booted kernel."""
+"""From a config's [[disk]], [[mount]] and [[etfs]] to disks and mounted file systems, on the way from a spec to a booted kernel."""
 
 import os
 from collections.abc import Callable
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from ..hyper.calls import Hypercalls
 from ..kern.abi.errno import EINVAL
+from ..kern.abi.fcntl import S_IFBLK
 from ..kern.kernel import RumpKernel
 from .errors import ConfigError, suggest
-from .spec import DiskSpec, MountSpec, Spec
+from .spec import DiskSpec, EtfsSpec, MountSpec, Spec
 from .values import parse_size
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ _NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null")
 def storage_components(spec: Spec) -> tuple[str, ...]:
     """The components that a spec's disks and mounts ask for."""
     names: list[str] = []
-    if spec.disk or any(mount.source for mount in spec.mount):
+    if spec.disk or any(mount.source for mount in spec.mount) or any(entry.type == "block" for entry in spec.etfs):
         names.append("disks")
+    if any(entry.type == "file" for entry in spec.etfs):
+        names.append("hostfs")
     for mount in spec.mount:
         names += COMPONENTS.get(mount.kind, ())
     return tuple(dict.fromkeys(names))
@@ -51,6 +54,8 @@ def complete(folder: str, spec: Spec) -> None:
     for disk in spec.disk:
         if disk.source:
             disk.source = os.path.join(os.path.abspath(folder), disk.source)
+    for entry in spec.etfs:
+        entry.source = os.path.join(os.path.abspath(folder), entry.source)
     for mount in spec.mount:
         mount.type = mount.kind
         if is_host_path(mount, spec):
@@ -85,6 +90,28 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
             except ConfigError as problem:
                 raise problem.under(f"mount[{index}].source") from None
     _scheduled(host, partial(_mount_all, kernel, mounts))
+    for index, entry in enumerate(spec.etfs):
+        try:
+            _open_entry(host, kernel, entry)
+        except ConfigError as problem:
+            raise problem.under(f"etfs[{index}]") from None
+
+
+def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
+    """Show a host file at a path.  Raises ConfigError."""
+    vfs = cast("Vfs", kernel.service("Vfs"))
+    as_mount = MountSpec(entry.path, "hostfs", entry.source, read_only=entry.read_only)
+    try:
+        if entry.type == "block":
+            name = _attach_source(host, kernel, as_mount).source
+            number = _scheduled(host, partial(vfs.device, name)).number
+            _scheduled(host, partial(vfs.make_file, entry.path, S_IFBLK | 0o660, number))
+            return
+        name = _attach_directory(host, kernel, as_mount, single=True).source
+        _scheduled(host, partial(vfs.make_file, entry.path))
+        _scheduled(host, partial(vfs.mount, "hostfs", entry.path, {"read_only": entry.read_only}, name))
+    except OSError as problem:
+        raise ConfigError(f"{entry.source!r} cannot be {entry.path} of the kernel: {problem.strerror}") from None
 
 
 def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
@@ -96,14 +123,14 @@ def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> Mo
     return replace(mount, source=name)
 
 
-def _attach_directory(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
-    """The mount, whose directory of the host's is attached now."""
+def _attach_directory(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, single: bool = False) -> MountSpec:
+    """The mount, whose directory of the host's (with `single`: file) is attached now."""
     from ..hosts.posix.hostdir import PosixDirectory
 
     hostfs = cast("Hostfs", kernel.service("Hostfs"))
     name = mount.source if not mount.read_only else f"{mount.source} (read only)"
     try:
-        directory = PosixDirectory(host, mount.source, mount.read_only)
+        directory = PosixDirectory(host, mount.source, mount.read_only, single=single)
     except OSError as problem:
         raise ConfigError(f"{mount.source!r} cannot be opened: {problem.strerror}") from None
     if not _scheduled(host, partial(hostfs.attach, name, directory)):

@@ -174,6 +174,8 @@ class NameCalls(OpenCalls):
             check_delete(directory, vnode, process.credentials)
             if vnode.kind == S_IFDIR:
                 raise error(EISDIR)
+            if vnode.mounted_here is not None:
+                raise error(EBUSY)
             directory.unlink(walk.name, vnode)
             watch = directory.mount.watch
             if watch.watchers:

@@ -8,8 +8,8 @@ from typing import Final, final
 
 from ..hyper.calls import Hypercalls
 from ..hyper.mutex import Mutex
-from ..kern.abi.errno import EACCES, EBUSY, EINVAL, ENFILE, ENOENT, ENOTBLK, ENOTDIR, error
-from ..kern.abi.fcntl import MNT_DETACH, MNT_FORCE, O_RDONLY, O_RDWR, S_IFBLK, S_IFDIR
+from ..kern.abi.errno import EACCES, EBUSY, EEXIST, EINVAL, ENFILE, ENOENT, ENOTBLK, ENOTDIR, error
+from ..kern.abi.fcntl import MNT_DETACH, MNT_FORCE, O_RDONLY, O_RDWR, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG
 from ..kern.counters import Counters
 from ..kern.device import Device, DeviceSwitch
 from ..kern.kernel import RumpKernel
@@ -98,7 +98,8 @@ class Vfs:
         source: str = "",
         paths: VfsPaths | None = None,
     ) -> Mount:
-        """Mount a new file system of type `kind` on the directory `path`; the first one goes to "/" and is the root.
+        """Mount a new file system of type `kind` on the directory `path`; the first one goes to "/" and is the root.  One whose root
+        is no directory goes to what is none.
 
         `options` are GENERIC_OPTIONS and the type's own; type "auto" is that of what the source holds.  Raises ENODEV (no
         such type), EINVAL (options, source; nothing that is known),
@@ -213,6 +214,22 @@ class Vfs:
                 walk.done()
             where += b"/"
 
+    def make_file(self, path: str | bytes, mode: int = S_IFREG | 0o644, device: int = 0) -> None:
+        """Make an empty or special file, and the directories it lies in, where they are missing, as the superuser does.
+        Raises EEXIST where another kind of file is there, or another device."""
+        where = encode(path)
+        self.make_directories(where[: where.rindex(b"/")])
+        walk = Walk(self.root(), self.root(), Credentials())
+        try:
+            found = walk.find(where, FOLLOW)
+            if found is None:
+                walk.directory.mount.check_writable()
+                walk.directory.create(walk.name, mode, 0, 0, device)
+            elif found.kind != mode & S_IFMT or found.device != device:
+                raise error(EEXIST)
+        finally:
+            walk.done()
+
     def mounts(self) -> list[Mount]:
         """What is mounted, in the order it came."""
         return list(self._mounts)
@@ -275,7 +292,7 @@ class Vfs:
             self.kernel.paths = VfsPaths(mount.root, mount.root, DEFAULT_MASK)
             return
         covered = self._resolve(path, paths, FOLLOW)
-        if covered.kind != S_IFDIR:
+        if (covered.kind == S_IFDIR) != (mount.root.kind == S_IFDIR):
             raise error(ENOTDIR)
         if covered is covered.mount.root:
             raise error(EBUSY)

@@ -117,13 +117,20 @@ class PosixFile(HostFile):
 class PosixDirectory(HostDirectory):
     """A directory of the host's."""
 
-    def __init__(self, hyper: Hypercalls, path: str, read_only: bool = False, openat2: bool = True) -> None:
-        """Open `path`; without `openat2` paths are walked name by name, as on a kernel that lacks it.  Raises OSError."""
+    def __init__(
+        self, hyper: Hypercalls, path: str, read_only: bool = False, openat2: bool = True, single: bool = False
+    ) -> None:
+        """Open `path`; without `openat2` paths are walked name by name, as on a kernel that lacks it.  `single`: it is a regular file,
+        and has the path b"".  Raises OSError."""
         hyper.assert_unscheduled(f"opening {path}")
         self.read_only = read_only
         self.path = path
         self._hyper = hyper
-        self._root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = os.open(path, os.O_PATH | (0 if single else os.O_DIRECTORY) | os.O_CLOEXEC)
+        if single and not stat.S_ISREG(os.fstat(self._root).st_mode):
+            os.close(self._root)
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        self._single = single
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._openat2 = openat2 and self._has_openat2()
 
@@ -259,7 +266,8 @@ class PosixDirectory(HostDirectory):
 
     def sync(self) -> None:
         self._hyper.assert_unscheduled("a call on a host directory")
-        fd = os.open(b"/proc/self/fd/%d" % self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        only = 0 if self._single else os.O_DIRECTORY
+        fd = os.open(b"/proc/self/fd/%d" % self._root, os.O_RDONLY | only | os.O_CLOEXEC)
         try:
             if self._libc.syncfs(fd):
                 raise _failure(ctypes.get_errno())
