@@ -3,11 +3,11 @@
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from ...kern.kernel import RumpKernel
 from ...net import mib
 from ...net.ip.icmp import Icmp
 from ...net.link import snapshot as link_snapshot
 from ...net.link.interfaces import Interfaces
+from ...net.proc.statistics import gauges as gauges
 from ...net.socket import snapshot as socket_snapshot
 from ...net.transport import udp_snapshot
 from ...net.transport.tcp import snapshot as tcp_snapshot
@@ -54,24 +54,6 @@ def stat(server: "ControlServer", parameters: dict[str, Any]) -> Generator[Any, 
     found = yield from gauges(kernel)
     counters = dict(kernel.counters)
     return {"counters": counters, "gauges": found, "mib": mib.values(counters, found)}
-
-
-def gauges(kernel: RumpKernel) -> Generator[None, None, dict[str, int]]:
-    """What is not counted but looked up."""
-    tcp = kernel.service("Tcp")
-    if tcp is None:
-        return {}
-    layer = cast(Tcp, tcp)
-    settings = layer.environment.settings
-    established = yield from tcp_snapshot.established(layer)
-    return {
-        "tcp.established": established,
-        "tcp.connections": len(layer.channels),
-        "tcp.time_waits": layer.time_waits,
-        "tcp.orphans": layer.orphans,
-        "tcp.min_rto": settings.min_rto,
-        "tcp.max_rto": settings.max_rto,
-    }
 
 
 def sockets(server: "ControlServer", parameters: dict[str, Any]) -> Generator[Any, None, Any]:

@@ -53,6 +53,8 @@ _GENERIC: Final[dict[str, int]] = {
     "io_uring_setup": 425,
     "io_uring_enter": 426,
     "io_uring_register": 427,
+    "open_tree": 428,
+    "move_mount": 429,
     "pidfd_open": 434,
     "pidfd_getfd": 438,
 }
@@ -115,6 +117,11 @@ MS_MOVE: Final = 8192
 MS_REC: Final = 16384
 MS_SLAVE: Final = 1 << 19
 MNT_DETACH: Final = 2
+OPEN_TREE_CLONE: Final = 1
+OPEN_TREE_CLOEXEC: Final = 0o2000000
+AT_FDCWD: Final = -100
+AT_SYMLINK_NOFOLLOW: Final = 0x100
+MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 
 # Routing netlink (rtnetlink(7)) -------------------------------------------------------------------------------
 

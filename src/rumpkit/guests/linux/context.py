@@ -7,7 +7,7 @@ event loop, off the schedule, but where it says otherwise.
 import os
 import select
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, final
 
 from ...clients.relay import Relay, RelayPool
 from ...hosts.posix.host import PosixHost
@@ -28,6 +28,9 @@ from .memory import Memory
 from .network import STREAM
 from .record import Attended, Record, Work, guarded
 from .spawn import Program
+
+if TYPE_CHECKING:
+    from ...net.proc.view import Owner
 
 SOCKADDR_LIMIT: Final = 128
 """Bytes of a sockaddr that are read; sizeof(struct sockaddr_storage)."""
@@ -187,6 +190,21 @@ class Context:
         """Whether everything that the program has sent has reached its destination.  On the schedule."""
         self.unsent = [one for one in self.unsent if one.unacknowledged() and not one.reset_by()]
         return not self.unsent and not self.relays
+
+    def owners(self) -> "dict[object, Owner]":
+        """Which of the kernel's listeners, connections and endpoints are the program's.  On the schedule, in any thread."""
+        from ...net.proc.view import Owner
+
+        uid = os.geteuid()
+        found: dict[object, Owner] = {}
+        for record in list(self.records.values()):
+            socket = record.socket
+            for name in ("listener", "channel", "endpoint"):
+                one = getattr(socket, name, None)
+                if one is not None:
+                    found[one] = Owner(record.inode, record.family, uid)
+            found[socket] = Owner(record.inode, record.family, uid)
+        return found
 
     def forget(self) -> None:
         """The program has ended: nothing can be asked of its sockets any more.  Its relays carry on what is under way."""

@@ -14,7 +14,7 @@ Linux would say ENOPROTOOPT or ENOTSOCK.
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
-from ...kern.abi.errno import EAFNOSUPPORT, ENOSYS, EPERM
+from ...kern.abi.errno import EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT
 from ...kern.abi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, IPPROTO_TCP, TCP_CORK, TCP_QUICKACK
 from . import abi
 
@@ -50,7 +50,9 @@ RULES: Final[tuple[tuple[str, Verdict], ...]] = (
                 (AF_INET, NOTIFY),
                 (AF_INET6, NOTIFY),
                 (AF_UNIX, ALLOW),
-                (AF_NETLINK, ALLOW),  # of the private network namespace
+                # Of the private network namespace, which shows what the kernel has, but for sockets: those are in /proc/net, where
+                # ss(8) looks then.
+                (AF_NETLINK, When(2, ((abi.NETLINK_SOCK_DIAG, refuse(EPROTONOSUPPORT)),), ALLOW)),
                 (AF_ALG, ALLOW),
                 (AF_PACKET, refuse(EPERM)),
             ),

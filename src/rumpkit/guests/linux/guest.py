@@ -26,6 +26,7 @@ from .context import Context
 from .files import KernelFiles, ShownMount
 from .listener import Notification
 from .mirror import Mirror
+from .procnet import ProcNet
 from .record import complain, guarded
 from .spawn import Program, spawn
 
@@ -121,6 +122,7 @@ class Guest:
         name: str,
         files: KernelFiles | None = None,
         mirror: Mirror | None = None,
+        sockets: ProcNet | None = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
@@ -135,6 +137,9 @@ class Guest:
         self.unseen: dict[str, str] = {**(files.refused if files else {}), **program.refused}
         """The kernel's mounts that the program should see and doesn't, and why."""
         self._mirror = mirror
+        self._sockets = sockets
+        if sockets is not None:
+            sockets.owners = self._context.owners
         if mirror is not None:
             self._context.carrier.native = mirror.native
             mirror.follow(self._context.work)
@@ -162,6 +167,7 @@ class Guest:
         `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't."""
         kernel_files = KernelFiles(kernel, shown)
         mirror = Mirror(kernel, host)
+        sockets = ProcNet(kernel, host)
         try:
             program = spawn(
                 command,
@@ -173,6 +179,7 @@ class Guest:
                 six=mirror.six(),
                 devices=mirror.devices(),
                 wire=mirror.wire,
+                show_sockets=sockets.serve,
                 stdio=stdio,
                 guard=host.assert_unscheduled,
                 mounts=kernel_files.mounts(),
@@ -181,9 +188,10 @@ class Guest:
             )
         except BaseException:
             mirror.close()
+            sockets.close()
             kernel_files.close()
             raise
-        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror)
+        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets)
 
     # Its end ----------------------------------------------------------------------------------------------------
 
@@ -199,6 +207,8 @@ class Guest:
         self._host.loop.unregister(self._calls)
         if self._mirror is not None:
             self._mirror.close()
+        if self._sockets is not None:
+            self._sockets.close()
         self._context.forget()
         self._context.run(self._context.changes.wake_all)
 

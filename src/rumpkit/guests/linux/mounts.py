@@ -153,3 +153,38 @@ def mount_interfaces() -> bool:
     finally:
         libc.unmount(stage, abi.MNT_DETACH)
     return True
+
+
+PROC_NET: Final = "/proc/net"
+"""A symbolic link to self/net; ours is mounted over the link itself."""
+_UNUSED: Final = "/proc/fs"
+"""A directory of /proc that tells of the host's disks, and is a place for ours: /proc/fs/net."""
+
+
+def mount_proc_net() -> int:
+    """Let /proc/net lead to a FUSE file system that nobody serves yet; returns the /dev/fuse to serve it by.  Raises OSError, and then
+    everything is as it was."""
+    device = mount_fuse(_UNUSED, "allow_other", True)
+    try:
+        _mount_link("fs/net", PROC_NET)
+    except OSError:
+        libc.unmount(_UNUSED, abi.MNT_DETACH)
+        os.close(device)
+        raise
+    return device
+
+
+def _mount_link(target: str, place: str) -> None:
+    """Mount a symbolic link to `target` over the one at `place`.  Raises OSError."""
+    stage = next(directory for directory in _STAGES if path.isdir(directory))
+    libc.mount("tmpfs", stage, "tmpfs", _PLAIN, "mode=755,size=1m")
+    try:
+        os.symlink(target, f"{stage}/link")
+        flags = abi.OPEN_TREE_CLONE | abi.OPEN_TREE_CLOEXEC | abi.AT_SYMLINK_NOFOLLOW
+        tree = libc.syscall("open_tree", abi.AT_FDCWD, f"{stage}/link".encode(), flags)
+        try:
+            libc.syscall("move_mount", tree, b"", abi.AT_FDCWD, place.encode(), abi.MOVE_MOUNT_F_EMPTY_PATH)
+        finally:
+            os.close(tree)
+    finally:
+        libc.unmount(stage, abi.MNT_DETACH)

@@ -46,6 +46,7 @@ class Plan(TypedDict):
     mounts: list[tuple[str, str, bool]]
     six: bool
     devices: int
+    sockets_shown: bool
     filter: bytes
     user: tuple[int, int, list[int]] | None
     directory: str
@@ -171,6 +172,7 @@ def spawn(
     six: bool = False,
     devices: int = 0,
     wire: Callable[[int, Sequence[int], bool], None] | None = None,
+    show_sockets: Callable[[int], None] | None = None,
     stdio: tuple[int, int, int] = (0, 1, 2),
     guard: Callable[[str], None] | None = None,
     mounts: Sequence[KernelMount] = (),
@@ -181,7 +183,8 @@ def spawn(
 
     `user` is (uid, gid, groups) to change to, for root; `files` maps paths to private contents; `hostname` is the
     program's own; `six` says whether the kernel has IPv6; `wire` is given a netlink channel of its network namespace, up to `devices`
-    open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `stdio` are our descriptors for its 0, 1 and
+    open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `show_sockets` is given the /dev/fuse of its
+    /proc/net; `stdio` are our descriptors for its 0, 1 and
     2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
@@ -204,6 +207,7 @@ def spawn(
         "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
         "six": six,
         "devices": min(devices, _MOST_DEVICES),
+        "sockets_shown": show_sockets is not None,
         "filter": build(libc.machine()),
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": directory or os.getcwd(),
@@ -219,7 +223,7 @@ def spawn(
             process = _run_starter(plan, stdio, its_control, its_supply)
         _reap(process)  # it leaves init behind and goes
         control.settimeout(START_TIMEOUT)
-        program = _Conversation(control, plan, serve, wire).follow(supply)
+        program = _Conversation(control, plan, serve, wire, show_sockets).follow(supply)
         started = True
         return program
     finally:
@@ -263,11 +267,13 @@ class _Conversation:
         plan: Plan,
         serve: Callable[[int, int], None] | None,
         wire: Callable[[int, Sequence[int], bool], None] | None,
+        show_sockets: Callable[[int], None] | None,
     ) -> None:
         self._control = control
         self._plan = plan
         self._serve = serve
         self._wire = wire
+        self._show_sockets = show_sockets
         self._refused: dict[str, str] = {}
         self._init = 0
         self._held: list[int] = []
@@ -305,6 +311,9 @@ class _Conversation:
         if message[0] == "mounted":
             self._begin_to_serve(message[1], fds[0])
             return message
+        if message[0] == "sockets" and self._show_sockets is not None:
+            self._show_sockets(fds[0])
+            return message
         if message[0] == "wired":
             self._take_wires(message[1], fds)
             return message
@@ -333,7 +342,7 @@ class _Conversation:
 
     def _expect(self, what: str) -> tuple[Any, ...]:
         message = self._next()
-        while message[0] in ("init", "mounted", "refused", "wired"):
+        while message[0] in ("init", "mounted", "refused", "wired", "sockets"):
             message = self._next()
         if message[0] == what:
             return message

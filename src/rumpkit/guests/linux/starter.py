@@ -15,6 +15,7 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
     ("init", process id)               from the starter, in the supervisor's numbers
     ("wired", whether there is IPv6)   with a netlink channel of the network namespace, and as many open /dev/net/tun as the plan
                                        asks for and this machine gives
+    ("sockets",)                       with the /dev/fuse of /proc/net, which the supervisor serves from now on
     ("mounted", place in the plan)     with the /dev/fuse of a mount, which the supervisor serves from now on
     ("refused", place, errno, text)    a mount that can't be made here; the program starts without
     ("ready", proc, uncovered)         with an inject and a capture socket, and two more of IPv6 if there is that, and if
@@ -122,6 +123,8 @@ class Starter:
         self.wire(six)
         self.stage = "mounts"
         mounts.mount_interfaces()
+        if proc and self.plan["sockets_shown"]:
+            self.show_sockets()
         self.mount_kernels()
         self.stage = "network"
         versions = [_socket.AF_INET, _socket.AF_INET6] if six else [_socket.AF_INET]
@@ -160,6 +163,15 @@ class Starter:
         channel.close()
         for device in devices:
             os.close(device)
+
+    def show_sockets(self) -> None:
+        """Let the supervisor answer /proc/net, where it lets itself be mounted upon."""
+        try:
+            device = mounts.mount_proc_net()
+        except OSError:
+            return
+        self.report("sockets", fds=(device,))
+        os.close(device)
 
     def mirror(self) -> None:
         """Make places for mounts where the host has none; where that fails, `mount_kernels` finds out."""

@@ -1,0 +1,117 @@
+"""What /proc/net says to a program, and what Linux's tools make of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from rumpkit.guests.linux import procnet
+from rumpkit.net.proc.files import FILES
+from tests.guests.linux.guest_helpers import HERE, Output, python, two_kernels, two_kernels_with_ipv6
+from tests.guests.linux.sandbox_helpers import become_nobody, in_child
+
+pytestmark = [pytest.mark.needs("linux", "seccomp", "netns", "fuse"), pytest.mark.once]
+
+SOCKETS = """
+listener = socket.create_server(('', 80)); datagram = socket.socket(type=socket.SOCK_DGRAM); datagram.bind(('', 53))
+both = socket.create_server(('::', 81), family=socket.AF_INET6, dualstack_ipv6=True)
+client = socket.create_connection((HERE, 80)); server = listener.accept()[0]; client.send(b'abc'); select.select([server], [], [])
+def inode(s): return os.readlink(f'/proc/self/fd/{s.fileno()}')[8:-1]
+def table(name): return [line.split() for line in open('/proc/net/' + name)][1:]
+"""
+
+
+@pytest.fixture(params=["self", pytest.param("nobody", marks=pytest.mark.needs("nobody", "userns"))])
+def as_user(request):
+    if request.param == "self":
+        return lambda function: function()
+    return lambda function: in_child(function, become_nobody)
+
+
+def says(code: str, kernels=two_kernels_with_ipv6) -> str:
+    output = Output()
+    with kernels() as (kernel, _), python(kernel, code, output) as one:
+        assert one.wait(60) == 0, output.text()
+    return output.text()
+
+
+def test_sockets_are_the_kernels_and_have_the_programs_inodes(as_user):
+    code = (
+        "rows = {row[9]: row for row in table('tcp') + table('tcp6')}\n"
+        "for s, state in (listener, '0A'), (both, '0A'), (client, '01'), (server, '01'): print(rows[inode(s)][3] == state)\n"
+        "print(rows[inode(listener)][1], rows[inode(both)][1][-5:], rows[inode(client)][2])\n"
+        "print({row[9]: row[1] for row in table('udp')}[inode(datagram)])\n"
+    )
+
+    def check_it():
+        assert says(SOCKETS + code) == "True\n" * 4 + "00000000:0050 :0051 0100090A:0050\n00000000:0035\n"
+
+    as_user(check_it)
+
+
+def test_linux_s_own_files_are_there_too(as_user):
+    code = (
+        "names = os.listdir('/proc/net'); print({'tcp', 'route', 'if_inet6', 'unix', 'dev'} <= set(names), len(names) == len(set(names)))\n"
+        "print([n for n in names if not os.path.islink('/proc/net/' + n) and not os.path.isfile('/proc/net/' + n)])\n"
+        "print('vif0' in open('/proc/net/route').read(), os.path.getsize('/proc/net/tcp'))\n"
+        "try: open('/proc/net/tcp', 'w')\n"
+        "except OSError as e: print(e.errno)\n"
+        "try: open('/proc/net/nothing')\n"
+        "except OSError as e: print(e.errno)\n"
+    )
+
+    def check_it():
+        assert says(code) == "True True\n[]\nTrue 0\n30\n2\n"
+
+    as_user(check_it)
+
+
+def test_a_file_that_is_kept_open_says_what_is_new_when_it_is_read_again():
+    code = (
+        "f = open('/proc/net/tcp', 'rb', buffering=0); print(len(f.read(50)), len(f.readall().splitlines()))\n"
+        "s = socket.create_server(('', 82)); print(f.read(1)); f.seek(0); print(b':0052' in f.readall())\n"
+        "d = os.dup(f.fileno()); f.close(); print(len(os.pread(d, 1 << 20, 0)) > 200)\n"
+    )
+    assert says(code, two_kernels) == "50 1\nb''\nTrue\nTrue\n"
+
+
+def test_many_sockets_and_readers_at_once():
+    code = (
+        "many = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(300)]\n"
+        "for one in many: one.bind(('', 0))\n"
+        "def read(): counts.append(len(open('/proc/net/udp').readlines()))\n"
+        "counts = []; threads = [threading.Thread(target=read) for _ in range(20)]\n"
+        "for one in threads: one.start()\n"
+        "for one in threads: one.join()\n"
+        "print(set(counts))\n"
+    )
+    assert says(code, two_kernels) == "{301}\n"
+
+
+@pytest.mark.needs("ss")
+def test_ss(as_user):
+    code = "print(os.popen('ss -Htanp 2>/dev/null; ss -Huanp 2>/dev/null').read().replace('  ', ''))\n"
+
+    def check_it():
+        text = says(SOCKETS + code)
+        lines = [" ".join(line.split()) for line in text.splitlines()]
+        listening = next(line for line in lines if ":80 " in line and "LISTEN" in line)
+        assert "python3" in listening
+        assert any(f"{HERE}:80" in line and "ESTAB" in line and "python3" in line for line in lines)
+        assert any("*:81" in line for line in lines) and any(":53 " in line and "UNCONN" in line for line in lines)
+
+    as_user(check_it)
+
+
+def test_the_program_cannot_hang_its_kernel_by_a_file_in_its_memory():
+    """A system call's argument may lie in a page that only the server of /proc/net can bring."""
+    code = (
+        "import ctypes, mmap\n"
+        "f = open('/proc/net/tcp', 'rb'); libc = ctypes.CDLL(None, use_errno=True); libc.mmap.restype = ctypes.c_void_p\n"
+        "at = libc.mmap(None, 4096, 1, 2, f.fileno(), 0); s = socket.socket()\n"
+        "print(libc.bind(s.fileno(), ctypes.c_void_p(at), 16)); print(len(open('/proc/net/tcp').read()) > 100)\n"
+    )
+    assert says(code, two_kernels) == "-1\nTrue\n"
+
+
+def test_names_are_those_of_the_kernels_texts():
+    assert tuple(FILES) == procnet.FILES
