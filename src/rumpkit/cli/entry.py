@@ -6,6 +6,7 @@ program as it ends any other.  Only for the program: importing `rumpkit.cli.main
 
 # The module behind `signal`, without the imports of that one, in which Ctrl-C would find us.
 import _signal  # type: ignore[import-not-found]
+import sys
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not where a shell or nohup has it ignored
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
@@ -13,6 +14,22 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not wher
 
 def main() -> int:
     """Run the command line; returns the exit code."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_streams()
     from .main import main as run
 
     return run()
+
+
+def _open_streams() -> None:
+    """Give what was started without a standard stream (`>&-`) one that can't be used: else the next file that is opened would be
+    taken for it, and an image get what is printed."""
+    import os
+
+    null = os.open(os.devnull, os.O_RDONLY)
+    while null <= 2:
+        null = os.dup(null)
+    os.close(null)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -138,6 +138,8 @@ def _parse(words: list[str], chosen: Verb | None) -> argparse.Namespace:
     if not unknown and (not behind or (chosen is not None and chosen.name == "run")):
         return options
     verb = f"rump {chosen.name}" if chosen else "rump"
+    if chosen is not None and chosen.name in BY_WORD and words[1:] and not words[1].startswith("-"):
+        verb += f" {words[1]}"
     if not unknown:
         top.error(f"{verb} takes no command")
     hint = "; a program and its arguments stand behind --" if verb == "rump run" else ""

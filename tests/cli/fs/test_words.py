@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from rumpkit.cli.fs import TOOLS, find, module, tests
+from rumpkit.cli.fs import TOOLS, module, tests
 from rumpkit.cli.fs.common import human
 from rumpkit.cli.main import parser
 
@@ -36,9 +36,10 @@ def test_sizes_for_people(size, text):
     assert human(size) == text
 
 
-def test_numbers_of_find_may_begin_with_a_minus():
-    given = options("find", "a.img", "-size", "-1k", "-mtime", "-7", "-name", "-x", "-o", "-not", "-perm", "-22")
-    assert [name for name, _ in given.expression] == ["size", "mtime", "name", "or_", "not_", "perm"]
+def test_find_keeps_its_expression_from_argparse():
+    given = options("find", "a.img", "b.img", "(", "-size", "-1k", "-o", "!", "-name", "-x", ")", "--json", "-delete")
+    assert given.paths == ["a.img", "b.img"] and given.json and not given.in_place
+    assert given.expression == ("(", "-size", "-1k", "-o", "!", "-name", "-x", ")", "-delete")
 
 
 @pytest.mark.parametrize("text", ["x", "+", "", "1.5", "-", "++1"])
@@ -51,5 +52,18 @@ def test_what_are_no_numbers(text):
 def test_tests_that_make_no_sense(maker):
     with pytest.raises(ValueError):
         maker("nonsense")
-    with pytest.raises(argparse.ArgumentTypeError):
-        find.checked(maker)("nonsense")
+
+
+def test_modes_and_owners():
+    assert options("mkdir", "-m", "u=rwx,go=", "x").mode == 0o700
+    assert options("mkdir", "-m", "2750", "x").mode == 0o2750
+    assert options("chown", "www-data:", "x").owner == ("www-data", "", True)
+    assert options("chown", ":7", "x").owner == ("", "7", False)
+    for words in (
+        ["mkdir", "-m", "9", "x"],
+        ["chown", ":", "x"],
+        ["chown", "1:2:3", "x"],
+        ["mkfs", "--size", "0", "x"],
+    ):
+        with pytest.raises(SystemExit):
+            options(*words)

@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from rumpkit.compose.image.fresh import FreshImage
+from rumpkit.compose.image.replace import SUFFIX
 from rumpkit.compose.image.session import Session
 from rumpkit.hosts.posix.redo import LOG_SUFFIX
 
@@ -67,3 +68,37 @@ def test_one_that_is_replaced_by_somebody_else_before_it_is_locked(tmp_path, mon
     monkeypatch.setattr("rumpkit.compose.image.fresh.lock", late)
     with pytest.raises(OSError, match="replaced by another"):
         FreshImage(str(path), True)
+
+
+def test_it_has_no_name_before_it_is_whole(tmp_path):
+    """So that nothing is left where it is killed, and what a run has left that could not do so goes with the next one."""
+    path = tmp_path / "disk.img"
+    with FreshImage(str(path), False) as fresh:
+        fresh.create(4096)
+        assert os.listdir(tmp_path) == []
+        fresh.finish()
+    assert path.stat().st_size == 4096
+    (tmp_path / f"disk.img{SUFFIX}").write_bytes(b"left")
+    with FreshImage(str(path), True) as fresh:
+        fresh.create(8192)
+        fresh.finish()
+    assert os.listdir(tmp_path) == ["disk.img"] and path.stat().st_size == 8192
+
+
+def test_hosts_without_files_without_names(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_TMPFILE")
+    path = tmp_path / "disk.img"
+    (tmp_path / f"disk.img{SUFFIX}").write_bytes(b"left")
+    with FreshImage(str(path), False) as fresh:
+        assert os.stat(fresh.create(4096).image).st_size == 4096 and mode(path.with_name(f"disk.img{SUFFIX}")) == 0o600
+    assert os.listdir(tmp_path) == []
+    with FreshImage(str(path), False) as fresh:
+        fresh.create(4096)
+        fresh.finish()
+    assert os.listdir(tmp_path) == ["disk.img"]
+
+
+def test_errors_name_what_is_made(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        FreshImage(str(tmp_path / "none" / "disk.img"), False).create(1)
+    assert caught.value.filename == str(tmp_path / "none" / "disk.img")

@@ -1,9 +1,12 @@
 """`rump fs VERB`: make, look into, change, check and mount disk images, with no privileges.  One file a verb."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
+
+from .. import exit as code
 
 DESCRIPTION = """\
 Make, look into, change, check and mount disk images.  No privileges are needed, and nothing of the host's kernel."""
@@ -99,7 +102,8 @@ class VerbParser(argparse.ArgumentParser):
 def configure(parser: argparse.ArgumentParser, word: str | None = None) -> None:
     """Add the verbs: their names, and the arguments of the verb `word`, or of all (None: for completion).  A verb's
     module costs time, and only one of them is wanted."""
-    tools = parser.add_subparsers(dest="tool", metavar="VERB", required=True, parser_class=VerbParser)
+    tools = parser.add_subparsers(dest="tool", metavar="VERB", parser_class=VerbParser)
+    parser.set_defaults(show_help=parser.print_help)
     names = {tool.name for tool in TOOLS}
     for tool in TOOLS:
         if word in names and word != tool.name:
@@ -124,4 +128,16 @@ def configure(parser: argparse.ArgumentParser, word: str | None = None) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb does."""
-    return module(arguments.tool).run(arguments)
+    if arguments.tool is None:
+        arguments.show_help()
+        return code.USAGE
+    status = module(arguments.tool).run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        from .common import output_error
+
+        raise output_error(problem) from None
+    return status

@@ -8,8 +8,9 @@ from ...compose.image.node import Node
 from ...compose.image.trees import Walk
 from ...kern.abi.fcntl import S_IFLNK
 from . import VerbParser
-from .common import Complaints, Session, add_in_place, add_paths, changing, parse_inside
+from .common import Address, Complaints, Session, add_in_place, add_paths, changing, parse, parse_inside
 from .modes import Change, parse_mode
+from .progress import Watch, expect
 
 DESCRIPTION = "Set the permission bits of files, in octal or as u+rwX,go-w.  Symbolic links have none of their own."
 EPILOG = """\
@@ -52,28 +53,42 @@ def run(arguments: argparse.Namespace) -> int:
         if node.kind != S_IFLNK:
             node.set_mode(arguments.mode(node.stat().st_mode & 0o7777, node.is_directory()))
 
-    return changing(
-        arguments,
-        lambda session, complaints: change_all(
-            session, complaints, arguments.paths, change, arguments.recursive, not arguments.recursive
-        ),
-    )
+    return change_all(arguments, lambda session, address: change, not arguments.recursive)
 
 
-def change_all(
+Changer = Callable[[Node], None]
+"""What is done to each file."""
+
+
+def change_all(arguments: argparse.Namespace, changer: Callable[[Session, Address], Changer], follow: bool) -> int:
+    """Do something to the files that are named, and with -R to all that is in directories, these last; the exit code."""
+    recursive: bool = arguments.recursive
+    with Watch("changing") as watch:
+
+        def do(session: Session, complaints: Complaints) -> None:
+            expect(watch, session, [parse(text) for text in arguments.paths] if recursive else [])
+            for text in arguments.paths:
+                with complaints.caught(text):
+                    _change_tree(session, complaints, text, changer, recursive, follow, watch)
+
+        return changing(arguments, do)
+
+
+def _change_tree(
     session: Session,
     complaints: Complaints,
-    texts: list[str],
-    change: Callable[[Node], None],
+    text: str,
+    changer: Callable[[Session, Address], Changer],
     recursive: bool,
     follow: bool,
+    watch: Watch,
 ) -> None:
-    """Do something to files, and with `recursive` to all that is in directories, these last."""
-    for text in texts:
-        with complaints.caught(text):
-            node = session.node(parse_inside(text), write=True, follow=follow)
-            for visit in Walk(node, os.fsencode(text), complaints, max_depth=1 << 20 if recursive else 0):
-                if visit.leaving or not recursive or not visit.node.is_directory():
-                    with complaints.caught(os.fsdecode(visit.path)):
-                        change(visit.node)
-            node.close()
+    address = parse_inside(text)
+    node = session.node(address, write=True, follow=follow)
+    change = changer(session, address)
+    for visit in Walk(node, os.fsencode(text), complaints, max_depth=1 << 20 if recursive else 0):
+        if visit.leaving or not recursive or not visit.node.is_directory():
+            watch.copied(visit.path, 0)
+            with complaints.caught(os.fsdecode(visit.path)):
+                change(visit.node)
+    node.close()

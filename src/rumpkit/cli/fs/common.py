@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, final
 
 from ...compose.image.address import Address, parse, parse_image, parse_tree
@@ -44,13 +44,32 @@ FATAL: Final = frozenset((ENOSPC, EDQUOT, EIO, EROFS, EUCLEAN))
 """Errors of an image that end a change to it: nothing of it is committed then."""
 
 
+CLEARERS: list[Callable[[], None]] = []
+"""What takes progress away from the terminal, before something else is printed there."""
+
+
+def clear_progress() -> None:
+    """Nothing but lines that stay is on the terminal now."""
+    for clear in CLEARERS:
+        clear()
+
+
+class OutputError(OSError):
+    """The standard output can't be written to: whatever the command goes on to do is lost."""
+
+
+class Ended(OSError):
+    """An error of an image that ended a change; `filename` is what it happened at."""
+
+
 @final
 class Complaints:
     """Counts what went wrong and says so on stderr, one line each."""
 
-    def __init__(self, strict: bool = False) -> None:
-        """`strict`: what would leave a change half done (FATAL) ends it."""
+    def __init__(self, strict: bool = False, quiet: bool = False) -> None:
+        """`strict`: what would leave a change half done (FATAL) ends it.  `quiet`: nothing is said."""
         self.count: int = 0
+        self._quiet: bool = quiet
         self._strict: bool = strict
 
     def __call__(self, path: bytes, problem: OSError) -> None:
@@ -61,10 +80,14 @@ class Complaints:
         """One line of it."""
         # In bytes it is a name in some directory, which says less than the place.
         where = problem.filename if isinstance(problem.filename, str) else place
-        if self._strict and problem.errno in FATAL:
-            problem.filename = where
+        if isinstance(problem, (BrokenPipeError, OutputError)):
             raise problem
+        if self._strict and problem.errno in FATAL:
+            raise Ended(problem.errno, problem.strerror, where)
         self.count += 1
+        if self._quiet:
+            return
+        clear_progress()
         sys.stdout.flush()
         print(f"rump: {printable(where)}: {problem.strerror or problem}", file=sys.stderr)
 
@@ -73,8 +96,6 @@ class Complaints:
         """Go on behind this block when it raises OSError, which is said."""
         try:
             yield
-        except BrokenPipeError:
-            raise
         except OSError as problem:
             self.say(place, problem)
 
@@ -112,15 +133,39 @@ class Output:
 
     def write(self, data: bytes) -> None:
         """Write bytes."""
-        self._stream.write(data)
+        try:
+            if CLEARERS and self.terminal:
+                clear_progress()
+                self._stream.write(data)
+                self._stream.flush()
+                return
+            self._stream.write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as problem:
+            raise output_error(problem) from None
 
     def line(self, data: bytes) -> None:
         """Write a line."""
-        self._stream.write(data + b"\n")
+        self.write(data + b"\n")
 
     def flush(self) -> None:
         """Let it be seen."""
-        self._stream.flush()
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as problem:
+            raise output_error(problem) from None
+
+
+def output_error(problem: OSError) -> OutputError:
+    """What is said where the standard output can't be written to; what is left of it is dropped, and Python doesn't try again."""
+    with suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    return OutputError(problem.errno, problem.strerror, "standard output")
 
 
 COLOURS: Final = {0o040000: b"\x1b[1;34m", 0o120000: b"\x1b[1;36m", 0o010000: b"\x1b[33m", 0o060000: b"\x1b[1;33m"}
@@ -173,8 +218,13 @@ def changing(
     still; where an image is full or broken, nothing is, if `strict`."""
     complaints = Complaints(strict)
     with Session(arguments.in_place) as session:
-        change(session, complaints)
-        session.commit()
+        try:
+            change(session, complaints)
+            session.commit()
+        except Ended as problem:
+            images = ", ".join(session.changed())
+            what = "what was done until then stays" if arguments.in_place else "nothing was changed"
+            raise failure(problem.errno or EIO, f"{problem.strerror}, at {problem.filename}; {what}", images) from None
     if afterwards is not None:
         afterwards(complaints)
     return complaints.code()

@@ -5,18 +5,15 @@ import os
 import stat as modes
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from ...compose.image.address import STREAM
 from ...compose.image.copying import Copier, CopyOptions
 from ...compose.image.node import Node, failure
-from ...compose.image.session import source_date_epoch
+from ...compose.image.session import named, source_date_epoch
 from ...kern.abi.errno import EEXIST, EINVAL, EISDIR, ENOTDIR
 from ...kern.abi.fcntl import S_IFDIR, S_IFREG
 from .common import Address, Complaints, Session, add_in_place, add_paths, bad_usage, changing, parse
-
-if TYPE_CHECKING:
-    from .progress import Watch
+from .progress import Watch, expect
 
 DESCRIPTION = """\
 Copy files and trees into, out of and between images.  Into a directory that is there, each is copied under its own name; else the one
@@ -63,8 +60,6 @@ def owner(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy."""
-    from .progress import Watch
-
     target = parse(arguments.target)
     if target.text == STREAM:
         return _to_stream(arguments)
@@ -105,7 +100,7 @@ def options_of(arguments: argparse.Namespace, inside: bool) -> CopyOptions:
 
 
 def _copy(
-    session: Session, complaints: Complaints, arguments: argparse.Namespace, target: Address, watch: "Watch"
+    session: Session, complaints: Complaints, arguments: argparse.Namespace, target: Address, watch: Watch
 ) -> None:
     # The target's image comes first: it may be a source, too, and has to be open for writing then.
     into = session.find(target, write=True)
@@ -117,6 +112,7 @@ def _copy(
         if into.kind != S_IFDIR:
             _into_device(session, arguments, target)
             return
+    expect(watch, session, [parse(text) for text in arguments.sources if text != STREAM])
     options = options_of(arguments, target.inside)
     if target.inside:
         image = os.stat(target.image)
@@ -127,7 +123,8 @@ def _copy(
         with complaints.caught(text):
             if text == STREAM:
                 place, name = (directory, b"stdin") if directory else session.place(target, write=True)
-                _from_stream(place, name, options, watch)
+                with named(target.text):
+                    _from_stream(place, name, options, watch)
                 continue
             address = parse(text)
             source = session.node(address, follow=follow)
@@ -163,7 +160,7 @@ def _content(copier: Copier, source: Node, into: Node | None, place: Node, name:
     copier.copy_content(source, into, os.fsencode(text.removesuffix("/.")))
 
 
-def _from_stream(directory: Node, name: bytes, options: CopyOptions, watch: "Watch") -> None:
+def _from_stream(directory: Node, name: bytes, options: CopyOptions, watch: Watch) -> None:
     """The standard input, as a file."""
     old = directory.child(name)
     if old is not None:

@@ -9,7 +9,8 @@ from ...compose.image.compare import Comparison, Difference
 from ...compose.image.node import Node
 from ...kern.abi.fcntl import S_IFREG
 from .. import exit as code
-from .common import Complaints, Output, Session, add_json, add_paths, parse_tree, stream_json
+from .common import Address, Complaints, Output, Session, add_json, add_paths, parse, parse_tree, stream_json
+from .progress import Watch, expect
 
 DESCRIPTION = "Compare two files or trees: of two images, of one, or of an image and the host."
 EPILOG = """\
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_paths(parser, "one", "OLD", None, "IMAGE[:PATH] or host path")
     add_paths(parser, "other", "NEW", None, "IMAGE[:PATH] or host path")
+    parser.add_argument("-r", dest="recursive", action="store_true", help="all that is below (always done)")
     parser.add_argument("-q", dest="brief", action="store_true", help="say nothing: the exit code does")
     parser.add_argument("-u", dest="unified", action="store_true", help="the lines that differ, of text files")
     parser.add_argument("--content", action="store_true", help="ignore modes, owners, times, xattrs and hard links")
@@ -42,9 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     complaints = Complaints()
     output = Output()
     differ = False
-    with Session() as session:
-        one, other = (session.node(parse_tree(text)) for text in (arguments.one, arguments.other))
-        comparison = Comparison(arguments.content, not arguments.no_times, complaints)
+    with Watch("comparing") as watch, Session() as session:
+        addresses = _sides(session, arguments.one, arguments.other)
+        expect(watch, session, addresses[:1])
+        one, other = (session.node(address) for address in addresses)
+        comparison = Comparison(arguments.content, not arguments.no_times, complaints, watcher=watch)
         found = comparison.compare(one, other)
         if arguments.json:
             rows = list(found)
@@ -58,18 +62,28 @@ def run(arguments: argparse.Namespace) -> int:
                 what = f": {', '.join(difference.what)}" if difference.what else ""
                 output.line(f"{difference.sign} ".encode() + output.name(difference.path) + what.encode())
                 if arguments.unified and difference.sign == "~":
-                    for line in _lines(one, other, difference):
+                    names = (arguments.one, arguments.other) if difference.path == b"." else ()
+                    for line in _lines(one, other, difference, names):
                         output.write(line)
     output.flush()
     return code.USAGE if complaints.count else code.NOTHING if differ else code.OK
+
+
+def _sides(session: Session, one: str, other: str) -> list[Address]:
+    """What is compared: a file of the host that a file is compared with is that file, and no image."""
+    plain = [parse(one), parse(other)]
+    for address in plain:
+        if address.inside and session.node(address).kind == S_IFREG:
+            return plain
+    return [parse_tree(one), parse_tree(other)]
 
 
 def _record(row: Difference) -> dict[str, object]:
     return {"path": row.path.decode("utf-8", "backslashreplace"), "sign": row.sign, "what": list(row.what)}
 
 
-def _lines(one: Node, other: Node, difference: Difference) -> Iterator[bytes]:
-    """The lines that differ, of two text files."""
+def _lines(one: Node, other: Node, difference: Difference, names: tuple[str, ...]) -> Iterator[bytes]:
+    """The lines that differ, of two text files, which are called `names`, or as they are in both trees."""
     texts = []
     for root in (one, other):
         node = root
@@ -84,5 +98,6 @@ def _lines(one: Node, other: Node, difference: Difference) -> Iterator[bytes]:
     from difflib import diff_bytes, unified_diff
 
     name = os.fsencode(difference.path).removeprefix(b"./")
-    for line in diff_bytes(unified_diff, texts[0], texts[1], b"a/" + name, b"b/" + name):
+    left, right = (os.fsencode(text) for text in names) if names else (b"a/" + name, b"b/" + name)
+    for line in diff_bytes(unified_diff, texts[0], texts[1], left, right):
         yield line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n"

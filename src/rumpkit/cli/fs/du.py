@@ -1,12 +1,12 @@
 """`rump fs du`: how much storage files take."""
 
 import argparse
-import os
 from typing import Any
 
 from ...compose.image.trees import Walk
 from ...kern.abi.fcntl import S_IFDIR
 from .common import Address, Complaints, Output, Session, add_json, add_paths, human, stream_json, trees
+from .progress import Watch, expect
 from .show import add_human
 
 DESCRIPTION = "Show how much storage directories take, with all that is in them, in units of 1024 bytes."
@@ -38,10 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output()
     rows: list[dict[str, Any]] = []
     total = 0
-    with Session() as session:
-        for address in trees(arguments.paths):
+    addresses = trees(arguments.paths)
+    with Watch("measuring") as watch, Session() as session:
+        expect(watch, session, addresses)
+        for address in addresses:
             with complaints.caught(address.text):
-                total += _measure(session, address, arguments, complaints, output, rows)
+                total += _measure(session, address, arguments, complaints, output, rows, watch)
     if arguments.total:
         _tell(b"total", total, arguments, output, rows)
     if arguments.json:
@@ -57,14 +59,16 @@ def _measure(
     complaints: Complaints,
     output: Output,
     rows: list[dict[str, Any]],
+    watch: Watch,
 ) -> int:
     """Show one tree; its sum in bytes."""
     seen: set[tuple[int, int]] = set()
     sums: list[int] = []
     depth = 0 if arguments.summary else arguments.depth
     taken = 0
-    for visit in Walk(session.node(address, follow=False), os.fsencode(address.text), complaints):
+    for visit in Walk(session.node(address, follow=False), address.shown(), complaints):
         if not visit.leaving:
+            watch.copied(visit.path, 0)
             status = visit.node.stat()
             taken = status.st_size if arguments.apparent else status.st_blocks * 512
             if visit.node.kind == S_IFDIR:

@@ -9,7 +9,8 @@ from ...compose.image.node import failure
 from ...compose.image.session import named
 from ...kern.abi.errno import EINVAL
 from ..table import show_json
-from .common import Session, add_in_place, add_json, add_paths, parse_image, printable
+from .common import Session, add_in_place, add_json, add_paths, clear_progress, parse_image, printable
+from .progress import Watch
 
 if TYPE_CHECKING:
     from ...compose.image.address import Address
@@ -98,6 +99,7 @@ def _check(
     def report(finding: "Finding") -> None:
         row["findings"].append(finding._asdict())
         if said:
+            clear_progress()
             where = f"{finding.where}: " if finding.where else ""
             end = " (mended)" if finding.fixed else " (nothing behind it can be checked)" if finding.fatal else ""
             print(printable(f"{name}: {where}{finding.text}{end}"))
@@ -105,7 +107,8 @@ def _check(
     if volume.found is None:
         raise failure(EINVAL, volume.problem or "it holds no file system of a known type", name)
     kind = session.vfs().types.find(volume.found.kind)
-    good = kind.check(session.vfs(), volume.device, arguments.repair, report)
+    with Watch("checking", signals=False):
+        good = kind.check(session.vfs(), volume.device, arguments.repair, report)
     fixed = sum(finding["fixed"] for finding in row["findings"])
     row["clean"] = good
     row["code"] = (CORRECTED if fixed else 0) | (0 if good else LEFT)

@@ -5,7 +5,7 @@ import os
 
 from ...compose.image.manifest import digest_of, lines, summary
 from .common import Complaints, Output, Session, add_json, add_paths, parse, stream_json
-from .progress import Watch
+from .progress import Watch, expect
 
 DESCRIPTION = """\
 Print the SHA-256 of files, as sha256sum does.  Of a directory: a manifest, a line for each file with type, mode, owner, size, time of
@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     complaints = Complaints()
     output = Output()
     rows: list[object] = []
-    with Watch("hashing", printing=not arguments.summary) as watch, Session() as session:
+    with Watch("hashing") as watch, Session() as session:
+        expect(watch, session, [parse(text) for text in arguments.paths])
         for text in arguments.paths:
             with complaints.caught(text):
                 node = session.node(parse(text))

@@ -3,8 +3,10 @@
 import argparse
 import os
 
+from ...compose.image.inside import Inside
 from ...compose.image.node import failure
-from ...kern.abi.errno import EISDIR
+from ...compose.image.session import named
+from ...kern.abi.errno import EISDIR, EXDEV
 from .common import Session, add_in_place, add_paths, changing, parse, parse_inside
 
 DESCRIPTION = "Give a file a further name, or with -s make a symbolic link."
@@ -51,8 +53,12 @@ def _link(session: Session, arguments: argparse.Namespace) -> None:
         made = directory.symlink(name, os.fsencode(arguments.target), 0, 0)
         made.close()
         return
-    node = session.node(parse(arguments.target), write=True, follow=False)
+    target = parse(arguments.target)
+    node = session.node(target, write=target.image == address.image, follow=False)
     if node.is_directory():
         raise failure(EISDIR, "a directory has one name only (-s makes a symbolic link)", arguments.target)
-    directory.link(name, node)
+    with named(arguments.target):
+        if not isinstance(node, Inside) or not isinstance(directory, Inside) or node.mount() is not directory.mount():
+            raise failure(EXDEV, "it is not in the file system of the new name (-s makes a symbolic link, cp a copy)")
+        directory.link(name, node)
     node.close()

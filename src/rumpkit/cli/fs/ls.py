@@ -35,6 +35,8 @@ Exits with 1 where something could not be listed.
 
 CHUNK: Final = 256
 """Lines whose columns are made equally wide."""
+FIRST: Final = 32
+"""The same of the first lines, which should come at once."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +106,7 @@ class Lister:
             self._rows(iter(files))
         several = len(addresses) > 1 or self.options.recursive
         for address, node in directories:
-            self._directory(os.fsencode(address.text), node, several)
+            self._directory(address.shown() if self.options.recursive else os.fsencode(address.text), node, several)
             node.close()
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -212,7 +214,7 @@ class Lister:
         """Lines of attributes; columns are as wide as a chunk of lines needs, and never become narrower."""
         widths: tuple[int, ...] = (1, 1, 1, 1)
         while True:
-            chunk = list(islice(rows, CHUNK if self.lines else 1))
+            chunk = list(islice(rows, CHUNK if self.lines > FIRST else FIRST))
             if not chunk:
                 return
             cells = [

@@ -5,6 +5,7 @@ import argparse
 from ...compose.image.node import Node, failure
 from ...kern.abi.errno import EEXIST, ENOTDIR
 from ...kern.abi.fcntl import S_IFDIR
+from .chmod import checked
 from .common import Address, Complaints, Session, add_in_place, add_paths, changing, parse_inside
 from .cp import owner
 
@@ -20,20 +21,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_paths(parser, "paths", "IMAGE:PATH", "+", "the directories")
     parser.add_argument("-p", dest="parents", action="store_true", help="and those they lie in; they may be there")
-    parser.add_argument("-m", dest="mode", type=mode, default=0o755, metavar="MODE", help="permission bits (755)")
+    parser.add_argument(
+        "-m", dest="mode", type=mode, default=0o755, metavar="MODE", help="permission bits: 750, go-w, ... (755)"
+    )
     parser.add_argument("--owner", metavar="UID:GID", type=owner, default=(0, 0), help="owner (0:0)")
     add_in_place(parser)
 
 
 def mode(text: str) -> int:
-    """Permission bits on the command line.  Raises ArgumentTypeError."""
-    try:
-        value = int(text, 8)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 0o7777:
-        raise argparse.ArgumentTypeError(f"{text!r} is no octal mode such as 755")
-    return value
+    """Permission bits on the command line: what they make of rwxr-xr-x.  Raises ArgumentTypeError."""
+    return checked(text)(0o755, True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     spec = load_disk(arguments.spec)
     with Watch("making") as watch, named(arguments.image), FreshImage(arguments.image, arguments.force) as fresh:
         maker = DiskMaker(spec, -1 if epoch is None else epoch * 10**9, complaints, watch)
+        watch.count = maker.amount
         try:
             maker.make(fresh)
         except ConfigError as problem:

@@ -41,7 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "image", "IMAGE", "?", "the new image, or IMAGE@PARTITION")
     parser.add_argument("-t", "--type", default="ext4", metavar="TYPE", help="ext2, ext3, ext4, vfat, ... (ext4)")
     parser.add_argument(
-        "-s", "--size", default="", metavar="SIZE", help="512M, 2G, ...; auto: what -d needs (default with -d)"
+        "-s",
+        "--size",
+        type=size_text,
+        default="",
+        metavar="SIZE",
+        help="512M, 2G, ...; auto: what -d needs (default with -d)",
     )
     source = parser.add_argument(
         "-d", dest="source", metavar="DIR", help="fill it: a directory, IMAGE:DIR, a tar archive, or -"
@@ -59,6 +64,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace what the image holds")
     add_in_place(parser)
+
+
+def size_text(text: str) -> str:
+    """A size on the command line, or auto.  Raises ArgumentTypeError."""
+    from ...compose.image.filling import size_of
+
+    try:
+        if text not in ("", "auto") and size_of(text) == 0:
+            raise ValueError("nothing fits into 0 bytes")
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -137,10 +154,7 @@ def _new(
 ) -> None:
     from ...compose.image.filling import format_options, kind_of, make_file_system, rounded, size_of
 
-    try:
-        size = size_of(arguments.size) if arguments.size not in ("", "auto") else 0
-    except ValueError as problem:
-        raise failure(EINVAL, f"--size: {problem}") from None
+    size = size_of(arguments.size) if arguments.size not in ("", "auto") else 0
     if not size and arguments.size != "auto" and source is None and os.path.exists(address.image):
         size = os.path.getsize(address.image)
     if not size and source is None:
@@ -158,6 +172,7 @@ def _new(
                 place = fresh.create(size)
                 if source is not None:
                     source.left_out = fresh.identities()
+                    watch.count = source.amount
                 try:
                     device = session.device(place, write=True)
                     make_file_system(session, kind, device, options, source, complaints, watch)
@@ -167,7 +182,9 @@ def _new(
                     if problem.errno != ENOSPC:
                         raise
                     if not growing or attempt == TRIES - 1:
-                        raise failure(ENOSPC, f"what is to go in does not fit into {human(size)}") from None
+                        what = f"a file system of type {kind.name}" if source is None else "what is to go in"
+                        raise failure(ENOSPC, f"{what} does not fit into {human(size)}") from None
+                    watch.restart()
                     size = rounded(size + size // 8)
         fresh.finish()
 

@@ -11,7 +11,7 @@ from ...kern.abi.errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOTDIR, EXDEV
 from ...kern.abi.fcntl import S_IFDIR
 from .common import Complaints, Session, add_in_place, add_paths, changing, parse
 from .cp import options_of, tell_losses
-from .progress import Watch
+from .progress import Watch, expect
 
 DESCRIPTION = """\
 Rename files, or move them to another directory.  To another file system, image, or the host they are copied as by cp -a, and removed
@@ -71,6 +71,7 @@ class Mover:
         inside = into if into is not None and into.kind == S_IFDIR and not arguments.exactly else None
         if inside is None and (len(arguments.sources) > 1 or target.path.endswith("/")):
             raise failure(ENOTDIR, "it is no directory to move into", target.text)
+        expect(self._watch, session, [parse(text) for text in arguments.sources])
         options = options_of(arguments, target.inside)
         options.durable = True
         copier = Copier(options, watcher=self._watch)

@@ -6,8 +6,8 @@ import os
 from ...compose.image.node import failure
 from ...compose.image.removing import remove_tree
 from ...kern.abi.errno import EBUSY, EISDIR, ENOENT
-from .common import Complaints, Session, add_in_place, add_paths, changing, parse_inside
-from .progress import Watch
+from .common import Complaints, Session, add_in_place, add_paths, changing, parse, parse_inside
+from .progress import Watch, expect
 
 DESCRIPTION = "Remove files, and with -r directories with all that is in them.  Nobody is asked first."
 EPILOG = """\
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _remove(session: Session, complaints: Complaints, arguments: argparse.Namespace, watch: Watch) -> None:
+    expect(watch, session, [parse(text) for text in arguments.paths])
     for text in arguments.paths:
         with complaints.caught(text):
             address = parse_inside(text)

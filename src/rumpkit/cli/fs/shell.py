@@ -141,8 +141,10 @@ class Shell:
 
         if words[0] in WHOLE and not any(not word.startswith("-") for word in words[1:]):
             words = [*words, self.image.whole()]
-        elif words[0] in ("ls", "tree", "find", "du") and not any(not word.startswith("-") for word in words[1:]):
+        elif words[0] in ("ls", "tree", "du") and not any(not word.startswith("-") for word in words[1:]):
             words = [*words, "."]
+        elif words[0] == "find" and (len(words) == 1 or words[1].startswith("-") or words[1] in ("(", "!")):
+            words = ["find", ".", *words[1:]]
         try:
             self.status = main(["fs", *words])
         except SystemExit as end:

@@ -87,6 +87,15 @@ def shown(output: Output, name: bytes, node: Node, status: Stat, target: bool = 
     return text + b" -> " + output.name(target_of(node)) if target and node.kind == modes.S_IFLNK else text
 
 
+def long_line(output: Output, path: bytes, node: Node, status: Stat) -> bytes:
+    """A file on a line of its own, as `find -ls` has it: inode, storage in KiB, and what `ls -l` says."""
+    text = (
+        f"{status.st_ino:>9} {-(-status.st_blocks // 2):>6} {modes.filemode(status.st_mode)} {status.st_nlink:>3} "
+        f"{status.st_uid:>5} {status.st_gid:>5} {size_of(status, False):>9} {date(status.st_mtime_ns)} "
+    )
+    return text.encode() + shown(output, path, node, status)
+
+
 def add_human(parser: argparse.ArgumentParser) -> None:
     """The option -h."""
     parser.add_argument("-h", "--human", action="store_true", help="sizes as 1.5K, 12M, 3G")

@@ -1,5 +1,6 @@
 """The tests of `rump fs find`: each is made of its argument, and is then asked of each file."""
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from typing import Final, TypeAlias, final
 
 from ...compose.image.manifest import LETTERS
 from ...compose.image.node import Node
-from ...kern.abi.fcntl import S_IFDIR, S_IFREG
+from ...compose.image.trees import Visit
+from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFREG
 from ...vfs.stat import Stat
 from .common import Session, parse
 
@@ -17,19 +19,24 @@ from .common import Session, parse
 class Facts:
     """A file that is asked about; its attributes are read when a test wants them."""
 
-    def __init__(self, path: bytes, name: bytes, kind: int, node: Node | None = None) -> None:
-        """Without a node only the tests of CHEAP can ask."""
+    def __init__(self, path: bytes, name: bytes, kind: int, visit: Visit | None = None) -> None:
+        """Without a visit only the tests of CHEAP can ask."""
         self.path: bytes = path
         self.name: bytes = name
         self.kind: int = kind
-        self._node: Node | None = node
+        self._visit: Visit | None = visit
         self._status: Stat | None = None
+
+    @property
+    def visit(self) -> Visit:
+        """Where the walk is."""
+        assert self._visit is not None
+        return self._visit
 
     @property
     def node(self) -> Node:
         """The file itself."""
-        assert self._node is not None
-        return self._node
+        return self.visit.node
 
     def status(self) -> Stat:
         """Its attributes."""
@@ -39,7 +46,7 @@ class Facts:
 
 
 Test: TypeAlias = Callable[[Facts], bool]
-CHEAP: Final = ("name", "iname", "path", "type")
+CHEAP: Final = ("name", "iname", "path", "wholename", "ipath", "iwholename", "regex", "iregex", "type", "true", "false")
 """Tests that a file need not be opened for."""
 SIZES: Final = {"c": 1, "k": 1024, "M": 1 << 20, "G": 1 << 30}
 
@@ -61,8 +68,29 @@ def named(pattern: str, any_case: bool, whole: bool) -> Test:
     """The name, or the whole path in the image, matches a shell pattern."""
     match = re.compile(translate(pattern), re.IGNORECASE if any_case else 0).match
     if whole:
-        return lambda facts: match(facts.path.decode("utf-8", "surrogateescape").partition(":")[2]) is not None
-    return lambda facts: match(facts.name.decode("utf-8", "surrogateescape")) is not None
+        return lambda facts: match(in_image(facts.path)) is not None
+    return lambda facts: match(os.fsdecode(facts.name)) is not None
+
+
+def in_image(path: bytes) -> str:
+    """The path in the image, of an address; the host's and the shell's are as they are."""
+    text = os.fsdecode(path)
+    return text.partition(":")[2] or text
+
+
+def matching(pattern: str, any_case: bool) -> Test:
+    """The whole path in the image matches a regular expression.  Raises ValueError."""
+    try:
+        match = re.compile(pattern, re.IGNORECASE if any_case else 0).fullmatch
+    except re.error as problem:
+        raise ValueError(f"{pattern!r} is no regular expression: {problem}") from None
+    return lambda facts: match(in_image(facts.path)) is not None
+
+
+def pointing(pattern: str) -> Test:
+    """A symbolic link, whose target matches a shell pattern."""
+    match = re.compile(translate(pattern)).match
+    return lambda facts: facts.node.kind == S_IFLNK and match(os.fsdecode(facts.node.readlink())) is not None
 
 
 def typed(text: str) -> Test:
@@ -84,11 +112,11 @@ def size(text: str) -> Test:
     return lambda facts: compare(-(-facts.status().st_size // divisor))
 
 
-def changed(text: str, unit: int) -> Test:
-    """Modified so many units of seconds ago.  Raises ValueError."""
+def timed(text: str, unit: int, time_of: Callable[[Stat], int]) -> Test:
+    """One of its times was so many units of seconds ago.  Raises ValueError."""
     compare = number(text)
     now = time.time_ns()
-    return lambda facts: compare((now - facts.status().st_mtime_ns) // (unit * 10**9))
+    return lambda facts: compare((now - time_of(facts.status())) // (unit * 10**9))
 
 
 def newer(session: Session, text: str) -> Test:
@@ -114,6 +142,12 @@ def links(text: str) -> Test:
     """How many names it has.  Raises ValueError."""
     compare = number(text)
     return lambda facts: compare(facts.status().st_nlink)
+
+
+def inode(text: str) -> Test:
+    """Its inode's number.  Raises ValueError."""
+    compare = number(text)
+    return lambda facts: compare(facts.status().st_ino)
 
 
 def owner(text: str, group: bool) -> Test:

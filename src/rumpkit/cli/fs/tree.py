@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if arguments.json:
                     found.append(drawing.record(address.text, top))
                 else:
-                    drawing.draw(os.fsencode(address.text), top)
+                    drawing.draw(address.shown(), top)
         if arguments.json:
             from ..table import show_json
 

@@ -45,6 +45,12 @@ class Address(NamedTuple):
         """The image with its partition, as it is written."""
         return f"{self.image}@{self.partition}" if self.partition else self.image
 
+    def shown(self) -> bytes:
+        """It as a path that more can be added to: what is found below it is an address again."""
+        if not self.inside or ":" in self.text or HERE:
+            return os.fsencode(self.text)
+        return os.fsencode(f"{self.text}:/")
+
     def below(self, name: str) -> "Address":
         """The address of `name` in this directory."""
         path = f"{self.path.rstrip('/')}/{name}" if self.path else name

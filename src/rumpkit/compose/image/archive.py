@@ -38,8 +38,9 @@ class Writer:
     ) -> None:
         """`newest`: later times become this one, in nanoseconds (-1: none); `compression`: "", "gz", "bz2" or "xz"."""
         open_archive: Any = tarfile.open
+        self._out: _Out = _Out(stream)
         self._tar: tarfile.TarFile = open_archive(
-            fileobj=stream, mode=f"w|{compression}", format=tarfile.PAX_FORMAT, errorlevel=2
+            fileobj=self._out, mode=f"w|{compression}", format=tarfile.PAX_FORMAT, errorlevel=2
         )
         self._complain: Complaint = complain
         self._watcher: CopyWatcher = watcher or CopyWatcher()
@@ -47,13 +48,15 @@ class Writer:
         self._seen: dict[tuple[int, int], str] = {}
 
     def add(self, top: Node, name: bytes) -> None:
-        """Add a tree, whose top gets the name `name`."""
+        """Add a tree, whose top gets the name `name`.  Raises OSError where the archive can't be written."""
         for visit in Walk(top, name, self._complain):
             if visit.leaving:
                 continue
             try:
                 self._member(visit.path, visit.node)
             except OSError as problem:
+                if self._out.broken:
+                    raise
                 self._complain(visit.path, problem)
 
     def close(self) -> None:
@@ -146,6 +149,23 @@ def _sparse_map(extents: list[tuple[int, int]]) -> bytes:
     numbers = [len(extents), *(number for extent in extents for number in extent)]
     text = "".join(f"{number}\n" for number in numbers).encode()
     return text + bytes(-len(text) % BLOCK)
+
+
+@final
+class _Out:
+    """Where the archive goes; knows whether writing to it has failed, which is the end of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream: IO[bytes] = stream
+        self.broken: bool = False
+
+    def write(self, data: bytes) -> int:
+        """As the stream does."""
+        try:
+            return self._stream.write(data)
+        except OSError:
+            self.broken = True
+            raise
 
 
 @final

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, final
 from ...kern.abi.errno import EFBIG
 from ...kern.abi.fcntl import S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG
 from ...vfs.stat import Stat
+from .copying import CopyWatcher
 from .node import DEPTH_LIMIT, PIECE, Named, Node, failure
 from .trees import Complaint, join, throw
 
@@ -28,8 +29,14 @@ class Comparison:
     """A comparison: iterate over it for the differences, in the order of names."""
 
     def __init__(
-        self, content_only: bool = False, times: bool = True, complain: Complaint = throw, max_depth: int = DEPTH_LIMIT
+        self,
+        content_only: bool = False,
+        times: bool = True,
+        complain: Complaint = throw,
+        max_depth: int = DEPTH_LIMIT,
+        watcher: CopyWatcher | None = None,
     ) -> None:
+        self._watcher: CopyWatcher = watcher or CopyWatcher()
         self._content_only: bool = content_only
         self._times: bool = times and not content_only
         self._complain: Complaint = complain
@@ -40,7 +47,7 @@ class Comparison:
     def compare(self, one: Node, other: Node, path: bytes = b".", depth: int = 0) -> Iterator[Difference]:
         """How `other` differs from `one`."""
         try:
-            what = self._differences(one, other)
+            what = self._differences(one, other, path)
         except OSError as problem:
             self._complain(path, problem)
             return
@@ -68,7 +75,7 @@ class Comparison:
                 continue
             try:
                 a, b = left.get(name), right.get(name)
-                what = self._differences(a, b)
+                what = self._differences(a, b, below)
             except OSError as problem:
                 self._complain(below, problem)
                 continue
@@ -100,8 +107,9 @@ class Comparison:
                 i += 1
                 j += 1
 
-    def _differences(self, one: Node, other: Node) -> list[str]:
+    def _differences(self, one: Node, other: Node, path: bytes) -> list[str]:
         """What differs between two files of the same name."""
+        self._watcher.copied(path, 0)
         if one.kind != other.kind:
             from .manifest import LETTERS
 
@@ -119,7 +127,7 @@ class Comparison:
         if one.kind == S_IFREG:
             if a.st_size != b.st_size:
                 found.append(f"size {a.st_size} -> {b.st_size}")
-            elif not same_content(one, other, a.st_size):
+            elif not same_content(one, other, a.st_size, path, self._watcher):
                 found.append("content")
         elif one.kind == S_IFLNK and one.readlink() != other.readlink():
             found.append(f"target {_text(one.readlink())} -> {_text(other.readlink())}")
@@ -144,7 +152,7 @@ def _attributes(a: Stat, b: Stat) -> list[str]:
     return found
 
 
-def same_content(one: Node, other: Node, size: int) -> bool:
+def same_content(one: Node, other: Node, size: int, path: bytes = b"", watcher: CopyWatcher | None = None) -> bool:
     """Whether two files of `size` bytes have the same bytes; what is a hole in both is not read."""
     offset = 0
     while offset < size:
@@ -154,6 +162,8 @@ def same_content(one: Node, other: Node, size: int) -> bool:
         if one.read(start, PIECE) != other.read(start, PIECE):
             return False
         offset = start + PIECE
+        if watcher is not None:
+            watcher.copied(path, PIECE)
     return True
 
 

@@ -63,9 +63,18 @@ def contents(session: "Session", image: "Image") -> Contents:
 
 def _look(session: "Session", device: "Device", partition: "Partition | None") -> Volume:
     try:
-        return Volume(partition, device, session.recognise(device))
+        found = session.recognise(device)
+        return Volume(partition, device, found, "" if found is not None else _otherwise(device))
     except OSError as problem:
         return Volume(partition, device, None, problem.strerror or str(problem))
+
+
+def _otherwise(device: "Device") -> str:
+    """What is there that is no file system of ours; "" where nobody knows."""
+    from .foreign import FOREIGN_BYTES, foreign
+
+    head = device.read(0, FOREIGN_BYTES)
+    return foreign(head) if isinstance(head, bytes) else ""
 
 
 def choose(session: "Session", image: "Image", address: Address) -> Volume:

@@ -7,9 +7,10 @@ A file that is copied over another takes its name and is a new file: whoever sha
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, final
 
-from ...kern.abi.errno import EBUSY, EEXIST, EINVAL, EISDIR, EMLINK, ENOTDIR, ENOTSUP, EPERM, EUCLEAN
+from ...kern.abi.errno import EACCES, EBUSY, EEXIST, EINVAL, EISDIR, EMLINK, ENOTDIR, ENOTSUP, EPERM, EROFS, EUCLEAN
 from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...vfs.stat import Stat
 from .node import PIECE, Named, Node, failure
@@ -48,6 +49,10 @@ class CopyWatcher:
 
     def copied(self, path: bytes, size: int) -> None:
         """`size` further bytes, or with 0 the beginning of a file."""
+        return None
+
+    def restart(self) -> None:
+        """What was copied is forgotten, and copied anew."""
         return None
 
     def left_out(self, path: bytes) -> None:
@@ -253,7 +258,8 @@ class Copier:
             return
         if source.kind == S_IFLNK:
             uid, gid = (status.st_uid, status.st_gid) if options.keep else (options.uid, options.gid)
-            target = directory.symlink(name, source.readlink(), uid, gid)
+            with made_there(directory, status.st_mode):
+                target = directory.symlink(name, source.readlink(), uid, gid)
         else:
             target = self._make(directory, name, status, sure)
         try:
@@ -314,10 +320,11 @@ class Copier:
 
     def _make(self, directory: Node, name: bytes, status: Stat, sure: bool) -> Node:
         options = self.options
-        if options.keep:
-            return directory.make(name, status.st_mode, status.st_uid, status.st_gid, status.st_rdev, sure)
-        mode = status.st_mode & S_IFMT | status.st_mode & KEPT_BITS & ~options.mask
-        return directory.make(name, mode, options.uid, options.gid, status.st_rdev, sure)
+        with made_there(directory, status.st_mode):
+            if options.keep:
+                return directory.make(name, status.st_mode, status.st_uid, status.st_gid, status.st_rdev, sure)
+            mode = status.st_mode & S_IFMT | status.st_mode & KEPT_BITS & ~options.mask
+            return directory.make(name, mode, options.uid, options.gid, status.st_rdev, sure)
 
     def _data(self, source: Node, target: Node, status: Stat, path: bytes) -> None:
         size = status.st_size
@@ -375,6 +382,23 @@ class Copier:
             mtime = min(mtime, options.newest)
             atime = mtime
         target.settle(status.st_mode, atime, mtime)
+
+
+@contextmanager
+def made_there(directory: Node, mode: int) -> Iterator[None]:
+    """Errors of making a file of this kind in a directory say that they are no errors of the file that is copied."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno not in NOT_MADE:
+            raise
+        text = f"it can't be made there: {problem.strerror}"
+        if problem.errno == EPERM and not directory.on_host and mode & S_IFMT not in (S_IFREG, S_IFDIR):
+            text = f"the file system has no {'symbolic links' if mode & S_IFMT == S_IFLNK else 'special files'}"
+        raise failure(problem.errno, text) from None
+
+
+NOT_MADE: Final = (EPERM, EACCES, EROFS, EINVAL)
 
 
 def is_left_out(node: Node, left_out: frozenset[tuple[int, int]]) -> bool:

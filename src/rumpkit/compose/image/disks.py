@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.errno import EFBIG, ENOSPC
 from ..errors import ConfigError
+from .counting import Amount
 from .diskspec import AUTO, REST, DiskPartition, DiskSpec
 from .filling import Source, format_options, kind_of, make_file_system, rounded, size_of
 from .fresh import FreshImage
@@ -47,8 +48,17 @@ class DiskMaker:
                 return
             if self._spec.partition[full].size != AUTO:
                 break
+            self._watcher.restart()
             self._sizes[full] = rounded(self._sizes[full] + self._sizes[full] // 8)
         raise failure(ENOSPC, f"the content of partition {full + 1} does not fit")
+
+    def amount(self) -> Amount | None:
+        """About how much goes into all partitions, where that can be known soon."""
+        found = [source.amount() for source in self._sources if source is not None]
+        known = [one for one in found if one is not None and one.bytes >= 0]
+        if len(known) < len(found):
+            return None
+        return Amount(sum(one.files for one in known), sum(one.bytes for one in known))
 
     def _leave_out(self, fresh: FreshImage) -> None:
         """The image may lie in the tree that goes into it."""

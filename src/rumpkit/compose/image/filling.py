@@ -8,6 +8,7 @@ from ...kern.abi.errno import EINVAL, ENODEV, ENOSPC, ENOTDIR
 from ...kern.abi.fcntl import S_IFDIR, S_IFREG
 from .address import STREAM, parse
 from .copying import Copier, CopyOptions, CopyWatcher, is_left_out
+from .counting import Amount, count
 from .inside import Inside
 from .node import Node, failure
 from .session import Session
@@ -149,6 +150,7 @@ class Source:
         self._session: Session | None = None
         self._node: Node | None = None
         self._stream: IO[bytes] | None = None
+        self._measured: Estimate | None = None
         address = parse(text)
         if text == STREAM:
             self._stream = _spooled()
@@ -162,10 +164,19 @@ class Source:
 
     def measure(self) -> "Estimate":
         """How much it is."""
-        if self._node is not None:
-            return measure(self._node, self.left_out)
-        assert self._stream is not None
-        return _measure_archive(self._stream)
+        if self._measured is None:
+            if self._node is not None:
+                self._measured = measure(self._node, self.left_out)
+            else:
+                assert self._stream is not None
+                self._measured = _measure_archive(self._stream)
+        return self._measured
+
+    def amount(self) -> Amount | None:
+        """About how much it is, where that can be known soon."""
+        if self._measured is not None:
+            return Amount(self._measured.files + self._measured.directories, sum(self._measured.sizes))
+        return count([self._node]) if self._node is not None else None
 
     def fill(self, root: Inside, complain: Complaint, watcher: CopyWatcher) -> None:
         """Put it into the root directory of a new file system, with all attributes."""

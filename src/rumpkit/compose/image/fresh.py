@@ -1,4 +1,4 @@
-"""A new image file: made beside its place under another name, and put there when it is whole."""
+"""A new image file: made without a name beside its place, and put there when it is whole."""
 
 import os
 import stat
@@ -9,11 +9,8 @@ from ...hosts.posix.filelock import is_at, lock
 from ...kern.abi.errno import EBUSY, EEXIST, EINVAL
 from .address import Address
 from .node import failure
-from .replace import inherit, sync_folder
+from .replace import Nameless, inherit, sync_folder
 from .session import Session
-
-SUFFIX = ".rump-new"
-"""Behind the name of an image that is being made."""
 
 
 @final
@@ -28,8 +25,8 @@ class FreshImage:
         """Raises EEXIST where `path` holds something already, unless `force`; EINVAL for what is no regular file; EBUSY where somebody
         writes to it."""
         self.path: str = os.path.realpath(path)
-        self.name: str = self.path + SUFFIX
-        self._done: bool = False
+        self._shown: str = path
+        self._file: Nameless | None = None
         self._old: int = -1
         """What it replaces, open."""
         if os.path.lexists(self.path):
@@ -41,49 +38,43 @@ class FreshImage:
 
     def identities(self) -> frozenset[tuple[int, int]]:
         """Device and inode of what is made, and of what it replaces."""
-        found = []
-        if self._old >= 0:
-            found.append(os.fstat(self._old))
-        with suppress(FileNotFoundError):
-            found.append(os.lstat(self.name))
+        files = (self._old, self._file.fd if self._file is not None else -1)
+        found = [os.fstat(descriptor) for descriptor in files if descriptor >= 0]
         return frozenset((status.st_dev, status.st_ino) for status in found)
 
     def create(self, size: int) -> Address:
         """Make the file, of `size` bytes, anew; its address."""
-        self._remove()
-        descriptor = os.open(self.name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(descriptor, size)
-        finally:
-            os.close(descriptor)
-        return Address(self.name, self.name, "", "/")
+        self._drop()
+        self._file = Nameless(self.path)
+        os.ftruncate(self._file.fd, size)
+        return Address(self._file.place, self._file.place, "", "/")
 
     def finish(self) -> None:
         """Make it durable, and put it in its place.  A transaction that waits there to be finished was the old image's, and goes, too."""
         from ...hosts.posix.redo import LOG_SUFFIX
 
-        descriptor = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            inherit(descriptor, os.fstat(self._old) if self._old >= 0 else None)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(self.name, self.path)
+        assert self._file is not None
+        inherit(self._file.fd, os.fstat(self._old) if self._old >= 0 else None)
+        os.fsync(self._file.fd)
+        self._file.put()
         with suppress(FileNotFoundError):
             os.unlink(self.path + LOG_SUFFIX)
-        sync_folder(self.path)
-        self._done = True
+            sync_folder(self.path)
+        self._drop()
 
-    def _remove(self) -> None:
-        if os.path.lexists(self.name):
-            os.unlink(self.name)
+    def _drop(self) -> None:
+        """Let go of the file; if it has its name by now, it stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def __enter__(self) -> "FreshImage":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if not self._done:
-            self._remove()
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, *rest: object) -> None:
+        if isinstance(problem, OSError) and self._file is not None and problem.filename == self._file.place:
+            problem.filename = self._shown
+        self._drop()
         if self._old >= 0:
             os.close(self._old)
             self._old = -1

@@ -1,10 +1,14 @@
 """Files of the host that take their place when they are whole: durable, with the owner and mode of what they replace."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, Final, final
+
+SUFFIX: Final = ".rump-new"
+"""Behind the name of a file that is being made, where it needs one."""
 
 
 def inherit(descriptor: int, old: os.stat_result | None) -> None:
@@ -25,10 +29,69 @@ def inherit(descriptor: int, old: os.stat_result | None) -> None:
     os.fchmod(descriptor, mode)
 
 
-def put(name: str, path: str) -> None:
-    """Give the file `name` the name `path`, in the same directory and durably."""
-    os.replace(name, path)
-    sync_folder(path)
+@final
+class Nameless:
+    """A new file that gets its name when it is whole, so that whoever is killed before leaves nothing behind: open for reading and
+    writing, its owner's alone.  Where the host knows no files without a name, it has another one until then."""
+
+    def __init__(self, path: str) -> None:
+        """To be called `path` one day.  Raises OSError, which names that."""
+        self._path: str = path
+        self._name: str = ""
+        """Its name meanwhile; "" where it has none."""
+        self.fd: int = -1
+        try:
+            self.fd = self._make()
+        except OSError as problem:
+            problem.filename = path
+            raise
+        self.place: str = self._name or f"/proc/self/fd/{self.fd}"
+        """How this process opens it once more."""
+
+    def put(self) -> None:
+        """Give it its name, over what has it, durably."""
+        if not self._name and not self._link(self._path):
+            self._name = self._path + SUFFIX
+            self._remove()  # of one that was killed just here
+            os.link(self.place, self._name, src_dir_fd=self.fd)
+        if self._name:
+            os.replace(self._name, self._path)
+            self._name = ""
+        sync_folder(self._path)
+
+    def close(self) -> None:
+        """Let it go; without its name, for good."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self._name:
+            self._remove()
+            self._name = ""
+
+    def _make(self) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+            try:
+                return os.open(os.path.dirname(self._path), flags | os.O_TMPFILE, 0o600)
+            except OSError as problem:
+                if problem.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    raise
+        self._name = self._path + SUFFIX
+        self._remove()
+        return os.open(self._name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+    def _link(self, path: str) -> bool:
+        """Give it a name that nobody has; False where somebody has it."""
+        try:
+            # With a descriptor of a directory, which an absolute path has no use for, the link in /proc is followed.
+            os.link(self.place, path, src_dir_fd=self.fd)
+        except FileExistsError:
+            return False
+        return True
+
+    def _remove(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self._name)
 
 
 def sync_folder(path: str) -> None:
@@ -43,19 +106,15 @@ def sync_folder(path: str) -> None:
 @contextmanager
 def replacing(path: str) -> Iterator[IO[bytes]]:
     """A new file to be written, which takes the place of `path` where the block ends well, and else goes.  Links are followed."""
-    from tempfile import mkstemp
-
     path = os.path.realpath(path)
     old = os.stat(path) if os.path.exists(path) else None
-    descriptor, name = mkstemp(prefix=".rump-", dir=os.path.dirname(path))
+    made = Nameless(path)
     try:
-        with open(descriptor, "wb") as stream:
+        with open(made.fd, "wb", closefd=False) as stream:
             yield stream
             stream.flush()
-            inherit(descriptor, old)
-            os.fsync(descriptor)
-        put(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+            inherit(made.fd, old)
+            os.fsync(made.fd)
+        made.put()
+    finally:
+        made.close()

@@ -90,6 +90,10 @@ class Session:
         self._images[key] = image
         return image
 
+    def changed(self) -> list[str]:
+        """The images that are open for writing, as they were named."""
+        return [image.path for image in self._images.values() if image.write]
+
     def device(self, address: Address, write: bool = False) -> "Device":
         """The block device that an address means: a partition, or the whole image.  Closed with the session.  Raises
         OSError."""
@@ -254,7 +258,7 @@ class Session:
 
         Raises OSError; what unmounting raises, as EIO where a file system gave up writing, is before anything is committed.
         """
-        with named(", ".join(image.path for image in self._images.values() if image.write)):
+        with named(", ".join(self.changed())):
             self._shut()
         for image in self._images.values():
             with named(image.path):

@@ -12,6 +12,7 @@ from typing import IO, Any, Final, final
 from ...kern.abi.errno import EINVAL, EISDIR, ENOTDIR, ENOTSUP, EPERM
 from .archive import KINDS, XATTR
 from .copying import CopyWatcher
+from .foreign import FOREIGN_BYTES, packed
 from .node import PIECE, Node, failure
 from .trees import Complaint, throw
 
@@ -33,11 +34,12 @@ class Reader:
         owners: bool = True,
     ) -> None:
         """Any compression that the standard library knows is recognised.  Raises OSError (EINVAL) for what is no archive."""
-        open_archive = tarfile.open
+        open_archive: Any = tarfile.open
+        head = _Head(stream)
         try:
-            self._tar: Any = open_archive(fileobj=stream, mode="r|*", errorlevel=2)
+            self._tar: Any = open_archive(fileobj=head, mode="r|*", errorlevel=2)
         except (tarfile.TarError, EOFError) as problem:
-            raise failure(EINVAL, f"it is no tar archive: {problem}") from None
+            raise failure(EINVAL, packed(head.first) or f"it is no tar archive: {problem}") from None
         self._target: Node = target
         self._complain: Complaint = complain
         self._watcher: CopyWatcher = watcher or CopyWatcher()
@@ -217,6 +219,21 @@ class Reader:
     def _rise(self, depth: int) -> None:
         while len(self._at) > depth:
             self._at.pop()[1].close()
+
+
+@final
+class _Head:
+    """A stream that remembers what came first, to say what it is where it is no archive."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream: IO[bytes] = stream
+        self.first: bytes = b""
+
+    def read(self, size: int) -> bytes:
+        """As the stream does."""
+        data = self._stream.read(size)
+        self.first = self.first or data[:FOREIGN_BYTES]
+        return data
 
 
 def _parts(path: bytes) -> tuple[bytes, ...]:

@@ -35,9 +35,9 @@ def check(name: bytes) -> str:
     """The name of a new file.  Raises EINVAL for what FAT has no names for, ENAMETOOLONG."""
     text = from_bytes(name)
     if text is None:
-        raise OSError(EINVAL, f"{name!r} is not UTF-8")
+        raise OSError(EINVAL, "FAT has no names that are not UTF-8")
     if not text or text[-1] == " " or not _FORBIDDEN.isdisjoint(text):
-        raise OSError(EINVAL, f"{name!r} can't be a name on FAT")
+        raise OSError(EINVAL, "FAT has no such names")
     if len(text) > MAX_LONG or len(text.encode("utf-16-le", "surrogatepass")) > 2 * MAX_LONG:
         raise error(ENAMETOOLONG)
     return text
