@@ -300,6 +300,23 @@ def test_a_flush_that_fails_is_heard_by_all_who_wait(host: PosixHost) -> None:
     assert mounted.crashed().root.get("/m/0") == b""
 
 
+@pytest.mark.parametrize("kind", ["ext2", "ext4", "vfat"])
+def test_an_idle_mount_is_written_back_by_a_thread_of_its_own(host: PosixHost, kind: str) -> None:
+    """Nobody calls the kernel or drives its host."""
+    mounted = Mounted(host, kind)
+    root = mounted.root
+    root.put("/m/there", PIECE)
+    root.sync()
+    for name in ("commit_interval", "dirty_expire"):
+        mounted.files.entered(mounted.files.kernel.sysctl.set, f"vfs.write_back.{name}", 20)
+    root.put("/m/new", PIECE)
+    deadline = time.monotonic() + 60
+    while "new" not in (crashed := mounted.crashed().root).names("/m") or crashed.get("/m/new") != PIECE:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    mounted.end()
+
+
 def test_writes_that_are_synced_at_once(host: PosixHost) -> None:
     mounted = Mounted(host, "ext4")
     root, disk = mounted.root, mounted.disk

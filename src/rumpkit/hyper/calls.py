@@ -95,6 +95,11 @@ class Hypercalls(ABC):
         """Give the schedule up around a host call that may take time."""
         return None
 
+    def background(self, target: AlarmTarget, delay: Duration) -> None:
+        """Call `target` once, in `delay` nanoseconds, on the schedule, where it delays nobody when it sleeps in block I/O.  Called on
+        the schedule.  A host that has no such place never calls it."""
+        return None
+
     def mutex(self) -> Mutex:
         """A new lock for kernel code that sleeps in block I/O.  Hosts with several threads override this: the lock
         must be taken without holding the schedule while it waits."""

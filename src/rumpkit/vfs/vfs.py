@@ -25,6 +25,7 @@ from .revoke import has_writers, revoke
 from .types import AUTO, FileSystemType, OptionValue, TypeRegistry, check_options, check_remount
 from .vnode import Mount, Vnode, let_go
 from .watch import WatchList
+from .writeback import WRITE_BACK_SYSCTLS, WriteBack
 
 DEFAULT_MASK: Final = 0o022
 
@@ -82,9 +83,11 @@ class Vfs:
         self._mounts: list[Mount] = []
         self._last_number: int = 0
         self.watch: WatchList = WatchList()
+        self.write_back: WriteBack = WriteBack(kernel.hyper)
         self.lock_limit: LockLimit = LockLimit()
         self.events: Events = Events()
         kernel.sysctl.register("vfs", self.settings, VFS_SYSCTLS)
+        kernel.sysctl.register("vfs.write_back", self.write_back.settings, WRITE_BACK_SYSCTLS)
         kernel.sysctl.register("vfs.inotify", self.events.settings, EVENT_SYSCTLS)
         kernel.counters.register("vfs", self.counters)
         kernel.counters.register("vfs.buffer", self.buffer_counters)
@@ -306,8 +309,10 @@ class Vfs:
         mount.number = self._last_number
         mount.watch = self.watch
         mount.path = path
+        mount.writer = self.write_back
         mount.root.hold()
         self._mounts.append(mount)
+        mount.dirtied()  # a journal's replay, orphans
 
     def _detach(self, mount: Mount) -> None:
         """Take `mount` out of the tree first, so that nobody finds it any more while it writes back.  It is unmounted now, or,

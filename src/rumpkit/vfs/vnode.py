@@ -16,6 +16,7 @@ from mypy_extensions import mypyc_attr
 
 from ..hyper.calls import Hypercalls
 from ..hyper.mutex import Mutex
+from ..hyper.time import FOREVER, Instant
 from ..kern.abi.errno import EINVAL, EISDIR, ENOENT, ENOTSUP, EPERM, EROFS, EXDEV, error
 from ..kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFMT
 from .acl import Acl
@@ -24,6 +25,7 @@ from .watch import WatchList
 
 if TYPE_CHECKING:
     from .events import Watch
+    from .writeback import WriteBack
 
 FIRST_COOKIE: Final = 2
 """Where the entries of a directory start for `Vnode.readdir`: 0 and 1 are those of "." and "..", which vfs adds."""
@@ -355,6 +357,8 @@ class Mount:
         """It is out of the tree and goes with the last vnode that somebody holds."""
         self.finished: bool = False
         """It has been unmounted."""
+        self.writer: WriteBack | None = None
+        """Who calls `write_back` in time; vfs sets it."""
 
     def statvfs(self) -> StatVfs:
         """How large it is and how full (POSIX statvfs)."""
@@ -362,6 +366,19 @@ class Mount:
 
     def sync(self) -> None:
         """Return once everything is durable.  The lock may be given up meanwhile, as by `Vnode.sync`."""
+        return None
+
+    def dirtied(self) -> None:
+        """The file system may have something to write that it had not: it is to be written back when it is due."""
+        if self.writer is not None:
+            self.writer.add(self)
+
+    def due(self) -> Instant:
+        """When `write_back` is to be called; FOREVER where nothing waits."""
+        return FOREVER
+
+    def write_back(self) -> None:
+        """Make durable what has waited for long enough.  The lock may be given up meanwhile, as by `Vnode.sync`.  Raises as `sync`."""
         return None
 
     def remount(self, read_only: bool) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from ...hyper.calls import Hypercalls
+from ...hyper.time import FOREVER, Duration, Instant
 from ...kern.abi.errno import EIO, EROFS
 from ...kern.abi.fcntl import NAME_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...kern.device import Device
@@ -33,7 +34,7 @@ MOST_WAITING: Final = 4096
 """Files that wait for storage."""
 SECOND: Final = 1_000_000_000
 MOST_AGE: Final = 30 * SECOND
-"""For so long written data waits for storage while anything is written at all."""
+"""For so long written data waits for storage, unless the kernel has a setting for that."""
 DIRSYNC: Final = 0x10000
 INHERITED: Final = SYNC | NODUMP | NOATIME | DIRSYNC
 """Flags that a new file gets from its directory; the last one only a directory does."""
@@ -49,6 +50,7 @@ class ExtMount(Mount):
         super().__init__(hyper, kind, source, hyper.mutex())
         self.device: Device = device
         self.volume: Volume = volume
+        volume.mount = self
         self.block_size = volume.block_size
         self.vnodes: int = vnodes
         """Vnodes that nobody holds and that stay in memory nevertheless."""
@@ -60,6 +62,10 @@ class ExtMount(Mount):
         self._waiting: dict[int, FileNode] = {}
         self._waiting_since: int = 0
         """When the first of them began to wait."""
+        self._changed_since: Instant = 0
+        """When the running transaction's first change was made."""
+        self.commit_interval: Duration = 0
+        """Nanoseconds until a change is committed; 0: as the kernel's setting says."""
         self._generation: int = int.from_bytes(hyper.random(4), "little")
         self._nodes: dict[int, ExtNode] = {}
         self._evict_at: int = vnodes
@@ -129,9 +135,14 @@ class ExtMount(Mount):
 
     # Changes -------------------------------------------------------------------------------------------
 
+    def started(self) -> None:
+        """The first change of a transaction was made."""
+        self._changed_since = self.hyper.now
+        self.dirtied()
+
     def begin(self, credits: int) -> None:
         """An operation starts (`Volume.begin`)."""
-        if self._waiting and self.volume.is_idle() and self.hyper.now - self._waiting_since >= MOST_AGE:
+        if self._waiting and self.volume.is_idle() and self.hyper.now - self._waiting_since >= self._expire():
             self.flush()
         self.volume.begin(credits)
 
@@ -237,7 +248,7 @@ class ExtMount(Mount):
         blocks = self.volume.blocks
         if not self._waiting:
             self._waiting_since = self.hyper.now
-        elif self.hyper.now - self._waiting_since >= MOST_AGE:
+        elif self.hyper.now - self._waiting_since >= self._expire():
             self.flush(node)
             self._waiting_since = self.hyper.now
         crowded = node.number not in self._waiting and len(self._waiting) >= MOST_WAITING
@@ -250,6 +261,8 @@ class ExtMount(Mount):
             blocks.delayed += more
             node.promised = count
         self._waiting[node.number] = node
+        if len(self._waiting) == 1:
+            self.dirtied()
         return True
 
     def make_room(self, node: FileNode, count: int) -> int:
@@ -298,6 +311,31 @@ class ExtMount(Mount):
         if not self.read_only:
             self.flush()
             self.commit()
+
+    def due(self) -> Instant:
+        """When data or the running transaction has waited for long enough."""
+        if self.read_only or self.volume.problem:
+            return FOREVER
+        due = FOREVER
+        if self.volume.transaction.pending():
+            interval = self.commit_interval
+            if not interval and self.writer is not None:
+                interval = self.writer.commit_interval()
+            due = self._changed_since + interval
+        return min(due, self._waiting_since + self._expire()) if self._waiting else due
+
+    def write_back(self) -> None:
+        """Give storage to data that has waited for long, and commit what has."""
+        now = self.hyper.now
+        if self._waiting and now - self._waiting_since >= self._expire():
+            self.flush()
+            self.commit()
+        elif self.due() <= now:
+            self.commit()
+
+    def _expire(self) -> Duration:
+        """For so long written data waits for storage."""
+        return MOST_AGE if self.writer is None else self.writer.dirty_expire()
 
     def _privileged(self, node: ExtNode) -> bool:
         """Whether a file's owner may take blocks that are reserved."""

@@ -64,6 +64,8 @@ def open_mount(vfs: "Vfs", kind: str, source: str, device: Device, options: Mapp
         volume = _read_through(vfs, volume)
     volume.names = vfs.name_cache()
     mount = ExtMount(vfs.hyper, kind, source, device, volume, int(options["vnodes"]))
+    if journal:
+        mount.commit_interval = int(options["commit"]) * SECOND
     mount.delayed_bytes = int(options["delayed_bytes"])
     mount.delayed_file_bytes = int(options["delayed_file_bytes"])
     if not read_only:
@@ -76,7 +78,8 @@ def _with_journal(vfs: "Vfs", volume: Volume, options: Mapping[str, OptionValue]
     from .journal.counters import JournalCounters
     from .journal.mount import open_journal
 
-    interval, limit = int(options["commit"]) * SECOND, int(options["transaction_blocks"])
+    # The mount commits when it is time. An operation that finds a transaction old does so, too, and keeps others waiting: rather not.
+    interval, limit = 2 * int(options["commit"]) * SECOND, int(options["transaction_blocks"])
     transaction, made = open_journal(vfs.hyper, volume.cache, journal_runs(volume), interval, limit)
     counters = vfs.kernel.counters.group("ext.journal")
     if isinstance(counters, JournalCounters):

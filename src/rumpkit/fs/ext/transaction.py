@@ -34,6 +34,10 @@ class Sealer(ABC):
         """The transaction is durable: what `withhold` kept can be had.  Must not sleep."""
         return None
 
+    def started(self) -> None:
+        """The first change of a transaction was made."""
+        return None
+
     def aborted(self, reason: str) -> None:
         """The journal failed: nothing is written any more, and the mount has to be read-only from now on."""
         return None
@@ -75,6 +79,10 @@ class Transaction(ABC):
         """
 
     @abstractmethod
+    def pending(self) -> bool:
+        """Whether something was changed that no `sync` has committed."""
+
+    @abstractmethod
     def close(self) -> None:
         """Write everything back for good: the mount goes."""
 
@@ -89,6 +97,8 @@ class Unjournalled(Transaction):
         """Blocks that a transaction may have before it is handed on."""
         self._held: dict[int, Buffer] = {}
         self._sealer: Sealer | None = None
+        self._waiting: bool = False
+        """Something was changed since the last `sync` that was waited for."""
 
     def attach(self, sealer: Sealer) -> None:
         """Have `sealer` called before blocks are handed on."""
@@ -106,6 +116,10 @@ class Unjournalled(Transaction):
             held[buffer.block] = buffer
             buffer.pins += 1
             self._cache.mark(buffer)
+            if not self._waiting:
+                self._waiting = True
+                if self._sealer is not None:
+                    self._sealer.started()
 
     def revoke(self, block: int, count: int) -> None:
         """Forget the blocks."""
@@ -124,7 +138,12 @@ class Unjournalled(Transaction):
         """Write everything."""
         self._hand_on()
         if wait:
+            self._waiting = False
             self._cache.sync(lock)
+
+    def pending(self) -> bool:
+        """Whether something was changed since the last `sync` that was waited for."""
+        return self._waiting
 
     def close(self) -> None:
         """Write everything."""

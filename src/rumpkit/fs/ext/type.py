@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     Option("vnodes", 8192, 64, 1 << 30, "files that stay in memory though nobody has them open"),
-    Option("commit", 5, 1, 3600, "seconds after which the next call commits what was changed (with a journal)"),
+    Option("commit", 5, 1, 3600, "seconds after which what was changed is committed (with a journal)"),
     Option("transaction_blocks", 0, 0, 1 << 20, "blocks of a transaction; 0: as many as journal and cache allow"),
     Option("delayed_bytes", 32 << 20, 0, 1 << 40, "written bytes that may wait for storage, of all files"),
     Option("delayed_file_bytes", 2 << 20, 0, 1 << 40, "written bytes that may wait for storage, of one file"),

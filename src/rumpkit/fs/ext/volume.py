@@ -3,7 +3,7 @@
 What changes metadata says so here; checksums and counts are made in `seal`, once for each transaction.
 """
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.errno import EIO, EROFS, EUCLEAN
 from ...kern.device import Device
@@ -21,6 +21,9 @@ from .seals import apply
 from .state import InodeState
 from .superblock import Superblock
 from .transaction import Sealer, Transaction, Unjournalled
+
+if TYPE_CHECKING:
+    from .mount import ExtMount
 
 CHECKED: Final = 8192
 """Blocks that are remembered as sound."""
@@ -77,6 +80,8 @@ class Volume(Sealer):
         self.super_dirty: bool = False
         self.blocks: Allocator = Allocator(self)
         self.inodes: InodeAllocator = InodeAllocator(self)
+        self.mount: ExtMount | None = None
+        """The mount, where there is one: it is told when there is something to write."""
         self.problem: str = ""
         """Why nothing is written any more; "" while all is well."""
         self.attribute_blocks: dict[bytes, int] = {}
@@ -218,6 +223,11 @@ class Volume(Sealer):
         for number in range(block, block + count):
             unsealed.pop(number, None)
             checked.pop(number, None)
+
+    def started(self) -> None:
+        """The first change of a transaction was made: the mount is to be written back in time."""
+        if self.mount is not None:
+            self.mount.started()
 
     def withhold(self) -> None:
         """Blocks that the transaction frees are not free before it is durable."""

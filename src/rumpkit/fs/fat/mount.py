@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from ...hyper.calls import Hypercalls
+from ...hyper.time import FOREVER, Instant
 from ...kern.abi.errno import EUCLEAN
 from ...kern.abi.fcntl import O_RDONLY, O_RDWR
 from ...kern.device import Device
@@ -38,6 +39,7 @@ class FatMount(Mount):
         super().__init__(hyper, kind, device.name, hyper.mutex())
         self.device: Device = device
         self.volume: Volume = Volume(hyper, device, geometry, int(options["table_bytes"]), int(options["cached_files"]))
+        self.volume.mount = self
         self.volume.time_offset = int(options["time_offset"])
         self.uid: int = int(options["uid"])
         self.gid: int = int(options["gid"])
@@ -176,7 +178,21 @@ class FatMount(Mount):
 
     def sync(self) -> None:
         """Make everything durable, and mark the volume as not in use."""
+        self.volume.waiting = False
         self.volume.writer.sync()
+
+    def due(self) -> Instant:
+        """So long after the first change."""
+        volume = self.volume
+        if not volume.waiting or self.writer is None:
+            return FOREVER
+        return volume.since + self.writer.commit_interval()
+
+    def write_back(self) -> None:
+        """Write everything.  The volume stays marked as in use: marking it anew would cost the next change a flush."""
+        if self.due() <= self.hyper.now:
+            self.volume.waiting = False
+            self.root.sync(False)
 
     def remount(self, read_only: bool) -> None:
         """Become read-only or writable.  Raises EROFS where the device is read-only, EBUSY where it is mounted once more."""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, final
 
 from ...hyper.calls import Hypercalls
+from ...hyper.time import Instant
 from ...kern.abi.errno import EIO, error
 from ...kern.device import Device
 from .alloc import Allocator
@@ -14,6 +15,7 @@ from .table import Table
 from .writer import Writer
 
 if TYPE_CHECKING:
+    from .mount import FatMount
     from .node import Node
 
 
@@ -29,6 +31,12 @@ class Volume:
         self.nodes: dict[int, Node] = {}
         """The files of the mount that are in memory, by inode number."""
         self.numbers: Numbers = Numbers(device.size(), numbers, self.nodes)
+        self.mount: FatMount | None = None
+        """The mount, where there is one: it is told when there is something to write."""
+        self.waiting: bool = False
+        """Something was changed, and the volume not synced since;"""
+        self.since: Instant = 0
+        """when that was."""
         self.time_offset: int = 0
         """Minutes that the times on the volume are ahead of UTC."""
         self.alloc: Allocator = Allocator(self.table)
@@ -59,6 +67,11 @@ class Volume:
             self.free_clusters()
             self.alloc.hint = max(read_fsinfo(self.device, self.geometry)[1], FIRST_CLUSTER)
         self.writer.begin()
+        if not self.waiting:
+            self.waiting = True
+            self.since = self.hyper.now
+            if self.mount is not None:
+                self.mount.dirtied()
 
     def extend(self, chain: Chain, count: int) -> int:
         """Put up to `count` clusters behind a chain, which is whole; returns how many there was room for.

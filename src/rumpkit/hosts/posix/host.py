@@ -32,6 +32,7 @@ from ...hyper.time import FOREVER, Duration, Instant
 from ..agenda import Agenda, AgendaAlarm, Arrival, Event, Later
 from ..switch import SwitchBoard
 from ..task import Task
+from .background import Background
 from .checked import CheckedLock
 from .loop import Loop, Source
 from .mutex import PosixMutex
@@ -105,6 +106,7 @@ class PosixHost(Hypercalls):
         lock = threading.Lock()
         self._acquire = lock.acquire if self._checked is None else self._checked.acquire
         self._release = lock.release if self._checked is None else self._checked.release
+        self._background: Background = Background(self)
         self._agenda: Agenda = Agenda()
         self.loop: Loop = Loop()
         self._agenda.sleeper = self.loop
@@ -162,6 +164,9 @@ class PosixHost(Hypercalls):
             return
         self._written.append(data)
         self._written_size += len(data)
+
+    def background(self, target: AlarmTarget, delay: Duration) -> None:
+        self._background.add(target, self.now + delay)
 
     def schedule(self) -> None:
         self.reenter()
@@ -436,7 +441,8 @@ class PosixHost(Hypercalls):
         self._old_switch_interval = 0.0
 
     def close(self) -> None:
-        """End the thread and close the loop.  Kernels, links and sources are to be closed before."""
+        """End the threads and close the loop.  Kernels, links and sources are to be closed before."""
+        self._background.close()
         self.stop()
         self._agenda.sleeper = None
         self._agenda.clear()

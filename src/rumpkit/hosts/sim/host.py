@@ -120,6 +120,9 @@ class SimHost(Hypercalls):
     def console_write(self, data: bytes) -> None:
         self.console += data
 
+    def background(self, target: AlarmTarget, delay: Duration) -> None:
+        AgendaAlarm(self._agenda, target).set(self.now + max(delay, 1))
+
     def schedule(self) -> None:
         if self._scheduled:
             raise RuntimeError("schedule() by a caller that holds the schedule")

@@ -14,7 +14,7 @@ Between the file system, whose mount lock makes it the only caller, and the buff
 * Where that happens while the running transaction has changed a block again, its committed copy goes home from the log.
 * Anything that fails on the way aborts the journal: nothing is written any more, and the mount turns read-only.
 
-Time is looked at when operations begin and end, so a mount that nobody calls commits at the next call, sync or unmount.
+Time is looked at when operations begin and end; a mount that nobody calls has it committed in time by `sync`.
 """
 
 from typing import Final, final
@@ -102,9 +102,12 @@ class Journalled(Transaction):
         block = buffer.block
         if block in held:
             return
-        if not held:
-            self._since = self._hyper.now
+        first = not held
         held[block] = buffer
+        if first:
+            self._since = self._hyper.now
+            if self._sealer is not None:
+                self._sealer.started()
         buffer.pins += 1
         self._cache.mark(buffer)
         self._revoked.pop(block, None)
@@ -137,6 +140,10 @@ class Journalled(Transaction):
         if not self._commit(lock) and wait:
             # Nothing to commit, but file data may have been overwritten in place.
             self._cache.flush(lock)
+
+    def pending(self) -> bool:
+        """Whether the running transaction has anything."""
+        return bool(self._held)
 
     def close(self) -> None:
         """Commit, write everything home, and leave the log empty.  An aborted journal is left for replay as it is."""
