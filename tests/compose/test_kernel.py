@@ -320,7 +320,7 @@ def test_vlans_and_a_bridge_of_a_file(tmp_path: Path) -> None:
         rows = [(row.name, row.kind, row.mtu, row.addresses[:1]) for row in ip.interface_rows()[3:]]
         assert rows == [("br0", "bridge", 1500, ("10.0.0.1/24",)), ("br0.7", "vlan", 1400, ("10.7.0.1/24",))]
         assert kernel.sysctl("net.bridge.ageing_seconds") == 300
-    assert describe(file).tables()[1].rows[2][:3] == ("br0", "bridge of vif0, vif1", "10.0.0.1/24")
+    assert describe(file)[0].tables()[1].rows[2][:3] == ("br0", "bridge of vif0, vif1", "10.0.0.1/24")
 
 
 def test_descriptions_know_of_ipv6(tmp_path: Path) -> None:

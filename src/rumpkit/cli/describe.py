@@ -9,7 +9,7 @@ DESCRIPTION = "Show what a config builds: components and how they are wired, int
 EPILOG = """\
 examples:
   rump describe cache.toml
-  rump describe cache.toml --json | jq .components
+  rump describe cache.toml --json | jq .components     a list of such where a file has several kernels
 """
 
 
@@ -23,10 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the config, boot its components on a host of their own, print."""
     from ..compose.describe import describe
 
-    description = describe(arguments.file)
+    descriptions = describe(arguments.file)
     if arguments.json:
-        show_json(description.as_json())
+        many = [{"kernel": one.spec.kernel.hostname, **one.as_json()} for one in descriptions]
+        show_json(many if len(many) > 1 else descriptions[0].as_json())
         return code.OK
-    for table in description.tables():
-        show(table.title, table.columns, table.rows)
+    for description in descriptions:
+        for table in description.tables():
+            show(table.title, table.columns, table.rows)
     return code.OK

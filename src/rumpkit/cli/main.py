@@ -35,12 +35,20 @@ class VerbModule(Protocol):
 
 VERBS = (
     Verb("run", "run", "boot a kernel and run programs on it"),
+    Verb("ps", "ps", "show the programs of running kernels"),
+    Verb("exec", "exec", "run a further program on a running kernel"),
+    Verb("logs", "logs", "show what programs of a running kernel have printed"),
+    Verb("stop", "stop", "end a program of a running kernel, or all of it"),
+    Verb("stats", "stats", "show what the programs of running kernels cost, live"),
     Verb("net", "net", "look into a running kernel: interfaces, routes, sockets, counters, packets, limits"),
     Verb("fs", "fs", "make, look into, change, check and mount disk images"),
     Verb("describe", "describe", "show what a config builds: components, interfaces, mounts, programs"),
     Verb("check", "check", "show what this machine allows, and how to allow the rest"),
     Verb("completion", "completion", "print a completion script for bash, zsh or tcsh"),
 )
+
+WITH_COMMAND = ("run", "exec")
+"""Verbs behind whose arguments stands a program, after --."""
 
 BY_WORD = ("fs",)
 """Verbs whose `configure` takes the word behind them."""
@@ -135,14 +143,14 @@ def _parse(words: list[str], chosen: Verb | None) -> argparse.Namespace:
     before, behind = split_command(words)
     options, unknown = top.parse_known_args(before)
     options.command = behind
-    if not unknown and (not behind or (chosen is not None and chosen.name == "run")):
+    if not unknown and (not behind or (chosen is not None and chosen.name in WITH_COMMAND)):
         return options
     verb = f"rump {chosen.name}" if chosen else "rump"
     if chosen is not None and chosen.name in BY_WORD and words[1:] and not words[1].startswith("-"):
         verb += f" {words[1]}"
     if not unknown:
         top.error(f"{verb} takes no command")
-    hint = "; a program and its arguments stand behind --" if verb == "rump run" else ""
+    hint = "; a program and its arguments stand behind --" if chosen is not None and chosen.name in WITH_COMMAND else ""
     top.error(f"{verb} does not know {' '.join(unknown)}{hint} (see {verb} --help)")
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -16,8 +16,10 @@ from ..compose.errors import ConfigError
 from ..compose.expand import Places
 from ..compose.interruption import Interruption
 from ..compose.kernel import Kernel
-from ..compose.programs import Programs
 from ..compose.spec import InterfaceSpec, RunSpec, Spec
+from ..compose.supervise.conductor import Conductor
+from ..compose.supervise.output import Output
+from ..compose.supervise.plan import Placed, plans
 from ..hosts.posix.host import PosixHost
 from . import exit as code
 from .status import StatusLine
@@ -26,8 +28,8 @@ from .traffic import Traffic
 
 DESCRIPTION = """\
 Boot the kernel of a config and run its programs on it; without FILE, a default kernel with a "user" link.
-CMD replaces the programs of the config.  Ctrl-C stops them; what does not end within five seconds,
-or at a second one, is killed."""
+CMD replaces the programs of the config.  Ctrl-C stops them; what does not end within its stop_timeout
+(five seconds), or at a second one, is killed."""
 EPILOG = """\
 examples:
   rump run -- curl http://10.0.2.2:8000/           10.0.2.2 is this machine's loopback
@@ -35,6 +37,7 @@ examples:
   rump run cache.toml -- redis-cli ping            another program on the same kernel config
   rump run --forward "8080 -> 80" -- nginx -g "daemon off;"
   rump run --capture web.pcapng web.toml           every frame, for tshark or Wireshark
+  rump run --detach web.toml                       in the background; rump ps, exec, logs, stop, stats from then on
   rump run --trace web.toml                        every socket call, on stderr
 
 The exit status is the program's (128+N if signal N ended it).
@@ -107,21 +110,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-control", action="store_true", help='no control socket: "rump net" does not find the kernel'
     )
+    parser.add_argument(
+        "-d",
+        "--detach",
+        action="store_true",
+        help="return once all programs are started and healthy; print the kernels' names (see rump ps, logs, stop)",
+    )
+    parser.add_argument("--ready", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no status line, no messages of our own")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; the exit status is the run's."""
-    spec, places = _spec(arguments)
-    if not spec.run:
+    if arguments.detach:
+        from .detach import detach
+
+        return detach(arguments)
+    kernels, places = _kernels(arguments)
+    if not any(spec.run for spec in kernels.values()):
         raise ConfigError(
             "has no program to run", file=arguments.file or "", hint="add [[run]], or: rump run FILE -- CMD"
         )
     stopper = Stopper()
     previous = {number: signal.signal(number, stopper.handle) for number in SIGNALS}
     try:
-        with _boot(spec, arguments) as kernel, stopper.over(kernel) as interruption:
-            return _run_on(kernel, spec, places, arguments, interruption)
+        with ExitStack() as stack:
+            booted = {name: stack.enter_context(_boot(name, spec, arguments)) for name, spec in kernels.items()}
+            with stopper.over(next(iter(booted.values()))) as interruption:
+                return Run(booted, places, arguments, interruption).go()
     except Stop as stop:
         return code.SIGNALLED + stop.number
     finally:
@@ -130,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
             signal.signal(number, handler)
 
 
-def _boot(spec: Spec, arguments: argparse.Namespace) -> Kernel:
+def _boot(name: str, spec: Spec, arguments: argparse.Namespace) -> Kernel:
     try:
         return Kernel(spec)
     except ConfigError as problem:
@@ -138,24 +154,31 @@ def _boot(spec: Spec, arguments: argparse.Namespace) -> Kernel:
             raise
         from ..compose.load import located
 
-        raise located(problem, arguments.file) from None
+        raise located(problem, arguments.file, name) from None
 
 
-def _spec(arguments: argparse.Namespace) -> tuple[Spec, Places]:
+def _kernels(arguments: argparse.Namespace) -> tuple[dict[str, Spec], Places]:
     if arguments.file:
         _refuse_program(arguments)
-        from ..compose.load import load_checked
+        from ..compose.load import load_kernels
 
-        spec = load_checked(arguments.file)
+        kernels = load_kernels(arguments.file)
         places = Places(Path(arguments.file).parent)
     else:
-        spec = Spec(interface=[InterfaceSpec("user")])
+        kernels = {"": Spec(interface=[InterfaceSpec("user")])}
         places = Places(Path())
     if arguments.command:
-        spec.run = [RunSpec(list(arguments.command))]
+        if len(kernels) > 1:
+            raise ConfigError(
+                f"has several kernels: {', '.join(kernels)}",
+                file=arguments.file,
+                hint="a command runs on a file's only one",
+            )
+        for spec in kernels.values():
+            spec.run = [RunSpec(list(arguments.command))]
     for forward in arguments.forward:
-        _add_forward(spec, forward)
-    return spec, places
+        _add_forward(kernels, forward)
+    return kernels, places
 
 
 def _refuse_program(arguments: argparse.Namespace) -> None:
@@ -165,79 +188,138 @@ def _refuse_program(arguments: argparse.Namespace) -> None:
         raise ConfigError("is a program, not a config", file=file, hint=f"write: rump run -- {file}")
 
 
-def _add_forward(spec: Spec, forward: str) -> None:
+def _add_forward(kernels: dict[str, Spec], forward: str) -> None:
     from ..compose.values import parse_forward
 
     try:
         parse_forward(forward)
     except ConfigError as problem:
         raise ConfigError(problem.message, key="--forward", hint=problem.hint) from None
-    for interface in spec.interface:
-        if interface.link == "user":
-            interface.forward.append(forward)
-            return
+    for spec in kernels.values():
+        for interface in spec.interface:
+            if interface.link == "user":
+                interface.forward.append(forward)
+                return
     raise ConfigError('needs an interface with link = "user"', key="--forward")
 
 
-def _run_on(
-    kernel: Kernel, spec: Spec, places: Places, arguments: argparse.Namespace, interruption: Interruption
-) -> int:
-    quiet = arguments.quiet
-    if arguments.trace:
-        from .trace import attach
+class Run:
+    """The run of a config's programs on its booted kernels."""
 
-        attach(kernel)
-    if spec.kernel.control and not arguments.no_control:
-        _listen(kernel, quiet)
-    capture = kernel.capture(arguments.capture) if arguments.capture else None
-    if not quiet:
-        for forward in kernel.forwards():
-            print(f"rump: forwarding {forward}", file=sys.stderr)
-    programs = Programs(kernel, interruption)
-    status = StatusLine()
-    status.enabled = status.enabled and not quiet
-    with status.over():
-        programs.start_all(spec.run, places)
+    def __init__(
+        self, kernels: dict[str, Kernel], places: Places, arguments: argparse.Namespace, interruption: Interruption
+    ) -> None:
+        self.kernels = kernels
+        self.arguments = arguments
+        self.interruption = interruption
+        self.detached = arguments.ready is not None
+        self.quiet = arguments.quiet or self.detached
+        made = plans([Placed(name, run) for name, kernel in kernels.items() for run in kernel.spec.run])
+        self.output = Output([plan.name for plan in made], self.quiet)
+        self.conductor = Conductor(kernels, made, places, self.output, interruption, self.detached)
+
+    def go(self) -> int:
+        """From the start to the end; the exit status."""
+        try:
+            with ExitStack() as stack:
+                stack.callback(self.output.close)
+                stack.callback(self.conductor.close)
+                return self._go()
+        except ConfigError as problem:
+            if not self.arguments.file or problem.file:
+                raise
+            from ..compose.load import located
+
+            raise located(problem, self.arguments.file) from None
+
+    def _go(self) -> int:
+        arguments, quiet = self.arguments, self.quiet
+        for name, kernel in self.kernels.items():
+            if arguments.trace:
+                from .trace import attach
+
+                attach(kernel)
+            if kernel.spec.kernel.control and not arguments.no_control:
+                self._listen(name, kernel)
+        captures = self._captures()
         if not quiet:
-            for path, reason in programs.unseen().items():
+            for kernel in self.kernels.values():
+                for forward in kernel.forwards():
+                    print(f"rump: forwarding {forward}", file=sys.stderr)
+        status = StatusLine()
+        status.enabled = status.enabled and not quiet
+        with status.over():
+            number = self._programs(status)
+        self.conductor.settle()
+        for capture in captures:
+            capture.close()
+            _report_capture(capture)
+        host = next(iter(self.kernels.values())).host
+        drops = host.console_drops if isinstance(host, PosixHost) else 0
+        if drops and not quiet:
+            print(f"rump: {drops} bytes of trace and console output were left out", file=sys.stderr)
+        return self.conductor.machine.status() if self.conductor.any_started() else code.SIGNALLED + number
+
+    def _programs(self, status: StatusLine) -> int:
+        """Start the programs and wait for their end; the signal that has ended the run, or 0."""
+        conductor = self.conductor
+        conductor.begin()
+        if not self.quiet:
+            for path, reason in conductor.unseen().items():
                 print(f"rump: programs don't see {path}: {reason}", file=sys.stderr)
-        number = _watch(kernel, programs, status, interruption)
-    if number:
-        # A terminal's Ctrl-C has reached the programs, too; any other signal is passed on.  Another one kills.
-        programs.stop(number, tell=number not in FROM_TERMINAL or not in_foreground())
-    programs.stop()
-    programs.settle()
-    if capture is not None:
-        capture.close()
-        _report_capture(capture)
-    drops = kernel.host.console_drops if isinstance(kernel.host, PosixHost) else 0
-    if drops and not quiet:
-        print(f"rump: {drops} bytes of trace and console output were left out", file=sys.stderr)
-    return programs.status() if programs.started() else code.SIGNALLED + number
+        if self.detached:
+            from .detach import tell_when_ready
+
+            tell_when_ready(conductor, self.kernels, self.arguments.ready)
+        number = self._watch(status)
+        if number:
+            # A terminal's Ctrl-C has reached the programs, too; any other signal is passed on.  Another one kills.
+            silent = number in FROM_TERMINAL and in_foreground()
+            conductor.stop_all(silent, 0 if number == signal.SIGTERM else number)
+            if not conductor.wait():
+                conductor.kill_all()
+                self.interruption.take()
+                conductor.wait()
+        return number
+
+    def _watch(self, status: StatusLine) -> int:
+        """Wait until the run is over, or until a signal is to end it; its number, or 0."""
+        traffic = Traffic(next(iter(self.kernels.values())))
+        while True:
+            number = self.interruption.take()
+            # As in a shell: to a program that reads keys Ctrl-C is a key like others.
+            if number and not (number == signal.SIGINT and reads_keys() and in_foreground()):
+                return number
+            if self.conductor.wait(STATUS_INTERVAL if status.enabled else None):
+                return 0
+            if not self.conductor.interrupted():
+                status.show(traffic.line(time.monotonic()))
+
+    def _listen(self, name: str, kernel: Kernel) -> None:
+        """Let `rump net` and others find the kernel.  Where that can't be, the programs run all the same."""
+        from ..compose.supervise.service import Service
+
+        try:
+            kernel.listen(Service(self.conductor, name))
+        except OSError as problem:
+            if not self.quiet:
+                place = f"{problem.filename}: " if problem.filename else ""
+                print(f'rump: "rump net" will not find this kernel: {place}{problem.strerror}', file=sys.stderr)
+
+    def _captures(self) -> list[Capture]:
+        path = self.arguments.capture
+        if not path:
+            return []
+        return [
+            kernel.capture(path if len(self.kernels) == 1 else _beside(path, name))
+            for name, kernel in self.kernels.items()
+        ]
 
 
-def _listen(kernel: Kernel, quiet: bool) -> None:
-    """Let `rump net` find the kernel.  Where that can't be, the programs run all the same."""
-    try:
-        kernel.listen()
-    except OSError as problem:
-        if not quiet:
-            place = f"{problem.filename}: " if problem.filename else ""
-            print(f'rump: "rump net" will not find this kernel: {place}{problem.strerror}', file=sys.stderr)
-
-
-def _watch(kernel: Kernel, programs: Programs, status: StatusLine, interruption: Interruption) -> int:
-    """Wait until the run is over, or until a signal is to end it; its number, or 0."""
-    traffic = Traffic(kernel)
-    while True:
-        number = interruption.take()
-        # As in a shell: to a program that reads keys Ctrl-C is a key like others.
-        if number and not (number == signal.SIGINT and reads_keys() and in_foreground()):
-            return number
-        if programs.wait(STATUS_INTERVAL if status.enabled else None):
-            return 0
-        if not programs.interrupted():
-            status.show(traffic.line(time.monotonic()))
+def _beside(path: str, kernel: str) -> str:
+    """The capture file of one of several kernels: web.pcapng becomes web-NAME.pcapng."""
+    stem, extension = os.path.splitext(path)
+    return f"{stem}-{kernel}{extension}"
 
 
 def _report_capture(capture: Capture) -> None:

@@ -22,7 +22,7 @@ from ..vfs import components as _vfs_components
 from ..vfs.vfs import Vfs
 from . import plugins as _plugins
 from .errors import ConfigError, suggest
-from .links import OpenedLink, open_link
+from .links import OpenedLink, open_link, set_switches
 from .spec import InterfaceSpec, Spec
 from .storage import open_storage, storage_components
 from .values import DHCP, interface_name, parse_link, parse_vlan
@@ -102,6 +102,7 @@ def boot(host: Hypercalls, spec: Spec) -> Booted:
     booted.on_close(lambda: _scheduled(host, lambda: _close_kernel(kernel)))
     try:
         _scheduled(host, lambda: set_sysctls(kernel, spec.sysctl))
+        set_switches(host, spec)
         for index, interface in enumerate(spec.interface):
             name = interface_name(index, interface.name, interface.link)
             try:

@@ -1,8 +1,7 @@
 """A spec's values, checked as a whole before anything is opened: what `values` and the wire's parsers accept."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from ..net.wire.address import (
     format_prefix,
@@ -16,10 +15,11 @@ from ..net.wire.address import (
 )
 from ..net.wire.dns import split_name
 from .errors import ConfigError, suggest
-from .locate import KeyPath, dotted, line_of
-from .spec import DiskSpec, EtfsSpec, InterfaceSpec, MountSpec, RouteSpec, RunSpec, Spec
+from .locate import KeyPath, dotted, line_of, path_of, placed
+from .spec import DiskSpec, EtfsSpec, InterfaceSpec, MountSpec, RouteSpec, Spec
+from .supervise.check import RunPlace, Test, run_tests
 from .user.plan import parse_server
-from .values import DHCP, interface_name, parse_forward, parse_link, parse_size
+from .values import DHCP, interface_name, parse_duration, parse_forward, parse_link, parse_size
 
 MIN_MTU = 576
 MIN_MTU_V6 = 1280
@@ -33,19 +33,37 @@ SHOWN = ("show", "require", "hide")
 """What mounts are to programs."""
 
 
-def check(spec: Spec, file: str = "", text: str = "") -> None:
-    """Raise ConfigError for the first value that can't be used, with its key and, given the text, its line."""
-    for path, test in _tests(spec):
+def check(spec: Spec, file: str = "", text: str = "", kernel: str = "", runs: bool = True) -> None:
+    """Raise ConfigError for the first value that can't be used, with its key and, given the text, its line.  `kernel`: which one of
+    a file of several this is, whose programs are checked together (`check_runs`), as `runs` = False leaves them to others."""
+    tests = _tests(spec)
+    if runs and not kernel:
+        tests += run_tests([RunPlace(("run", index), "", run) for index, run in enumerate(spec.run)])
+    apply([(placed(path, kernel), test) for path, test in tests], file, text)
+
+
+def check_runs(kernels: Mapping[str, Spec], file: str = "", text: str = "") -> None:
+    """The same for the programs of all kernels of a file."""
+    places = [
+        RunPlace(placed(("run", index), kernel), kernel, run)
+        for kernel, spec in kernels.items()
+        for index, run in enumerate(spec.run)
+    ]
+    apply(run_tests(places), file, text)
+
+
+def apply(tests: list[Test], file: str, text: str) -> None:
+    """Make tests; raise ConfigError for the first that fails."""
+    for path, test in tests:
         try:
             test()
         except (ConfigError, ValueError) as problem:
-            message = problem.message if isinstance(problem, ConfigError) else str(problem)
-            hint = problem.hint if isinstance(problem, ConfigError) else ""
-            line = line_of(text, path) if text else 0
-            raise ConfigError(message, key=dotted(path), hint=hint, file=file, line=line) from None
-
-
-Test = tuple[KeyPath, Callable[[], Any]]
+            message, hint, key = str(problem), "", ""
+            if isinstance(problem, ConfigError):
+                message, hint, key = problem.message, problem.hint, problem.key
+            where = path_of(key) if key else path
+            line = line_of(text, where) if text else 0
+            raise ConfigError(message, key=dotted(where), hint=hint, file=file, line=line) from None
 
 
 def _tests(spec: Spec) -> list[Test]:
@@ -68,9 +86,27 @@ def _tests(spec: Spec) -> list[Test]:
     paths: set[str] = set()
     for index, mount in enumerate(spec.mount):
         tests += _mount_tests(("mount", index), mount, paths)
-    for index, run in enumerate(spec.run):
-        tests.append((("run", index, "command"), partial(_command, run)))
+    switches: set[str] = set()
+    for index, switch in enumerate(spec.switch):
+        tests.append((("switch", index, "name"), partial(_switch_name, switch.name, switches)))
+        tests.append((("switch", index, "mtu"), partial(_within, switch.mtu, MIN_MTU, MAX_MTU)))
+        tests.append((("switch", index, "delay"), partial(parse_duration, switch.delay)))
+    if spec.switch:
+        for index, interface in enumerate(spec.interface):
+            tests.append((("interface", index, "link"), partial(_switch_is_known, interface, switches)))
     return tests
+
+
+def _switch_name(name: str, seen: set[str]) -> None:
+    if not name:
+        raise ConfigError("is empty", hint='such as "lan", for link = "switch:lan"')
+    _unique(name, seen, "switch name")
+
+
+def _switch_is_known(spec: InterfaceSpec, switches: set[str]) -> None:
+    kind, _, name = spec.link.partition(":")
+    if kind == "switch":
+        _known(name, switches, "switch")
 
 
 def _interface_tests(path: KeyPath, spec: InterfaceSpec, names: set[str]) -> list[Test]:
@@ -296,8 +332,3 @@ def _etfs(spec: EtfsSpec, seen: set[str]) -> None:
     if spec.type not in ENTRIES:
         raise ConfigError(f"{spec.type!r} is no type of an entry", hint=suggest(spec.type, ENTRIES))
     _unique(spec.path, seen, "entry")
-
-
-def _command(spec: RunSpec) -> None:
-    if not spec.command or not spec.command[0]:
-        raise ConfigError("is empty", hint='write ["program", "argument"]')

@@ -7,8 +7,9 @@ from ..hosts.sim.host import SimHost
 from ..kern.kernel import RumpKernel
 from .boot import build, set_sysctls
 from .errors import ConfigError
-from .load import load_checked, located
-from .spec import InterfaceSpec, Spec
+from .load import load_kernels, located
+from .spec import HealthSpec, InterfaceSpec, Spec
+from .supervise.plan import program_names
 from .user.plan import plan
 from .values import interface_name, parse_link
 
@@ -37,12 +38,13 @@ class Description(NamedTuple):
             Table("disks", ("name", "source", "size", "access"), self._disks()),
             Table("mounts", ("path", "type", "source", "size", "access"), self._mounts()),
             Table("etfs", ("path", "type", "source", "access"), self._etfs()),
-            Table("programs", ("command", "main"), [(" ".join(r.command), "yes" if r.main else "") for r in spec.run]),
+            Table("programs", ("name", "command", "main", "after", "restart", "health", "output"), self._programs()),
+            Table("switches", ("name", "mtu", "delay"), [(one.name, str(one.mtu), one.delay) for one in spec.switch]),
         ]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs: a list of objects for each table."""
-        keys = ("components", "interfaces", "routes", "disks", "mounts", "etfs", "programs")
+        keys = ("components", "interfaces", "routes", "disks", "mounts", "etfs", "programs", "switches")
         return {
             key: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
             for key, table in zip(keys, self.tables(), strict=True)
@@ -78,6 +80,27 @@ class Description(NamedTuple):
             for entry in self.spec.etfs
         ]
 
+    def _programs(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                name,
+                " ".join(run.command),
+                "yes" if run.main else "background" if run.background else "",
+                ", ".join(run.after),
+                run.restart,
+                _health(run.health),
+                f"pipe to {run.pipe}" if run.pipe else run.stdout or "inherit",
+            )
+            for name, run in zip(program_names(self.spec.run), self.spec.run, strict=True)
+        ]
+
+
+def _health(spec: HealthSpec | None) -> str:
+    if spec is None:
+        return ""
+    what = " ".join(spec.command) or spec.http or f"port {spec.port}"
+    return f"{what} every {spec.interval}"
+
 
 def _interface(index: int, spec: InterfaceSpec) -> tuple[str, ...]:
     name = interface_name(index, spec.name, spec.link)
@@ -101,9 +124,12 @@ def _check_plan(index: int, spec: InterfaceSpec) -> None:
             raise problem.under(f"interface[{index}]") from None
 
 
-def describe(path: str | Path) -> Description:
-    """Read a config and build its components.  Raises ConfigError."""
-    spec = load_checked(path)
+def describe(path: str | Path) -> list[Description]:
+    """Read a config and build each of its kernels' components.  Raises ConfigError."""
+    return [_describe(path, name, spec) for name, spec in load_kernels(path).items()]
+
+
+def _describe(path: str | Path, name: str, spec: Spec) -> Description:
     host = SimHost()
     host.enter()
     try:
@@ -113,6 +139,6 @@ def describe(path: str | Path) -> Description:
             _check_plan(index, interface)
         return Description(spec, kernel)
     except ConfigError as problem:
-        raise located(problem, path) from None
+        raise located(problem, path, name) from None
     finally:
         host.leave()

@@ -9,6 +9,8 @@ from pathlib import Path
 from .errors import ConfigError, suggest
 from .spec import RunSpec
 
+WORDS = ("", "inherit", "prefix", "log", "null", "stdout")
+"""What a program's input and outputs may be but a file."""
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -42,7 +44,52 @@ def expand(text: str, places: Places) -> str:
 
 
 def expand_run(run: RunSpec, places: Places) -> RunSpec:
-    """The program with all variables replaced, and its folder relative to the config's."""
-    cwd = str(places.here / expand(run.cwd, places)) if run.cwd else ""
-    env = {name: expand(value, places) for name, value in run.env.items()}
-    return replace(run, command=[expand(word, places) for word in run.command], env=env, cwd=cwd)
+    """The program with all variables replaced, its folder and files relative to the config's, and its environment read.
+    Raises ConfigError."""
+    files = [run.env_file] if isinstance(run.env_file, str) else run.env_file
+    env: dict[str, str] = {}
+    for file in files:
+        if file:
+            env.update(read_environment(_path(file, places)))
+    env.update({name: expand(value, places) for name, value in run.env.items()})
+    return replace(
+        run,
+        command=[expand(word, places) for word in run.command],
+        env=env,
+        cwd=_path(run.cwd, places),
+        health=run.health and replace(run.health, command=[expand(word, places) for word in run.health.command]),
+        stdin=_stream(run.stdin, places),
+        stdout=_stream(run.stdout, places),
+        stderr=_stream(run.stderr, places),
+    )
+
+
+def _path(text: str, places: Places) -> str:
+    return str(places.here / expand(text, places)) if text else ""
+
+
+def _stream(text: str, places: Places) -> str:
+    return text if text in WORDS else _path(text, places)
+
+
+def read_environment(path: str) -> dict[str, str]:
+    """Lines NAME=VALUE, of which empty ones and those that begin with # don't count; quotes around a value are taken off.
+    Raises ConfigError."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "is not UTF-8 text"
+        raise ConfigError(f"{path} cannot be read: {reason}", key="env_file") from None
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip().removeprefix("export ")
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError("is not NAME=VALUE", file=path, line=number)
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        values[name.strip()] = value
+    return values

@@ -21,6 +21,7 @@ from .storage import complete
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..clients.control.programs import ProgramService
     from ..clients.control.server import ControlServer
     from ..clients.drive import Drive
     from ..clients.fuse import FuseOptions
@@ -196,8 +197,9 @@ class Kernel:
         finally:
             self.host.leave()
 
-    def listen(self) -> str:
-        """Listen on a control socket from now on; the name under which `rump net -k NAME` finds the kernel.  Where nothing drives the
+    def listen(self, programs: ProgramService | None = None) -> str:
+        """Listen on a control socket from now on; the name under which `rump net -k NAME` finds the kernel.  `programs` answers for
+        what runs on it.  Where nothing drives the
         kernel's host (no link leads out of the process, no call waits), nobody is answered.  Raises OSError, ConfigError."""
         if self._control is None:
             from ..clients.control.server import ControlServer
@@ -205,7 +207,7 @@ class Kernel:
 
             if not isinstance(self.host, PosixHost):
                 raise ConfigError("a control socket needs the posix host")
-            self._control = ControlServer(self.host, self.core)
+            self._control = ControlServer(self.host, self.core, programs)
             self._booted.on_close(self._control.close)
         return self._control.name
 
@@ -276,7 +278,7 @@ class Kernel:
 
 def _load(config: str | Path | Spec) -> Spec:
     if isinstance(config, Spec):
-        check(config)
+        check(config, runs=False)  # which a kernel does not start, and which may speak of other kernels' programs
         return config
     from .load import load_checked
 

@@ -7,8 +7,8 @@ from ..hosts.switch import SwitchBoard
 from ..hyper.calls import Hypercalls
 from ..hyper.link import LinkPort
 from .errors import ConfigError
-from .spec import InterfaceSpec
-from .values import parse_link
+from .spec import InterfaceSpec, Spec
+from .values import parse_duration, parse_link
 
 if TYPE_CHECKING:
     from .user.link import UserLink
@@ -37,6 +37,18 @@ def open_link(host: Hypercalls, spec: InterfaceSpec) -> OpenedLink:
     """Open the link that `spec` names, off the schedule.  Raises ConfigError, and OSError where the host refuses."""
     link = parse_link(spec.link)
     return OPENERS[link.kind](host, spec, link.name)
+
+
+def set_switches(host: Hypercalls, spec: Spec) -> None:
+    """Make the switches as the config has them.  Raises ConfigError."""
+    for one in spec.switch:
+        switches = getattr(host, "switches", None)
+        if not isinstance(switches, SwitchBoard):
+            raise ConfigError(f"this host has no switches for {one.name!r}")
+        switch = switches.named(one.name)
+        if not switch.ports():  # else another kernel of the file has come before
+            switch.mtu = one.mtu
+            switch.delay = parse_duration(one.delay)
 
 
 def _nothing() -> None:

@@ -7,10 +7,10 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from .check import check
+from .check import check, check_runs
 from .errors import ConfigError, suggest
-from .locate import KeyPath, dotted, line_of
-from .spec import Spec
+from .locate import KeyPath, dotted, line_of, path_of, placed
+from .spec import KernelSpec, Spec
 from .storage import complete
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -24,12 +24,34 @@ def load(path: str | Path) -> Spec:
 
 
 def load_checked(path: str | Path) -> Spec:
-    """As `load`, and check the values too (`compose.check`).  Host paths are absolute then."""
-    text = read_text(path)
-    spec = parse(text, str(path))
-    check(spec, str(path), text)
-    complete(os.path.dirname(path), spec)
-    return spec
+    """As `load`, and check the values too (`compose.check`).  Host paths are absolute then.  Of one kernel: raises ConfigError for a
+    file of several."""
+    kernels = load_kernels(path)
+    if list(kernels) != [""]:
+        raise ConfigError(f"has several kernels: {', '.join(kernels)}", file=str(path), hint="one is wanted here")
+    return kernels[""]
+
+
+def load_kernels(path: str | Path) -> dict[str, Spec]:
+    """The kernels of a file by their names, in its order, checked as by `load_checked`; one without a name is called ""."""
+    text, file = read_text(path), str(path)
+    kernels = parse_kernels(text, file)
+    for name, spec in kernels.items():
+        check(spec, file, text, name)
+        complete(os.path.dirname(path), spec)
+    if list(kernels) != [""]:
+        check_runs(kernels, file, text)
+    return kernels
+
+
+def parse_kernels(text: str, file: str = "<config>") -> dict[str, Spec]:
+    """The specs in a TOML text by their kernels' names, values not checked yet.  Raises ConfigError."""
+    kernels: dict[str, Spec] = {}
+    for name, part in _parts(_toml(text, file), text, file).items():
+        kernels[name] = _decode(part, Spec, text, file, name)
+        if name and "hostname" not in part["kernel"]:
+            kernels[name].kernel.hostname = name
+    return kernels
 
 
 def read_text(path: str | Path) -> str:
@@ -56,17 +78,67 @@ def parse(text: str, file: str = "<config>") -> Spec:
 
 def decode(text: str, kind: type[Kind], file: str) -> Kind:
     """A TOML text as the dataclass `kind`, strictly.  Raises ConfigError."""
+    return _decode(_toml(text, file), kind, text, file)
+
+
+def _toml(text: str, file: str) -> dict[str, Any]:
     try:
-        data = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as failure:
         raise _syntax_error(failure, file) from None
+
+
+def _decode(data: dict[str, Any], kind: type[Kind], text: str, file: str, kernel: str = "") -> Kind:
     _list_addresses(data)
     try:
         _refuse_unknown_keys(data, kind, ())
         return _convert(data, kind)
     except _Misplaced as problem:
-        line = line_of(text, problem.path)
-        raise ConfigError(problem.text, key=dotted(problem.path), hint=problem.hint, file=file, line=line) from None
+        path = placed(problem.path, kernel)
+        raise ConfigError(
+            problem.text, key=dotted(path), hint=problem.hint, file=file, line=line_of(text, path)
+        ) from None
+
+
+def _parts(data: dict[str, Any], text: str, file: str) -> dict[str, dict[str, Any]]:
+    """What a file says of each of its kernels, as if it were of that one alone.  It is of several where [kernel] has tables."""
+    table = data.get("kernel")
+    if not isinstance(table, dict) or not any(isinstance(value, dict) for value in table.values()):
+        return {"": data}
+    own = [one.name for one in fields(KernelSpec)]
+    parts = {}
+    for name, value in table.items():
+        path: KeyPath = ("kernel", name)
+        if not isinstance(value, dict):
+            raise ConfigError(
+                "stands beside named kernels",
+                key=dotted(path),
+                file=file,
+                line=line_of(text, path),
+                hint="give it to one of them",
+            )
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigError(
+                f"{name!r} is not a kernel's name",
+                key=dotted(path),
+                file=file,
+                line=line_of(text, path),
+                hint="letters, digits, - and _",
+            )
+        part = {key: one for key, one in value.items() if key not in own}
+        part["kernel"] = {key: one for key, one in value.items() if key in own}
+        part["switch"] = data.get("switch", [])
+        parts[name] = part
+    for key in data:
+        if key not in ("kernel", "switch"):
+            raise ConfigError(
+                "is of no kernel",
+                key=key,
+                file=file,
+                line=line_of(text, (key,)),
+                hint=f"write kernel.{next(iter(parts))}.{key}",
+            )
+    return parts
 
 
 class _Misplaced(Exception):
@@ -95,6 +167,7 @@ def _list_addresses(data: dict[str, Any]) -> None:
 
 
 def _refuse_unknown_keys(data: object, kind: Any, path: KeyPath) -> None:
+    kind = next((one for one in get_args(kind) if is_dataclass(one)), kind) if isinstance(data, dict) else kind
     if is_dataclass(kind) and isinstance(data, dict):
         hints = get_type_hints(kind)
         known = [one.name for one in fields(kind)]
@@ -114,7 +187,7 @@ def _convert(data: dict[str, Any], kind: type[Kind]) -> Kind:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as failure:
         text, _, place = str(failure).partition(" - at `")
-        path = _path_of(place)
+        path = path_of(place)
         if path == ("sysctl",):
             path += tuple(name for name, value in data["sysctl"].items() if type(value) is not int)[:1]
         hint = ""
@@ -135,17 +208,14 @@ def _in_words_of_toml(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def located(problem: ConfigError, file: str | Path) -> ConfigError:
-    """A mistake that was only found while booting the config in `file`, with its place there."""
+def located(problem: ConfigError, file: str | Path, kernel: str = "") -> ConfigError:
+    """A mistake that was only found while booting the config in `file` (of its kernel of that name), with its place there."""
     if problem.file or not problem.key:
         return problem if problem.file else problem.at(str(file), 0)
-    path = _path_of(f".{problem.key}")
+    path = path_of(problem.key)
     if path[0] == "sysctl":  # whose names have dots
         path = ("sysctl", problem.key.partition(".")[2])
-    return problem.at(str(file), line_of(read_text(file), path))
-
-
-def _path_of(place: str) -> KeyPath:
-    """msgspec's `$.interface[0].link` as a key path."""
-    parts = re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", place)
-    return tuple(name if name else int(index) for name, index in parts)
+    path = placed(path, kernel)
+    found = problem.at(str(file), line_of(read_text(file), path))
+    found.key = dotted(path)
+    return found

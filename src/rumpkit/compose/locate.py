@@ -55,3 +55,17 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def path_of(place: str) -> KeyPath:
+    """`interface[0].link` as a key path, and msgspec's `$.interface[0].link`."""
+    place = place.removeprefix("$")
+    parts = re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", place if place.startswith((".", "[")) else f".{place}")
+    return tuple(name if name else int(index) for name, index in parts)
+
+
+def placed(path: KeyPath, kernel: str) -> KeyPath:
+    """Where a key of one kernel stands in a file of several; `kernel` "" is the only one."""
+    if not kernel or path[:1] in ((), ("switch",)):
+        return path
+    return ("kernel", kernel, *(path[1:] if path[0] == "kernel" else path))

@@ -1,20 +1,16 @@
-"""The programs of a config: started on a kernel, waited for together, stopped together."""
+"""One program: started on a kernel, with what it sees of it.  `supervise` has what becomes of a config's programs."""
 
 import os
-import signal
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..guests.linux.files import ShownMount
 from ..guests.linux.guest import Guest
 from ..hosts.posix.host import PosixHost
-from ..hyper.time import FOREVER, SECOND
+from ..hyper.time import SECOND
 from ..kern.abi.errno import ENOENT
 from .errors import ConfigError, ProgramError
-from .expand import Places, expand_run
-from .spec import RunSpec
 
 if TYPE_CHECKING:
     from ..net.dhcp.service import Dhcp
@@ -24,12 +20,6 @@ if TYPE_CHECKING:
 
 ONLINE_TIMEOUT = 30.0
 """Seconds that DHCP servers have to give addresses before programs start without."""
-STOP_TIMEOUT = 5.0
-"""Seconds that programs have to end after they were asked to."""
-SETTLE_TIMEOUT = 5.0
-"""Seconds that what programs have sent has to reach their peers after the programs' end."""
-SETTLE_INTERVAL = 0.1
-"""Seconds until an interruption is seen meanwhile."""
 RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 
 
@@ -41,6 +31,22 @@ def start(
     stdio: tuple[int | None, int | None, int | None],
 ) -> Guest:
     """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
+    guest = launch(kernel, command, env, cwd, stdio)
+    kernel.on_close(guest.close)
+    return guest
+
+
+def launch(
+    kernel: "Kernel",
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | Path | None,
+    stdio: tuple[int | None, int | None, int | None],
+    user: "Identity | None" = None,
+    terminal: bool = False,
+) -> Guest:
+    """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
+    that of a session of its own."""
     host = kernel.host
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
@@ -56,6 +62,8 @@ def start(
             hostname=kernel.spec.kernel.hostname,
             stdio=(descriptors[0], descriptors[1], descriptors[2]),
             shown=_shown_mounts(kernel),
+            user=user,
+            terminal=terminal,
         )
     except OSError as problem:
         if problem.filename != command[0]:
@@ -64,9 +72,42 @@ def start(
         if problem.errno == ENOENT and os.path.isfile(command[0]):
             text += " (not the program: the interpreter that it names)"
         raise ProgramError(problem.errno, text, problem.filename) from None
-    kernel.on_close(guest.close)
     _require_mounts(kernel, guest)
     return guest
+
+
+def status_of(problem: Exception) -> int:
+    """What a shell gives for a program that can't be started: 127 if there is none, else 126."""
+    return 127 if isinstance(problem, ProgramError) and problem.errno == ENOENT else 126
+
+
+Identity = tuple[int, int, Sequence[int]]
+"""A user, a group, and further groups."""
+
+
+def identity(text: str) -> Identity:
+    """ "nobody", "nobody:nogroup", "65534:65534" as numbers.  Raises ConfigError."""
+    import grp
+    import pwd
+
+    name, _, group = text.partition(":")
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        uid, gid = entry.pw_uid, entry.pw_gid
+    except KeyError:
+        if not name.isdecimal():
+            raise ConfigError(f"there is no user {name!r}", key="user") from None
+        uid = gid = int(name)
+        entry = None
+    if group:
+        try:
+            gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        except KeyError:
+            raise ConfigError(f"there is no group {group!r}", key="user") from None
+    groups = os.getgrouplist(entry.pw_name, gid) if entry is not None else [gid]
+    if uid != os.geteuid() and os.geteuid() != 0:
+        raise ConfigError(f"only root runs programs as {text!r}", key="user", hint="leave it out, or run rump as root")
+    return uid, gid, groups
 
 
 def _shown_mounts(kernel: "Kernel") -> list[ShownMount]:
@@ -128,103 +169,3 @@ def wait_online(kernel: "Kernel", timeout: float, interruption: "Interruption | 
         return dhcp.bound()
     finally:
         host.leave()
-
-
-class Programs:
-    """The running programs of one kernel."""
-
-    def __init__(self, kernel: "Kernel", interruption: "Interruption | None" = None) -> None:
-        """Every wait ends early once `interruption` is pending."""
-        self._kernel = kernel
-        self._interruption = interruption
-        self._guests: list[Guest] = []
-        self._main: Guest | None = None
-
-    def start_all(self, runs: Sequence[RunSpec], places: Places) -> None:
-        """Start them in order, once the kernel has its addresses, up to an interruption.  Raises as `Kernel.run`; what has
-        been started ends with the kernel."""
-        wait_online(self._kernel, ONLINE_TIMEOUT, self._interruption)
-        for run in runs:
-            if self.interrupted():
-                return
-            expanded = expand_run(run, places)
-            guest = self._kernel.run(expanded.command, env=expanded.env, cwd=expanded.cwd or None)
-            self._guests.append(guest)
-            if run.main:
-                self._main = guest
-
-    def unseen(self) -> dict[str, str]:
-        """The mounts that programs don't see, and why."""
-        return {path: reason for guest in self._guests for path, reason in guest.unseen.items()}
-
-    def started(self) -> bool:
-        """Whether any has been started."""
-        return bool(self._guests)
-
-    def interrupted(self) -> bool:
-        """Whether an interruption is pending."""
-        return self._interruption is not None and self._interruption.pending != 0
-
-    def running(self) -> list[Guest]:
-        """Those that have not ended."""
-        return [guest for guest in self._guests if guest.exit_code is None]
-
-    def over(self) -> bool:
-        """Whether the run is over: the main program has ended, or, where there is none, all have."""
-        if self._main is not None:
-            return self._main.exit_code is not None
-        return not self.running()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run is over; False if `timeout` seconds or an interruption come first."""
-        return self._wait(self.over, timeout)
-
-    def _wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        host = self._kernel.host
-        host.enter()
-        try:
-            deadline = FOREVER if timeout is None else host.now + int(timeout * SECOND)
-            parker = host.parker()
-            while not condition() and not self.interrupted():
-                queues = [guest.changes for guest in self.running()]
-                if self._interruption is not None:
-                    queues.append(self._interruption.queue)
-                for queue in queues:
-                    queue.add(parker)
-                try:
-                    parker.park(deadline)
-                finally:
-                    for queue in queues:
-                        queue.remove(parker)
-                if host.now >= deadline:
-                    break
-            return condition()
-        finally:
-            host.leave()
-
-    def settle(self) -> None:
-        """After the end: let what was sent reach its peers, for a while."""
-        end = time.monotonic() + SETTLE_TIMEOUT
-        for guest in self._guests:
-            while guest.exit_code is not None and not guest.settle(SETTLE_INTERVAL):
-                if self.interrupted() or time.monotonic() > end:
-                    return
-
-    def stop(self, number: int = signal.SIGTERM, tell: bool = True) -> None:
-        """End what still runs: signal it (unless the terminal has done so), wait, kill.  An interruption ends the wait."""
-        for guest in self.running() if tell else ():
-            guest.send(number)
-        if not self._wait(lambda: not self.running(), STOP_TIMEOUT):
-            self.kill()
-
-    def kill(self) -> None:
-        """End what still runs at once."""
-        for guest in self.running():
-            guest.kill()
-
-    def status(self) -> int:
-        """The run's exit status: the main program's, or else the first that is not 0 (128 + N for signal N)."""
-        counted = [self._main] if self._main is not None else self._guests
-        codes = [guest.exit_code or 0 for guest in counted]
-        first = next((code for code in codes if code), 0)
-        return first if first >= 0 else 128 - first

@@ -136,23 +136,91 @@ class EtfsSpec:
 
 
 @dataclass(slots=True)
+class HealthSpec:
+    """[run.health]: how to see that a program does its work; one of `command`, `port` and `http`."""
+
+    command: list[str] = field(default_factory=list)
+    """A program to run on the same kernel; the check passes if it ends with 0."""
+    port: int = 0
+    """A TCP port of the kernel; the check passes if somebody accepts a connection there."""
+    http: str = ""
+    """An address such as "http://127.0.0.1:8080/health", asked on the same kernel; the check passes on a status from 200 to 399."""
+    interval: str = "5s"
+    """From one check to the next."""
+    start_interval: str = "250ms"
+    """The same until the first one has passed."""
+    timeout: str = "5s"
+    """A check that takes longer has failed."""
+    retries: int = 3
+    """So many failures in a row make the program unhealthy; what is to be restarted then is."""
+    start_period: str = "30s"
+    """For so long after its start failures don't count, unless a check has passed before."""
+
+
+@dataclass(slots=True)
 class RunSpec:
     """[[run]]: an unmodified program on the kernel."""
 
     command: list[str]
     """The program and its arguments; ${here} is the config's folder, ${tmp} a private one that is removed after."""
+    name: str = ""
+    """What `rump ps` and others call it.  Default: the command's own name, with a number behind it for a second one."""
     env: dict[str, str] = field(default_factory=dict)
     """Added to the environment."""
+    env_file: str | list[str] = ""
+    """A file, or several, with lines NAME=VALUE for the environment; `env` goes before.  Relative to the config's folder."""
     cwd: str = ""
     """Default: where `rump` was started; relative to the config's folder."""
+    user: str = ""
+    """Whom to run as, as root: "nobody", "nobody:nogroup", "65534:65534".  Default: as `rump`."""
     main: bool = False
     """When this program ends the others are stopped, and its exit status is the run's.  Without one, the run lasts
     until all have ended."""
+    background: bool = False
+    """The run doesn't last for this program's sake: it is stopped when all others have ended."""
+    after: list[str] = field(default_factory=list)
+    """What to wait for before it starts: "NAME" (it is healthy, or without a health check started), "NAME:started", "NAME:healthy",
+    "NAME:ended" (with status 0).  At the end it is stopped before those.  In a file of several kernels also "KERNEL/NAME"."""
+    pipe: str = ""
+    """The program that reads from its standard input what this one writes to its standard output."""
+    stdin: str = ""
+    """"inherit" (the default), "null", or a file.  Relative to the config's folder, as all three."""
+    stdout: str = ""
+    """"inherit" (the default), "prefix" (each line with the program's name before it), "log" (only for `rump logs`), "null", or a file,
+    which it is added to.  `rump run --detach` has "log" for "inherit" and "prefix"."""
+    stderr: str = ""
+    """The same, and "stdout": where that goes."""
+    log_limit: str = "1M"
+    """Bytes of its output that `rump logs` remembers, of what is "prefix" or "log"."""
+    restart: str = "no"
+    """"no", "on-failure" (it has ended with another status than 0, or is unhealthy), "always"."""
+    restart_limit: int = 0
+    """Give up after so many restarts in a row; 0 is never.  Who has run for ten seconds begins anew."""
+    restart_delay: str = "100ms"
+    """From the end to the restart; twice as long each time."""
+    restart_delay_max: str = "1m"
+    """But no longer than this."""
+    health: HealthSpec | None = None
+    """How to see that it does its work, such as { port = 80 }."""
+    stop_signal: str = "SIGTERM"
+    """What asks it to end."""
+    stop_timeout: str = "5s"
+    """How long it has to end then, before it is killed with everything it has started."""
+
+
+@dataclass(slots=True)
+class SwitchSpec:
+    """[[switch]]: what joins the kernels of a file, whose interfaces have link = "switch:NAME"; one that is not here has the defaults."""
+
+    name: str
+    mtu: int = 1500
+    delay: str = "0ms"
+    """From one kernel to the other."""
 
 
 @dataclass(slots=True)
 class Spec:
-    """A whole file."""
+    """One kernel: a whole file, or its part of one."""
 
     kernel: KernelSpec = field(default_factory=KernelSpec)
     interface: list[InterfaceSpec] = field(default_factory=list)
@@ -161,4 +229,5 @@ class Spec:
     mount: list[MountSpec] = field(default_factory=list)
     etfs: list[EtfsSpec] = field(default_factory=list)
     run: list[RunSpec] = field(default_factory=list)
+    switch: list[SwitchSpec] = field(default_factory=list)
     sysctl: dict[str, int] = field(default_factory=dict)

@@ -129,8 +129,8 @@ def test_many_connections_come_page_by_page(kernel, monkeypatch):
 
 def test_what_is_asked_wrongly(kernel):
     with connect() as control:
-        with pytest.raises(ControlError, match=r"no method 'stats'; it has .*stat"):
-            control.call("stats")
+        with pytest.raises(ControlError, match=r"no method 'statz'; it has .*stat"):
+            control.call("statz")
         with pytest.raises(ControlError, match="no parameter 'x'"):
             control.call("stat", x=1)
         assert control.call("stat")

@@ -6,7 +6,7 @@ with connect("rump-4711") as control:
 
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from errno import ECONNREFUSED, ENOENT, EPERM, EPROTO, ETIMEDOUT
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,8 @@ from .protocol import (
 
 TIMEOUT: Final = 5.0
 """Seconds that a kernel may take to answer."""
+_ASIDE: Final = 2_000_000_000
+"""Added to the numbers of requests whose answers nobody waits for."""
 _READ_SIZE: Final = 1 << 18
 
 
@@ -79,6 +81,7 @@ class Control:
         self._socket = connection
         self._decoder = Decoder(MAX_ANSWER)
         self._last = 0
+        self._aside = 0
         greeting = self._object()
         if greeting.get("rumpkit") != "control":
             raise ControlError(EPROTO, "no kernel is behind this socket")
@@ -105,12 +108,16 @@ class Control:
         """The parts of the answer, which are lists, as one."""
         return [row for part in self.stream(method, **parameters) for row in part]
 
-    def stream(self, method: str, **parameters: Any) -> Generator[Any, None, Any]:
+    def stream(self, method: str, descriptors: Sequence[int] = (), **parameters: Any) -> Generator[Any, None, Any]:
         """Ask, and give the parts of the answer as they come, JSON values or bytes; the generator's value is the result.
-        Raises ControlError."""
+        `descriptors` go along.  Raises ControlError."""
         self._last += 1
         number = self._last
-        self._socket.sendall(encode({"id": number, "method": method, "params": parameters}))
+        request = encode({"id": number, "method": method, "params": parameters})
+        if descriptors:
+            sent = socket.send_fds(self._socket, [request], list(descriptors))
+            request = request[sent:]
+        self._socket.sendall(request)
         while True:
             kind, body = self._frame()
             if kind == BYTES:
@@ -131,6 +138,20 @@ class Control:
         number = self._last
         self._socket.sendall(encode({"id": number + 1_000_000_000, "method": "cancel", "params": {"id": number}}))
 
+    def tell(self, method: str, **parameters: Any) -> None:
+        """Ask something whose answer nobody waits for, while `stream` waits for another one.  May be called in a signal's handler."""
+        self._aside += 1
+        self._socket.sendall(encode({"id": _ASIDE + self._aside, "method": method, "params": parameters}))
+
+    def wait_closed(self) -> None:
+        """Wait until the kernel has closed the connection, as it does at its end.  Raises ControlError if it takes too long."""
+        try:
+            while True:
+                self._frame()
+        except ControlError as problem:
+            if problem.errno == ETIMEDOUT:
+                raise
+
     def patience(self, seconds: float | None) -> None:
         """How long to wait for the next bytes; None is for ever."""
         self._socket.settimeout(seconds)
@@ -150,6 +171,8 @@ class Control:
                 data = self._socket.recv(_READ_SIZE)
             except TimeoutError:
                 raise ControlError(ETIMEDOUT, "the kernel does not answer; is its process stopped?") from None
+            except ConnectionResetError:
+                data = b""
             if not data:
                 raise ControlError(EPERM if self._last == 0 else EPROTO, "the kernel has closed the connection")
             self._decoder.feed(data)

@@ -25,6 +25,10 @@ class Outlet(ABC):
     def finish(self, result: Any) -> None:
         """The end, with a last JSON value; what is given after it goes nowhere."""
 
+    @abstractmethod
+    def fail(self, failure: OSError) -> None:
+        """The same, with an error."""
+
 
 class Live(ABC):
     """Something that goes on.  All methods are called on the schedule."""

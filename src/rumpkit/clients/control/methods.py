@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ...net.link.pcapng import DEFAULT_SNAPLEN
 from . import answers, capturing, configuring, pinging
+from .programs import asked
 from .protocol import ControlError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Method(NamedTuple):
     call: Callable[["ControlServer", Parameters], Any]
     help: str
     parameters: dict[str, Parameter] = {}  # noqa: RUF012 (nobody changes it)
+    descriptors: int = 0
+    """How many descriptors come with the request (SCM_RIGHTS); the call has them in its parameters, as "descriptors"."""
 
 
 ROUTE: Final = {
@@ -94,6 +97,54 @@ METHODS: Final[dict[str, Method]] = {
 }
 
 
+PROGRAM: Final = Parameter(str, "", "which program; default: all of this kernel")
+METHODS.update(
+    {
+        "ps": Method(
+            asked("ps"), "the programs of this kernel: states, process ids, restarts, ends", {"program": PROGRAM}
+        ),
+        "stats": Method(
+            asked("stats"),
+            "what each has cost so far: processor time, memory, sockets, bytes, system calls",
+            {"program": PROGRAM},
+        ),
+        "logs": Method(
+            asked("logs"),
+            "what programs have printed, in parts that are lists of lines; then what they print, as it comes",
+            {
+                "program": PROGRAM,
+                "lines": Parameter(int, -1, "only so many of the last ones; -1: all that are remembered"),
+                "since": Parameter(float, 0.0, "only those from this time on, in seconds since 1970"),
+                "follow": Parameter(bool, False, "go on until cancelled"),
+            },
+        ),
+        "stop": Method(
+            asked("stop"),
+            "end a program, or all of this kernel; answers once they have ended",
+            {"program": PROGRAM, "kill": Parameter(bool, False, "at once")},
+        ),
+        "exec": Method(
+            asked("exec"),
+            "run a further program; a part with its number and process id once it runs, its exit code at the end.  "
+            "Its standard input, output and error come with the request (SCM_RIGHTS).  It ends with the connection",
+            {
+                "command": Parameter(list, None, "the program and its arguments"),
+                "env": Parameter(dict, {}, "added to the environment"),
+                "cwd": Parameter(str, "", "its folder"),
+                "user": Parameter(str, "", "whom to run as"),
+                "terminal": Parameter(bool, False, "the descriptors are a terminal, which shall be its own"),
+            },
+            3,
+        ),
+        "exec_signal": Method(
+            asked("exec_signal"),
+            "send a signal to a program of `exec`",
+            {"number": Parameter(int, None, "its number"), "signal": Parameter(int, None, "which signal")},
+        ),
+    }
+)
+
+
 def check_parameters(name: str, given: Any) -> tuple[Method, Parameters]:
     """The method called `name`, and its parameters with their defaults.  Raises ControlError."""
     method = METHODS.get(name)
@@ -110,6 +161,8 @@ def check_parameters(name: str, given: Any) -> tuple[Method, Parameters]:
         value = given.get(key, parameter.default)
         if value is None:
             raise ControlError(EINVAL, f"{name} needs the parameter {key!r}")
+        if parameter.kind is float and type(value) is int:
+            value = float(value)
         # A boolean is an int to Python.
         if not isinstance(value, parameter.kind) or (parameter.kind is not bool and isinstance(value, bool)):
             raise ControlError(EINVAL, f"the parameter {key!r} of {name} is of type {parameter.kind.__name__}")

@@ -21,6 +21,7 @@ from .place import listen, withdraw
 from .protocol import VERSION, Object, encode
 
 if TYPE_CHECKING:
+    from .programs import ProgramService
     from .session import Session
 
 MAX_CLIENTS: Final = 32
@@ -36,7 +37,7 @@ _EXHAUSTED: Final = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 class ControlServer(Source):
     """The control socket of one kernel.  Made and closed off the schedule."""
 
-    def __init__(self, host: PosixHost, kernel: RumpKernel) -> None:
+    def __init__(self, host: PosixHost, kernel: RumpKernel, programs: "ProgramService | None" = None) -> None:
         """Listen from now on, under a name made of the kernel's host name and our process id.  Raises OSError."""
         # The first client must not make the network wait for imports.
         from .session import Session
@@ -45,6 +46,7 @@ class ControlServer(Source):
         self._session = Session
         self.host: PosixHost = host
         self.kernel: RumpKernel = kernel
+        self.programs: ProgramService | None = programs
         self.started: float = time.time()
         self._listener, self.path = listen(f"{kernel.hostname.lstrip('.')}-{os.getpid()}", MAX_CLIENTS)
         super().__init__(self._listener.fileno())

@@ -4,11 +4,12 @@ Everything happens on the schedule, a bounded piece at a time: a long listing is
 its own and only once there is room for it; so neither a large kernel nor a client that never reads delays a packet.
 """
 
+import os
 import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
-from errno import EAGAIN, EBUSY, EINTR, EIO, EPROTO
+from errno import EAGAIN, EBUSY, EINTR, EINVAL, EIO, EPROTO
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -24,6 +25,7 @@ from .protocol import (
     MAX_ANSWER,
     MAX_REQUEST,
     STREAM_NUMBER_SIZE,
+    ControlError,
     Decoder,
     Object,
     ProtocolError,
@@ -44,6 +46,8 @@ MAX_WAITING: Final = 16 << 20
 MAX_WAITING_IN_ALL: Final = 64 << 20
 """The same of all clients of a kernel together."""
 READ_SIZE: Final = 65536
+MAX_DESCRIPTORS: Final = 3
+"""That may come with a request."""
 MAX_WRITTEN: Final = 1 << 20
 """Bytes that are written in one entry."""
 MAX_DATA: Final = MAX_ANSWER - STREAM_NUMBER_SIZE
@@ -79,6 +83,10 @@ class _Running(Outlet):
             self.session.put(encode({"id": self.number, "result": result}))
             self.session.ended(self)
 
+    def fail(self, failure: OSError) -> None:
+        if not self.over:
+            self.session.end(self, failure)
+
 
 @final
 class _Turn(Task):
@@ -103,6 +111,8 @@ class Session(Source):
         self._running: dict[int, _Running] = {}
         self._waiting: deque[bytes] = deque()
         self._size = 0
+        self._descriptors: list[int] = []
+        """What has come along and nobody has asked for yet."""
         self._turn = _Turn(self)
         self._turn_asked = False
         self._leaving = False
@@ -133,16 +143,23 @@ class Session(Source):
 
     def _read(self, now: Instant) -> None:
         try:
-            data = self._connection.recv(READ_SIZE)
+            data, fds, _, _ = socket.recv_fds(self._connection, READ_SIZE, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         except OSError as failure:
             if failure.errno not in (EAGAIN, EINTR):
                 self.close()
             return
+        self._take_descriptors(fds)
         if not data:
             self.close()
             return
         self.active = now
         self._decoder.feed(data)
+
+    def _take_descriptors(self, fds: list[int]) -> None:
+        """Keep those that have come for the next request that wants some; those before them were for nothing."""
+        for fd in self._descriptors if fds else ():
+            os.close(fd)
+        self._descriptors = fds or self._descriptors
 
     def go_on(self, now: Instant) -> None:
         """Take what was asked, make what is wanted, write what waits: as much as one entry may."""
@@ -192,6 +209,10 @@ class Session(Source):
             return
         try:
             method, checked = check_parameters(name, parameters)
+            if method.descriptors:
+                if len(self._descriptors) != method.descriptors:
+                    raise ControlError(EINVAL, f"{method.descriptors} descriptors come with {name}")
+                checked["descriptors"], self._descriptors = self._descriptors, []
             self._answer(number, method.call(self._server, checked), now)
         except OSError as failure:
             self._fail(number, failure.errno or EIO, _text(failure))
@@ -257,11 +278,12 @@ class Session(Source):
         except StopIteration as end:
             running.finish(end.value)
         except OSError as failure:
-            self._end(running, failure)
+            self.end(running, failure)
         except Exception as failure:
-            self._end(running, OSError(EIO, f"internal error: {failure!r}"))
+            self.end(running, OSError(EIO, f"internal error: {failure!r}"))
 
-    def _end(self, running: _Running, failure: OSError) -> None:
+    def end(self, running: _Running, failure: OSError) -> None:
+        """A request has failed."""
         running.over = True
         self.ended(running)
         self._fail(running.number, failure.errno or EIO, _text(failure))
@@ -316,6 +338,9 @@ class Session(Source):
             if running.live is not None:
                 running.live.stop(self._server.host.now)
         self._running.clear()
+        for fd in self._descriptors:
+            os.close(fd)
+        self._descriptors = []
         self._waiting.clear()
         self._server.waiting -= self._size
         self._size = 0

@@ -100,6 +100,7 @@ PIDFD_THREAD: Final = 0o200
 """pidfd_open(2): for one thread rather than a process; since Linux 6.9."""
 PR_SET_NO_NEW_PRIVS: Final = 38
 
+TIOCSCTTY: Final = 0x540E
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWUSER: Final = 0x10000000

@@ -18,7 +18,7 @@ def send_to_group(init: int, leader: int, number: int) -> int:
     except OSError:
         return 0
     sent = 0
-    for process in _below(init):
+    for process in below(init):
         if process == leader:
             continue
         try:
@@ -50,8 +50,8 @@ def _space(process: int) -> int:
     return os.stat(f"/proc/{process}/ns/pid").st_ino
 
 
-def _below(process: int) -> list[int]:
-    """All descendants."""
+def below(process: int) -> list[int]:
+    """The processes that have come from this one, of any generation, and are there still."""
     found: list[int] = []
     waiting = [process]
     while waiting and len(found) < MAX_PROCESSES:

@@ -161,6 +161,7 @@ class Guest:
         hostname: str = "",
         stdio: tuple[int, int, int] = (0, 1, 2),
         shown: Sequence[ShownMount] = (),
+        terminal: bool = False,
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
 
@@ -181,6 +182,7 @@ class Guest:
                 wire=mirror.wire,
                 show_sockets=sockets.serve,
                 stdio=stdio,
+                terminal=terminal,
                 guard=host.assert_unscheduled,
                 mounts=kernel_files.mounts(),
                 mirrored=kernel_files.mirrored,
@@ -296,6 +298,16 @@ class Guest:
     def calls(self) -> int:
         """How many of the program's system calls have come to the kernel so far; all others went past it."""
         return self._calls.handled
+
+    def numbers(self) -> dict[str, int]:
+        """What it has cost so far: system calls that were handed to us, its sockets, bytes over TCP."""
+        relayed = self._context.relay_pool.counters
+        return {
+            "calls": self._calls.handled,
+            "sockets": len(self._context.records),
+            "bytes_in": relayed.bytes_to_host,
+            "bytes_out": relayed.bytes_to_kernel,
+        }
 
     def close(self) -> None:
         """Kill what still runs, drop what is under way, let go of everything.  A second call does nothing."""

@@ -53,6 +53,7 @@ class Plan(TypedDict):
     mask: list[int]
     command: list[str]
     environment: dict[str, str]
+    terminal: bool
 
 
 HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
@@ -174,6 +175,7 @@ def spawn(
     wire: Callable[[int, Sequence[int], bool], None] | None = None,
     show_sockets: Callable[[int], None] | None = None,
     stdio: tuple[int, int, int] = (0, 1, 2),
+    terminal: bool = False,
     guard: Callable[[str], None] | None = None,
     mounts: Sequence[KernelMount] = (),
     mirrored: Mapping[str, Sequence[str]] | None = None,
@@ -185,7 +187,8 @@ def spawn(
     program's own; `six` says whether the kernel has IPv6; `wire` is given a netlink channel of its network namespace, up to `devices`
     open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `show_sockets` is given the /dev/fuse of its
     /proc/net; `stdio` are our descriptors for its 0, 1 and
-    2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.
+    2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.  Or, with `terminal`,
+    it leads a session of its own, whose terminal is its standard input.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -214,6 +217,7 @@ def spawn(
         "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
         "command": [os.fspath(word) for word in command],
         "environment": dict(os.environ if environment is None else environment),
+        "terminal": terminal,
     }
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -64,6 +64,10 @@ class Starter:
         size = os.fstat(PLAN).st_size
         self.plan: dict[str, Any] = marshal.loads(os.pread(PLAN, size, 0))
         os.close(PLAN)
+        if self.plan["terminal"]:
+            from fcntl import ioctl  # later it may be out of reach
+
+            self.ioctl = ioctl
         os.closerange(_FIRST_UNUSED, 1 << 20)
         self.stage = "namespaces"
         """What is being done, for reports of failure."""
@@ -235,6 +239,11 @@ class Starter:
                         _signal.signal(number, _signal.SIG_DFL)
                     except OSError:  # the C library keeps two for itself
                         pass
+            if self.plan["terminal"]:
+                stage = "terminal"
+                os.setsid()
+                self.ioctl(0, abi.TIOCSCTTY, 0)
+                stage = "filter"
             if self.plan["namespaces"] & abi.CLONE_NEWUSER:
                 libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
             else:

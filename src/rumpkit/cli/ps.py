@@ -1,0 +1,81 @@
+"""`rump ps [NAME]`: the programs of running kernels."""
+
+import argparse
+import shlex
+import signal
+
+from ..clients.control import place
+from ..clients.control.client import connect
+from . import exit as code
+from .running import NAMES, add_name, age, resolve
+from .table import show, show_json
+
+DESCRIPTION = "Show the programs that run on kernels, and those that have ended since their run began."
+EPILOG = (
+    """\
+examples:
+  rump ps                          of all kernels
+  rump ps cache-4711               of the one called so
+  rump ps --json | jq -r '.[] | select(.state == "unhealthy") | .name'
+"""
+    + NAMES
+    + """
+Exits with 0 if there is anything to show, else with 1.
+"""
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_name(parser, "a kernel, or KERNEL/PROGRAM; default: all")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, and show."""
+    chosen, program = resolve(arguments.name)
+    kernels = [chosen] if chosen else list(place.names())
+    rows = []
+    for kernel in kernels:
+        try:
+            with connect(kernel) as control:
+                name = control.greeting["name"]
+                rows += [
+                    {"name": f"{name}/{row['program']}", "kernel": name, **row}
+                    for row in control.call("ps", program=program)
+                ]
+        except OSError:
+            if chosen:  # else one that is going, or whose programs are not ours to know
+                raise
+    if arguments.json:
+        show_json(rows)
+    else:
+        show(
+            "",
+            ("name", "state", "pid", "up", "restarts", "ports", "command"),
+            [
+                (
+                    row["name"],
+                    _state(row["state"], row["exit"]),
+                    str(row["pid"] or ""),
+                    age(row["up"]),
+                    str(row["restarts"]),
+                    ", ".join(map(str, row["ports"])),
+                    shlex.join(row["command"]),
+                )
+                for row in rows
+            ],
+            right=(2, 3, 4),
+        )
+    return code.OK if rows else code.NOTHING
+
+
+def _state(state: str, status: int | None) -> str:
+    if status is None:
+        return state
+    if status >= 0:
+        return f"{state} ({status})"
+    try:
+        return f"{state} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"{state} (signal {-status})"

@@ -1,0 +1,418 @@
+"""Carries out what the supervisor's machine decides, with real guests, and tells it what has become of them.
+
+One thread, that of `rump run`, does all of it: starting a program takes some 40 ms and may not be done on the schedule.  Other threads (the
+host's loop with a control socket's wishes, health checks) leave word in `_words` and wake it.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final, cast, final
+
+from ...guests.linux.guest import Guest
+from ...hosts.posix.host import PosixHost
+from ...hyper.time import FOREVER, SECOND, Instant
+from ...kern.wait import WaitQueue
+from ..errors import ConfigError
+from ..expand import Places, expand_run
+from ..locate import dotted, path_of, placed
+from ..programs import ONLINE_TIMEOUT, identity, launch, status_of, wait_online
+from ..spec import RunSpec
+from ..values import parse_size
+from . import states
+from .machine import MOMENT, Owner, Program, Supervisor
+from .output import Output
+from .plan import RunPlan
+from .probes import SocketProbe, parse_target
+
+if TYPE_CHECKING:
+    from ..interruption import Interruption
+    from ..kernel import Kernel
+
+SETTLE_TIMEOUT: Final = 5.0
+"""Seconds that what programs have sent has to reach their peers after the programs' end."""
+SETTLE_INTERVAL: Final = SECOND // 10
+APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+Word = Callable[[], None]
+"""What another thread asks for.  Called in the conductor's thread, off the schedule."""
+
+
+@final
+class Conductor(Owner):
+    """The programs of a run on its kernels."""
+
+    def __init__(
+        self,
+        kernels: Mapping[str, "Kernel"],
+        made: Sequence[RunPlan],
+        places: Places,
+        output: Output,
+        interruption: "Interruption | None" = None,
+        detached: bool = False,
+    ) -> None:
+        """Kernels by their names in the file (one is called "").  Every wait ends early once `interruption` is pending.  `detached`:
+        nobody sees what is printed."""
+        self.kernels = dict(kernels)
+        self.output = output
+        self.machine = Supervisor(self, made)
+        self.guests: dict[str, Guest] = {}
+        """The present or last guest of each program that was ever started."""
+        self._host = cast(PosixHost, next(iter(self.kernels.values())).host)
+        self._places = places
+        self._interruption = interruption
+        self.detached = detached
+        self._queue = WaitQueue()
+        self._words: deque[Word] = deque()
+        self._to_start: deque[str] = deque()
+        self._running: set[str] = set()
+        self._watched: dict[Guest, Callable[[int], None]] = {}
+        """Guests that are no programs of the config, and who wants to hear of their ends."""
+        self._ended: list[tuple[Guest, float]] = []
+        """Guests whose last bytes may be under way still, and when their time is over."""
+        self._pipes: dict[str, tuple[int, int]] = {}
+        """Ends of pipes between programs, by who writes; -1: closed."""
+        self._probes: dict[str, SocketProbe | Guest] = {}
+        self._dropped: list[SocketProbe] = []
+        self.listeners: list[Word] = []
+        """Called after every round, in which programs may have changed."""
+        for plan in made:
+            output.log(plan.name, parse_size(plan.spec.log_limit))
+
+    # For those who run it ------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start what can be started, once the kernels have their addresses.  Raises what keeps a program from its first start."""
+        for kernel in self.kernels.values():
+            wait_online(kernel, ONLINE_TIMEOUT, self._interruption)
+        self.machine.advance(monotonic_ns())
+        self._work()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Work until the run is done; False if `timeout` seconds or an interruption come first.  Raises as `begin`."""
+        end = FOREVER if timeout is None else monotonic_ns() + int(timeout * SECOND)
+        while not self.machine.done() and not self.interrupted():
+            if monotonic_ns() >= end:
+                return False
+            self._sleep(end)
+            self._work()
+        return self.machine.done()
+
+    def wait_settled(self) -> None:
+        """Work until all programs are where they shall be (`Supervisor.settled`), one has failed, all have ended, or an
+        interruption comes."""
+        machine = self.machine
+        while not (machine.settled(monotonic_ns()) or machine.failed() or machine.done() or self.interrupted()):
+            self._sleep(monotonic_ns() + MOMENT)
+            self._work()
+
+    def interrupted(self) -> bool:
+        """Whether an interruption is pending."""
+        return self._interruption is not None and self._interruption.pending != 0
+
+    def stop_all(self, silent: bool = False, number: int = 0) -> None:
+        """Ask everything to end (see `Supervisor.stop_all`)."""
+        self.machine.stop_all(monotonic_ns(), silent, number)
+
+    def stop(self, name: str) -> None:
+        """End one program for good."""
+        self.machine.stop(name, monotonic_ns())
+
+    def end_now(self, name: str) -> None:
+        """The same at once."""
+        self.machine.end_now(name, monotonic_ns())
+
+    def kill_all(self) -> None:
+        """End everything at once."""
+        self.machine.kill_all(monotonic_ns())
+        self._work()
+
+    def any_started(self) -> bool:
+        """Whether any program has been."""
+        return bool(self.guests)
+
+    def unseen(self) -> dict[str, str]:
+        """The mounts that programs don't see, and why."""
+        return {path: reason for guest in self.guests.values() for path, reason in guest.unseen.items()}
+
+    def settle(self) -> None:
+        """After the end: let what was sent reach its peers, for a while."""
+        while self._ended and not self.interrupted():
+            self._sleep(monotonic_ns() + SETTLE_INTERVAL)
+            self._sweep()
+
+    def close(self) -> None:
+        """End whatever is left.  A second call does nothing."""
+        for probe in list(self._probes.values()):
+            probe.close()
+        self._probes.clear()
+        for one in self._dropped:
+            one.close()
+        self._dropped.clear()
+        for guest in {*self.guests.values(), *self._watched, *(guest for guest, _ in self._ended)}:
+            guest.close()
+        for name in list(self._pipes):
+            self._close_pipe(name, 0)
+            self._close_pipe(name, 1)
+
+    # For other threads ---------------------------------------------------------------------------------------
+
+    def leave_word(self, word: Word) -> None:
+        """Have `word` called in the conductor's thread.  In any thread, off the schedule."""
+        self._host.enter()
+        try:
+            self.post(word)
+        finally:
+            self._host.leave()
+
+    def post(self, word: Word) -> None:
+        """The same, on the schedule."""
+        self._words.append(word)
+        self._queue.wake_all()
+
+    # In its own thread ---------------------------------------------------------------------------------------
+
+    def watch(self, guest: Guest, told: Callable[[int], None]) -> None:
+        """Look after a guest that is no program of the config: `told` hears of its end, its exit code, and it is closed."""
+        self._watched[guest] = told
+
+    def _sleep(self, end: Instant) -> None:
+        """Until something has happened or is due."""
+        host = self._host
+        deadline = min(end, self.machine.next_deadline())
+        if self._ended:
+            deadline = min(deadline, monotonic_ns() + SETTLE_INTERVAL)
+        host.enter()
+        try:
+            if self._words or self._to_start or self.interrupted() or self._news():
+                return
+            parker = host.parker()
+            queues = [self._queue, *(guest.changes for guest in self._alive())]
+            if self._interruption is not None:
+                queues.append(self._interruption.queue)
+            for queue in queues:
+                queue.add(parker)
+            try:
+                parker.park(deadline)
+            finally:
+                for queue in queues:
+                    queue.remove(parker)
+        finally:
+            host.leave()
+
+    def _alive(self) -> list[Guest]:
+        probes = [one for one in self._probes.values() if isinstance(one, Guest)]
+        return [*(self.guests[name] for name in self._running), *self._watched, *probes]
+
+    def _news(self) -> bool:
+        return any(guest.exit_code is not None for guest in self._alive())
+
+    def _work(self) -> None:
+        """Do all there is to do."""
+        while True:
+            while self._words:
+                self._words.popleft()()
+            for name in [name for name in self._running if self.guests[name].exit_code is not None]:
+                self._running.discard(name)
+                self._retire(self.guests[name])
+                self.machine.exited(name, self.guests[name].exit_code or 0, monotonic_ns())
+            for guest in [guest for guest in self._watched if guest.exit_code is not None]:
+                self._retire(guest)
+                self._watched.pop(guest)(guest.exit_code or 0)
+            self._look_at_probes()
+            self.machine.advance(monotonic_ns())
+            if not self._to_start or self.interrupted():
+                break
+            self._start(self._to_start.popleft())
+        self._sweep()
+        for listener in list(self.listeners):
+            listener()
+
+    def _retire(self, guest: Guest) -> None:
+        self._ended.append((guest, time.monotonic() + SETTLE_TIMEOUT))
+
+    def _sweep(self) -> None:
+        """Let go of guests whose bytes have arrived, or had their time."""
+        left = []
+        for guest, end in self._ended:
+            if guest.settle(0) or time.monotonic() > end:
+                guest.close()
+            else:
+                left.append((guest, end))
+        self._ended = left
+        self._dropped = [one for one in self._dropped if one.under_way()]
+
+    # As the machine's owner ----------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Noted; it is done one by one, so that an interruption comes in between."""
+        self._to_start.append(name)
+
+    def _start(self, name: str) -> None:
+        program = self.machine.programs[name]
+        if program.state == states.ABORTING:
+            self.machine.refused(name, 0, monotonic_ns())
+            return
+        try:
+            self.guests[name] = self._launch(program)
+        except (OSError, ConfigError) as problem:
+            if not program.ever_started:
+                raise
+            self.output.say(name, f"cannot be started again: {problem}")
+            self.machine.refused(name, status_of(problem), monotonic_ns())
+            return
+        self._running.add(name)
+        self.machine.started(name, monotonic_ns())
+
+    def _launch(self, program: Program) -> Guest:
+        plan = program.plan
+        held: list[int] = []
+        try:
+            spec = expand_run(plan.spec, self._places)
+            streams = self._streams(plan, spec, held)
+            user = identity(spec.user) if spec.user else None
+            kernel = self.kernels[plan.kernel]
+            return launch(kernel, spec.command, spec.env, spec.cwd or None, streams, user)
+        except ConfigError as problem:
+            raise ConfigError(
+                problem.message,
+                key=self._key(plan, problem.key),
+                hint=problem.hint,
+                file=problem.file,
+                line=problem.line,
+            ) from None
+        finally:
+            for fd in held:
+                os.close(fd)
+
+    def _key(self, plan: RunPlan, key: str) -> str:
+        """Where a program's `key` stands in the file."""
+        runs = self.kernels[plan.kernel].spec.run
+        index = next((index for index, one in enumerate(runs) if one is plan.spec), 0)
+        own = key if key.startswith("mount") else f"run[{index}].{key}" if key else f"run[{index}]"
+        return dotted(placed(path_of(own), plan.kernel))
+
+    def signal(self, name: str, number: int) -> None:
+        """Send it."""
+        self.guests[name].send(number)
+
+    def kill(self, name: str) -> None:
+        """Its end is seen later."""
+        self.guests[name].kill()
+
+    def finished(self, name: str) -> None:
+        """Nobody will write to its pipes, or read from them, any more."""
+        for plan in (one.plan for one in self.machine.programs.values()):
+            if plan.pipe and plan.name == name:
+                self._close_pipe(name, 1)
+            if plan.pipe == name:
+                self._close_pipe(plan.name, 0)
+
+    def say(self, name: str, text: str) -> None:
+        """On stderr, and in its log."""
+        self.output.say(name, text, show=not self.detached)
+
+    # Input and output ----------------------------------------------------------------------------------------
+
+    def _streams(self, plan: RunPlan, spec: RunSpec, held: list[int]) -> tuple[int | None, int | None, int | None]:
+        """Its standard descriptors; those in `held` are to be closed once it has them."""
+        source = self._input(plan, spec, held)
+        if plan.pipe:
+            target: int | None = self._pipe(plan.name)[1]
+        else:
+            target = self._outlet(plan, spec.stdout, "stdout", 1, held)
+        if spec.stderr == "stdout":
+            return source, target, 1 if target is None else target
+        return source, target, self._outlet(plan, spec.stderr, "stderr", 2, held)
+
+    def _input(self, plan: RunPlan, spec: RunSpec, held: list[int]) -> int | None:
+        writer = next((one for one in self.machine.programs.values() if one.plan.pipe == plan.name), None)
+        if writer is not None:
+            return self._pipe(writer.name)[0]
+        if spec.stdin in ("", "inherit") and not self.detached:
+            return None
+        path = os.devnull if spec.stdin in ("", "inherit", "null") else spec.stdin
+        return self._open(path, os.O_RDONLY | os.O_CLOEXEC, "stdin", held)
+
+    def _outlet(self, plan: RunPlan, text: str, key: str, ours: int, held: list[int]) -> int | None:
+        if text in ("", "inherit") and not self.detached:
+            return None
+        if text in ("", "inherit", "prefix", "log"):
+            shown = ours if text == "prefix" and not self.detached else -1
+            held.append(self.output.channel(plan.name, "out" if ours == 1 else "err", shown))
+            return held[-1]
+        if text == "null":
+            return self._open(os.devnull, os.O_WRONLY | os.O_CLOEXEC, key, held)
+        return self._open(text, APPEND, key, held)
+
+    def _open(self, path: str, flags: int, key: str, held: list[int]) -> int:
+        try:
+            held.append(os.open(path, flags, 0o666))
+        except OSError as problem:
+            raise ConfigError(f"{path!r} cannot be opened: {problem.strerror}", key=key) from None
+        return held[-1]
+
+    def _pipe(self, writer: str) -> tuple[int, int]:
+        if writer not in self._pipes:
+            self._pipes[writer] = os.pipe2(os.O_CLOEXEC)
+        return self._pipes[writer]
+
+    def _close_pipe(self, writer: str, end: int) -> None:
+        ends = self._pipes.get(writer)
+        if ends is not None and ends[end] >= 0:
+            os.close(ends[end])
+            self._pipes[writer] = (-1, ends[1]) if end == 0 else (ends[0], -1)
+
+    # Health --------------------------------------------------------------------------------------------------
+
+    def probe(self, name: str) -> None:
+        """Begin a check: a guest, or a thread with a socket."""
+        plan = self.machine.programs[name].plan
+        spec, timed = plan.spec.health, plan.health
+        assert spec is not None and timed is not None
+        kernel = self.kernels[plan.kernel]
+        if not spec.command:
+            target = parse_target(spec.port, spec.http)
+            self._probes[name] = SocketProbe(
+                kernel, target, timed.timeout / SECOND, lambda *found: self._tell(name, *found)
+            )
+            return
+        run = expand_run(plan.spec, self._places)
+        assert run.health is not None
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            user = identity(run.user) if run.user else None
+            self._probes[name] = launch(kernel, run.health.command, run.env, run.cwd or None, (null, null, null), user)
+        except OSError as problem:
+            text = f"{run.health.command[0]}: {problem.strerror}"
+            self.leave_word(lambda: self.machine.probed(name, False, text, monotonic_ns()))
+        finally:
+            os.close(null)
+
+    def _tell(self, name: str, well: bool, text: str) -> None:
+        """In the thread of the check."""
+        self.leave_word(lambda: self._probed(name, well, text))
+
+    def _probed(self, name: str, well: bool, text: str) -> None:
+        probe = self._probes.pop(name, None)
+        if isinstance(probe, SocketProbe):
+            self._dropped.append(probe)
+        self.machine.probed(name, well, text, monotonic_ns())
+
+    def _look_at_probes(self) -> None:
+        for name, probe in list(self._probes.items()):
+            if isinstance(probe, Guest) and probe.exit_code is not None:
+                self._retire(probe)
+                self._probed(name, probe.exit_code == 0, f"{probe.name} ended with {probe.exit_code}")
+
+    def drop_probe(self, name: str) -> None:
+        """End a check."""
+        probe = self._probes.pop(name, None)
+        if isinstance(probe, SocketProbe):
+            probe.drop()
+            self._dropped.append(probe)
+        elif probe is not None:
+            probe.kill()
+            self._retire(probe)

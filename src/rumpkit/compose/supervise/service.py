@@ -1,0 +1,340 @@
+"""What a running kernel's control socket is asked about programs: ps, stats, logs, stop, exec.
+
+A request comes on the schedule, in the thread of the host's loop.  Whatever touches a program is left to the conductor's thread, and
+the answer goes back on the schedule.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from errno import EINVAL, ENOENT, ESRCH
+from signal import SIGHUP, valid_signals
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ...clients.control.live import Live, Outlet
+from ...clients.control.programs import ProgramService
+from ...clients.control.protocol import ControlError
+from ...guests.linux.check import Missing
+from ...guests.linux.family import pid_of
+from ...hyper.time import SECOND, Instant
+from ..errors import ConfigError, ProgramError
+from ..programs import identity, launch, status_of
+from . import states
+from .machine import Program
+from .output import Entry
+from .usage import usage
+
+if TYPE_CHECKING:
+    from ...guests.linux.guest import Guest
+    from .conductor import Conductor
+
+LINES_A_PART: Final = 200
+LINE_SHOWN: Final = 4096
+"""Characters of a line that go over the control socket."""
+
+
+class Request(Live):
+    """One request: `work` is called in the conductor's thread, off the schedule, and answers, or leaves the answer for later."""
+
+    def __init__(self, service: "Service", parameters: dict[str, Any]) -> None:
+        self.service = service
+        self.conductor: Conductor = service.conductor
+        self.parameters = parameters
+        self.outlet: Outlet | None = None
+        self.over = False
+
+    def start(self, outlet: Outlet, now: Instant) -> None:
+        self.outlet = outlet
+        self.conductor.post(self._begin)
+
+    def stop(self, now: Instant) -> None:
+        if not self.over:
+            self.over = True
+            self.conductor.post(self.ended)
+
+    def _begin(self) -> None:
+        if self.over:
+            self.abandoned()
+            return
+        try:
+            self.work()
+        except (OSError, ConfigError, Missing) as problem:
+            failure = problem if isinstance(problem, OSError) else ControlError(EINVAL, str(problem))
+            self.say(lambda outlet: outlet.fail(failure))
+            self.finished()
+
+    def work(self) -> None:
+        """Do what was asked.  Raises OSError, ConfigError."""
+        raise NotImplementedError
+
+    def abandoned(self) -> None:
+        """The client has gone before `work` was called."""
+
+    def ended(self) -> None:
+        """The client has gone, or cancelled.  In the conductor's thread."""
+
+    def finished(self) -> None:
+        """Nothing more is said.  In the conductor's thread."""
+        self.over = True
+
+    def answer(self, result: Any) -> None:
+        """The result, off the schedule."""
+        self.say(lambda outlet: outlet.finish(result))
+        self.finished()
+
+    def say(self, how: Callable[[Outlet], None]) -> None:
+        """Tell the client something, off the schedule."""
+        host = self.service.host
+        host.enter()
+        try:
+            if self.outlet is not None and not self.over:
+                how(self.outlet)
+        finally:
+            host.leave()
+
+    def programs(self) -> list[Program]:
+        """Those that the request is about.  Raises ENOENT."""
+        own = self.service.programs()
+        name = self.parameters.get("program", "")
+        chosen = [one for one in own if name in ("", one.name, self.service.short(one))]
+        if name and not chosen:
+            names = ", ".join(self.service.short(one) for one in own) or "none"
+            raise ControlError(ENOENT, f"there is no program {name!r}; there are {names}")
+        return chosen
+
+
+@final
+class PsRequest(Request):
+    """Rows of programs."""
+
+    def work(self) -> None:
+        self.answer([self.service.row(one) for one in self.programs()])
+
+
+@final
+class StatsRequest(Request):
+    """What programs have cost, with the time of the sample."""
+
+    def work(self) -> None:
+        rows = []
+        for one in self.programs():
+            guest = self.conductor.guests.get(one.name)
+            rows.append(self.service.cost(self.service.short(one), one.state, guest))
+        for number, running in self.service.execs.items():
+            rows.append(self.service.cost(f"exec-{number}", "running", running.guest))
+        traffic = {"bytes_in": 0, "bytes_out": 0}
+        host = self.service.host
+        host.enter()
+        try:
+            for name, value in dict(self.service.kernel.core.counters).items():
+                last = name.rpartition(".")[2]
+                if name.startswith("interface.") and ".lo." not in name and last in traffic:
+                    traffic[last] += value
+        finally:
+            host.leave()
+        own = usage(os.getpid(), alone=True)
+        kernel = {"cpu": own.cpu, "memory": own.memory, **traffic}
+        self.answer({"time": time.monotonic(), "programs": rows, "kernel": kernel})
+
+
+@final
+class LogsRequest(Request):
+    """Lines that were printed, and those that are."""
+
+    def work(self) -> None:
+        self._names = {one.name for one in self.programs()}
+        output = self.conductor.output
+        so_far = output.follow(self._told)
+        if not self.parameters["follow"]:
+            output.unfollow(self._told)
+        since, count = self.parameters["since"], self.parameters["lines"]
+        lines = [self._line(*pair) for pair in so_far if pair[0] in self._names and pair[1].when >= since]
+        if count >= 0:
+            lines = lines[len(lines) - count :] if count < len(lines) else lines
+        files = {}
+        for one in self.programs():
+            for key in ("stdout", "stderr"):
+                text = getattr(one.plan.spec, key)
+                shown = text in ("prefix", "log") or (self.conductor.detached and text in ("", "inherit"))
+                if not shown and text != "stdout":
+                    files[f"{self.service.short(one)} {key}"] = text or "inherit"
+        for start in range(0, len(lines), LINES_A_PART):
+            part = lines[start : start + LINES_A_PART]
+            self.say(lambda outlet, part=part: outlet.part(part))  # type: ignore[misc]
+        if not self.parameters["follow"]:
+            self.answer({"lines": len(lines), "elsewhere": files})
+
+    def _line(self, name: str, entry: Entry) -> dict[str, Any]:
+        short = name.rpartition("/")[2]
+        return {"program": short, "time": entry.when, "stream": entry.stream, "text": entry.text[:LINE_SHOWN]}
+
+    def _told(self, name: str, entry: Entry) -> None:
+        """In the thread that reads what programs print."""
+        if name in self._names:
+            line = self._line(name, entry)
+            self.say(lambda outlet: outlet.part([line]) if outlet.room() else None)
+
+    def ended(self) -> None:
+        self.conductor.output.unfollow(self._told)
+
+
+@final
+class StopRequest(Request):
+    """The end of programs; it is answered when it has come."""
+
+    def work(self) -> None:
+        self._chosen = self.programs()
+        everything = not self.parameters["program"]
+        if everything and len(self.conductor.kernels) == 1:
+            self.conductor.stop_all()
+        else:
+            for one in self._chosen:
+                self.conductor.stop(one.name)
+        if self.parameters["kill"]:
+            for one in self._chosen:
+                self.conductor.end_now(one.name)
+        self.conductor.listeners.append(self._look)
+
+    def _look(self) -> None:
+        if all(one.state in states.FINAL for one in self._chosen):
+            last = self.conductor.machine.done()
+            self.answer([{**self.service.row(one), "last": last} for one in self._chosen])
+
+    def ended(self) -> None:
+        self.finished()
+
+    def finished(self) -> None:
+        self.over = True
+        if self._look in self.conductor.listeners:
+            self.conductor.listeners.remove(self._look)
+
+
+@final
+class ExecRequest(Request):
+    """A further program; it ends with the client."""
+
+    guest: "Guest | None" = None
+    number = 0
+
+    def work(self) -> None:
+        given = self.parameters
+        command = given["command"]
+        fds = given["descriptors"]
+        try:
+            if not command or not all(isinstance(word, str) and "\0" not in word for word in command):
+                raise ControlError(EINVAL, "the command is a list of words")
+            env = {str(name): str(value) for name, value in given["env"].items()}
+            user = identity(given["user"]) if given["user"] else None
+            guest = launch(
+                self.service.kernel,
+                command,
+                env,
+                given["cwd"] or None,
+                (fds[0], fds[1], fds[2]),
+                user,
+                given["terminal"],
+            )
+        except ProgramError as problem:
+            status = status_of(problem)
+            self.answer({"exit": status, "problem": f"{problem.filename}: {problem.strerror}"})
+            return
+        finally:
+            for fd in fds:
+                os.close(fd)
+        self.guest = guest
+        self.number = self.service.next_number()
+        self.service.execs[self.number] = self
+        self.conductor.watch(guest, self._gone)
+        pid = pid_of(guest.program.pidfd)
+        self.say(lambda outlet: outlet.part({"number": self.number, "pid": pid}))
+
+    def abandoned(self) -> None:
+        for fd in self.parameters["descriptors"]:
+            os.close(fd)
+
+    def _gone(self, status: int) -> None:
+        self.service.execs.pop(self.number, None)
+        self.answer({"exit": status})
+
+    def ended(self) -> None:
+        """As a terminal's hang-up does, and as that can be ignored, for good."""
+        guest = self.guest
+        if guest is not None and guest.exit_code is None:
+            guest.send(SIGHUP)
+            guest.kill()
+
+
+@final
+class ExecSignalRequest(Request):
+    """A signal for one of those."""
+
+    def work(self) -> None:
+        running = self.service.execs.get(self.parameters["number"])
+        if running is None or running.guest is None:
+            raise ControlError(ESRCH, "that program has ended")
+        if self.parameters["signal"] not in valid_signals():
+            raise ControlError(EINVAL, "there is no such signal")
+        self.answer(running.guest.send(self.parameters["signal"]))
+
+
+REQUESTS: Final[dict[str, Callable[["Service", dict[str, Any]], Request]]] = {
+    "ps": PsRequest,
+    "stats": StatsRequest,
+    "logs": LogsRequest,
+    "stop": StopRequest,
+    "exec": ExecRequest,
+    "exec_signal": ExecSignalRequest,
+}
+
+
+@final
+class Service(ProgramService):
+    """The programs of one kernel of a run."""
+
+    def __init__(self, conductor: "Conductor", kernel: str) -> None:
+        self.conductor = conductor
+        self.name = kernel
+        self.kernel = conductor.kernels[kernel]
+        self.host = self.kernel.host
+        self.execs: dict[int, ExecRequest] = {}
+        self._numbers = 0
+
+    def request(self, name: str, parameters: dict[str, Any]) -> Live:
+        return REQUESTS[name](self, parameters)
+
+    def next_number(self) -> int:
+        """For a program of `exec`."""
+        self._numbers += 1
+        return self._numbers
+
+    def programs(self) -> list[Program]:
+        """Those of this kernel."""
+        return [one for one in self.conductor.machine.programs.values() if one.plan.kernel == self.name]
+
+    def short(self, program: Program) -> str:
+        """A program's name on this kernel."""
+        return program.name.removeprefix(f"{self.name}/") if self.name else program.name
+
+    def row(self, program: Program) -> dict[str, Any]:
+        """What `ps` shows."""
+        guest = self.conductor.guests.get(program.name)
+        alive = guest is not None and guest.exit_code is None and program.state in states.ALIVE
+        return {
+            "program": self.short(program),
+            "state": program.state,
+            "pid": pid_of(guest.program.pidfd) if guest is not None and alive else None,
+            "up": (time.monotonic_ns() - program.since) / SECOND if alive else None,
+            "restarts": program.restarts,
+            "exit": None if alive else program.exit_code,
+            "ailment": program.ailment,
+            "ports": sorted(guest.ports()) if guest is not None and alive else [],
+            "command": list(program.plan.spec.command),
+        }
+
+    def cost(self, name: str, state: str, guest: "Guest | None") -> dict[str, Any]:
+        """What `stats` shows."""
+        row: dict[str, Any] = {"program": name, "state": state}
+        if guest is None or guest.exit_code is not None:
+            return row
+        used = usage(guest.program.init)
+        return {**row, "processes": used.processes, "cpu": used.cpu, "memory": used.memory, **guest.numbers()}
