@@ -85,7 +85,8 @@ def config() -> str:
     """Keys of the TOML file."""
     tree = ast.parse((SOURCE / "compose" / "spec.py").read_text("utf-8"))
     text = "# The config\n\nOne TOML file describes one kernel and what runs on it. Unknown keys are errors.\n\n"
-    text += "For several kernels, `[kernel.NAME]` is that kernel's `[kernel]`, `[[kernel.NAME.interface]]` its `[[interface]]`, and so on with "
+    text += "For several kernels, `[kernel.NAME]` is that kernel's `[kernel]`, `[[kernel.NAME.interface]]` its `[[interface]]`, "
+    text += "and so on with "
     text += "all but `[[switch]]`, which is the file's ([how to](../howto/orchestration.md)). A kernel's host name is NAME then, unless it "
     text += "says another one.\n"
     for node in tree.body:

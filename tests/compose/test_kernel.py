@@ -326,7 +326,7 @@ def test_vlans_and_a_bridge_of_a_file(tmp_path: Path) -> None:
 def test_descriptions_know_of_ipv6(tmp_path: Path) -> None:
     file = tmp_path / "six.toml"
     file.write_text(f"[[interface]]\n{IPV6}autoconf = false\n")
-    made = describe(file).as_json()
+    made = describe(file)[0].as_json()
     assert made["interfaces"][0]["address"] == "10.0.0.2/24, fd00::2/64"
     assert made["interfaces"][0]["gateway"] == "10.0.0.1, fe80::1"
     assert "net/ipv6" in [row["component"] for row in made["components"]]

@@ -78,9 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def with_descriptors(control: Control, wish: dict[str, Any]) -> int:
     """It has our descriptors; our signals go to it."""
-    stream = control.stream("exec", (0, 1, 2), **wish)
-    with passing_on(control) as numbers:
-        return follow(stream, numbers)
+    with passing_on(control) as signals:
+        return follow(control.stream("exec", (0, 1, 2), **wish), signals)
 
 
 def with_terminal(control: Control, wish: dict[str, Any]) -> int:
@@ -97,13 +96,13 @@ def with_terminal(control: Control, wish: dict[str, Any]) -> int:
             return ended(end.value)
         finally:
             os.close(theirs)
-        with passing_on(control, (signal.SIGTERM, signal.SIGHUP)) as numbers, _raw(), _resizing(ours):
-            numbers.append(number)
+        with passing_on(control, (signal.SIGTERM, signal.SIGHUP)) as signals, _raw(), _resizing(ours):
+            signals.started(number)
             stopped, stop = os.pipe2(os.O_CLOEXEC)
             pump = threading.Thread(target=_pump, args=(ours, stopped), daemon=True)
             pump.start()
             try:
-                return follow(stream, numbers)
+                return follow(stream, signals)
             finally:
                 os.close(stop)
                 pump.join()
@@ -112,11 +111,11 @@ def with_terminal(control: Control, wish: dict[str, Any]) -> int:
         os.close(ours)
 
 
-def follow(stream: Any, numbers: list[int]) -> int:
+def follow(stream: Any, signals: "Signals") -> int:
     """Until the program's end; its exit code."""
     while True:
         try:
-            numbers.append(next(stream)["number"])
+            signals.started(next(stream)["number"])
         except StopIteration as end:
             return ended(end.value)
 
@@ -128,19 +127,38 @@ def ended(said: dict[str, Any]) -> int:
     return int(said["exit"])
 
 
+class Signals:
+    """Those that reach us and are the program's, from its very start on."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._program = 0
+        self._early: list[int] = []
+
+    def started(self, program: int) -> None:
+        """This is the program's number: what has come before goes there."""
+        self._program = program
+        while self._early:
+            self._pass_on(self._early.pop(0))
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """One has come."""
+        if self._program:
+            self._pass_on(number)
+        else:
+            self._early.append(number)
+
+    def _pass_on(self, number: int) -> None:
+        self._control.tell("exec_signal", number=self._program, signal=number)
+
+
 @contextmanager
-def passing_on(control: Control, which: tuple[signal.Signals, ...] = PASSED_ON) -> Iterator[list[int]]:
-    """Signals that reach us go to the program whose number is put into the list."""
-    numbers: list[int] = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if not numbers:
-            raise KeyboardInterrupt
-        control.tell("exec_signal", number=numbers[0], signal=number)
-
-    before = {number: signal.signal(number, pass_on) for number in which}
+def passing_on(control: Control, which: tuple[signal.Signals, ...] = PASSED_ON) -> Iterator[Signals]:
+    """Signals that reach us go to the program."""
+    signals = Signals(control)
+    before = {number: signal.signal(number, signals.handle) for number in which}
     try:
-        yield numbers
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
