@@ -170,14 +170,16 @@ def exec_and_signals(name: str) -> None:
 def test_exec_on_a_terminal() -> None:
     (name,) = detach("--", "sleep", "1000")
     try:
-        with OnTerminal("exec", name, "--", "sh", rows=33, columns=99) as running:
+        with OnTerminal("exec", "-e", "PS1=next:", name, "--", "sh", rows=33, columns=99) as running:
+            running.expect("next:")
             running.type("stty size; tty > /dev/null && echo is-$((1+1))\n")
             running.expect("33 99")
             running.expect("is-2")
-            running.type("sleep 1000\n")
-            running.expect("sleep 1000")
+            running.type("sh -c 'echo asleep-$((1+1)); exec sleep 1000'\n")
+            running.expect("asleep-2")
+            running.text = ""
             running.type("\x03")
-            running.expect("^C\r\n")  # which forgets what is typed before
+            running.expect("next:")  # what is typed before, Ctrl-C forgets
             running.type("echo $((100+23)); exit 5\n")
             running.expect("123")
             assert running.end() == 5
