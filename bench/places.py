@@ -163,7 +163,7 @@ def serve(link: str, port: int, command: Sequence[str]) -> None:
         program.wait_listening(port, timeout=START_TIMEOUT)
         print(kernel.forwards()[0].split(" ")[0] if link == "user" else f"{guest}:{port}", flush=True)
         for _ in sys.stdin:
-            print(program.calls, flush=True)
+            print(program.numbers()["calls"], flush=True)
 
 
 # Others --------------------------------------------------------------------------------------------------------------

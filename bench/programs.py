@@ -99,7 +99,9 @@ def lookups(server: Server) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
         config.write("key\n64 64 1\nvalue\n100 100 1\ncmd\n0 0.01\n1 0.99\n")
         config.flush()
-        words = f"memcaslap -s {server.address}:{server.port} -T 1 -c {WEB_CLIENTS} -t {SECONDS}s -w 1k -F {config.name}"
+        words = (
+            f"memcaslap -s {server.address}:{server.port} -T 1 -c {WEB_CLIENTS} -t {SECONDS}s -w 1k -F {config.name}"
+        )
         return _number(r"TPS: (\d+)", client(words.split()))
 
 

@@ -135,7 +135,7 @@ def test_private_folders_go_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_everything_in_it(number: int) -> None:
     with Rump("run", "--", "sh", "-c", "sleep 1000 & exec sleep 1000") as running:
-        eventually(lambda: len(descendants(running.process.pid)) >= 3)
+        eventually(lambda: len(descendants(running.process.pid)) >= 4)  # the starter, init, sh and sleep
         below = descendants(running.process.pid)
         assert running.stop(number) == 128 + number
         eventually(lambda: not any(os.path.exists(f"/proc/{one}") for one in below), 5)
@@ -201,7 +201,7 @@ def test_a_stopped_run_is_stopped_and_goes_on() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_what_a_shell_waits_for(number: int) -> None:
     with Rump("run", "--", "sh", "-c", "sleep 1000; echo never") as running:
-        eventually(lambda: len(descendants(running.process.pid)) >= 3)
+        eventually(lambda: len(descendants(running.process.pid)) >= 4)  # the starter, init, sh and sleep
         started = time.monotonic()
         assert running.stop(number) == 128 + number
         assert time.monotonic() - started < 4.5  # when it would be killed
@@ -265,7 +265,7 @@ def test_a_program_that_ignores_signals_is_killed() -> None:
 @guest
 def test_nothing_survives_the_death_of_rump() -> None:
     with Rump("run", "--", "sh", "-c", "sleep 1000 & sleep 1000") as running:
-        eventually(lambda: len(descendants(running.process.pid)) >= 3)
+        eventually(lambda: len(descendants(running.process.pid)) >= 4)  # the starter, init, sh and sleep
         below = descendants(running.process.pid)
         assert running.stop(signal.SIGKILL) == -9
         eventually(lambda: not any(os.path.exists(f"/proc/{one}") for one in below), 5)

@@ -121,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((verb for verb in VERBS if words and words[0] == verb.name), None)
     try:
+        if chosen is not None and chosen.name == "run" and sys.platform == "linux":
+            _prepare_starter()
         options = _parse(words, chosen)
         if options.version:
             print(version_line())
@@ -136,6 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code.SIGNALLED + 13
     except Exception as failure:
         return report(failure)
+
+
+def _prepare_starter() -> None:
+    """Begin with what takes longest: the starter of programs begins beside us, while everything else is loaded."""
+    from ..guests.linux.launcher import prepare
+
+    prepare()
 
 
 def _parse(words: list[str], chosen: Verb | None) -> argparse.Namespace:

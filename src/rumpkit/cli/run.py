@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import time
@@ -10,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from ..compose.capture import Capture
 from ..compose.errors import ConfigError
 from ..compose.expand import Places
 from ..compose.interruption import Interruption
@@ -25,6 +24,9 @@ from . import exit as code
 from .status import StatusLine
 from .terminal import in_foreground, reads_keys
 from .traffic import Traffic
+
+if TYPE_CHECKING:
+    from ..compose.capture import Capture
 
 DESCRIPTION = """\
 Boot the kernel of a config and run its programs on it; without FILE, a default kernel with a "user" link.
@@ -183,6 +185,8 @@ def _kernels(arguments: argparse.Namespace) -> tuple[dict[str, Spec], Places]:
 
 def _refuse_program(arguments: argparse.Namespace) -> None:
     """`rump run curl` without the dashes."""
+    import shutil
+
     file = arguments.file
     if shutil.which(file) and (os.access(file, os.X_OK) or not os.path.exists(file)):
         raise ConfigError("is a program, not a config", file=file, hint=f"write: rump run -- {file}")
@@ -322,7 +326,7 @@ def _beside(path: str, kernel: str) -> str:
     return f"{stem}-{kernel}{extension}"
 
 
-def _report_capture(capture: Capture) -> None:
+def _report_capture(capture: "Capture") -> None:
     if capture.error:
         print(f"rump: {capture.path}: {os.strerror(capture.error)}: the capture is incomplete", file=sys.stderr)
     elif capture.skipped:

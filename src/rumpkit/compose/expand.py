@@ -1,8 +1,6 @@
 """${here} and ${tmp} in the strings of a [[run]]: the config's folder, and a private one that lasts as long as the run."""
 
 import re
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +25,8 @@ class Places:
             return str(self.here)
         if name == "tmp":
             if self._tmp is None:
+                import tempfile
+
                 self._tmp = Path(tempfile.mkdtemp(prefix="rump-"))
             return str(self._tmp)
         raise ConfigError(f"there is no variable ${{{name}}}", hint=suggest(name, ("here", "tmp")))
@@ -34,6 +34,8 @@ class Places:
     def close(self) -> None:
         """Remove the private folder and all that is in it."""
         if self._tmp is not None:
+            import shutil
+
             shutil.rmtree(self._tmp, ignore_errors=True)
             self._tmp = None
 

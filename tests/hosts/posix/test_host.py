@@ -274,6 +274,54 @@ def test_sources_are_called_on_the_schedule_or_off_it(host):
     assert host.loop.sources() == []
 
 
+class Errand(Task):
+    """Notes that it was run, off the schedule; `again` times."""
+
+    def __init__(self, host: PosixHost, again: int = 0) -> None:
+        self.host = host
+        self.again = again
+        self.done = threading.Event()
+
+    def run(self, now):
+        self.host.assert_unscheduled("an errand")
+        if not self.again:
+            self.done.set()
+            return
+        self.again -= 1
+        self.host.enter()
+        self.host.outside(self)
+        self.host.leave()
+
+
+@pytest.mark.parametrize("again", [0, 3])
+def test_what_is_to_be_done_off_the_schedule_is_done_by_who_drives(host, again):
+    errand = Errand(host, again)
+    parker = host.parker()
+    waiting = start(lambda: park(host, parker))
+    host.enter()
+    host.outside(errand)
+    host.leave()
+    assert errand.done.wait(30)
+    wake(host, parker)
+    waiting.join()
+
+
+def test_an_errand_that_raises_is_reported_and_others_are_run(monkeypatch):
+    reported = []
+    monkeypatch.setattr(threading, "excepthook", lambda what: reported.append(what.exc_type))
+    host = PosixHost()
+    host.claim()
+    errand = Errand(host)
+    host.enter()
+    host.outside(Failing())
+    host.outside(errand)
+    host.leave()
+    host.run_once()
+    host.unclaim()
+    host.close()
+    assert errand.done.is_set() and len(reported) == 1
+
+
 def test_modify_and_edge_triggered_sources(host):
     parkers = {1: host.parker()}
     source = PipeSource(parkers)

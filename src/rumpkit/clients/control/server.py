@@ -7,6 +7,7 @@ limit, and what it does not ask for costs nothing.
 import os
 import socket
 import struct
+import threading
 import time
 from errno import EAGAIN, EBUSY, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM
 from select import EPOLLIN
@@ -39,11 +40,9 @@ class ControlServer(Source):
 
     def __init__(self, host: PosixHost, kernel: RumpKernel, programs: "ProgramService | None" = None) -> None:
         """Listen from now on, under a name made of the kernel's host name and our process id.  Raises OSError."""
-        # The first client must not make the network wait for imports.
-        from .session import Session
-
         host.assert_unscheduled("a control socket")
-        self._session = Session
+        self._session: type[Session] | None = None
+        """Loaded when somebody comes: most kernels are never asked."""
         self.host: PosixHost = host
         self.kernel: RumpKernel = kernel
         self.programs: ProgramService | None = programs
@@ -64,6 +63,9 @@ class ControlServer(Source):
 
     def on_events(self, events: int, now: Instant) -> None:
         """Somebody wants to come in."""
+        if self._session is None:
+            self._load()
+            return
         try:
             connection, _ = self._listener.accept()
         except OSError as failure:
@@ -81,6 +83,21 @@ class ControlServer(Source):
         session = self._session(self, connection)
         self._sessions.append(session)
         session.greet(self._greeting(), now)
+
+    def _load(self) -> None:
+        """Import what sessions need in a thread of its own, as the network must not wait for it; then look again."""
+        self.host.loop.modify(self, 0)
+        threading.Thread(target=self._loading, name="rumpkit-control", daemon=True).start()
+
+    def _loading(self) -> None:
+        from .session import Session
+
+        self.host.enter()
+        try:
+            self._session = Session
+            self.again()
+        finally:
+            self.host.leave()
 
     def _refusal(self, connection: socket.socket, now: Instant) -> tuple[int, str] | None:
         """Why a client is not let in: another user's, or one too many."""

@@ -20,9 +20,10 @@ Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
     memory, sockaddr   the program's memory; socket addresses as Linux lays them out
     pidfd              descriptors of the program, copied into this process
     check              what the machine must offer; `Missing` says what, what for and how to allow it
-    starter            a small Python process: namespaces, private files, the init process of the program's pid namespace
-      (uses mounts, network, netlink)
-    spawn, factory     our side of the starter: launch, signals, exit status; sockets made inside the namespace
+    starter            a small Python process that is kept ready: makes namespaces, private files, and the init process of a
+      (uses mounts, network, netlink)   program's pid namespace
+    launcher           our side of it: begins it, gives it orders, exchanges it when what it hands down has changed
+    spawn, factory     one program's start: launch, signals, exit status; sockets made inside the namespace
     mirror             the kernel's interfaces, addresses and routes, as the namespace shows them
     procnet            its /proc/net, of which the kernel's sockets and counters are part
     places, files      where the kernel's mounts appear to the program, and the FUSE servers behind them

@@ -5,7 +5,6 @@ event loop, off the schedule, but where it says otherwise.
 """
 
 import os
-import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, final
 
@@ -44,7 +43,7 @@ class _Bell(AlarmTarget):
     """The host's alarm, which rings on the schedule."""
 
     def __init__(self, rung: Attended) -> None:
-        self._rung = rung
+        self._rung: Attended = rung
 
     def on_alarm(self, now: Instant) -> None:
         self._rung.notify()
@@ -56,7 +55,7 @@ class Deadlines(Attended):
 
     def __init__(self, context: "Context") -> None:
         super().__init__(context.work)
-        self._context = context
+        self._context: Context = context
         self._alarm: Alarm = context.host.alarm(_Bell(self))
         self._next: Instant = FOREVER
 
@@ -82,28 +81,27 @@ class Context:
 
     def __init__(self, kernel: RumpKernel, host: PosixHost, program: Program) -> None:
         guard = host.assert_unscheduled
-        self.kernel = kernel
-        self.host = host
-        self.program = program
-        self.listener = Listener(program.take("listener"), guard)
-        self.memory = Memory(guard)
-        self.descriptors = Descriptors()
-        self.factory = Factory(program.supply, guard)
+        self.kernel: RumpKernel = kernel
+        self.host: PosixHost = host
+        self.program: Program = program
+        self.listener: Listener = Listener(program.take("listener"), guard)
+        self.memory: Memory = Memory(guard)
+        self.descriptors: Descriptors = Descriptors()
+        self.factory: Factory = Factory(program.supply, guard)
         self._meeting: MeetingPlace | None = None
-        self.lifelines = Lifelines()
+        self.lifelines: Lifelines = Lifelines()
         self.records: dict[int, Record] = {}
         self.relays: set[Relay] = set()
         self.unsent: list[StreamSocket] = []
         """Connections whose relay has ended and which may have bytes to send still.  Used on the schedule."""
-        self.relay_pool = RelayPool(host)
+        self.relay_pool: RelayPool = RelayPool(host)
         self.ports: frozenset[int] = frozenset()
         """Where the program can be reached."""
-        self.changes = WaitQueue()
+        self.changes: WaitQueue = WaitQueue()
         """Woken when `ports` changes and when the program ends."""
-        self.work = Work()
-        host.loop.register(self.work, select.EPOLLIN)
-        self.deadlines = Deadlines(self)
-        self.carrier = Carrier(self, program)
+        self.work: Work = Work(host)
+        self.deadlines: Deadlines = Deadlines(self)
+        self.carrier: Carrier = Carrier(self, program)
 
     def run(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Call a function of the kernel on the schedule."""
@@ -214,7 +212,6 @@ class Context:
             guarded(record.closed)
         self.deadlines.close()
         self.carrier.close()
-        self.host.loop.unregister(self.work)
         self.run(self.work.close)
         if self._meeting is not None:
             self._meeting.close()

@@ -7,16 +7,15 @@ of a file that it would have to serve itself.
 
 import os
 from collections.abc import Sequence
-from typing import Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
-from ...clients.fuse import FuseOptions, Owner
-from ...clients.fuse.attach import why_missing
-from ...clients.fuse.server import FuseServer
-from ...clients.fuse.session import serve
 from ...kern.kernel import RumpKernel
 from . import check
 from .places import arrange
 from .spawn import KernelMount
+
+if TYPE_CHECKING:
+    from ...clients.fuse.server import FuseServer
 
 SETTLE_TIMEOUT: Final = 5.0
 """Seconds that Linux has, after the program's end, to write back what it mapped."""
@@ -43,26 +42,39 @@ class KernelFiles:
         self._shown = sorted(
             (mount._replace(path=os.path.normpath(mount.path)) for mount in shown), key=lambda mount: mount.path
         )
-        missing = why_missing() if shown else ""
+        if shown:
+            self._arrange()
+
+    def _arrange(self) -> None:
+        from ...clients.fuse.attach import why_missing  # a program that sees no mounts starts without all that
+
+        missing = why_missing()
         if missing:
             self.refused = {mount.path: missing for mount in self._shown}
             self._shown = []
-        elif shown:
+        else:
             self.mirrored, self.refused = arrange([mount.path for mount in self._shown])
             self._shown = [mount for mount in self._shown if mount.path not in self.refused]
-        # In a user namespace of its own there is only one user, who is the kernel's superuser then.
-        self._owner = None if check.privileged() else Owner(os.geteuid(), os.getegid())
 
     def mounts(self) -> list[KernelMount]:
         """What `spawn` is to mount."""
+        if not self._shown:
+            return []
+        from ...clients.fuse import FuseOptions
+
         options = FuseOptions()
         text = f"allow_other,default_permissions,max_read={options.max_request}"
         return [KernelMount(mount.path, text, mount.read_only) for mount in self._shown]
 
     def serve(self, place: int, fd: int) -> None:
         """A mount has been made: serve it from now on."""
+        from ...clients.fuse import FuseOptions, Owner
+        from ...clients.fuse.session import serve
+
         mount = self._shown[place]
-        options = FuseOptions(allow_other=True, owner=self._owner, read_only=mount.read_only)
+        # In a user namespace of its own there is only one user, who is the kernel's superuser then.
+        owner = None if check.privileged() else Owner(os.geteuid(), os.getegid())
+        options = FuseOptions(allow_other=True, owner=owner, read_only=mount.read_only)
         self._servers.append(serve(self._kernel, mount.path, fd, options))
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from .calls_option import call_getsockopt, call_setsockopt
 from .calls_socket import call_accept, call_accept4, call_bind, call_connect, call_listen, call_socket
 from .context import Context
 from .files import KernelFiles, ShownMount
+from .launcher import Share
 from .listener import Notification
 from .mirror import Mirror
 from .procnet import ProcNet
@@ -123,6 +124,7 @@ class Guest:
         files: KernelFiles | None = None,
         mirror: Mirror | None = None,
         sockets: ProcNet | None = None,
+        share: Share | None = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
@@ -136,6 +138,7 @@ class Guest:
         self._files = files
         self.unseen: dict[str, str] = {**(files.refused if files else {}), **program.refused}
         """The kernel's mounts that the program should see and doesn't, and why."""
+        self._share = share
         self._mirror = mirror
         self._sockets = sockets
         if sockets is not None:
@@ -169,6 +172,7 @@ class Guest:
         kernel_files = KernelFiles(kernel, shown)
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
+        share = Share()
         try:
             program = spawn(
                 command,
@@ -187,13 +191,15 @@ class Guest:
                 mounts=kernel_files.mounts(),
                 mirrored=kernel_files.mirrored,
                 serve=kernel_files.serve,
+                launcher=share.launcher,
             )
         except BaseException:
+            share.close()
             mirror.close()
             sockets.close()
             kernel_files.close()
             raise
-        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets)
+        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets, share)
 
     # Its end ----------------------------------------------------------------------------------------------------
 
@@ -294,11 +300,6 @@ class Guest:
         """Where the program listens."""
         return self._context.ports
 
-    @property
-    def calls(self) -> int:
-        """How many of the program's system calls have come to the kernel so far; all others went past it."""
-        return self._calls.handled
-
     def numbers(self) -> dict[str, int]:
         """What it has cost so far: system calls that were handed to us, its sockets, bytes over TCP."""
         relayed = self._context.relay_pool.counters
@@ -316,6 +317,8 @@ class Guest:
         self.program.close()
         if self._files is not None:
             self._files.close()
+        if self._share is not None:
+            self._share.close()
 
     def __enter__(self) -> "Guest":
         return self

@@ -14,7 +14,12 @@ from ...hosts.posix.libc import mount as mount
 from ...hosts.posix.libc import unmount as unmount
 from . import abi
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _numbers: dict[str, int] = {}
+_getfd: Any = None
 
 
 def machine() -> str:
@@ -59,7 +64,23 @@ def pidfd_open(pid: int, flags: int = 0) -> int:
 
 def pidfd_getfd(pidfd: int, fd: int) -> int:
     """A copy of that process's descriptor.  Raises EBADF, EPERM (no permission to trace it), ESRCH."""
-    return syscall("pidfd_getfd", pidfd, fd, 0)
+    global _getfd
+    if _getfd is None:
+        _getfd = _prepared_getfd()
+    copy: int = _getfd(number("pidfd_getfd"), pidfd, fd, 0)
+    if copy == -1:
+        raise failed("pidfd_getfd")
+    return copy
+
+
+def _prepared_getfd() -> Any:
+    """syscall(2) with types that ctypes need not find out call by call."""
+    import ctypes
+
+    prototype = ctypes.CFUNCTYPE(
+        ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_uint, use_errno=True
+    )
+    return prototype(("syscall", library()))
 
 
 def install_filter(program: bytes) -> int:

@@ -3,13 +3,15 @@
 Between the bottom layers and `context`, which keeps them; `stream` and `carrier` have the two kinds.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
-from ...hosts.posix.loop import Source
+from mypy_extensions import mypyc_attr
+
+from ...hosts.posix.host import PosixHost
+from ...hosts.task import Task
 from ...hyper.time import Instant
 from ...kern.abi.socket import AF_INET6
 from ...kern.socket import Socket
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
     from .context import Context
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Attended(Observer):
     """Something that is noted on the schedule, in any thread, and seen to off it, in the loop's."""
 
     def __init__(self, work: "Work") -> None:
-        self._work = work
-        self.noted = False
+        self._work: Work = work
+        self.noted: bool = False
 
     def notify(self) -> None:
         """Leave a note.  On the schedule."""
@@ -36,23 +39,24 @@ class Attended(Observer):
         """See to what was noted.  Off the schedule."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Record(Attended):
     """One socket of the program: its own end by inode, and the kernel's socket behind it, of which it holds a reference."""
 
     def __init__(self, context: "Context", inode: int, family: int, socket: Socket) -> None:
         super().__init__(context.work)
-        self.context = context
-        self.inode = inode
-        self.family = family
+        self.context: Context = context
+        self.inode: int = inode
+        self.family: int = family
         """As the program asked for."""
-        self.socket = socket
-        self.six = socket.family == AF_INET6
+        self.socket: Socket = socket
+        self.six: bool = socket.family == AF_INET6
         """Whether the kernel's socket is of IPv6.  Where the kernel has none, an AF_INET one stands behind every socket."""
-        self.v6only = False
+        self.v6only: bool = False
         """IPV6_V6ONLY of a socket that has no IPv6."""
         self.remembered: dict[tuple[int, int], bytes] = {}
         """Options that change nothing here, for getsockopt."""
-        self.place = (0, -1)
+        self.place: tuple[int, int] = (0, -1)
         """A thread and a number where the program had the socket last that we know of."""
 
     def port(self) -> int:
@@ -69,30 +73,33 @@ class Record(Attended):
 
 
 @final
-class Work(Source):
-    """The notes that were left, and the event that says so."""
+class Work(Task):
+    """The notes that were left: the host's driver sees to them as soon as it is off the schedule."""
 
-    def __init__(self) -> None:
-        super().__init__(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), False)
+    def __init__(self, host: PosixHost) -> None:
+        self._host: PosixHost = host
         self._notes: deque[Attended] = deque()
+        self._closed: bool = False
 
     def add(self, one: Attended) -> None:
-        """Have `one.attend` called soon, unless the guest has ended."""
-        if self.fd >= 0:
+        """Have `one.attend` called soon, unless the guest has ended.  On the schedule."""
+        if not self._closed:
             self._notes.append(one)
-            os.eventfd_write(self.fd, 1)
+            if len(self._notes) == 1:
+                self._host.outside(self)
 
     def close(self) -> None:
         """Take no more notes.  On the schedule."""
-        os.close(self.fd)
-        self.fd = -1
+        self._closed = True
 
-    def on_events(self, events: int, now: Instant) -> None:
-        os.eventfd_read(self.fd)
-        for _ in range(len(self._notes)):
+    def run(self, now: Instant) -> None:
+        """See to them.  Off the schedule."""
+        for _ in range(0 if self._closed else len(self._notes)):
             one = self._notes.popleft()
             one.noted = False
             guarded(one.attend)
+        if self._notes and not self._closed:
+            self._host.outside(self)
 
 
 def guarded(function: Callable[[], Any]) -> None:

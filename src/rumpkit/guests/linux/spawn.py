@@ -1,7 +1,7 @@
 """Launching a program in its sandbox, and what can be done with it from outside: signals, its end, killing it.
 
-Above `starter` (the other side of the conversation), below `supervisor`.  Takes some 30 ms, most of it the start of a second
-Python interpreter, and waits meanwhile: never call it on the schedule.
+Above `launcher` and `starter` (the other side of the conversation), below `supervisor`.  Takes a few milliseconds where a launcher has
+a starter ready, and otherwise some 30, and waits meanwhile: never call it on the schedule.
 
 Who gets a signal: the program stays in the caller's process group and session.  Ctrl-C on a terminal therefore reaches
 it directly, as under a shell, and the supervisor as well, which must not pass SIGINT on a second time.  `send` is for
@@ -12,15 +12,14 @@ import marshal
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
 from . import abi, check, libc
 from .family import pid_of, send_to_group
 from .filter import build
+from .launcher import Launcher
 
 _NOTE_SIZE: Final = 1 << 16
 _WITH_IPV6: Final = 4
@@ -180,6 +179,7 @@ def spawn(
     mounts: Sequence[KernelMount] = (),
     mirrored: Mapping[str, Sequence[str]] | None = None,
     serve: Callable[[int, int], None] | None = None,
+    launcher: Launcher | None = None,
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -222,40 +222,27 @@ def spawn(
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     started = False
+    starter = launcher or Launcher()
     try:
         with its_control, its_supply:
-            process = _run_starter(plan, stdio, its_control, its_supply)
-        _reap(process)  # it leaves init behind and goes
+            _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()))
         control.settimeout(START_TIMEOUT)
         program = _Conversation(control, plan, serve, wire, show_sockets).follow(supply)
         started = True
         return program
     finally:
+        if launcher is None:
+            starter.close()
         if not started:
             control.close()
             supply.close()
 
 
-def _run_starter(plan: Plan, stdio: tuple[int, int, int], control: socket.socket, supply: socket.socket) -> int:
-    """posix_spawn, which is safe where there are threads; returns the starter's process id."""
-    package = Path(__file__).parents[3]
-    code = f"import sys; sys.path.insert(0, {str(package)!r}); from rumpkit.guests.linux.starter import main; main()"
+def _launch(starter: Launcher, plan: Plan, descriptors: tuple[int, int, int, int, int]) -> None:
     memory = os.memfd_create("plan")
-    os.write(memory, marshal.dumps(cast(dict[str, Any], plan)))
-    # Our numbers may lie where theirs shall be: move everything out of the way first, to where none of ours is either.
-    ours = (*stdio, memory, control.fileno(), supply.fileno())
-    aside = [number for number in range(len(ours), 3 * len(ours)) if number not in ours]
-    moves = list(zip(ours, aside, range(len(ours)), strict=False))
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, fd, between) for fd, between, _ in moves]
-    actions += [(os.POSIX_SPAWN_DUP2, between, new) for _, between, new in moves]
     try:
-        return os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-c", code],
-            {},
-            file_actions=actions,
-            setsigmask=signal.valid_signals(),
-        )
+        os.write(memory, marshal.dumps(cast(dict[str, Any], plan)))
+        starter.launch((*descriptors[:3], memory, *descriptors[3:]))
     finally:
         os.close(memory)
 

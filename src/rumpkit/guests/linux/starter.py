@@ -1,15 +1,15 @@
-"""The starter: a small Python process that `spawn` runs.  It makes the namespaces and becomes the program's init.
+"""The starter: a small Python process that `launcher` runs.  It makes the namespaces of programs, and their inits.
 
     supervisor --posix_spawn--> starter --clone(namespaces)--> init (process 1) --fork--> the program
-                                   exits                        stays
+                                waits for the next one           stays
 
 The supervisor may have threads, so it never forks itself.  init is the supervisor's child (CLONE_PARENT), reaps what
 the program leaves behind, makes sockets inside the network namespace when asked, and ends when the program ends or the
 supervisor dies, whichever comes first; Linux then kills everything else in the pid namespace.  So nothing is left over
 on either side's death, however it comes.
 
-What the starter has to do comes as a marshalled dict (`spawn.Plan`) in a memory file, descriptor PLAN.  It reports on
-CONTROL, a sequenced-packet socket, as marshalled tuples:
+What there is to do comes on SERVICE, a sequenced-packet socket, as descriptors (`ORDER`): among them a memory file with a
+marshalled dict (`spawn.Plan`).  What becomes of it is reported on another such socket, control, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers
@@ -24,8 +24,8 @@ CONTROL, a sequenced-packet socket, as marshalled tuples:
     ("running",)                       the exec has succeeded
     ("exit", wait status)              the program has ended; everything else ends now
 
-and takes requests for sockets on SUPPLY: two bytes, kind and count (`network.Maker`).  The answer is kind, errno and the sockets,
-and a further message once our own copies of them are closed.
+and requests for sockets come on a third one, supply: two bytes, kind and count (`network.Maker`).  The answer is kind, errno and the
+sockets, and a further message once our own copies of them are closed.
 
 This file must load fast: it avoids `typing`, `socket`, `signal` and `subprocess`.
 """
@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
+import fcntl
 import gc
 import marshal
 import os
@@ -47,10 +48,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, NoReturn
 
-PLAN: Final = 3
-CONTROL: Final = 4
-SUPPLY: Final = 5
-_FIRST_UNUSED: Final = 6
+SERVICE: Final = 3
+_FIRST_UNUSED: Final = 4
+ORDER: Final = 6
+"""Descriptors of an order: the program's standard streams, the plan, control, supply."""
 _CLOSED: Final = b"c"
 
 _PYTHON_IGNORES: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
@@ -60,23 +61,16 @@ _STANDARD: Final = (0, 1, 2)
 class Starter:
     """The steps of a start, in the order in which they are written."""
 
-    def __init__(self) -> None:
-        size = os.fstat(PLAN).st_size
-        self.plan: dict[str, Any] = marshal.loads(os.pread(PLAN, size, 0))
-        os.close(PLAN)
-        if self.plan["terminal"]:
-            from fcntl import ioctl  # later it may be out of reach
-
-            self.ioctl = ioctl
-        os.closerange(_FIRST_UNUSED, 1 << 20)
+    def __init__(self, order: list[int]) -> None:
+        *self.streams, memory, control, supply = order
+        self.plan: dict[str, Any] = marshal.loads(os.pread(memory, os.fstat(memory).st_size, 0))
+        os.close(memory)
         self.stage = "namespaces"
         """What is being done, for reports of failure."""
         self.problems: dict[str, OSError] = {}
         """Directories that could not be mirrored, and why."""
-        self.control = _socket.socket(fileno=CONTROL)
-        self.supply = _socket.socket(fileno=SUPPLY)
-        for fd in (CONTROL, SUPPLY):
-            os.set_inheritable(fd, False)
+        self.control = _socket.socket(fileno=control)
+        self.supply = _socket.socket(fileno=supply)
         signals = range(1, _signal.NSIG)
         ignored = [n for n in signals if _signal.getsignal(n) == _signal.SIG_IGN]
         self.ignored = [n for n in ignored if n not in _PYTHON_IGNORES]
@@ -89,24 +83,33 @@ class Starter:
         except OSError:
             pass
 
-    def run(self) -> NoReturn:
-        """In the starter process: make the namespaces' first process, then go."""
-        supervisor = libc.pidfd_open(self.plan["supervisor"])
-        if os.getppid() != self.plan["supervisor"]:
-            os._exit(1)  # it died before we could watch it, and somebody else may have its number
+    def run(self, supervisor: int) -> None:
+        """In the starter process: make the namespaces' first process, which does not come back."""
         try:
             child = libc.syscall("clone", self.plan["namespaces"] | abi.CLONE_PARENT | _signal.SIGCHLD, 0, 0, 0, 0)
         except OSError as problem:
             self.report("failed", self.stage, problem.errno, str(problem))
-            os._exit(1)
+            return
         if child:
             self.report("init", child)
-            os._exit(0)
+            return
         try:
+            os.close(SERVICE)
+            for number, fd in zip(_STANDARD, self.streams, strict=True):
+                os.dup2(fd, number)
+                os.close(fd)
             self.be_init(supervisor)
         except OSError as problem:
             self.report("failed", self.stage, problem.errno, str(problem))
-        os._exit(1)
+        finally:
+            os._exit(1)
+
+    def close(self) -> None:
+        """In the starter process: let go of what init has got."""
+        for fd in self.streams:
+            os.close(fd)
+        self.control.close()
+        self.supply.close()
 
     def be_init(self, supervisor: int) -> None:
         """In process 1 of the new namespaces, where all signals are blocked from birth on.  Raises OSError."""
@@ -242,7 +245,7 @@ class Starter:
             if self.plan["terminal"]:
                 stage = "terminal"
                 os.setsid()
-                self.ioctl(0, abi.TIOCSCTTY, 0)
+                fcntl.ioctl(0, abi.TIOCSCTTY, 0)
                 stage = "filter"
             if self.plan["namespaces"] & abi.CLONE_NEWUSER:
                 libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
@@ -298,17 +301,18 @@ class Starter:
         gc.disable()
         maker = network.Maker()
         poll = select.poll()
-        for fd in (supervisor, wake, CONTROL, SUPPLY):
+        control, supply = self.control.fileno(), self.supply.fileno()
+        for fd in (supervisor, wake, control, supply):
             poll.register(fd, select.POLLIN)
         while True:
             for fd, _ in poll.poll():
-                if fd in (supervisor, CONTROL):
+                if fd in (supervisor, control):
                     return
                 if fd == wake:
                     os.read(wake, 512)
                     if self.reap(main):
                         return
-                if fd == SUPPLY and not self.provide(maker):
+                if fd == supply and not self.provide(maker):
                     return
 
     def reap(self, main: int) -> bool:
@@ -353,6 +357,30 @@ def _rights(fds: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
     return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds))]
 
 
+def _next_order(service: _socket.socket) -> list[int]:
+    """The descriptors of the next program to start; none when the supervisor has closed its end."""
+    word = 4
+    try:
+        note, rights, _, _ = service.recvmsg(1, _socket.CMSG_SPACE(ORDER * word), _socket.MSG_CMSG_CLOEXEC)
+    except OSError:
+        return []
+    if not note or not rights:
+        return []
+    data = rights[0][2]
+    return [int.from_bytes(data[at : at + word], sys.byteorder) for at in range(0, ORDER * word, word)]
+
+
 def main() -> NoReturn:
-    """What `spawn` runs."""
-    Starter().run()
+    """What `launcher` runs: start programs until the supervisor closes its end."""
+    os.closerange(_FIRST_UNUSED, 1 << 20)
+    os.set_inheritable(SERVICE, False)
+    service = _socket.socket(fileno=SERVICE)
+    parent = os.getppid()
+    supervisor = libc.pidfd_open(parent)
+    while order := _next_order(service):
+        starter = Starter(order)
+        if starter.plan["supervisor"] != parent:
+            break  # it died before we could watch it, and somebody else may have its number
+        starter.run(supervisor)
+        starter.close()
+    os._exit(0)

@@ -48,7 +48,7 @@ class ProgramRelay(Relay):
 
     def __init__(self, pool: RelayPool, end: int, stream: "Stream") -> None:
         super().__init__(pool, end, stream.stream)
-        self._stream = stream
+        self._stream: Stream = stream
 
     def on_kernel_reset(self, number: int, now: Instant) -> None:
         """Unix sockets have no reset, but closing one that was not read to its end looks like it from the other side."""
@@ -86,24 +86,24 @@ class Stream(Record):
 
     def __init__(self, context: "Context", inode: int, family: int, socket: "Socket", state: int = FRESH) -> None:
         super().__init__(context, inode, family, socket)
-        self.stream = cast(StreamSocket, socket)
-        self.state = state
-        self.error = 0
+        self.stream: StreamSocket = cast(StreamSocket, socket)
+        self.state: int = state
+        self.error: int = 0
         """What SO_ERROR has still to say."""
-        self.connect_heard = False
+        self.connect_heard: bool = False
         """Whether a connect call has told of the success."""
-        self.parked = Parked(context.listener)
+        self.parked: Parked = Parked(context.listener)
         self.waiting: deque[tuple[StreamSocket, SocketAddress]] = deque()
         """Connections that came in and were not accepted yet, and from whom."""
-        self.backlog = 0
-        self.inert = False
+        self.backlog: int = 0
+        self.inert: bool = False
         """A listener for real IPv6 only, which never hears of anything."""
-        self.resets_on_close = False
+        self.resets_on_close: bool = False
         """SO_LINGER with a time of zero."""
-        self._tokens = 0
+        self._tokens: int = 0
         self._end: host_socket.socket | None = None
         self._copy: host_socket.socket | None = None
-        self._filled = 0
+        self._filled: int = 0
         self._connecting: Blocked | None = None
         self._door: _Door | None = None
 
@@ -361,7 +361,7 @@ class _Door(Source):
 
     def __init__(self, stream: Stream, fd: int) -> None:
         super().__init__(fd, False)
-        self._stream = stream
+        self._stream: Stream = stream
 
     def on_events(self, events: int, now: Instant) -> None:
         guarded(self._stream.shut)

@@ -126,6 +126,8 @@ class PosixHost(Hypercalls):
         # Not "_thread": mypyc would name it __thread, which C has taken.
         self._loop_thread: threading.Thread | None = None
         self._stopping: bool = False
+        self._outside: deque[Task] = deque()
+        """What the driver is to do off the schedule."""
         self._failures: list[Exception] = []
         """What has raised while somebody drove, and is not reported yet."""
         self._old_switch_interval: float = 0.0
@@ -257,6 +259,11 @@ class PosixHost(Hypercalls):
         before.  Called on the schedule."""
         self._agenda.add(self.now + max(delay, 1), Later(task))
 
+    def outside(self, task: Task) -> None:
+        """Run `task` off the schedule, soon, in the thread that drives the loop.  Called on the schedule."""
+        self._outside.append(task)
+        self.interrupt_sleep()
+
     # Driving -------------------------------------------------------------------------------------------
 
     def wait(self, parker: PosixParker, deadline: Instant) -> None:
@@ -309,7 +316,7 @@ class PosixHost(Hypercalls):
         agenda = self._agenda
         loop = self.loop
         agenda.sleep_until = FOREVER
-        when = min(agenda.next, deadline)
+        when = min(agenda.next, deadline) if not self._outside else 0
         # Only the thread ends with `stop`: a caller that has the seat before `stop` returns must sleep, not spin.
         if parker.woken if parker is not None else self._stopping:
             agenda.sleep_until = 0
@@ -330,6 +337,12 @@ class PosixHost(Hypercalls):
         if self._agenda.next <= monotonic_ns():
             self.enter()
             self.leave_as_driver()
+        # Those that come up meanwhile are for the next turn, as descriptors want theirs.
+        for _ in range(len(self._outside)):
+            try:
+                self._outside.popleft().run(self.now)
+            except Exception as error:
+                self._failures.append(error)
         if self._failures:
             self._report()
 
@@ -379,6 +392,8 @@ class PosixHost(Hypercalls):
         self._agenda.sleep_until = 0
         self._serve(self.loop.wait(0))
         self._agenda.sleep_until = FOREVER
+        if self._outside:
+            self.interrupt_sleep()
         return self.next_deadline()
 
     def next_deadline(self) -> Instant:

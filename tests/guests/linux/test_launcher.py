@@ -1,0 +1,126 @@
+"""The starter that is kept ready: used again, exchanged when what it hands down has changed, gone with its last user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from rumpkit.guests.linux.launcher import Launcher, Share
+from rumpkit.guests.linux.spawn import spawn
+
+pytestmark = [pytest.mark.needs("linux", "seccomp", "netns"), pytest.mark.once]
+
+
+@pytest.fixture
+def launcher():
+    launcher = Launcher()
+    yield launcher
+    launcher.close()
+
+
+def children() -> set[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as listing:
+        return set(map(int, listing.read().split()))
+
+
+def said(launcher: Launcher, script: str) -> str:
+    """What a shell script prints."""
+    reader, writer = os.pipe()
+    program = spawn(["sh", "-c", script], stdio=(0, writer, 2), launcher=launcher)
+    os.close(writer)
+    with open(reader) as output:
+        text = output.read()
+    assert program.wait(10) == 0
+    program.close()
+    return text
+
+
+def test_one_starter_starts_many_programs(launcher):
+    before = children()
+    launcher.prepare()
+    (starter,) = children() - before
+    for number in range(5):
+        assert said(launcher, f"echo {number}") == f"{number}\n"
+    assert children() - before == {starter}
+    launcher.close()
+    assert children() == before
+
+
+def test_a_program_does_not_see_what_was_opened_for_another(launcher):
+    held = open("/dev/null")  # noqa: SIM115
+    os.set_inheritable(held.fileno(), True)
+    try:
+        for _ in range(3):
+            assert said(launcher, "ls /proc/self/fd | wc -l").split() == ["4"]  # ls opens the fourth
+    finally:
+        held.close()
+
+
+def test_what_is_inherited_is_ours_of_today(launcher):
+    assert said(launcher, "umask") == f"{current_umask():04o}\n"
+    before = os.umask(0o027)
+    try:
+        assert said(launcher, "umask") == "0027\n"
+    finally:
+        os.umask(before)
+
+
+def test_ignored_signals_are_ours_of_today(launcher):
+    launcher.prepare()
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        ignored = int(said(launcher, "grep SigIgn /proc/self/status").split()[1], 16)
+        assert ignored & 1 << signal.SIGUSR2 - 1
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    ignored = int(said(launcher, "grep SigIgn /proc/self/status").split()[1], 16)
+    assert not ignored & 1 << signal.SIGUSR2 - 1
+
+
+def test_one_that_was_killed_is_replaced(launcher):
+    before = children()
+    launcher.prepare()
+    (starter,) = children() - before
+    os.kill(starter, signal.SIGKILL)
+    os.waitid(os.P_PID, starter, os.WEXITED | os.WNOWAIT)
+    assert said(launcher, "echo again") == "again\n"
+
+
+def test_it_goes_with_us():
+    code = (
+        "import os, signal\n"
+        "from rumpkit.guests.linux.launcher import Launcher\n"
+        "launcher = Launcher(); launcher.prepare()\n"
+        "print(open(f'/proc/self/task/{os.getpid()}/children').read(), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    watched = os.pidfd_open(starter) if (starter := int(done.stdout)) and os.path.exists(f"/proc/{starter}") else -1
+    if watched >= 0:  # it has still to notice
+        import select
+
+        poll = select.poll()
+        poll.register(watched, select.POLLIN)
+        assert poll.poll(30_000)
+        os.close(watched)
+
+
+def test_parts_share_one_until_the_last_is_closed():
+    before = children()
+    one, two = Share(), Share()
+    one.launcher.prepare()
+    assert one.launcher is two.launcher
+    one.close()
+    one.close()
+    assert len(children() - before) == 1
+    two.close()
+    assert children() == before
+
+
+def current_umask() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1], 8) for line in status if line.startswith("Umask"))
