@@ -310,7 +310,7 @@ class Run:
                 place = f"{problem.filename}: " if problem.filename else ""
                 print(f'rump: "rump net" will not find this kernel: {place}{problem.strerror}', file=sys.stderr)
 
-    def _captures(self) -> list[Capture]:
+    def _captures(self) -> "list[Capture]":
         path = self.arguments.capture
         if not path:
             return []
