@@ -1,7 +1,11 @@
 """`rump fs mount`, `umount` and `shell`."""
 
 import os
+import signal
 import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -58,6 +62,72 @@ def test_a_commit_that_fails_is_said(image, tmp_path):
         said = complaint("umount", place)
     assert "its server has failed" in said and "File exists" in said
     assert image.read_bytes() == before and not os.path.ismount(place)
+
+
+@pytest.mark.needs("fuse", "root", "umount")
+def test_a_commit_that_fails_is_said_by_ctrl_c(image, tmp_path):
+    place = tmp_path / "mnt"
+    place.mkdir()
+    server = subprocess.Popen([*RUMP, "mount", "-f", "--gather", image, place], stderr=subprocess.PIPE, text=True)
+    try:
+        await_mount(place)
+        (place / "file").write_bytes(b"x" * 100_000)
+        (tmp_path / "disk.img.rump-redo").mkdir()
+        server.send_signal(signal.SIGINT)
+        said = server.communicate(timeout=60)[1]
+    finally:
+        server.kill()
+        server.wait()
+    assert server.returncode == 125 and "File exists" in said and "Traceback" not in said
+    assert not os.path.ismount(place)
+
+
+@pytest.mark.needs("fuse", "root", "umount")
+def test_what_cannot_be_written_in_place_is_said(image, tmp_path):
+    """The host refuses writes behind the first MiB, as it would on a full disk."""
+    place = tmp_path / "mnt"
+    place.mkdir()
+    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); os.execv(sys.argv[1], sys.argv[1:])"
+    server = subprocess.Popen(
+        [sys.executable, "-c", limit, *RUMP, "mount", "-f", image, place], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        await_mount(place)
+        with suppress(OSError), open(place / "file", "wb", buffering=0) as file:
+            for _ in range(300):
+                file.write(b"x" * 10_000)  # so little that it is gathered, and acknowledged
+        server.send_signal(signal.SIGTERM)
+        said = server.communicate(timeout=60)[1]
+    finally:
+        server.kill()
+        server.wait()
+    assert server.returncode == 125 and "rump: " in said and "Traceback" not in said
+    assert not os.path.ismount(place)
+
+
+@pytest.mark.needs("fuse", "root", "umount")
+def test_after_a_plain_umount_the_terminal_says_it(image, tmp_path):
+    place = tmp_path / "mnt"
+    place.mkdir()
+    ours, theirs = os.openpty()
+    subprocess.run([*RUMP, "mount", "--gather", image, place], stdin=theirs, stdout=theirs, stderr=theirs, check=True)
+    os.close(theirs)
+    (place / "file").write_bytes(b"x" * 100_000)
+    (tmp_path / "disk.img.rump-redo").mkdir()
+    subprocess.run(["umount", place], check=True)
+    said = b""
+    with suppress(OSError):  # EIO: the last one has closed it
+        while piece := os.read(ours, 4096):
+            said += piece
+    os.close(ours)
+    assert b"rump: " in said and b"File exists" in said
+
+
+def await_mount(place):
+    deadline = time.monotonic() + 60
+    while not os.path.ismount(place):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.needs("fuse", "root", "umount")

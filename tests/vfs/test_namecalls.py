@@ -303,3 +303,12 @@ def test_too_many_links():
     fails(EMLINK, root.rename, "/b", "/a/z")
     root.rename("/b", "/a/x")
     assert root.names("/a") == ["x", "y"]
+
+
+@pytest.mark.parametrize("call", ["link", "rename"])
+@pytest.mark.parametrize("bad", ["with\0in it", "\ud800"])
+def test_a_new_name_that_is_none_leaves_nothing_held(files: Files, call: str, bad: str):
+    files.mount("tmpfs", "/apart")
+    files.root.put("/apart/file")
+    fails(EINVAL, getattr(files.root, call), "/apart/file", bad)
+    files.root.unmount("/apart")

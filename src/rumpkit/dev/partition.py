@@ -72,6 +72,7 @@ class PartitionBackend(BlockBackend):
         if start < 0 or size < 0 or start + size > backend.size:
             raise OSError(EINVAL, f"bytes {start} to {start + size} are not within a disk of {backend.size}")
         super().__init__(size, backend.read_only)
+        self.shares_flush = backend.shares_flush
         self.start: int = start
         self._backend: BlockBackend = backend
         self._owner: bool = owner

@@ -125,17 +125,16 @@ class NameCalls(OpenCalls):
         unless `flags` has AT_SYMLINK_FOLLOW.  Raises EEXIST, EMLINK, EPERM (directories), EXDEV."""
         if flags & ~AT_SYMLINK_FOLLOW:
             raise error(EINVAL)
-        where = encode(path)
+        where, new_where = encode(path), encode(new_path)
         walk = self.walk(process, where, dirfd)
         try:
             vnode = walk.get(where, FOLLOW if flags & AT_SYMLINK_FOLLOW else NO_FOLLOW)
             vnode.hold()
         finally:
             walk.done()
-        where = encode(new_path)
         try:
-            walk = self.walk(process, where, new_dirfd)
-            directory = self.new_name(walk, where, process.credentials, directory=False)
+            walk = self.walk(process, new_where, new_dirfd)
+            directory = self.new_name(walk, new_where, process.credentials, directory=False)
             directory.mount.check_same(vnode.mount)
             if vnode.kind == S_IFDIR:
                 raise error(EPERM)
@@ -240,7 +239,7 @@ class NameCalls(OpenCalls):
         """
         if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
             raise error(EINVAL)
-        where = encode(path)
+        where, new_where = encode(path), encode(new_path)
         old = self.walk(process, where, dirfd)
         try:
             old.find(where, PARENT)
@@ -248,11 +247,10 @@ class NameCalls(OpenCalls):
             source.hold()
         finally:
             old.done()
-        where = encode(new_path)
         new = old
         try:
-            new = self.walk(process, where, new_dirfd)
-            new.find(where, PARENT)
+            new = self.walk(process, new_where, new_dirfd)
+            new.find(new_where, PARENT)
             source.mount.check_same(new.directory.mount)
             if old.last != NORMAL:
                 raise error(EBUSY)

@@ -16,6 +16,7 @@ from ..kern.abi.errno import (
     EEXIST,
     EFBIG,
     EINVAL,
+    EIO,
     EISDIR,
     ENAMETOOLONG,
     ENOENT,
@@ -471,7 +472,7 @@ class NodeCalls:
 
 
 def enter(mount: Mount) -> None:
-    """Start a call into a mount."""
+    """Start a call into a mount.  Raises EIO where it has been taken away, perhaps while we waited for its lock."""
     lock = mount.lock
     if lock is not None:
         mount.calls += 1
@@ -480,6 +481,9 @@ def enter(mount: Mount) -> None:
         except BaseException:
             mount.calls -= 1
             raise
+    if mount.finished:
+        leave(mount)
+        raise error(EIO)
 
 
 def leave(mount: Mount) -> None:

@@ -25,6 +25,7 @@ class DeadMount(Mount):
         super().__init__(hyper, gone.kind, gone.source)
         self.number = gone.number
         self.access_times = False
+        self.finished = True
         self.root = DeadVnode(self, 0, S_IFDIR)
 
     def statvfs(self) -> StatVfs:
@@ -97,8 +98,8 @@ def has_writers(kernel: "RumpKernel", mount: Mount) -> bool:
 
 
 def revoke(kernel: "RumpKernel", mount: Mount) -> None:
-    """Put dead files in the place of all files of the mount that processes have open, are in, or have for their root.
-    Called under the mount's lock."""
+    """Put dead files in the place of all files of the mount that processes have open, are in, or have for their root, and of those
+    that watchers hold.  Called under the mount's lock."""
     dead = DeadMount(kernel.hyper, mount)
     for file in list(open_files(kernel, mount)):
         if file.vnode.mount is mount:
@@ -110,11 +111,13 @@ def revoke(kernel: "RumpKernel", mount: Mount) -> None:
                 paths.root = _exchange(paths.root, dead)
             if paths.directory.mount is mount:
                 paths.directory = _exchange(paths.directory, dead)
+    for watcher in mount.watch.watchers:
+        watcher.revoked(mount, lambda vnode: _exchange(vnode, dead))
 
 
 def _exchange(vnode: Vnode, dead: DeadMount) -> Vnode:
     """A dead file for a living one, held and released."""
-    gone = DeadVnode(dead, vnode.number, vnode.kind | vnode.mode)
+    gone = DeadVnode(dead, vnode.number, vnode.mode)
     gone.hold()
     try:
         vnode.release()

@@ -4,12 +4,13 @@ Beside `vnode`.  Each mount shares the list of its vfs.  The calls that change s
 the mount's lock; it costs one look at an empty list if nobody watches.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from mypy_extensions import mypyc_attr
 
 if TYPE_CHECKING:
-    from .vnode import Vnode
+    from .vnode import Mount, Vnode
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -23,6 +24,11 @@ class Watcher:
     def named(self, directory: "Vnode", name: bytes) -> None:
         """A name in a directory has come, has gone, or means another file."""
         raise NotImplementedError
+
+    def revoked(self, mount: "Mount", exchange: "Callable[[Vnode], Vnode]") -> None:
+        """A mount is taken away from its users, under its lock: put `exchange(vnode)`, a dead file, in the place of each of its files that
+        you hold; it takes over the hold."""
+        return None
 
 
 @final

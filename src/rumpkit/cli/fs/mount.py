@@ -26,7 +26,8 @@ examples:
   rump fs mount --gather disk.img ./dir         all changes or none: committed when it is unmounted
 
 Changes are written as they come, and what a program syncs is durable: the file system's own journal protects it from a crash.  With
---gather they become the image's in one step when it is unmounted, and a crash before leaves it as it was.
+--gather they become the image's in one step when it is unmounted, and a crash before leaves it as it was.  Where that fails, `rump fs
+umount` and Ctrl-C say so and exit with an error; umount(8) can't, so the terminal that the mount was made from and the system's log do.
 Root sees owners and permissions as in the image; anybody else may do everything in their own mount.
 """
 
@@ -70,7 +71,10 @@ def _detached(arguments: argparse.Namespace, writer: int) -> None:
         _reported(arguments, writer, outcome)
         status = code.OK
     except BaseException as problem:
-        _tell(-1 if outcome.ready else writer, _text(problem, arguments.image))
+        if outcome.ready:
+            _complain(_text(problem, arguments.image), outcome.terminal)
+        else:
+            os.write(writer, os.fsencode(_text(problem, arguments.image)))
     finally:
         os._exit(status)
 
@@ -91,11 +95,11 @@ def _text(problem: BaseException, image: str) -> str:
     return f"{type(problem).__name__}: {problem}"
 
 
-def _tell(writer: int, text: str) -> None:
-    """Say what went wrong to who has started us, or where that is over (-1) in the system's log."""
-    if writer >= 0:
-        os.write(writer, os.fsencode(text))
-        return
+def _complain(text: str, terminal: int) -> None:
+    """Say what went wrong where whoever has started us may still look: on their terminal, and in the system's log."""
+    if terminal >= 0:
+        with suppress(OSError):
+            os.write(terminal, os.fsencode(f"rump: {text}\r\n"))
     import syslog
 
     syslog.openlog("rump")
@@ -118,7 +122,7 @@ def _serve(arguments: argparse.Namespace, writer: int, outcome: Outcome) -> None
         try:
             mounted = _attach(arguments, address, session, place)
             outcome.offer(mounted_on(os.path.realpath(arguments.directory)))
-            _ready(writer)
+            outcome.terminal = _ready(writer)
             outcome.ready = True
             _wait(mounted)
         finally:
@@ -143,16 +147,18 @@ def _attach(arguments: argparse.Namespace, address: Address, session: Session, p
         return mount(session.kernel(), place, arguments.directory, options)
 
 
-def _ready(writer: int) -> None:
-    """It is mounted: who has started us may go on."""
+def _ready(writer: int) -> int:
+    """It is mounted: who has started us may go on.  Returns the terminal that it was started from, -1 if there is none."""
     if writer < 0:
-        return
+        return -1
+    terminal = os.dup(2) if os.isatty(2) else -1
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
     os.write(writer, b"ready")
     os.close(writer)
+    return terminal
 
 
 def _wait(mounted: "FuseMount") -> None:

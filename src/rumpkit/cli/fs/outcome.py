@@ -44,6 +44,8 @@ class Outcome:
         self._socket: socket.socket | None = None
         self.ready: bool = False
         """It is mounted, and who has started the server has gone."""
+        self.terminal: int = -1
+        """The terminal that it was started from, if any."""
 
     def offer(self, mounted: Mounted | None) -> None:
         """From now on others may wait for the end.  Where there can be no such socket, umount waits for the image's lock instead."""

@@ -4,11 +4,12 @@ The protocol counts lookups: a vnode is held from the first reply that names it 
 it was told.  Ids are never used again, so that a late request can't reach another file.
 """
 
+from collections.abc import Callable
 from typing import Final, final
 
 from ...kern.abi.errno import ENFILE, ESTALE, error
 from ...vfs.events import Events
-from ...vfs.vnode import Vnode, let_go
+from ...vfs.vnode import Mount, Vnode, let_go
 from .wire import ROOT_ID
 
 TRIM: Final = 64
@@ -97,6 +98,15 @@ class NodeTable:
         for node in found:
             del self._nodes[node.number]
             self._nodes[node.number] = node
+        return found
+
+    def revoke(self, mount: Mount, exchange: Callable[[Vnode], Vnode]) -> list[Node]:
+        """A mount is taken away: its nodes get dead files, which `exchange` makes.  Returns them.  Does not sleep."""
+        found = [node for node in self._nodes.values() if node.vnode.mount is mount]
+        for node in found:
+            del self._by_vnode[node.vnode]
+            node.vnode = exchange(node.vnode)
+            self._by_vnode[node.vnode] = node
         return found
 
     def clear(self) -> None:

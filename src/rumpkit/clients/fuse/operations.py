@@ -10,7 +10,7 @@ There are no open files in here: OPEN, OPENDIR and CREATE are answered with ENOS
 from struct import Struct
 from typing import Final, final
 
-from ...kern.abi.errno import EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ENOSYS, ENOTSUP, ENOTTY, ENXIO, ERANGE, error
+from ...kern.abi.errno import EINVAL, EIO, ENAMETOOLONG, ENODATA, ENOENT, ENOSYS, ENOTSUP, ENOTTY, ENXIO, ERANGE, error
 from ...kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFMT, S_IFREG, SEEK_DATA, SEEK_HOLE, UTIME_NOW, UTIME_OMIT
 from ...kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from ...vfs.acl import ACCESS, DEFAULT
@@ -261,7 +261,10 @@ class Operations:
 
     def getattr(self, request: Request) -> bytes:
         """GETATTR."""
-        return self.attributes(self._vnode(request))
+        vnode = self._vnode(request)
+        if vnode.mount.finished:
+            raise error(EIO)
+        return self.attributes(vnode)
 
     def setattr(self, request: Request) -> bytes:
         """SETATTR: any of length, mode, owner, times."""

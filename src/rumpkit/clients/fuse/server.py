@@ -18,7 +18,7 @@ from typing import Final, final
 from ...hosts.posix.host import PosixHost
 from ...kern.abi.errno import EAGAIN, EINTR, EINVAL, EIO, ENODEV, ENOENT, EPROTO
 from ...kern.counters import Counters
-from ...vfs.vnode import Vnode
+from ...vfs.vnode import Mount, Vnode
 from ...vfs.watch import Watcher
 from . import wire
 from .nodes import TRIM
@@ -332,6 +332,13 @@ class FuseServer(Watcher):
         node = self.operations.nodes.find(directory)
         if node is not None and threading.get_ident() not in self._own:
             self._notify_entry(node.number, name)
+            self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0, 0))
+
+    def revoked(self, mount: Mount, exchange: Callable[[Vnode], Vnode]) -> None:
+        """A mount is taken away: what Linux has of it is dead from now on, also what it remembers."""
+        for node in self.operations.nodes.revoke(mount, exchange):
+            if node.above:
+                self._notify_entry(node.above, node.name)
             self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0, 0))
 
     def _notify_entry(self, number: int, name: bytes) -> None:
