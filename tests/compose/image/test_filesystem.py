@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -141,3 +142,44 @@ def test_the_entry_point() -> None:
     module, _, name = project["entry-points"]["fsspec.specs"]["rump"].partition(":")
     assert getattr(import_module(module), name).protocol == "rump"
     assert "fsspec" in project["optional-dependencies"]
+
+
+def test_what_is_written_gets_its_directories(image: Path) -> None:
+    with fsspec.open(f"rump://{image}:/new/deep/file", "wb", in_place=True) as file:
+        file.write(b"data")
+    files = fsspec.filesystem("rump", image=image, in_place=True)
+    files.pipe_file("/other/file", b"data")
+    assert files.cat_file("/new/deep/file") == files.cat_file("/other/file") == b"data"
+    assert repr(files) == f"<RumpFileSystem {str(image)!r}>"
+    files.close()
+    strict = fsspec.filesystem("rump", image=image, in_place=True, auto_mkdir=False)
+    with pytest.raises(FileNotFoundError, match="/none/file"):
+        strict.open("/none/file", "wb")
+    strict.close()
+
+
+def test_changes_that_nobody_commits_are_spoken_of(image: Path) -> None:
+    with (
+        pytest.warns(RuntimeWarning, match="forgotten"),
+        fsspec.open(f"rump://{image}:/new", "wb", writable=True) as file,
+    ):
+        file.write(b"data")
+    with pytest.raises(OSError, match="for reading only"):
+        fsspec.open(f"rump://{image}:/new", "wb").open()
+
+
+def test_an_image_that_another_file_system_keeps_here(image: Path, tmp_path: Path) -> None:
+    url = f"rump://data/table.csv::filecache::file://{image}"
+    with fsspec.open(url, "r", filecache={"cache_storage": str(tmp_path / "cache")}) as file:
+        assert file.read() == "a,b\n1,2\n"
+
+
+def test_pickled(image: Path) -> None:
+    opened = pickle.loads(pickle.dumps(fsspec.open(f"rump://{image}:/data/table.csv")))
+    with opened as file:
+        assert file.read() == b"a,b\n1,2\n"
+    files = fsspec.filesystem("rump", image=str(image))
+    again = pickle.loads(pickle.dumps(files))
+    assert again.ls("/data", detail=False) == files.ls("/data", detail=False)
+    again.close()
+    files.close()

@@ -57,7 +57,8 @@ def test_forgotten_it_is_closed_and_discarded(image: Path) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     root = rumpkit.open_image(image, writable=True)
     (root / "hello.txt").unlink()
-    del root
+    with pytest.warns(RuntimeWarning, match="forgotten"):
+        del root
     assert image.read_bytes() == before and len(os.listdir("/proc/self/fd")) == descriptors
     with rumpkit.open_image(image, writable=True):
         pass

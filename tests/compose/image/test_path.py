@@ -272,3 +272,66 @@ def test_with_modules_that_take_files(root: ImagePath) -> None:
         assert archive.testzip() is None and archive.read("name") == b"content" * 1000
     with (root / "table.csv").open("rb", buffering=0) as unbuffered:
         assert isinstance(unbuffered, io.RawIOBase) and unbuffered.read(3) == b"a,b"
+
+
+def test_links_and_dots_are_resolved(root: ImagePath, host: Path) -> None:
+    def act(top: Any) -> list[str]:
+        fill(top)
+        for name, target in (("to", "a/b"), ("a/up", "../d"), ("a/b/loop", "loop"), ("away", "nowhere/x")):
+            (top / name).symlink_to(target)
+        found = []
+        for name in ("to/c", "to/../y.py", "a/up/long name.tar.gz", "away", "none/../x.txt", "to/../../x.txt"):
+            found.append(str((top / name).resolve()).removeprefix(str(host)))
+        for name in ("away", "none", "a/b/loop"):
+            with pytest.raises((OSError, RuntimeError)):
+                (top / name).resolve(strict=True)
+        return found[:5]
+
+    both(root, host, act)
+    (root / "absolute").symlink_to("/a/up")
+    assert (root / "absolute").resolve() == root / "d"
+
+
+def test_errors_name_the_path(root: ImagePath) -> None:
+    (root / "file").write_bytes(b"data")
+    for act, name in (
+        (lambda: (root / "none").stat(), "/none"),
+        (lambda: (root / "none").open(), "/none"),
+        (lambda: (root / "file").mkdir(), "/file"),
+        (lambda: (root / "file" / "below").read_bytes(), "/file/below"),
+        (lambda: list((root / "none").iterdir()), "/none"),
+        (lambda: (root / "none" / "link").symlink_to("target"), "/none/link"),
+    ):
+        with pytest.raises(OSError) as caught:
+            act()
+        assert caught.value.filename == name and name in str(caught.value)
+    with pytest.raises(FileNotFoundError) as renaming:
+        (root / "none").rename(root / "other")
+    assert (renaming.value.filename, renaming.value.filename2) == ("/none", "/other")
+
+
+def test_a_file_keeps_its_image_open(empty: Path, tmp_path: Path) -> None:
+    image = shutil.copyfile(empty, tmp_path / "kept.img")
+    with rumpkit.open_image(image, writable=True) as root:
+        (root / "file").write_text("kept\n")
+    file = (rumpkit.open_image(image) / "file").open()
+    assert file.read() == "kept\n"
+    file.close()
+    del file
+    with rumpkit.open_image(image, writable=True) as root:  # nobody else has it
+        assert (root / "file").exists()
+
+
+def test_kinds_and_order(root: ImagePath, host: Path) -> None:
+    def act(top: Any) -> list[object]:
+        fill(top)
+        names = ("a", "x.txt", "none")
+        tests = ("is_fifo", "is_socket", "is_char_device", "is_block_device", "is_absolute")
+        return [getattr(top / name, test)() for name in names for test in tests]
+
+    both(root, host, act)
+    assert (root.root, root.anchor, root.drive) == ("/", "/", "") and root.absolute() is root
+    assert root.is_mount() and not (root / "a").is_mount()
+    assert root / "a" < root / "b" and root / "b" >= root / "b" and root / "c" > root / "b"
+    (root / "x.txt").chown(1234, 5678)
+    assert ((root / "x.txt").stat().st_uid, (root / "x.txt").stat().st_gid) == (1234, 5678)

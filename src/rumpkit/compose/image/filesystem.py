@@ -15,6 +15,7 @@ import shutil
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import IO, Any
 
+import fsspec
 from fsspec.spec import AbstractFileSystem
 
 from ...vfs.stat import Stat
@@ -38,24 +39,29 @@ class RumpFileSystem(AbstractFileSystem):  # type: ignore[misc]
         partition: int | str = "",
         writable: bool = False,
         in_place: bool = False,
+        auto_mkdir: bool = True,
         fo: str = "",
         target_protocol: str | None = None,
         target_options: dict[str, Any] | None = None,
         **more: Any,
     ) -> None:
         """Open an image as `rumpkit.open_image` does.  What is written with `writable` becomes the image's at `commit`, with `in_place` at
-        once.  `fo` is the image where a chained URL names it; it must be a file of the host's.  Raises OSError, ValueError."""
+        once.  With `auto_mkdir` a file that is written gets the directories it lies in, as in stores that have none.  `fo` is the image
+        where a chained URL names it; it must be a file of the host's, or one that a caching protocol keeps here.  Raises OSError,
+        ValueError."""
         super().__init__(**more)
+        self.auto_mkdir = auto_mkdir
         if fo and target_protocol not in (None, "file", "local"):
-            raise ValueError(
-                f"an image must be a file of the host's, not of {target_protocol}; cache it first: rump://...::filecache::..."
-            )
+            fo = _cached(fo, target_protocol, target_options or {})
         name = os.fspath(image or fo)
         if not name:
             raise ValueError("which image? rump://IMAGE:/PATH, or rump://PATH::IMAGE")
         if not partition:
             name, partition = split_partition(name)
         self.opened = OpenedImage(name, partition, writable, in_place)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.opened.name!r}>"
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -94,6 +100,13 @@ class RumpFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """The same file as a path."""
         return self.opened.root / str(self._strip_protocol(path))
 
+    def _room(self, path: str, mode: str) -> ImagePath:
+        """The file, with a directory to be written into."""
+        place = self.path(path)
+        if self.auto_mkdir and self.opened.writable and mode[:1] in "wax" and not place.parent.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
     # What fsspec asks --------------------------------------------------------------------------------------
 
     def info(self, path: str, **more: Any) -> dict[str, Any]:
@@ -120,7 +133,7 @@ class RumpFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ) -> IO[Any]:
         if not autocommit:
             raise NotImplementedError("an image is one transaction; open it with writable=True, and commit()")
-        return self.path(path).open(mode, block_size if block_size and block_size > 1 else -1)
+        return self._room(path, mode).open(mode, block_size if block_size and block_size > 1 else -1)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **more: Any) -> bytes:
         """A file's bytes; negative places count from its end."""
@@ -141,7 +154,7 @@ class RumpFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Write a whole file."""
         if mode == "create" and self.path(path).exists():
             raise FileExistsError(path)
-        self.path(path).write_bytes(value)
+        self._room(path, "wb").write_bytes(value)
 
     def mkdir(self, path: str, create_parents: bool = True, **more: Any) -> None:
         """Make a directory."""
@@ -169,7 +182,7 @@ class RumpFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if self.path(path1).is_dir():
             self.makedirs(path2, exist_ok=True)
             return
-        with self.path(path1).open("rb") as source, self.path(path2).open("wb") as target:
+        with self.path(path1).open("rb") as source, self._room(path2, "wb").open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
 
     def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **more: Any) -> None:
@@ -189,6 +202,19 @@ class RumpFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def modified(self, path: str) -> datetime.datetime:
         """When the file's data changed last."""
         return _time(self.path(path).stat().st_mtime_ns)
+
+
+def _cached(path: str, protocol: str, options: dict[str, Any]) -> str:
+    """The host's file that a file system of fsspec's keeps for another one.  Raises ValueError where it keeps none."""
+    files = fsspec.filesystem(protocol, **options)
+    if not getattr(files, "local_file", False):
+        text = (
+            f"an image must be a file of the host's, not of {protocol}; let it be fetched: rump://PATH::filecache::URL"
+        )
+        raise ValueError(text)
+    with files.open(path, "rb") as file:
+        name: str = os.fspath(file.name)
+        return name
 
 
 def _info(path: ImagePath) -> dict[str, Any]:

@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 
 from ...clients.local import LocalProcess
 from ...hosts.posix.host import PosixHost
+from ...kern.abi.errno import EROFS
 from ...kern.process import Credentials
 from ...vfs.types import AUTO
 from .address import Address
 from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from ...kern.kernel import RumpKernel
+    from ...kern.process import Process
     from ...vfs.types import OptionValue
     from .path import ImagePath
 
 CLOSED = "the image is closed"
+READ_ONLY = "the image is open for reading only (writable=True or in_place=True change it)"
 
 
 def open_image(
@@ -49,6 +53,28 @@ def open_image(
     return OpenedImage(path, partition, writable, in_place, type, options).root
 
 
+class ImageProcess(LocalProcess):
+    """The process of an image, whose errors name the paths that they are about, as Python's own do."""
+
+    def __init__(self, kernel: RumpKernel, process: Process, writable: bool) -> None:
+        super().__init__(kernel, process)
+        self._writable: bool = writable
+
+    def run(self, name: str, method: Callable[..., object], *arguments: object) -> object:
+        """As a process does.  Raises OSError with `filename`, and of two names `filename2`."""
+        try:
+            return super().run(name, method, *arguments)
+        except OSError as problem:
+            if problem.errno == EROFS and not self._writable:
+                problem.strerror = READ_ONLY
+            names = [one for one in arguments[:2] if isinstance(one, str)]
+            if names and problem.filename is None:
+                problem.filename = names[-1] if name == "symlink" else names[0]
+                if len(names) > 1 and name in ("rename", "link"):
+                    problem.filename2 = names[1]
+            raise
+
+
 class OpenedImage:
     """An image that is open: what all its paths share."""
 
@@ -65,6 +91,7 @@ class OpenedImage:
         self.name: str = os.fspath(path)
         """The image's path on the host."""
         self.writable: bool = writable or in_place
+        self._gathers: bool = writable and not in_place
         self._process: LocalProcess | None = None
         self._host: PosixHost = PosixHost()
         self._session: Session = Session(in_place, self._host, ("vfs_calls",))
@@ -122,7 +149,7 @@ class OpenedImage:
         process = kernel.process(Credentials())
         place = mount.path.decode()
         session.lend()
-        self._process = LocalProcess(kernel, process)
+        self._process = ImageProcess(kernel, process, self.writable)
         self._process.chroot(place)
         self._process.chdir("/")
 
@@ -143,5 +170,14 @@ class OpenedImage:
             self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_process", None) is not None:
-            self.close()
+        if getattr(self, "_process", None) is None:
+            return
+        if self._gathers:
+            import warnings
+
+            warnings.warn(
+                f"{self.name}: changes were neither committed nor closed, and are forgotten (use a with, or commit())",
+                RuntimeWarning,
+                stacklevel=1,
+            )
+        self.close()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import total_ordering
 from pathlib import PurePosixPath
-from stat import S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, cast, overload
 
 from ...clients.fileobject import FileLike
-from ...kern.abi.errno import EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EUCLEAN
+from ...kern.abi.errno import EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EUCLEAN, MESSAGES
 from ...kern.abi.fcntl import (
     AT_REMOVEDIR,
     O_CREAT,
@@ -21,6 +22,7 @@ from ...kern.abi.fcntl import (
     O_RDONLY,
     O_TRUNC,
     O_WRONLY,
+    SYMLOOP_MAX,
 )
 from . import pattern as patterns
 
@@ -37,6 +39,20 @@ MISSING = (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG)
 """What it means that nothing is there."""
 
 
+class ImageFile(FileLike):
+    """An open file of an image, which stays open as long as the file is."""
+
+    def __init__(self, path: ImagePath, mode: str) -> None:
+        super().__init__(path.image.process, str(path), mode)
+        self._image: OpenedImage | None = path.image
+
+    def close(self) -> None:
+        """Close it; without other paths and files the image, too."""
+        super().close()
+        self._image = None
+
+
+@total_ordering
 class ImagePath:
     """An absolute path in an image.  Made by `open_image`, `/` and the like."""
 
@@ -73,6 +89,29 @@ class ImagePath:
     def parts(self) -> tuple[str, ...]:
         """The parts, beginning with "/"."""
         return self._pure.parts
+
+    @property
+    def root(self) -> str:
+        """ "/": paths in an image are absolute."""
+        return self._pure.root
+
+    @property
+    def anchor(self) -> str:
+        """ "/"."""
+        return self._pure.anchor
+
+    @property
+    def drive(self) -> str:
+        """ ""."""
+        return self._pure.drive
+
+    def is_absolute(self) -> bool:
+        """True: it begins at the image's root."""
+        return True
+
+    def absolute(self) -> ImagePath:
+        """The path itself."""
+        return self
 
     @property
     def parent(self) -> ImagePath:
@@ -159,6 +198,48 @@ class ImagePath:
     def is_symlink(self) -> bool:
         """Whether a symbolic link is there."""
         return S_ISLNK(self._mode(False))
+
+    def is_fifo(self) -> bool:
+        """Whether a FIFO is there, perhaps by a symbolic link."""
+        return S_ISFIFO(self._mode())
+
+    def is_socket(self) -> bool:
+        """Whether a socket is there, perhaps by a symbolic link."""
+        return S_ISSOCK(self._mode())
+
+    def is_char_device(self) -> bool:
+        """Whether a character device is there, perhaps by a symbolic link."""
+        return S_ISCHR(self._mode())
+
+    def is_block_device(self) -> bool:
+        """Whether a block device is there, perhaps by a symbolic link."""
+        return S_ISBLK(self._mode())
+
+    def is_mount(self) -> bool:
+        """Whether it is the root: nothing else is mounted in an image."""
+        return self.is_dir() and self.samefile(self._at(PurePosixPath("/")))
+
+    def resolve(self, strict: bool = False) -> ImagePath:
+        """The path without symbolic links and "..".  What is not there is kept as it is, unless `strict`: then it is FileNotFoundError.
+        Raises OSError (ELOOP) for links that lead in circles, where `strict`."""
+        pending = list(reversed(self._pure.parts[1:]))
+        at, links = self._at(PurePosixPath("/")), 0
+        while pending:
+            part = pending.pop()
+            below = at.parent if part == ".." else at / part
+            mode = below._mode(False)
+            if not mode and strict:
+                below.lstat()
+            if S_ISLNK(mode) and links < SYMLOOP_MAX:
+                links += 1
+                target = below.readlink()
+                at = self._at(PurePosixPath("/")) if target.is_absolute() else at
+                pending += [one for one in reversed(target.parts) if one != "/"]
+                continue
+            if S_ISLNK(mode) and strict:
+                raise OSError(ELOOP, MESSAGES[ELOOP], str(self))
+            at = below
+        return at
 
     def samefile(self, other: ImagePath) -> bool:
         """Whether both are names of one file."""
@@ -274,7 +355,7 @@ class ImagePath:
             raise ValueError("binary files have no encoding, errors and newline")
         if not binary and buffering == 0:
             raise ValueError("text cannot be unbuffered")
-        raw = FileLike(self._process, str(self), "".join(letter for letter in mode if letter not in "bt"))
+        raw = ImageFile(self, "".join(letter for letter in mode if letter not in "bt"))
         if raw.readable() and S_ISDIR(self._process.fstat(raw.fileno()).st_mode):
             raw.close()
             raise IsADirectoryError(EISDIR, "Is a directory", str(self))
@@ -340,6 +421,10 @@ class ImagePath:
     def chmod(self, mode: int) -> None:
         """Set the permission bits."""
         self._process.chmod(str(self), mode)
+
+    def chown(self, uid: int, gid: int = -1) -> None:
+        """Set the owner, by number; -1 leaves one as it is."""
+        self._process.chown(str(self), uid, gid)
 
     # The image -------------------------------------------------------------------------------------------
 
