@@ -5,7 +5,8 @@ runs once on a recorder.  A crash point is a number of its writes and flushes, a
 disk has, whole or torn (None: all of them, one after the other).  `Promises` knows what has to be there:
 
 * what was there when the last call that makes it durable returned, and was not touched since, is there and the same;
-* what did not exist then and was not made since is not there.
+* what did not exist then and was not made since is not there;
+* where a file system orders data before what it is part of, no file shows what the disk held before (`STALE`).
 
 Where a file system commits everything at once (`everything`, a journal), fsync of one file makes all names durable that there are, but the
 contents of no other file.
@@ -19,12 +20,16 @@ from typing import Any, NamedTuple
 
 from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.dev.recorder import Event, Flush, RecorderBackend, Write, apply, crash, marks, prefix
-from rumpkit.kern.abi.errno import ENOENT, ENOTDIR
+from rumpkit.kern.abi.errno import ENODATA, ENOENT, ENOTDIR, ENOTSUP, EPERM
 from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT
 from rumpkit.vfs.types import Finding, check_format_options
 from tests.vfs.helpers import Files
 
 CONTENT = bytes(range(256)) * 12
+STALE = b"left by somebody else; "
+"""What disks are full of before they are formatted."""
+ATTRIBUTE = "@user.a"
+"""Behind a name: this attribute of it, in place of its contents."""
 
 
 class Operation(NamedTuple):
@@ -96,7 +101,84 @@ SYNCS = (
     _sync(""),
     Operation("sync", lambda client, at: client.sync(), (), (), True, True),
 )
-NAMES = ("a", "b", "d", "d/a", "e", "old", "kept")
+
+
+def _hold(name: str, more: int) -> Operation:
+    """Remove a file that stays open, and write to it."""
+
+    def run(client: Any, at: str) -> None:
+        try:
+            fd = client.open(f"{at}/{name}", O_WRONLY)
+        except OSError:
+            return
+        client.unlink(f"{at}/{name}")
+        client.pwrite(fd, CONTENT[:more], 20000)
+
+    return Operation(f"unlink {name}, and keep it open", run, (name,))
+
+
+def _allocate(name: str, mode: int, offset: int, length: int) -> Operation:
+    def run(client: Any, at: str) -> None:
+        try:
+            fd = client.open(f"{at}/{name}", O_WRONLY)
+        except OSError:
+            return
+        try:
+            client.fallocate(fd, mode, offset, length)
+        except OSError:
+            pass
+        client.close(fd)
+
+    return Operation(f"fallocate {name} {mode} {offset}+{length}", run, (name,))
+
+
+_SUBTREES = ("p/s", "p/s/f", "d/s", "d/s/f")
+FURTHER = (
+    _hold("old", 3000),
+    _hold("a", 0),
+    _allocate("old", 3, 1000, 20000),
+    _allocate("a", 0, 2000, 30000),
+    _allocate("a", 1, 0, 90000),
+    _allocate("old", 16, 500, 9000),
+    _call("setxattr old", ("old",), lambda client, at: client.setxattr(f"{at}/old", "user.a", b"value" * 9)),
+    _call("setxattr a", ("a",), lambda client, at: client.setxattr(f"{at}/a", "user.a", b"long" * 150)),
+    _call("removexattr kept", ("kept@user.a",), lambda client, at: client.removexattr(f"{at}/kept", "user.a")),
+    _call("rename old kept", ("old", "kept"), lambda client, at: client.rename(f"{at}/old", f"{at}/kept")),
+    _call("rename a old", ("a", "old"), lambda client, at: client.rename(f"{at}/a", f"{at}/old")),
+    _call("exchange old kept", ("old", "kept"), lambda client, at: client.rename(f"{at}/old", f"{at}/kept", 2)),
+    _call("rename p/s d/s", _SUBTREES, lambda client, at: client.rename(f"{at}/p/s", f"{at}/d/s")),
+    _call("rename d/s p/s", _SUBTREES, lambda client, at: client.rename(f"{at}/d/s", f"{at}/p/s")),
+    _call("unlink p/s/f", ("p/s/f",), lambda client, at: client.unlink(f"{at}/p/s/f")),
+    _call("link old a", ("a",), lambda client, at: client.link(f"{at}/old", f"{at}/a")),
+)
+"""Operations that not every file system has."""
+NAMES = ("a", "b", "d", "d/a", "e", "old", "kept", "p", *_SUBTREES)
+
+
+def prepare_further(files: Files) -> None:
+    """What FURTHER works on, beside what is there anyhow."""
+    client = files.root
+    client.mkdir("/m/p", 0o755)
+    client.mkdir("/m/p/s", 0o755)
+    client.put("/m/p/s/f", CONTENT)
+    try:
+        client.setxattr("/m/kept", "user.a", b"kept")
+    except OSError:
+        pass  # it has none
+    client.sync()
+
+
+def further_workloads() -> list[tuple[Operation, ...]]:
+    """As `workloads`, with at least one of FURTHER in each, on what `prepare_further` makes."""
+    made: list[tuple[Operation, ...]] = [(one, sync) for one, sync in product(FURTHER, SYNCS)]
+    every = CHANGES + FURTHER
+    pairs = [*product(FURTHER, every), *product(CHANGES, FURTHER)]
+    for index, (one, two) in enumerate(pairs):
+        made.append((one, SYNCS[index % 4], two, SYNCS[(index // 4) % 4]))
+        made.append((one, two, SYNCS[(index + 1) % 4]))
+    for index, (one, two, three) in enumerate(product(FURTHER, every, FURTHER)):
+        made.append((one, SYNCS[index % 4], two, three, SYNCS[(index // 4) % 4]))
+    return made
 
 
 def workloads() -> list[tuple[Operation, ...]]:
@@ -138,6 +220,11 @@ def tree(client: Any, at: str) -> Tree:
                 data += piece
             client.close(fd)
             found[name] = data
+        try:
+            found[name + ATTRIBUTE] = client.getxattr(path, "user.a", 256)
+        except OSError as problem:
+            if problem.errno not in (ENODATA, ENOTSUP, EPERM):
+                raise
     return found
 
 
@@ -150,7 +237,8 @@ def aliases(client: Any, at: str, names: tuple[str, ...]) -> set[str]:
         except OSError:
             pass
     wanted = {numbers[name] for name in names if name in numbers}
-    return {*names, *(name for name, number in numbers.items() if number in wanted)}
+    found = {*names, *(name for name, number in numbers.items() if number in wanted)}
+    return found | {name + ATTRIBUTE for name in found if ATTRIBUTE not in name}
 
 
 class Promises:
@@ -171,7 +259,7 @@ class Promises:
     def check(self, found: Tree) -> list[str]:
         """What is not as promised."""
         wrong = []
-        for name in NAMES:
+        for name in (*NAMES, *(name + ATTRIBUTE for name in NAMES)):
             if name in self.touched:
                 continue
             if (name in found) != (name in self.names):
@@ -201,6 +289,7 @@ class Recorded:
         self.client = self.files.root
         self.disks = self.files.service("Disks")
         disk = RamDisk(size)
+        disk.write(0, (STALE * (size // len(STALE) + 1))[:size])
         recorder = RecorderBackend(disk)
         device = self.files.entered(self.disks.attach, "disk", recorder)
         self.type = self.files.vfs.types.find(kind)
@@ -212,8 +301,10 @@ class Recorded:
         self.before = disk.read(0, size)
         recorder.clear()
         self.promises: list[Promises] = []
+        self.client = self.files.process()
         self._run(recorder, steps, everything)
         self.events = list(recorder.events)
+        self.client.exit()
         self.files.entered(self.files.vfs.unmount, "/m")
         self.repaired = 0
         """Disks that had to be repaired before they could be mounted."""
@@ -247,12 +338,13 @@ class Recorded:
                 recorder.mark(str(len(self.promises) - 1))
 
     def _promise(self, now: Promises, step: Operation, found: Tree, everything: bool) -> None:
-        durable = set(found) if step.all else set(step.content) & set(found)
+        durable = set(found) if step.all else {*step.content, *(name + ATTRIBUTE for name in step.content)} & set(found)
         if everything or step.all:
             for name in now.touched:
                 now.contents.pop(name, None)
             now.names = found
             now.touched = set()
+            durable |= {name for name in found if ATTRIBUTE in name}
         else:
             now.touched -= durable
             now.names = {name: value for name, value in now.names.items() if name not in durable}

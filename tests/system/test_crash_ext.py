@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fs.crashlab import Recorded, workloads
+from tests.fs.crashlab import Operation, Recorded, further_workloads, prepare_further, workloads
 
 pytestmark = [pytest.mark.needs("e2fsck"), pytest.mark.once]
 
@@ -19,10 +19,18 @@ def e2fsck(path: Path, *options: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def compare(kind: str, every: int, limit: int, path: Path) -> int:
+FEATURES = {"ext3": "^resize_inode", "ext4": "^resize_inode", "plain": "^resize_inode,^metadata_csum,^64bit"}
+
+
+def chosen(every: int, further: int) -> list[tuple[Operation, ...]]:
+    return [*workloads()[3::every], *further_workloads()[5::further]]
+
+
+def compare(kind: str, every: int, further: int, limit: int, path: Path) -> int:
     done = 0
-    for steps in workloads()[3::every]:
-        run = Recorded(kind, SIZE, steps, True, features="^resize_inode")
+    for steps in chosen(every, further):
+        name = "ext3" if kind == "ext3" else "ext4"
+        run = Recorded(name, SIZE, steps, True, prepare_further, features=FEATURES[kind])
         points = list(run.points(1))
         for count, seed in points[:: -(-len(points) // limit)]:
             where = (kind, [step.text for step in steps], count, seed)
@@ -42,11 +50,13 @@ def compare(kind: str, every: int, limit: int, path: Path) -> int:
 
 @pytest.mark.parametrize("kind", ["ext3", "ext4"])
 def test_e2fsck_finds_nothing_after_a_crash(kind: str, tmp_path: Path) -> None:
-    assert compare(kind, 1200, 5, tmp_path / "image") >= 9
+    assert compare(kind, 1800, 5000, 5, tmp_path / "image") >= 9
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("kind", ["ext3", "ext4"])
+@pytest.mark.parametrize("kind", FEATURES)
 def test_e2fsck_finds_nothing_after_many_crashes(kind: str, tmp_path: Path) -> None:
-    assert compare(kind, 60, 12, tmp_path / "image") > 300
+    done = compare(kind, 60, 150, 12, tmp_path / "image")
+    print(f"{kind}: {done} crashes")
+    assert done > 500

@@ -54,7 +54,7 @@ def fat_image() -> bytes:
 
 @pytest.fixture(scope="module")
 def host_ext4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """The same images, mounted by the host."""
+    """The same images, mounted by the host; but without inline data, of which Linux (6.18) loses what is written far behind it."""
     if why := why_no_ext4():
         pytest.skip(f"the host mounts no ext4: {why}")
     base = tmp_path_factory.mktemp("host")
@@ -63,7 +63,7 @@ def host_ext4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pa
         found = {}
         for name, options in FEATURES.items():
             image = base / f"{name}.image"
-            image.write_bytes(image_of(options))
+            image.write_bytes(image_of(options.replace("inline_data,", "")))
             (base / name).mkdir()
             mounts.append(loop_mounted(image, base / name))
             found[name] = mounts[-1].__enter__()

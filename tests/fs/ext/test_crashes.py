@@ -8,7 +8,7 @@ from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.dev.recorder import apply, crash, prefix
 from rumpkit.kern.abi.fcntl import O_WRONLY
 from rumpkit.vfs.types import Finding
-from tests.fs.crashlab import Operation, Recorded, workloads
+from tests.fs.crashlab import STALE, Operation, Recorded, further_workloads, prepare_further, workloads
 from tests.vfs.helpers import Files
 
 SIZE = 3 << 20
@@ -16,12 +16,14 @@ KINDS = {
     "ext3": {"features": "^resize_inode"},
     "ext4": {"features": "^resize_inode"},
     "inline": {"features": "^resize_inode,inline_data"},
+    "plain": {"features": "^resize_inode,^metadata_csum,^64bit"},
 }
 
 
-def record(kind: str, steps: tuple[Operation, ...], full: bool = False) -> Recorded:
+def record(kind: str, steps: tuple[Operation, ...], full: bool = False, further: bool = False) -> Recorded:
     name = "ext3" if kind == "ext3" else "ext4"
-    return Recorded(name, SIZE, steps, True, fill_log if full else None, **KINDS[kind])
+    prepare = prepare_further if further else fill_log if full else None
+    return Recorded(name, SIZE, steps, True, prepare, **KINDS[kind])
 
 
 def fill_log(files: Files) -> None:
@@ -48,9 +50,11 @@ def unexplained(found: list[Finding]) -> list[Finding]:
     ]
 
 
-def go_through(kind: str, steps: tuple[Operation, ...], seeds: int, limit: int = 1 << 30, full: bool = False) -> int:
+def go_through(
+    kind: str, steps: tuple[Operation, ...], seeds: int, limit: int = 1 << 30, full: bool = False, further: bool = False
+) -> int:
     """Crash a workload everywhere; how many crashes that were."""
-    run = record(kind, steps, full)
+    run = record(kind, steps, full, further)
     points = list(run.points(seeds))
     if len(points) > limit:
         points = points[:: -(-len(points) // limit)]
@@ -60,6 +64,7 @@ def go_through(kind: str, steps: tuple[Operation, ...], seeds: int, limit: int =
         seen, found = run.after(disk)
         assert not unexplained(found), (where, found)
         assert not run.promised(count).check(seen), (where, run.promised(count).check(seen))
+        assert not [name for name, data in seen.items() if STALE in (data or b"")], (where, "old data is shown")
         again, found = run.after(disk)
         assert not found and again == seen, (where, "after the mount", found)
     return len(points)
@@ -92,6 +97,12 @@ def test_some_workloads_survive_every_crash(kind: str, every: int, limit: int) -
     assert sum(go_through(kind, steps, 1, limit) for steps in workloads()[7::every]) >= 10
 
 
+@pytest.mark.parametrize(("kind", "every", "limit"), [("ext3", 2001, 6), ("ext4", 1501, 8), ("plain", 2501, 6)])
+def test_some_further_workloads_survive_every_crash(kind: str, every: int, limit: int) -> None:
+    chosen = further_workloads()[11::every]
+    assert sum(go_through(kind, steps, 1, limit, further=True) for steps in chosen) >= 10
+
+
 def test_a_file_that_is_cut_before_it_was_stored_keeps_its_size() -> None:
     """What was to be written behind the cut is forgotten, and the hole before it is there all the same."""
     chosen = {step.text: step for steps in workloads() for step in steps}
@@ -115,6 +126,16 @@ def test_many_workloads_survive_every_crash(kind: str, part: int) -> None:
     done = sum(go_through(kind, steps, 2, 40) for steps in workloads()[part::6][::25])
     print(f"{kind}, part {part}: {done} crashes")
     assert done > 300
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_further_workloads_survive_every_crash(kind: str, part: int) -> None:
+    done = sum(go_through(kind, steps, 2, 40, further=True) for steps in further_workloads()[part::4][::60])
+    print(f"{kind}, part {part}: {done} crashes of further operations")
+    assert done > 120
 
 
 @pytest.mark.long

@@ -57,23 +57,32 @@ def same_tree(run: Run, path: str) -> None:
         assert shown(mine) == shown(theirs), "\n".join(
             [*run.log, f"behind a remount: {where}: {mine} and not {theirs}"]
         )
-        same = _content(ours, where, mine.st_mode) == _content(host, where, theirs.st_mode)
-        assert same, "\n".join([*run.log, f"behind a remount {where} has other contents"])
+        kept, expected_content = _content(ours, where, mine.st_mode), _content(host, where, theirs.st_mode)
+        text = f"behind a remount {where}: {_difference(kept, expected_content)}"
+        assert kept == expected_content, "\n".join([*run.log, text])
         if stat.S_ISDIR(mine.st_mode):
             same_tree(run, where)
 
 
-def _content(side: Any, path: str, mode: int) -> object:
-    """The bytes of a file, and its attributes."""
+def _content(side: Any, path: str, mode: int) -> tuple[dict[str, bytes], bytes]:
+    """The attributes of a file, and its bytes."""
     if stat.S_ISLNK(mode):
-        return side.readlink(path)
-    attributes = {}
+        return {}, side.readlink(path).encode()
+    attributes: dict[str, bytes] = {}
     if not side.folds:
         attributes = {name: side.getxattr(path, name, 0) for name in side.listxattr(path, 0) if name[:4] != "secu"}
     if not stat.S_ISREG(mode):
-        return attributes
+        return attributes, b""
     fd = side.open(path, os.O_RDONLY, 0)
     try:
-        return side.pread(fd, 1 << 20, 0), attributes
+        return attributes, side.pread(fd, 1 << 20, 0)
     finally:
         side.close(fd)
+
+
+def _difference(found: tuple[dict[str, bytes], bytes], expected: tuple[dict[str, bytes], bytes]) -> str:
+    if found[0] != expected[0]:
+        return f"attributes {found[0]} and not {expected[0]}"
+    pairs = enumerate(zip(found[1], expected[1], strict=False))
+    at = next((place for place, (one, other) in pairs if one != other), min(len(found[1]), len(expected[1])))
+    return f"byte {at} of {len(found[1])} and {len(expected[1])}: {found[1][at:][:40]!r}, not {expected[1][at:][:40]!r}"
