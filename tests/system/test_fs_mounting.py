@@ -1,14 +1,18 @@
 """`rump fs mount`, `umount` and `shell`."""
 
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 
 import pytest
 
+from rumpkit.cli.fs.outcome import mounted_on
 from tests.system.fs_tools import RUMP, apart, clean, complaint, rump
 
 
@@ -128,6 +132,39 @@ def await_mount(place):
     while not os.path.ismount(place):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.once
+@pytest.mark.needs("fuse", "root", "nobody", "fusermount3", "setpriv")
+def test_mounted_by_somebody_without_privileges(image, kind):
+    """As nobody, by fusermount3; from a place of its own, as pytest's is root's."""
+    nobody = pwd.getpwnam("nobody")
+    # The right to read whatever there is: Python may be somewhere that only root looks into.
+    drop = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+    drop += ["--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+    def ask(*words):
+        done = subprocess.run(["setpriv", *drop, *map(str, words)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with tempfile.TemporaryDirectory() as directory:
+        os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+        theirs, place = os.path.join(directory, "disk.img"), os.path.join(directory, "mnt")
+        shutil.copy(image, theirs)
+        os.mkdir(place)
+        for path in (theirs, place):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        ask(*RUMP, "mount", theirs, place)
+        try:
+            assert mounted_on(place) is not None  # which root may not even look at
+            script = f"cd {place} && mkdir d && echo hello > d/file && cat d/file && mv d/file d/moved && ls d"
+            assert ask("sh", "-c", script).split() == ["hello", "moved"]
+        finally:
+            ask(*RUMP, "umount", place)
+        assert mounted_on(place) is None
+        assert ask(*RUMP, "cat", f"{theirs}:/d/moved") == "hello\n"
+        clean(theirs, kind=kind)
 
 
 @pytest.mark.needs("fuse", "root", "umount")

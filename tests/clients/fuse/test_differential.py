@@ -34,8 +34,8 @@ def reference() -> Iterator[Path]:
         yield Path(directory)
 
 
-def same(place: Path, reference: Path, seed: int, count: int) -> None:
-    words = [sys.executable, PROGRAM, place, reference, str(seed), str(count)]
+def same(place: Path, reference: Path, seed: int, count: int, *what: str) -> None:
+    words = [sys.executable, PROGRAM, place, reference, str(seed), str(count), *what]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"seed {seed}:\n{done.stdout}\n{done.stderr}"
 
@@ -73,3 +73,37 @@ def test_many_random_calls_on_ext4(tmp_path: Path, reference: Path, seed: int) -
             same(place / "in", reference, seed, 3000)
     done = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def hammer(tmp_path: Path, reference: Path, bits: int, options: FuseOptions, seed: int, count: int) -> None:
+    """Contents of a file on a FAT, mapped memory too; sound after it."""
+    image, place = tmp_path / "disk.img", tmp_path / "mnt"
+    with open(image, "wb") as file:
+        file.truncate((40 if bits == 32 else 8) << 20)
+    subprocess.run(
+        ["mkfs.fat", "-F", str(bits), *(["-s", "1"] if bits == 32 else []), image], check=True, capture_output=True
+    )
+    place.mkdir()
+    with (
+        Kernel(Spec(mount=[MountSpec("/data", "vfat", str(image))])) as kernel,
+        kernel.fuse_mount(place, "/data", options),
+    ):
+        same(place, reference, seed, count, "data")
+    done = subprocess.run(["fsck.fat", "-n", image], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.needs("mkfs.fat", "fsck.fat")
+@pytest.mark.parametrize("bits", [12, 32])
+def test_random_data_on_fat(tmp_path: Path, reference: Path, bits: int) -> None:
+    hammer(tmp_path, reference, bits, SOLE, 1, 250)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.needs("mkfs.fat", "fsck.fat")
+@WAYS
+@pytest.mark.parametrize("bits", [12, 16, 32])
+@pytest.mark.parametrize("seed", range(2, 5))
+def test_much_random_data_on_fat(tmp_path: Path, reference: Path, bits: int, options: FuseOptions, seed: int) -> None:
+    hammer(tmp_path, reference, bits, options, seed, 5000)
