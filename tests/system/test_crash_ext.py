@@ -32,7 +32,7 @@ def compare(kind: str, every: int, further: int, limit: int, path: Path) -> int:
         name = "ext3" if kind == "ext3" else "ext4"
         run = Recorded(name, SIZE, steps, True, prepare_further, features=FEATURES[kind])
         points = list(run.points(1))
-        for count, seed in points[:: -(-len(points) // limit)]:
+        for count, seed in points[:: max(-(-len(points) // limit), 1)]:
             where = (kind, [step.text for step in steps], count, seed)
             disk = run.image(count, seed)
             path.write_bytes(disk.read(0, SIZE))
