@@ -259,6 +259,10 @@ class Run:
             capture.close()
             _report_capture(capture)
         host = next(iter(self.kernels.values())).host
+        if not quiet:
+            for name, (command, call, number), count in self.conductor.refusals():
+                often = "" if count == 1 else f", {count} times"
+                print(f"rump: {name}: {command} may not call {call}{often} ({os.strerror(number)})", file=sys.stderr)
         drops = host.console_drops if isinstance(host, PosixHost) else 0
         if drops and not quiet:
             print(f"rump: {drops} bytes of trace and console output were left out", file=sys.stderr)

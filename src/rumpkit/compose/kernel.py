@@ -140,15 +140,17 @@ class Kernel:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
+        allow: Sequence[str] = (),
     ) -> Guest:
         """Start an unmodified Linux program on this kernel; its sockets are the kernel's, its files the host's.
 
-        `env` is added to the environment; the descriptors default to ours.  Raises `rumpkit.guests.linux.check.Missing`
+        `env` is added to the environment; the descriptors default to ours; `allow` names system calls that it may make though they
+        reach beyond itself.  Raises `rumpkit.guests.linux.check.Missing`
         where the machine lacks something, `rumpkit.compose.errors.ProgramError` for the program (ENOENT, EACCES, ENOEXEC).
         """
         from .programs import start
 
-        return start(self, command, env or {}, cwd, (stdin, stdout, stderr))
+        return start(self, command, env or {}, cwd, (stdin, stdout, stderr), allow)
 
     def fuse_mount(self, directory: str | Path, path: str = "/", options: FuseOptions | None = None) -> FuseMount:
         """Show the kernel's files from `path` on at `directory` of the host, until it is unmounted or the kernel closes.

@@ -29,9 +29,10 @@ def start(
     env: Mapping[str, str],
     cwd: str | Path | None,
     stdio: tuple[int | None, int | None, int | None],
+    allow: Sequence[str] = (),
 ) -> Guest:
     """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
-    guest = launch(kernel, command, env, cwd, stdio)
+    guest = launch(kernel, command, env, cwd, stdio, allow=allow)
     kernel.on_close(guest.close)
     return guest
 
@@ -44,6 +45,7 @@ def launch(
     stdio: tuple[int | None, int | None, int | None],
     user: "Identity | None" = None,
     terminal: bool = False,
+    allow: Sequence[str] = (),
 ) -> Guest:
     """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
     that of a session of its own."""
@@ -64,6 +66,7 @@ def launch(
             shown=_shown_mounts(kernel),
             user=user,
             terminal=terminal,
+            allow=allow,
         )
     except OSError as problem:
         if problem.filename != command[0]:

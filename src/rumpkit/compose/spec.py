@@ -173,6 +173,8 @@ class RunSpec:
     """Default: where `rump` was started; relative to the config's folder."""
     user: str = ""
     """Whom to run as, as root: "nobody", "nobody:nogroup", "65534:65534".  Default: as `rump`."""
+    allow: list[str] = field(default_factory=list)
+    """System calls that it may make though they reach beyond itself, such as "ptrace" for a debugger."""
     main: bool = False
     """When this program ends the others are stopped, and its exit status is the run's.  Without one, the run lasts
     until all have ended."""

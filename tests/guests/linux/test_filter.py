@@ -7,18 +7,21 @@ import struct
 import pytest
 
 from rumpkit.guests.linux import abi
-from rumpkit.guests.linux.filter import ALLOW, KILL, NOTIFIED, NOTIFY, Assembler, build, refuse
+from rumpkit.guests.linux.fences import ALLOWED
+from rumpkit.guests.linux.filter import ALLOW, KILL, NOTIFY, RULES, TIOCSTI, Assembler, build, refuse
+from rumpkit.guests.linux.guest import HANDLERS
+from rumpkit.guests.linux.numbers import NUMBERS
 from rumpkit.kern.abi import errno, socket
 
 MACHINES = sorted(abi.SYSCALLS)
 
 
-def verdict(machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
+def verdict(machine: str, number: int, *arguments: int, arch: int | None = None, more: tuple[str, ...] = ()) -> int:
     """What the program says of a call (the four instructions that it may consist of)."""
     arch = abi.AUDIT_ARCH[machine] if arch is None else arch
     words = [argument & (1 << 64) - 1 for argument in (*arguments, *[0] * 6)][:6]
     data = struct.pack("<iIQ6Q", number, arch, 0, *words)
-    program = list(struct.iter_unpack("<HBBI", build(machine)))
+    program = list(struct.iter_unpack("<HBBI", build(machine, more)))
     place = accumulator = 0
     while True:
         operation, true, false, operand = program[place]
@@ -30,6 +33,8 @@ def verdict(machine: str, number: int, *arguments: int, arch: int | None = None)
                 place += true if accumulator == operand else false
             case 0x35:
                 place += true if accumulator >= operand else false
+            case 0x45:
+                place += true if accumulator & operand else false
             case 0x06:
                 return int(operand)
             case other:
@@ -39,7 +44,7 @@ def verdict(machine: str, number: int, *arguments: int, arch: int | None = None)
 @pytest.mark.parametrize("machine", MACHINES)
 class TestVerdicts:
     def call(self, machine: str, name: str, *arguments: int) -> int:
-        return verdict(machine, abi.SYSCALLS[machine][name], *arguments)
+        return verdict(machine, NUMBERS[machine][name], *arguments)
 
     @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
     def test_internet_sockets_are_ours(self, machine, family):
@@ -75,11 +80,34 @@ class TestVerdicts:
         assert self.call(machine, "setsockopt", 3, socket.IPPROTO_TCP, socket.TCP_NODELAY) == NOTIFY
         assert self.call(machine, "setsockopt", 3, socket.SOL_SOCKET, socket.SO_REUSEADDR) == NOTIFY
 
-    def test_every_other_call_of_the_machine_is_allowed(self, machine):
-        numbers = abi.SYSCALLS[machine]
-        ours = {numbers[name] for name in (*NOTIFIED, "io_uring_setup", "io_uring_enter", "io_uring_register")}
-        for number in set(range(600)) - ours:
-            assert verdict(machine, number, 2, 6, 3) == ALLOW
+    def test_of_all_other_calls_those_on_the_list_are_allowed(self, machine):
+        ours = {NUMBERS[machine][name] for name, _ in RULES}
+        allowed = {NUMBERS[machine][name] for name in ALLOWED if name in NUMBERS[machine]}
+        assert not allowed & ours
+        for number in {*range(600), 1 << 20, 0x3FFFFFFF} - ours:
+            assert verdict(machine, number, 2, 6, 3) == (ALLOW if number in allowed else NOTIFY)
+
+    def test_more_can_be_allowed(self, machine):
+        number = NUMBERS[machine]["ptrace"]
+        assert verdict(machine, number) == NOTIFY
+        assert verdict(machine, number, more=("ptrace",)) == ALLOW
+        assert verdict(machine, number + 1, more=("ptrace",)) == verdict(machine, number + 1)
+
+    def test_nobody_types_into_a_terminal_but_its_user(self, machine):
+        assert self.call(machine, "ioctl", 0, TIOCSTI, 0) == NOTIFY
+        assert self.call(machine, "ioctl", 0, TIOCSTI | 1 << 32, 0) == NOTIFY
+        assert self.call(machine, "ioctl", 0, 0x5401, 0) == ALLOW
+
+    def test_processes_stay_in_their_namespaces(self, machine):
+        thread = 0x3D0F00
+        assert self.call(machine, "clone", thread) == ALLOW
+        for flag in (abi.CLONE_NEWUSER, abi.CLONE_NEWNET, abi.CLONE_NEWNS, abi.CLONE_NEWPID, abi.CLONE_NEWUTS):
+            assert self.call(machine, "clone", thread | flag) == NOTIFY
+        assert self.call(machine, "clone3") == refuse(errno.ENOSYS)
+
+    def test_every_call_that_is_meant_for_the_kernel_has_a_handler(self, machine):
+        for name in HANDLERS:
+            assert self.call(machine, name, socket.AF_INET) == NOTIFY
 
     def test_a_foreign_architecture_is_killed(self, machine):
         i386 = 0x40000003

@@ -56,6 +56,8 @@ def _value_tests(place: RunPlace) -> list[Test]:
     tests: list[Test] = [((*path, "command"), lambda: _words(spec.command))]
     tests.append(((*path, "restart"), lambda: _one_of(spec.restart, POLICIES)))
     tests.append(((*path, "restart_limit"), lambda: _count(spec.restart_limit, 0)))
+    for index, name in enumerate(spec.allow):
+        tests.append(((*path, "allow", index), partial(_system_call, name)))
     tests.append(((*path, "stop_signal"), lambda: parse_signal(spec.stop_signal)))
     tests.append(((*path, "log_limit"), lambda: parse_size(spec.log_limit)))
     for key in DURATIONS:
@@ -66,6 +68,18 @@ def _value_tests(place: RunPlace) -> list[Test]:
     if spec.health is not None:
         tests += _health_tests((*path, "health"), spec.health)
     return tests
+
+
+def _system_call(name: str) -> None:
+    from ...guests.linux.fences import ALLOWED
+    from ...guests.linux.filter import RULES
+    from ...guests.linux.numbers import NUMBERS
+
+    known = {name for numbers in NUMBERS.values() for name in numbers}
+    if name not in known:
+        raise ConfigError(f"{name!r} is no system call", hint=suggest(name, sorted(known)))
+    if name in ALLOWED or name in dict(RULES):
+        raise ConfigError(f"{name!r} can't be given: it is allowed already, or decided by its arguments")
 
 
 def _health_tests(path: KeyPath, spec: HealthSpec) -> list[Test]:

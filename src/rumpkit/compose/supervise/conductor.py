@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, cast, final
 
 from ...guests.linux.guest import Guest
+from ...guests.linux.refusals import Refusal
 from ...hosts.posix.host import PosixHost
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.wait import WaitQueue
@@ -136,6 +137,10 @@ class Conductor(Owner):
     def unseen(self) -> dict[str, str]:
         """The mounts that programs don't see, and why."""
         return {path: reason for guest in self.guests.values() for path, reason in guest.unseen.items()}
+
+    def refusals(self) -> list[tuple[str, Refusal, int]]:
+        """The system calls that programs tried and may not make: whose program's, which, how often."""
+        return [(name, one, count) for name, guest in self.guests.items() for one, count in guest.refusals.items()]
 
     def settle(self) -> None:
         """After the end: let what was sent reach its peers, for a while."""
@@ -274,7 +279,7 @@ class Conductor(Owner):
             streams = self._streams(plan, spec, held)
             user = identity(spec.user) if spec.user else None
             kernel = self.kernels[plan.kernel]
-            return launch(kernel, spec.command, spec.env, spec.cwd or None, streams, user)
+            return launch(kernel, spec.command, spec.env, spec.cwd or None, streams, user, allow=spec.allow)
         except ConfigError as problem:
             raise ConfigError(
                 problem.message,

@@ -107,6 +107,8 @@ CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 CLONE_PARENT: Final = 0x00008000
+CLONE_NAMESPACES: Final = 0x7E020000
+"""All flags of clone(2) that make a namespace: cgroup, UTS, IPC, user, process ids, network, mounts."""
 
 MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2

@@ -1,7 +1,8 @@
-"""The seccomp filter: which system calls the supervisor hears of, assembled from a table.
+"""The seccomp filter: which system calls a program may make, and which the supervisor hears of, assembled from tables.
 
-Between `abi` (numbers) and `starter` (which installs the program).  The kernel runs the program for system calls it
-cannot prove harmless from their number alone; all others bypass it.
+Between `fences` (what is allowed at all) and `starter` (which installs the program).  Linux runs the program for system calls that it
+cannot prove harmless from their number alone; all others bypass it.  What is neither allowed nor decided here is notified, and
+the supervisor refuses it.
 
 What is *not* here matters as much: read, write, send*, recv*, poll, epoll, shutdown, close and ioctl act on the injected
 descriptors natively (see `carrier` for how datagrams keep their addresses).
@@ -11,19 +12,24 @@ nothing, because nginx sets TCP_CORK twice a request.  On a descriptor that is n
 Linux would say ENOPROTOOPT or ENOTSOCK.
 """
 
+from collections.abc import Collection
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from ...kern.abi.errno import EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT
 from ...kern.abi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, IPPROTO_TCP, TCP_CORK, TCP_QUICKACK
-from . import abi
+from . import abi, fences
+from .numbers import NUMBERS
 
 ALLOW: Final = abi.SECCOMP_RET_ALLOW
 NOTIFY: Final = abi.SECCOMP_RET_USER_NOTIF
 KILL: Final = abi.SECCOMP_RET_KILL_PROCESS
 SUCCEED: Final = abi.SECCOMP_RET_ERRNO
 
-AF_ALG: Final = 38
+ADDR_NO_RANDOMIZE: Final = 0x0040000
+TIOCSTI: Final = 0x5412
+TIOCLINUX: Final = 0x541C
+"""They put characters into a terminal's input, where what started the program would read them (ioctl_tty(2))."""
 
 
 def refuse(error: int) -> int:
@@ -39,7 +45,16 @@ class When(NamedTuple):
     otherwise: int
 
 
-Verdict: TypeAlias = "int | When"
+class Unless(NamedTuple):
+    """A verdict that depends on bits of an argument: `none` if it has none of `bits`, or else `any`."""
+
+    argument: int
+    bits: int
+    none: int
+    any: int
+
+
+Verdict: TypeAlias = "int | When | Unless"
 
 RULES: Final[tuple[tuple[str, Verdict], ...]] = (
     (
@@ -53,7 +68,6 @@ RULES: Final[tuple[tuple[str, Verdict], ...]] = (
                 # Of the private network namespace, which shows what the kernel has, but for sockets: those are in /proc/net, where
                 # ss(8) looks then.
                 (AF_NETLINK, When(2, ((abi.NETLINK_SOCK_DIAG, refuse(EPROTONOSUPPORT)),), ALLOW)),
-                (AF_ALG, ALLOW),
                 (AF_PACKET, refuse(EPERM)),
             ),
             refuse(EAFNOSUPPORT),
@@ -68,15 +82,16 @@ RULES: Final[tuple[tuple[str, Verdict], ...]] = (
     ("getpeername", NOTIFY),
     ("setsockopt", When(1, ((IPPROTO_TCP, When(2, ((TCP_CORK, SUCCEED), (TCP_QUICKACK, SUCCEED)), NOTIFY)),), NOTIFY)),
     ("getsockopt", NOTIFY),
+    ("ioctl", When(1, ((TIOCSTI, NOTIFY), (TIOCLINUX, NOTIFY)), ALLOW)),
+    ("clone", Unless(0, abi.CLONE_NAMESPACES, ALLOW, NOTIFY)),
+    ("personality", When(0, ((0, ALLOW), (ADDR_NO_RANDOMIZE, ALLOW), (0xFFFFFFFF, ALLOW)), NOTIFY)),
+    ("clone3", refuse(ENOSYS)),  # its flags lie in memory; C libraries take clone then
     # Its operations would go past the filter.
     ("io_uring_setup", refuse(ENOSYS)),
     ("io_uring_enter", refuse(ENOSYS)),
     ("io_uring_register", refuse(ENOSYS)),
 )
-"""System call and verdict; everything else is allowed."""
-
-NOTIFIED: Final = frozenset(name for name, verdict in RULES if isinstance(verdict, When) or verdict == NOTIFY)
-"""The system calls that a supervisor must have handlers for."""
+"""System call and verdict; of the others, those are allowed that `fences` has."""
 
 # struct seccomp_data: int nr, u32 arch, u64 instruction pointer, u64 args[6]
 _NUMBER: Final = 0
@@ -87,7 +102,10 @@ _INSTRUCTION: Final = Struct("<HBBI")
 _LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _JUMP_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _JUMP_NOT_LESS: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_JUMP_ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
 _RETURN: Final = 0x06  # BPF_RET | BPF_K
+_NEVER: Final = 0xFFFFFFFF
+"""More than any word that is compared with it: no architecture has this number."""
 
 
 class Assembler:
@@ -101,6 +119,10 @@ class Assembler:
         """Take the 32-bit word at `offset` of struct seccomp_data into the accumulator."""
         self._code.append((_LOAD, offset, ""))
 
+    def jump(self, label: str) -> None:
+        """Go on at `label`."""
+        self._code.append((_JUMP_NOT_LESS, _NEVER, label))
+
     def unless_equal(self, value: int, label: str) -> None:
         """Go on if the accumulator equals `value`, else at `label`."""
         self._code.append((_JUMP_EQUAL, value, label))
@@ -108,6 +130,10 @@ class Assembler:
     def unless_from(self, value: int, label: str) -> None:
         """Go on if the accumulator is at least `value`, else at `label`."""
         self._code.append((_JUMP_NOT_LESS, value, label))
+
+    def unless_any(self, bits: int, label: str) -> None:
+        """Go on if the accumulator has any of `bits`, else at `label`."""
+        self._code.append((_JUMP_ANY_BIT, bits, label))
 
     def answer(self, verdict: int) -> None:
         """End with `verdict`."""
@@ -134,6 +160,12 @@ def _decide(code: Assembler, verdict: Verdict, name: str) -> None:
         code.answer(verdict)
         return
     code.load(_ARGUMENTS + 8 * verdict.argument)
+    if isinstance(verdict, Unless):
+        code.unless_any(verdict.bits, f"{name}/none")
+        code.answer(verdict.any)
+        code.label(f"{name}/none")
+        code.answer(verdict.none)
+        return
     for value, inner in verdict.cases:
         after = f"{name}/{value}"
         code.unless_equal(value, after)
@@ -142,12 +174,35 @@ def _decide(code: Assembler, verdict: Verdict, name: str) -> None:
     code.answer(verdict.otherwise)
 
 
-def build(machine: str) -> bytes:
-    """The program for a machine (a key of `abi.SYSCALLS`): a few hundred bytes for `libc.install_filter`."""
-    numbers = abi.SYSCALLS[machine]
+def _decide_by_number(code: Assembler, allowed: frozenset[int]) -> None:
+    """Instructions that allow `allowed` and notify everything else: a tree of comparisons with the bounds of runs, where Linux would
+    follow a list of all calls at each call that it doesn't know by heart."""
+    bounds = [n for n in range(max(allowed) + 2) if (n in allowed) != (n - 1 in allowed)]
+
+    def between(first: int, last: int) -> None:
+        if first == last:
+            code.answer(ALLOW if first % 2 else NOTIFY)
+            return
+        middle = (first + last + 1) // 2
+        below = f"below {bounds[middle - 1]}"
+        code.unless_from(bounds[middle - 1], below)
+        between(middle, last)
+        code.label(below)
+        between(first, middle - 1)
+
+    between(0, len(bounds))
+
+
+def build(machine: str, more: Collection[str] = ()) -> bytes:
+    """The program for a machine (a key of `NUMBERS`): a few kilobytes for `libc.install_filter`.  It allows the calls `more`, too."""
+    numbers = NUMBERS[machine]
     code = Assembler()
     code.load(_ARCH)
     code.unless_equal(abi.AUDIT_ARCH[machine], "foreign")
+    code.jump("known")
+    code.label("foreign")
+    code.answer(KILL)
+    code.label("known")
     code.load(_NUMBER)
     if machine == "x86_64":
         code.unless_from(abi.X32_SYSCALL_BIT, "native")
@@ -157,7 +212,5 @@ def build(machine: str) -> bytes:
         code.unless_equal(numbers[name], name)
         _decide(code, verdict, name)
         code.label(name)
-    code.answer(ALLOW)
-    code.label("foreign")
-    code.answer(KILL)
+    _decide_by_number(code, fences.allowed(machine, more))
     return code.assemble()

@@ -29,6 +29,7 @@ from .listener import Notification
 from .mirror import Mirror
 from .procnet import ProcNet
 from .record import complain, guarded
+from .refusals import Refusal, Refusals
 from .spawn import Program, spawn
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "setsockopt": call_setsockopt,
     "getsockopt": call_getsockopt,
 }
-"""System call to handler: all that `filter.NOTIFIED` names."""
+"""System call to handler; what is notified besides is refused."""
 
 SETTLE_INTERVAL: Final = 0.01
 STOP_TIMEOUT: Final = 5.0
@@ -66,6 +67,7 @@ class Calls(Source):
         self.handled = 0
         """Calls so far."""
         self._trace: CallTrace | None = None
+        self.refusals = Refusals()
 
     def on_events(self, events: int, now: Instant) -> None:
         listener = self._context.listener
@@ -76,10 +78,14 @@ class Calls(Source):
         if call is None:
             return
         self.handled += 1
+        handler = self._handlers.get(call.number)
+        if handler is None:
+            self.refusals.refuse(listener, call)
+            return
         if self._context.kernel.trace.sink is not None:
             self._follow(call)
         try:
-            value = self._handlers[call.number](self._context, call)
+            value = handler(self._context, call)
         except OSError as problem:
             listener.fail(call.id, problem.errno or EIO)
             return
@@ -164,6 +170,7 @@ class Guest:
         hostname: str = "",
         stdio: tuple[int, int, int] = (0, 1, 2),
         shown: Sequence[ShownMount] = (),
+        allow: Sequence[str] = (),
         terminal: bool = False,
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
@@ -192,6 +199,7 @@ class Guest:
                 mirrored=kernel_files.mirrored,
                 serve=kernel_files.serve,
                 launcher=share.launcher,
+                allow=allow,
             )
         except BaseException:
             share.close()
@@ -200,6 +208,11 @@ class Guest:
             kernel_files.close()
             raise
         return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets, share)
+
+    @property
+    def refusals(self) -> Mapping[Refusal, int]:
+        """The system calls that it tried and may not make, and how often."""
+        return self._calls.refusals.counts
 
     # Its end ----------------------------------------------------------------------------------------------------
 

@@ -180,6 +180,7 @@ def spawn(
     mirrored: Mapping[str, Sequence[str]] | None = None,
     serve: Callable[[int, int], None] | None = None,
     launcher: Launcher | None = None,
+    allow: Sequence[str] = (),
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -188,7 +189,8 @@ def spawn(
     open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `show_sockets` is given the /dev/fuse of its
     /proc/net; `stdio` are our descriptors for its 0, 1 and
     2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.  Or, with `terminal`,
-    it leads a session of its own, whose terminal is its standard input.
+    it leads a session of its own, whose terminal is its standard input.  `allow` names system calls that it may make besides those of
+    `fences`.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -211,7 +213,7 @@ def spawn(
         "six": six,
         "devices": min(devices, _MOST_DEVICES),
         "sockets_shown": show_sockets is not None,
-        "filter": build(libc.machine()),
+        "filter": build(libc.machine(), allow),
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": directory or os.getcwd(),
         "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
