@@ -14,7 +14,7 @@ import pytest
 from tests.system.helpers.rump import Rump, descendants, eventually, interpreter, rump, search_path
 from tests.system.helpers.terminal import OnTerminal
 
-pytestmark = pytest.mark.needs("seccomp", "userns")
+pytestmark = [pytest.mark.needs("seccomp", "userns"), pytest.mark.once]
 PYTHON = sys.executable
 SERVER = f'["{PYTHON}", "-u", "-m", "http.server", "8000"]'
 NET = '[[interface]]\nlink = "user"\n'

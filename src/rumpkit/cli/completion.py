@@ -23,6 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from .main import parser
     from .net.common import KERNEL_PREAMBLE
+    from .running import PREAMBLE
 
-    print(shtab.complete(parser(), shell=arguments.shell, preamble=KERNEL_PREAMBLE.get(arguments.shell, "")))
+    preamble = KERNEL_PREAMBLE.get(arguments.shell, "") + PREAMBLE.get(arguments.shell, "")
+    print(shtab.complete(parser(), shell=arguments.shell, preamble=preamble))
     return code.OK

@@ -33,7 +33,7 @@ def detach(arguments: argparse.Namespace) -> int:
     with open(reader, "rb") as said:
         try:
             child = subprocess.Popen(
-                [sys.executable, "-m", "rumpkit.cli", *_words(arguments, writer)],
+                [sys.executable, "-P", "-m", "rumpkit.cli", *_words(arguments, writer)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(writer,),

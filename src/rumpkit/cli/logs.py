@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = {"program": program, "lines": arguments.lines, "since": arguments.since}
         if not arguments.follow:
             result = _print(control.stream("logs", **wanted), printer)
+            if result["left_out"]:
+                print(f"rump: {result['left_out']} lines were too many at once; take fewer with -n", file=sys.stderr)
             if not result["lines"] and result["elsewhere"] and not arguments.json:
                 for stream, where in result["elsewhere"].items():
                     print(f"rump: {stream} of this program goes to {where!r}", file=sys.stderr)

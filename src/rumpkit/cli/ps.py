@@ -28,6 +28,7 @@ Exits with 0 if there is anything to show, else with 1.
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_name(parser, "a kernel, or KERNEL/PROGRAM; default: all")
+    parser.add_argument("--names", action="store_true", help="print names only, of kernels and of programs")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -47,7 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         except OSError:
             if chosen:  # else one that is going, or whose programs are not ours to know
                 raise
-    if arguments.json:
+    if arguments.names:
+        for name in dict.fromkeys(one for row in rows for one in (row["kernel"], row["name"])):
+            print(name)
+    elif arguments.json:
         show_json(rows)
     else:
         show(

@@ -292,7 +292,7 @@ class Run:
 
     def _watch(self, status: StatusLine) -> int:
         """Wait until the run is over, or until a signal is to end it; its number, or 0."""
-        traffic = Traffic(next(iter(self.kernels.values())))
+        traffic = Traffic(*self.kernels.values())
         while True:
             number = self.interruption.take()
             # As in a shell: to a program that reads keys Ctrl-C is a key like others.

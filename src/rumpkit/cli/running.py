@@ -8,8 +8,16 @@ from typing import Any
 
 from ..clients.control import place
 from ..clients.control.client import Control, NoKernel, connect
-from .net.common import KERNEL_COMPLETION
 
+COMPLETION = {
+    "bash": "_rump_programs",
+    "zsh": "_rump_programs",
+    "tcsh": "`rump ps --names`",
+}
+PREAMBLE = {
+    "bash": '_rump_programs() { compgen -W "$(rump ps --names 2>/dev/null)" -- "$1"; }\n',
+    "zsh": '_rump_programs() { compadd -- ${(f)"$(rump ps --names 2>/dev/null)"} }\n',
+}
 NAMES = """
 NAME is a kernel's name (rump ps shows them), the beginning of it, or KERNEL/PROGRAM; a program's own name will do where
 only one kernel has such a program, and nothing where only one kernel runs.
@@ -21,7 +29,7 @@ def add_name(parser: argparse.ArgumentParser, what: str, several: bool = False) 
     name = parser.add_argument(
         "name", metavar="NAME", nargs="*" if several else "?", default=[] if several else "", help=what
     )
-    name.complete = KERNEL_COMPLETION  # type: ignore[attr-defined]
+    name.complete = COMPLETION  # type: ignore[attr-defined]
 
 
 def resolve(word: str) -> tuple[str, str]:

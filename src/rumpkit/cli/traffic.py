@@ -1,4 +1,4 @@
-"""What the status line says: how long a kernel is up, and what goes through its interfaces."""
+"""What the status line says: how long kernels are up, and what goes through their interfaces."""
 
 import time
 
@@ -19,23 +19,25 @@ def amount(count: float) -> str:
 class Traffic:
     """Rates between one call of `line` and the next."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    def __init__(self, *kernels: Kernel) -> None:
+        self._kernels = kernels
         self._started = self._last = time.monotonic()
-        counters = kernel.counters()
-        self._bytes_in, self._bytes_out = _total(counters, "bytes_in"), _total(counters, "bytes_out")
+        self._bytes_in, self._bytes_out = self._bytes()
 
     def line(self, now: float) -> str:
         """The status at `now` (seconds, monotonic)."""
-        counters = self._kernel.counters()
-        bytes_in = _total(counters, "bytes_in")
-        bytes_out = _total(counters, "bytes_out")
+        bytes_in, bytes_out = self._bytes()
         elapsed = max(now - self._last, 1e-3)
         rate_in = amount((bytes_in - self._bytes_in) / elapsed)
         rate_out = amount((bytes_out - self._bytes_out) / elapsed)
         self._last, self._bytes_in, self._bytes_out = now, bytes_in, bytes_out
-        name = self._kernel.spec.kernel.hostname
+        name = ", ".join(kernel.spec.kernel.hostname for kernel in self._kernels)
         return f" {name} | up {now - self._started:.0f} s | in {rate_in}/s | out {rate_out}/s | Ctrl-C stops"
+
+    def _bytes(self) -> tuple[int, int]:
+        """What has come in and gone out of all kernels."""
+        counters = [kernel.counters() for kernel in self._kernels]
+        return sum(_total(one, "bytes_in") for one in counters), sum(_total(one, "bytes_out") for one in counters)
 
 
 def _total(counters: dict[str, int], what: str) -> int:

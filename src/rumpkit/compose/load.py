@@ -105,40 +105,29 @@ def _parts(data: dict[str, Any], text: str, file: str) -> dict[str, dict[str, An
     table = data.get("kernel")
     if not isinstance(table, dict) or not any(isinstance(value, dict) for value in table.values()):
         return {"": data}
+    try:
+        for key in data:
+            if key not in ("kernel", "switch"):
+                raise _Misplaced((key,), "is of no kernel", f"write kernel.{next(iter(table))}.{key}")
+        return {name: {**_part(name, value), "switch": data.get("switch", [])} for name, value in table.items()}
+    except _Misplaced as problem:
+        line = line_of(text, problem.path)
+        raise ConfigError(problem.text, key=dotted(problem.path), hint=problem.hint, file=file, line=line) from None
+
+
+def _part(name: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _Misplaced(("kernel", name), "stands beside named kernels", "give it to one of them")
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise _Misplaced(("kernel", name), f"{name!r} is not a kernel's name", "letters, digits, - and _")
     own = [one.name for one in fields(KernelSpec)]
-    parts = {}
-    for name, value in table.items():
-        path: KeyPath = ("kernel", name)
-        if not isinstance(value, dict):
-            raise ConfigError(
-                "stands beside named kernels",
-                key=dotted(path),
-                file=file,
-                line=line_of(text, path),
-                hint="give it to one of them",
-            )
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError(
-                f"{name!r} is not a kernel's name",
-                key=dotted(path),
-                file=file,
-                line=line_of(text, path),
-                hint="letters, digits, - and _",
-            )
-        part = {key: one for key, one in value.items() if key not in own}
-        part["kernel"] = {key: one for key, one in value.items() if key in own}
-        part["switch"] = data.get("switch", [])
-        parts[name] = part
-    for key in data:
-        if key not in ("kernel", "switch"):
-            raise ConfigError(
-                "is of no kernel",
-                key=key,
-                file=file,
-                line=line_of(text, (key,)),
-                hint=f"write kernel.{next(iter(parts))}.{key}",
-            )
-    return parts
+    known = [*own, *(one.name for one in fields(Spec) if one.name not in ("kernel", "switch"))]
+    for key in value:
+        if key not in known:
+            raise _Misplaced(("kernel", name, key), "unknown key", suggest(key, known))
+    part = {key: one for key, one in value.items() if key not in own}
+    part["kernel"] = {key: one for key, one in value.items() if key in own}
+    return part
 
 
 class _Misplaced(Exception):

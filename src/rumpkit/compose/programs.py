@@ -88,8 +88,10 @@ Identity = tuple[int, int, Sequence[int]]
 """A user, a group, and further groups."""
 
 
-def identity(text: str) -> Identity:
-    """ "nobody", "nobody:nogroup", "65534:65534" as numbers.  Raises ConfigError."""
+def identity(text: str) -> Identity | None:
+    """ "nobody", "nobody:nogroup", "65534:65534" as numbers; None for "" and for whom we are.  Raises ConfigError."""
+    if not text:
+        return None
     import grp
     import pwd
 
@@ -108,7 +110,9 @@ def identity(text: str) -> Identity:
         except KeyError:
             raise ConfigError(f"there is no group {group!r}", key="user") from None
     groups = os.getgrouplist(entry.pw_name, gid) if entry is not None else [gid]
-    if uid != os.geteuid() and os.geteuid() != 0:
+    if os.geteuid() != 0:
+        if (uid, gid) == (os.geteuid(), os.getegid()):
+            return None
         raise ConfigError(f"only root runs programs as {text!r}", key="user", hint="leave it out, or run rump as root")
     return uid, gid, groups
 

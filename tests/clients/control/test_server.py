@@ -383,3 +383,24 @@ def test_requests_while_the_kernel_is_busy(kernel):
         for thread in threads:
             thread.join(10)
         assert failures == []
+
+
+def test_a_kernel_that_runs_no_programs_says_so(kernel):
+    with connect() as control:
+        for method in ("ps", "stats", "stop"):
+            with pytest.raises(ControlError, match="knows of no programs"):
+                control.call(method)
+        with pytest.raises(ControlError, match="3 descriptors come with exec"):
+            control.call("exec", command=["true"])
+
+
+def test_descriptors_that_nobody_wants_are_closed(kernel):
+    reader, writer = os.pipe()
+    with connect() as control:
+        assert list(control.stream("stat", (writer,))) == []
+        with pytest.raises(ControlError, match="knows of no programs"):
+            next(control.stream("exec", (writer, writer, writer), command=["true"]))
+        assert list(control.stream("info", (writer, writer, writer))) == []
+        os.close(writer)
+    assert os.read(reader, 1) == b""
+    os.close(reader)

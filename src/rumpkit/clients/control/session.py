@@ -157,9 +157,9 @@ class Session(Source):
 
     def _take_descriptors(self, fds: list[int]) -> None:
         """Keep those that have come for the next request that wants some; those before them were for nothing."""
-        for fd in self._descriptors if fds else ():
-            os.close(fd)
-        self._descriptors = fds or self._descriptors
+        if fds:
+            self._drop_descriptors()
+            self._descriptors = fds
 
     def go_on(self, now: Instant) -> None:
         """Take what was asked, make what is wanted, write what waits: as much as one entry may."""
@@ -208,16 +208,31 @@ class Session(Source):
             self._fail(number, EBUSY, f"{MAX_RUNNING} requests are being answered already")
             return
         try:
-            method, checked = check_parameters(name, parameters)
-            if method.descriptors:
-                if len(self._descriptors) != method.descriptors:
-                    raise ControlError(EINVAL, f"{method.descriptors} descriptors come with {name}")
-                checked["descriptors"], self._descriptors = self._descriptors, []
-            self._answer(number, method.call(self._server, checked), now)
+            self._answer(number, self._call(name, parameters), now)
         except OSError as failure:
             self._fail(number, failure.errno or EIO, _text(failure))
         except Exception as failure:  # A bug of ours: whoever looks on must not harm the kernel.
             self._fail(number, EIO, f"internal error in {name!r}: {failure!r}")
+
+    def _call(self, name: str, parameters: Any) -> Any:
+        method, checked = check_parameters(name, parameters)
+        if not method.descriptors:
+            return method.call(self._server, checked)
+        if len(self._descriptors) != method.descriptors:
+            raise ControlError(EINVAL, f"{method.descriptors} descriptors come with {name}")
+        checked["descriptors"] = self._descriptors
+        try:
+            answer = method.call(self._server, checked)
+        except Exception:
+            self._drop_descriptors()
+            raise
+        self._descriptors = []  # they are the answer's now
+        return answer
+
+    def _drop_descriptors(self) -> None:
+        for fd in self._descriptors:
+            os.close(fd)
+        self._descriptors = []
 
     def _answer(self, number: int, answer: Any, now: Instant) -> None:
         if not isinstance(answer, Live | Iterator):
@@ -338,9 +353,7 @@ class Session(Source):
             if running.live is not None:
                 running.live.stop(self._server.host.now)
         self._running.clear()
-        for fd in self._descriptors:
-            os.close(fd)
-        self._descriptors = []
+        self._drop_descriptors()
         self._waiting.clear()
         self._server.waiting -= self._size
         self._size = 0

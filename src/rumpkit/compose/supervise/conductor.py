@@ -277,7 +277,7 @@ class Conductor(Owner):
         try:
             spec = expand_run(plan.spec, self._places)
             streams = self._streams(plan, spec, held)
-            user = identity(spec.user) if spec.user else None
+            user = identity(spec.user)
             kernel = self.kernels[plan.kernel]
             return launch(kernel, spec.command, spec.env, spec.cwd or None, streams, user, allow=spec.allow)
         except ConfigError as problem:
@@ -310,10 +310,9 @@ class Conductor(Owner):
     def finished(self, name: str) -> None:
         """Nobody will write to its pipes, or read from them, any more."""
         for plan in (one.plan for one in self.machine.programs.values()):
-            if plan.pipe and plan.name == name:
-                self._close_pipe(name, 1)
-            if plan.pipe == name:
-                self._close_pipe(plan.name, 0)
+            if plan.pipe and name in (plan.name, plan.pipe):
+                self._pipe(plan.name)  # the other one, if it is still to start, finds it with this end closed
+                self._close_pipe(plan.name, 1 if plan.name == name else 0)
 
     def say(self, name: str, text: str) -> None:
         """On stderr, and in its log."""
@@ -388,7 +387,7 @@ class Conductor(Owner):
         assert run.health is not None
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            user = identity(run.user) if run.user else None
+            user = identity(run.user)
             self._probes[name] = launch(kernel, run.health.command, run.env, run.cwd or None, (null, null, null), user)
         except OSError as problem:
             text = f"{run.health.command[0]}: {problem.strerror}"

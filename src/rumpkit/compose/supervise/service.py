@@ -5,8 +5,9 @@ the answer goes back on the schedule.
 """
 
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EINVAL, ENOENT, ESRCH
 from signal import SIGHUP, valid_signals
 from typing import TYPE_CHECKING, Any, Final, final
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
     from ...guests.linux.guest import Guest
     from .conductor import Conductor
 
-LINES_A_PART: Final = 200
+KEPT: Final = ("prefix", "log")
+"""Outputs that are remembered."""
+MAX_PART: Final = 1 << 18
+"""Bytes of a list of lines."""
+JSON_GROWTH: Final = 6
+"""Bytes that a character may take there."""
+LINE_COSTS: Final = 256
+"""Bytes that a line takes beside its text."""
 LINE_SHOWN: Final = 4096
 """Characters of a line that go over the control socket."""
 
@@ -141,41 +149,78 @@ class StatsRequest(Request):
 class LogsRequest(Request):
     """Lines that were printed, and those that are."""
 
+    def __init__(self, service: "Service", parameters: dict[str, Any]) -> None:
+        super().__init__(service, parameters)
+        self._names: set[str] = set()
+        self._left_out = 0
+        self._order = threading.Lock()
+        """Held until what has been printed already is told: what comes meanwhile waits."""
+
     def work(self) -> None:
-        self._names = {one.name for one in self.programs()}
+        chosen = self.programs()
+        self._names = {one.name for one in chosen}
         output = self.conductor.output
-        so_far = output.follow(self._told)
-        if not self.parameters["follow"]:
-            output.unfollow(self._told)
         since, count = self.parameters["since"], self.parameters["lines"]
-        lines = [self._line(*pair) for pair in so_far if pair[0] in self._names and pair[1].when >= since]
-        if count >= 0:
-            lines = lines[len(lines) - count :] if count < len(lines) else lines
-        files = {}
-        for one in self.programs():
-            for key in ("stdout", "stderr"):
-                text = getattr(one.plan.spec, key)
-                shown = text in ("prefix", "log") or (self.conductor.detached and text in ("", "inherit"))
-                if not shown and text != "stdout":
-                    files[f"{self.service.short(one)} {key}"] = text or "inherit"
-        for start in range(0, len(lines), LINES_A_PART):
-            part = lines[start : start + LINES_A_PART]
-            self.say(lambda outlet, part=part: outlet.part(part))  # type: ignore[misc]
+        with self._order:
+            so_far = output.follow(self._told)
+            if not self.parameters["follow"]:
+                output.unfollow(self._told)
+            lines = [self._line(*pair) for pair in so_far if pair[0] in self._names and pair[1].when >= since]
+            if 0 <= count < len(lines):
+                lines = lines[len(lines) - count :]
+            for part in _parts(lines):
+                self._tell(part)
         if not self.parameters["follow"]:
-            self.answer({"lines": len(lines), "elsewhere": files})
+            self.answer({"lines": len(lines), "left_out": self._left_out, "elsewhere": self._elsewhere(chosen)})
+
+    def _elsewhere(self, chosen: list[Program]) -> dict[str, str]:
+        """Where the output goes that is not remembered."""
+        found = {}
+        for one in chosen:
+            for key in ("stdout", "stderr"):
+                text = "pipe" if one.plan.pipe and key == "stdout" else getattr(one.plan.spec, key)
+                kept = text in KEPT or (self.conductor.detached and text in ("", "inherit"))
+                if not kept and text != "stdout":
+                    found[f"{self.service.short(one)} {key}"] = text or "inherit"
+        return found
 
     def _line(self, name: str, entry: Entry) -> dict[str, Any]:
         short = name.rpartition("/")[2]
         return {"program": short, "time": entry.when, "stream": entry.stream, "text": entry.text[:LINE_SHOWN]}
 
+    def _tell(self, part: list[dict[str, Any]]) -> None:
+        """Lines, unless the client has too much to read already."""
+
+        def give(outlet: Outlet) -> None:
+            if outlet.room() > MAX_PART:
+                outlet.part(part)
+            else:
+                self._left_out += len(part)
+
+        self.say(give)
+
     def _told(self, name: str, entry: Entry) -> None:
         """In the thread that reads what programs print."""
         if name in self._names:
-            line = self._line(name, entry)
-            self.say(lambda outlet: outlet.part([line]) if outlet.room() else None)
+            with self._order:
+                self._tell([self._line(name, entry)])
 
     def ended(self) -> None:
         self.conductor.output.unfollow(self._told)
+
+
+def _parts(lines: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Lines in lists that fit into an answer."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for line in lines:
+        part.append(line)
+        size += LINE_COSTS + JSON_GROWTH * len(line["text"])
+        if size > MAX_PART - LINE_COSTS - JSON_GROWTH * LINE_SHOWN:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 @final
@@ -224,7 +269,7 @@ class ExecRequest(Request):
             if not command or not all(isinstance(word, str) and "\0" not in word for word in command):
                 raise ControlError(EINVAL, "the command is a list of words")
             env = {str(name): str(value) for name, value in given["env"].items()}
-            user = identity(given["user"]) if given["user"] else None
+            user = identity(given["user"])
             guest = launch(
                 self.service.kernel,
                 command,
