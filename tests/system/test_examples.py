@@ -119,6 +119,17 @@ def test_curl(user: int, folder: Path, web_server: int) -> None:
     assert rump("run", str(config), user=user)[:2] == (0, "from the host\n")
 
 
+@pytest.mark.needs("curl", "python3")
+@pytest.mark.parametrize("user", USERS)
+def test_two_kernels(user: int, folder: Path) -> None:
+    code, output, errors = rump("run", str(with_free_ports(EXAMPLES / "two-kernels.toml", folder)), user=user)
+    assert code == 0, errors
+    server = (EXAMPLES / "python" / "echo_server.py").read_text()
+    said = [line.removeprefix("user/client | ") for line in output.splitlines() if line.startswith("user/client")]
+    assert [line.rstrip() for line in said] == [line.rstrip() for line in server.splitlines()]
+    assert '"GET /echo_server.py HTTP/1.1" 200' in errors
+
+
 @pytest.mark.needs("curl")
 def test_curl_on_the_default_kernel(web_server: int) -> None:
     code, output, _ = rump("run", "--", "curl", "-sS", f"http://10.0.2.2:{web_server}/")
