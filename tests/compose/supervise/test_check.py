@@ -19,14 +19,23 @@ RUN = '[[run]]\ncommand = ["true"]\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('restart = "alway"', "c.toml:3: run[0].restart: 'alway' is none of 'no', 'on-failure', 'always' (did you mean \"always\"?)"),
+        (
+            'restart = "alway"',
+            "c.toml:3: run[0].restart: 'alway' is none of 'no', 'on-failure', 'always' (did you mean \"always\"?)",
+        ),
         ("restart_limit = -1", "c.toml:3: run[0].restart_limit: -1 is less than 0"),
-        ('restart_delay = "1"', "c.toml:3: run[0].restart_delay: '1' is not a duration (write \"20ms\", \"3s\", \"100us\")"),
+        (
+            'restart_delay = "1"',
+            'c.toml:3: run[0].restart_delay: \'1\' is not a duration (write "20ms", "3s", "100us")',
+        ),
         ('stop_signal = "TREM"', "c.toml:3: run[0].stop_signal: 'TREM' is no signal (did you mean \"TERM\"?)"),
         ('name = "a/b"', "c.toml:3: run[0].name: 'a/b' is not a name (letters, digits, - _ and ., at most 64)"),
         ('after = ["db"]', "c.toml:3: run[0].after[0]: there is no program 'db' (known: true)"),
         ('after = ["true"]', "c.toml:3: run[0].after[0]: it can't wait for itself"),
-        ('after = ["true:well"]', "c.toml:3: run[0].after[0]: 'true:well' waits for 'well' (known: ended, healthy, started)"),
+        (
+            'after = ["true:well"]',
+            "c.toml:3: run[0].after[0]: 'true:well' waits for 'well' (known: ended, healthy, started)",
+        ),
         ('pipe = "tru"', "c.toml:3: run[0].pipe: there is no program 'tru' (did you mean \"true\"?)"),
         ('stdin = "log"', "c.toml:3: run[0].stdin: stdin cannot be 'log' ('inherit', 'null', or a file)"),
         ("main = true\nbackground = true", "c.toml:4: run[0].background: the run lasts as long as its main program"),
@@ -51,11 +60,19 @@ def test_a_value_that_cannot_be(text: str, message: str, tmp_path: Path) -> None
     ("first", "second", "message"),
     [
         ('name = "a"', 'name = "a"', "run[1].name: there is another program 'a'"),
-        ('name = "a"\nafter = ["b"]', 'name = "b"\nafter = ["a:ended"]', "run[0].after: a, b wait for each other in a circle"),
+        (
+            'name = "a"\nafter = ["b"]',
+            'name = "b"\nafter = ["a:ended"]',
+            "run[0].after: a, b wait for each other in a circle",
+        ),
         ('name = "a"', 'name = "b"\nafter = ["a:healthy"]', "'a' has no health check"),
         ('name = "a"\nstdin = "null"', 'name = "b"\npipe = "a"', "run[1].pipe: 'a' reads 'null' already"),
         ('name = "a"', 'name = "b"\npipe = "a"\nstdout = "log"', "run[1].pipe: its output goes to 'log' already"),
-        ('name = "a"', 'name = "b"\npipe = "a"\nafter = ["a:ended"]', "one end of the pipe waits for the other one's end"),
+        (
+            'name = "a"',
+            'name = "b"\npipe = "a"\nafter = ["a:ended"]',
+            "one end of the pipe waits for the other one's end",
+        ),
         ("main = true", "main = true", "run[1].main: there is a main program already"),
     ],
 )
@@ -90,9 +107,15 @@ def test_several_kernels_and_their_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[kernel.a]\n[[kernel.a.run]]\ncommand=["x"]\nafter=["b/y"]\n', "c.toml:4: kernel.a.run[0].after[0]: there is no program 'b/y'"),
+        (
+            '[kernel.a]\n[[kernel.a.run]]\ncommand=["x"]\nafter=["b/y"]\n',
+            "c.toml:4: kernel.a.run[0].after[0]: there is no program 'b/y'",
+        ),
         ('[kernel.a]\nhostnam="x"\n', 'c.toml:2: kernel.a.hostnam: unknown key (did you mean "hostname"?)'),
-        ('[kernel]\nhostname="x"\n[kernel.a]\n', "c.toml:2: kernel.hostname: stands beside named kernels (give it to one of them)"),
+        (
+            '[kernel]\nhostname="x"\n[kernel.a]\n',
+            "c.toml:2: kernel.hostname: stands beside named kernels (give it to one of them)",
+        ),
         ('[kernel.a]\n[[run]]\ncommand=["x"]\n', "c.toml:2: run: is of no kernel (write kernel.a.run)"),
         ('[kernel."a b"]\n', "c.toml:1: kernel.a b: 'a b' is not a kernel's name"),
         (
