@@ -90,6 +90,17 @@ def test_one_that_was_killed_is_replaced(launcher):
     assert said(launcher, "echo again") == "again\n"
 
 
+@pytest.mark.parametrize("ready", [False, True])
+def test_what_is_discarded_is_closed_here_and_there(launcher, ready):
+    if ready:
+        launcher.prepare()
+    reader, writer = os.pipe()
+    launcher.discard([writer])
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    assert said(launcher, "echo still there") == "still there\n"
+
+
 def test_it_goes_with_us():
     code = (
         "import os, signal\n"

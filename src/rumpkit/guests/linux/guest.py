@@ -180,6 +180,7 @@ class Guest:
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
         share = Share()
+        mirror.discard = share.launcher.discard
         try:
             program = spawn(
                 command,

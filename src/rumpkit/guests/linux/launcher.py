@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -32,6 +33,9 @@ _FILES: Final = ("limits", "cgroup", "oom_score_adj", "personality")
 _OUT_OF_THE_WAY: Final = 10
 SERVICE: Final = 3
 """The starter's number for its service socket."""
+START: Final = b"S"
+DISCARD: Final = b"D"
+"""What it is told to do with the descriptors that come."""
 
 
 def surroundings() -> tuple[object, ...]:
@@ -80,8 +84,20 @@ class Launcher:
                 self._give_up()
                 self._send(descriptors)
 
+    def discard(self, descriptors: Sequence[int]) -> None:
+        """Close descriptors whose last close takes long: Linux waits for tens of milliseconds while a network device goes.  Where
+        there is a starter, it has a child of its own wait."""
+        with self._lock:
+            try:
+                if self._service is not None and self._surroundings[0] == os.getpid() and descriptors:
+                    socket.send_fds(self._service, [DISCARD], descriptors)
+            except OSError:  # they are closed here, then
+                pass
+        for fd in descriptors:
+            os.close(fd)
+
     def _send(self, descriptors: tuple[int, ...]) -> None:
-        socket.send_fds(self._ensure(), [b"P"], descriptors)
+        socket.send_fds(self._ensure(), [START], descriptors)
 
     def _ensure(self) -> socket.socket:
         now = surroundings()

@@ -11,7 +11,7 @@ What is copied is first read off the kernel as a `Picture`, on the schedule.  A 
 import fcntl
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, cast, final
 
 from ...hosts.posix import netdev
@@ -154,6 +154,8 @@ class Mirror:
         self._native: dict[int, int] = {}
         """The copies' indexes by the kernel's: the same ones, but where Linux has given that away."""
         self._devices: dict[int, int] = {}
+        self.discard: Callable[[Sequence[int]], None] = _close_all
+        """Closes devices, which takes Linux long."""
         """Descriptors of copies by the kernel's index."""
         self._spare: list[int] = []
         self._channel: Channel | None = None
@@ -206,8 +208,7 @@ class Mirror:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        for fd in (*self._devices.values(), *self._spare):
-            os.close(fd)
+        self.discard([*self._devices.values(), *self._spare])
         self._devices.clear()
         self._spare = []
 
@@ -365,3 +366,8 @@ class Mirror:
         if not there:
             return abi.RTM_DELROUTE, 0, body
         return abi.RTM_NEWROUTE, abi.NLM_F_CREATE | (0 if six else abi.NLM_F_APPEND), body
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)

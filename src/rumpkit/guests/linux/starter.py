@@ -8,8 +8,8 @@ the program leaves behind, makes sockets inside the network namespace when asked
 supervisor dies, whichever comes first; Linux then kills everything else in the pid namespace.  So nothing is left over
 on either side's death, however it comes.
 
-What there is to do comes on SERVICE, a sequenced-packet socket, as descriptors (`ORDER`): among them a memory file with a
-marshalled dict (`spawn.Plan`).  What becomes of it is reported on another such socket, control, as marshalled tuples:
+What there is to do comes on SERVICE, a sequenced-packet socket, as a byte and descriptors (`ORDER`): among them a memory file with
+a marshalled dict (`spawn.Plan`).  What becomes of it is reported on another such socket, control, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 SERVICE: Final = 3
 _FIRST_UNUSED: Final = 4
 ORDER: Final = 6
-"""Descriptors of an order: the program's standard streams, the plan, control, supply."""
+"""Descriptors of an order to start a program: its standard streams, the plan, control, supply."""
+_START: Final = b"S"
 _CLOSED: Final = b"c"
 
 _PYTHON_IGNORES: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
@@ -357,17 +358,34 @@ def _rights(fds: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
     return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds))]
 
 
-def _next_order(service: _socket.socket) -> list[int]:
-    """The descriptors of the next program to start; none when the supervisor has closed its end."""
+def _next_order(service: _socket.socket) -> tuple[bytes, list[int]]:
+    """What to do, and with which descriptors; nothing when the supervisor has closed its end."""
     word = 4
     try:
         note, rights, _, _ = service.recvmsg(1, _socket.CMSG_SPACE(ORDER * word), _socket.MSG_CMSG_CLOEXEC)
     except OSError:
-        return []
-    if not note or not rights:
-        return []
-    data = rights[0][2]
-    return [int.from_bytes(data[at : at + word], sys.byteorder) for at in range(0, ORDER * word, word)]
+        return b"", []
+    data = rights[0][2] if rights else b""
+    return note, [int.from_bytes(data[at : at + word], sys.byteorder) for at in range(0, len(data), word)]
+
+
+def _discard(fds: list[int]) -> None:
+    """Have a child close descriptors, which may take it a while."""
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.close(writer)
+        os.read(reader, 1)  # until we have closed ours: theirs are the last then
+        os._exit(0)
+    for fd in (*fds, writer, reader):
+        os.close(fd)
+
+
+def _bury() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def main() -> NoReturn:
@@ -377,10 +395,16 @@ def main() -> NoReturn:
     service = _socket.socket(fileno=SERVICE)
     parent = os.getppid()
     supervisor = libc.pidfd_open(parent)
-    while order := _next_order(service):
-        starter = Starter(order)
+    while True:
+        note, fds = _next_order(service)
+        _bury()
+        if not note:
+            os._exit(0)
+        if note != _START:
+            _discard(fds)
+            continue
+        starter = Starter(fds)
         if starter.plan["supervisor"] != parent:
-            break  # it died before we could watch it, and somebody else may have its number
+            os._exit(1)  # it died before we could watch it, and somebody else may have its number
         starter.run(supervisor)
         starter.close()
-    os._exit(0)
