@@ -25,7 +25,7 @@ def test_a_listener_its_connections_and_one_in_time_wait():
     listener = world.b.socket()
     world.call(listener.bind, (bytes(4), 80))
     world.call(listener.listen, 5)
-    owners = {listener.listener: Owner(4711, AF_INET, 33)}
+    owners: dict[object, Owner] = {listener.listener: Owner(4711, AF_INET, 33)}
     [row] = rows(View(world.b.kernel, owners), "tcp")
     assert row[:5] == ["0:", "00000000:0050", "00000000:0000", "0A", "00000000:00000000"]
     assert (row[7], row[9]) == ("33", "4711")

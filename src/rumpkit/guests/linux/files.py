@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from ...kern.kernel import RumpKernel
-from . import check
+from . import check, ids
 from .places import arrange
 from .spawn import KernelMount
 
@@ -32,12 +32,13 @@ class ShownMount(NamedTuple):
 class KernelFiles:
     """The mounts of one program."""
 
-    def __init__(self, kernel: RumpKernel, shown: Sequence[ShownMount]) -> None:
-        """Decides what can be shown.  Off the schedule; `start` does nothing yet."""
+    def __init__(self, kernel: RumpKernel, shown: Sequence[ShownMount], user: ids.Identity | None = None) -> None:
+        """For a program of `user`.  Decides what can be shown.  Off the schedule; `start` does nothing yet."""
         self.refused: dict[str, str] = {}
         """What the program won't see, and why."""
         self.mirrored: dict[str, list[str]] = {}
         self._kernel = kernel
+        self._user = user
         self._servers: list[FuseServer] = []
         self._shown = sorted(
             (mount._replace(path=os.path.normpath(mount.path)) for mount in shown), key=lambda mount: mount.path
@@ -68,12 +69,12 @@ class KernelFiles:
 
     def serve(self, place: int, fd: int) -> None:
         """A mount has been made: serve it from now on."""
-        from ...clients.fuse import FuseOptions, Owner
+        from ...clients.fuse import FuseOptions
         from ...clients.fuse.session import serve
 
         mount = self._shown[place]
-        # In a user namespace of its own there is only one user, who is the kernel's superuser then.
-        owner = None if check.privileged() else Owner(os.geteuid(), os.getegid())
+        # In a user namespace of its own there may be only one user, who is the kernel's superuser then.
+        owner = None if check.privileged() else ids.plan(self._user).owner()
         options = FuseOptions(allow_other=True, owner=owner, read_only=mount.read_only)
         self._servers.append(serve(self._kernel, mount.path, fd, options))
 

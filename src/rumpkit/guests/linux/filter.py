@@ -93,6 +93,26 @@ RULES: Final[tuple[tuple[str, Verdict], ...]] = (
 )
 """System call and verdict; of the others, those are allowed that `fences` has."""
 
+VIRTUAL_IDS: Final[tuple[tuple[str, Verdict], ...]] = tuple(
+    (name, SUCCEED)
+    for name in (
+        "setuid",
+        "setgid",
+        "setreuid",
+        "setregid",
+        "setresuid",
+        "setresgid",
+        "setgroups",
+        "setfsuid",
+        "setfsgid",
+        "chown",
+        "lchown",
+        "fchown",
+        "fchownat",
+    )
+)
+"""Changes of users and groups that are none (`ids`)."""
+
 # struct seccomp_data: int nr, u32 arch, u64 instruction pointer, u64 args[6]
 _NUMBER: Final = 0
 _ARCH: Final = 4
@@ -193,8 +213,9 @@ def _decide_by_number(code: Assembler, allowed: frozenset[int]) -> None:
     between(0, len(bounds))
 
 
-def build(machine: str, more: Collection[str] = ()) -> bytes:
-    """The program for a machine (a key of `NUMBERS`): a few kilobytes for `libc.install_filter`.  It allows the calls `more`, too."""
+def build(machine: str, more: Collection[str] = (), virtual_ids: bool = False) -> bytes:
+    """The program for a machine (a key of `NUMBERS`): a few kilobytes for `libc.install_filter`.  It allows the calls `more`, too, and
+    answers changes of users and groups itself where these are virtual."""
     numbers = NUMBERS[machine]
     code = Assembler()
     code.load(_ARCH)
@@ -208,7 +229,8 @@ def build(machine: str, more: Collection[str] = ()) -> bytes:
         code.unless_from(abi.X32_SYSCALL_BIT, "native")
         code.answer(refuse(ENOSYS))
         code.label("native")
-    for name, verdict in RULES:
+    virtual = [rule for rule in VIRTUAL_IDS if rule[0] in numbers] if virtual_ids else []
+    for name, verdict in (*RULES, *virtual):
         code.unless_equal(numbers[name], name)
         _decide(code, verdict, name)
         code.label(name)

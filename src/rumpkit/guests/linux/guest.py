@@ -176,7 +176,7 @@ class Guest:
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
 
         `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't."""
-        kernel_files = KernelFiles(kernel, shown)
+        kernel_files = KernelFiles(kernel, shown, user)
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
         share = Share()

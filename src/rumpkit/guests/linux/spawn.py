@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
-from . import abi, check, libc
+from . import abi, check, ids, libc
 from .family import pid_of, send_to_group
 from .filter import build
 from .launcher import Launcher
@@ -36,8 +36,9 @@ class Plan(TypedDict):
 
     supervisor: int
     namespaces: int
-    uid: int
-    gid: int
+    users: list[tuple[int, int, int]]
+    groups: list[tuple[int, int, int]]
+    helpers: list[str]
     hostname: str
     files: dict[str, bytes]
     hidden: list[str]
@@ -166,7 +167,7 @@ def spawn(
     *,
     environment: Mapping[str, str] | None = None,
     directory: str | None = None,
-    user: tuple[int, int, Sequence[int]] | None = None,
+    user: ids.Identity | None = None,
     files: Mapping[str, bytes] | None = None,
     hostname: str = "",
     six: bool = False,
@@ -184,13 +185,12 @@ def spawn(
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
-    `user` is (uid, gid, groups) to change to, for root; `files` maps paths to private contents; `hostname` is the
-    program's own; `six` says whether the kernel has IPv6; `wire` is given a netlink channel of its network namespace, up to `devices`
-    open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `show_sockets` is given the /dev/fuse of its
-    /proc/net; `stdio` are our descriptors for its 0, 1 and
-    2.  Everything else it inherits as from a shell: process group, terminal, limits, umask, ignored signals.  Or, with `terminal`,
-    it leads a session of its own, whose terminal is its standard input.  `allow` names system calls that it may make besides those of
-    `fences`.
+    `user` is (uid, gid, groups) to change to (`ids` says what that means to an ordinary user); `files` maps paths to private contents;
+    `hostname` is the program's own; `six` says whether the kernel has IPv6; `wire` is given a netlink channel of its network namespace, up
+    to `devices` open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `show_sockets` is given the /dev/fuse of
+    its /proc/net; `stdio` are our descriptors for its 0, 1 and 2.  Everything else it inherits as from a shell:
+    process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
+    standard input.  `allow` names system calls that it may make besides those of `fences`.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -200,11 +200,14 @@ def spawn(
     namespaces = abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | (abi.CLONE_NEWUTS if hostname else 0)
     if not check.privileged():
         namespaces |= abi.CLONE_NEWUSER
+    numbers = ids.plan(user)
+    virtual = bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual
     plan: Plan = {
         "supervisor": os.getpid(),
         "namespaces": namespaces,
-        "uid": os.geteuid(),
-        "gid": os.getegid(),
+        "users": [(one.inside, one.outside, one.size) for one in numbers.users],
+        "groups": [(one.inside, one.outside, one.size) for one in numbers.groups],
+        "helpers": numbers.helpers,
         "hostname": hostname,
         "files": dict(files or {}),
         "mirrored": {directory: list(targets) for directory, targets in (mirrored or {}).items()},
@@ -213,7 +216,7 @@ def spawn(
         "six": six,
         "devices": min(devices, _MOST_DEVICES),
         "sockets_shown": show_sockets is not None,
-        "filter": build(libc.machine(), allow),
+        "filter": build(libc.machine(), allow, virtual),
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": directory or os.getcwd(),
         "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],

@@ -57,6 +57,7 @@ _CLOSED: Final = b"c"
 
 _PYTHON_IGNORES: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
 _STANDARD: Final = (0, 1, 2)
+_EPERM: Final = 1
 
 
 class Starter:
@@ -86,6 +87,7 @@ class Starter:
 
     def run(self, supervisor: int) -> None:
         """In the starter process: make the namespaces' first process, which does not come back."""
+        mapped, mapper = os.pipe2(os.O_CLOEXEC) if self.plan["helpers"] else (-1, -1)
         try:
             child = libc.syscall("clone", self.plan["namespaces"] | abi.CLONE_PARENT | _signal.SIGCHLD, 0, 0, 0, 0)
         except OSError as problem:
@@ -93,8 +95,18 @@ class Starter:
             return
         if child:
             self.report("init", child)
+            if mapper >= 0:
+                if self.map_ids(child):
+                    os.write(mapper, b"m")
+                os.close(mapped)
+                os.close(mapper)
             return
         try:
+            if mapped >= 0:
+                os.close(mapper)
+                if not os.read(mapped, 1):
+                    os._exit(1)
+                os.close(mapped)
             os.close(SERVICE)
             for number, fd in zip(_STANDARD, self.streams, strict=True):
                 os.dup2(fd, number)
@@ -115,7 +127,7 @@ class Starter:
     def be_init(self, supervisor: int) -> None:
         """In process 1 of the new namespaces, where all signals are blocked from birth on.  Raises OSError."""
         self.stage = "user ids"
-        if self.plan["namespaces"] & abi.CLONE_NEWUSER:
+        if self.plan["namespaces"] & abi.CLONE_NEWUSER and not self.plan["helpers"]:
             self.map_own_ids()
         if self.plan["hostname"]:
             self.stage = "host name"
@@ -152,12 +164,24 @@ class Starter:
         if main:
             self.serve(supervisor, wake, main)
 
+    def map_ids(self, child: int) -> bool:
+        """Have the numbers of init's user namespace mapped by those who may, where it may not itself; False if that fails, which has
+        then been reported."""
+        for helper, mapped in zip(self.plan["helpers"], (self.plan["users"], self.plan["groups"])):  # noqa: B905
+            words = [str(number) for run in mapped for number in run]
+            process = os.posix_spawn(helper, [helper, str(child), *words], {})
+            if os.waitpid(process, 0)[1]:
+                self.report("failed", "user ids", _EPERM, f"{helper} refuses to map {' '.join(words)}")
+                return False
+        return True
+
     def map_own_ids(self) -> None:
-        """Be who we were outside; a user namespace starts with nobody."""
+        """Be who we shall be; a user namespace starts with nobody."""
+        (uid, outside, _), (gid, group_outside, _) = self.plan["users"][0], self.plan["groups"][0]
         for name, text in (
             ("setgroups", "deny"),
-            ("uid_map", f"{self.plan['uid']} {self.plan['uid']} 1"),
-            ("gid_map", f"{self.plan['gid']} {self.plan['gid']} 1"),
+            ("uid_map", f"{uid} {outside} 1"),
+            ("gid_map", f"{gid} {group_outside} 1"),
         ):
             fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
             os.write(fd, text.encode())
@@ -248,17 +272,18 @@ class Starter:
                 os.setsid()
                 fcntl.ioctl(0, abi.TIOCSCTTY, 0)
                 stage = "filter"
-            if self.plan["namespaces"] & abi.CLONE_NEWUSER:
-                libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
-            else:
+            own = bool(self.plan["namespaces"] & abi.CLONE_NEWUSER)
+            if not own or self.plan["user"] is not None:
                 capabilities.give_up()
+            if own:
+                libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
             listener = libc.install_filter(self.plan["filter"])
             os.write(say, b"%d" % listener)
             if os.read(go, 1) != b"G":
                 os._exit(1)
             os.close(listener)
             stage = "user"
-            if self.plan["user"] is not None:
+            if self.plan["user"] is not None and (not own or self.plan["helpers"]):
                 uid, gid, groups = self.plan["user"]
                 os.setgroups(groups)
                 os.setgid(gid)
