@@ -50,9 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-e", "--env", metavar="NAME=VALUE", action="append", default=[], help="add to its environment")
     parser.add_argument("-w", "--cwd", metavar="DIR", default="", help="its folder; default: ours")
-    parser.add_argument(
-        "-u", "--user", metavar="USER[:GROUP]", default="", help="whom to run as, where the kernel is root's"
-    )
+    parser.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="whom to run as")
 
 
 def run(arguments: argparse.Namespace) -> int:
