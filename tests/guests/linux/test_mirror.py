@@ -83,9 +83,9 @@ class TestIproute2:
                 on_schedule(kernel, lambda ip: ip.add_route("10.78.0.0/16", None, "vif0"))
                 lines = says(kernel, ["ip", "route"]).splitlines()
                 assert [line.rstrip() for line in lines] == [
-                    "default via 10.9.0.2 dev vif0 proto static onlink",
+                    "default via 10.9.0.2 dev vif0 proto static",
                     "10.9.0.0/24 dev vif0 proto kernel scope link src 10.9.0.1",
-                    "10.77.0.0/16 via 10.9.0.3 dev vif0 proto static src 10.9.0.1 metric 7 onlink",
+                    "10.77.0.0/16 via 10.9.0.3 dev vif0 proto static src 10.9.0.1 metric 7",
                     "10.78.0.0/16 dev vif0 proto static scope link",
                 ]
                 assert says(kernel, ["ip", "route", "get", "10.77.1.1"]).startswith("10.77.1.1 via 10.9.0.3 dev vif0")

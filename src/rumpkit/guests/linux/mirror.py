@@ -19,7 +19,8 @@ from ...hosts.posix.host import PosixHost
 from ...kern.abi.socket import AF_INET, AF_INET6, AF_UNSPEC
 from ...kern.kernel import RumpKernel
 from ...net.ip.routing import CONNECTED, DYNAMIC
-from ...net.wire.address import broadcast_of, is_link_local, is_loopback
+from ...net.link.interface import Interface
+from ...net.wire.address import broadcast_of, is_link_local, is_loopback, network_of
 from . import abi
 from .netlink import Channel, attribute, word
 from .network import way_out
@@ -77,6 +78,8 @@ class Way(NamedTuple):
     source: bytes
     protocol: int
     """As rtnetlink has it: who made the route."""
+    off_link: bool
+    """The gateway is in no network of the interface's."""
 
 
 class Picture(NamedTuple):
@@ -124,10 +127,16 @@ def picture(kernel: RumpKernel) -> Picture:
                         entry.metric,
                         entry.source,
                         protocol,
+                        len(entry.gateway) == 4 and not _near(entry.gateway, entry.interface),
                     )
                 )
     ways.sort(key=lambda way: len(way.gateway))  # gateways must be on a link
     return Picture(tuple(links), tuple(addresses), tuple(ways))
+
+
+def _near(gateway: bytes, interface: Interface) -> bool:
+    """Whether a gateway of IPv4 is a neighbour."""
+    return any(network_of(gateway, own.length) == network_of(own.address, own.length) for own in interface.addresses)
 
 
 @final
@@ -349,7 +358,7 @@ class Mirror:
             return None
         scope = abi.RT_SCOPE_UNIVERSE if way.gateway or six else abi.RT_SCOPE_LINK
         family = AF_INET6 if six else AF_INET
-        flags = abi.RTNH_F_ONLINK if way.gateway and not six else 0
+        flags = abi.RTNH_F_ONLINK if way.off_link and not six else 0
         body = abi.ROUTE_MESSAGE.pack(
             family, way.length, 0, 0, abi.RT_TABLE_MAIN, way.protocol, scope, abi.RTN_UNICAST, flags
         )

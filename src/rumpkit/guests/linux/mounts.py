@@ -113,7 +113,7 @@ def _seal(directory: str) -> None:
 
 def mount_fuse(directory: str, options: str, read_only: bool) -> int:
     """Mount a FUSE file system that nobody serves yet; returns the /dev/fuse to serve it by.  Raises OSError."""
-    device = os.open("/dev/fuse", os.O_RDWR)
+    device = os.open("fuse", os.O_RDWR, dir_fd=_devices) if _devices >= 0 else os.open("/dev/fuse", os.O_RDWR)
     try:
         data = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()},{options}"
         libc.mount("rump", directory, "fuse.rump", _PLAIN | (abi.MS_RDONLY if read_only else 0), data)
@@ -188,3 +188,56 @@ def _mount_link(target: str, place: str) -> None:
             os.close(tree)
     finally:
         libc.unmount(stage, abi.MNT_DETACH)
+
+
+_NODES: Final = ("full", "null", "random", "tty", "urandom", "zero")
+_LINKS: Final = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_NODE: Final = abi.MS_NOSUID | abi.MS_NOEXEC
+_TERMINALS: Final = "newinstance,ptmxmode=0666,mode=620"
+_devices = -1
+"""The host's /dev, once the program's is another."""
+
+
+def mount_dev() -> None:
+    """Show a /dev with what every program may use, pseudo-terminals and shared memory of its own, and nothing of the host's hardware.  The
+    terminal that is our standard input is its console.  Raises OSError, and then /dev is as it was."""
+    global _devices
+    held = os.open("/dev", os.O_PATH | os.O_CLOEXEC)
+    stage = next(directory for directory in _STAGES if path.isdir(directory))
+    try:
+        libc.mount("tmpfs", stage, "tmpfs", _PLAIN, "mode=755,size=1m")
+        try:
+            _fill_dev(stage)
+            libc.mount(stage, "/dev", None, abi.MS_MOVE)
+        except OSError:
+            libc.unmount(stage, abi.MNT_DETACH)
+            raise
+    except OSError:
+        os.close(held)
+        raise
+    _devices = held
+
+
+def _fill_dev(stage: str) -> None:
+    nodes = [(f"/dev/{name}", name) for name in _NODES if path.exists(f"/dev/{name}")]
+    if os.isatty(0):
+        nodes.append((os.readlink("/proc/self/fd/0"), "console"))
+    for source, name in nodes:
+        os.close(os.open(f"{stage}/{name}", os.O_WRONLY | os.O_CREAT, 0o600))
+        libc.mount(source, f"{stage}/{name}", None, abi.MS_BIND)
+        # Which leaves what is written to the device alone, and the host's node its owner and mode.
+        libc.mount("none", f"{stage}/{name}", None, abi.MS_REMOUNT | abi.MS_BIND | abi.MS_RDONLY | _NODE)
+    for name, target in _LINKS:
+        os.symlink(target, f"{stage}/{name}")
+    if path.islink("/dev/log"):
+        os.symlink(os.readlink("/dev/log"), f"{stage}/log")  # where the host's syslog listens
+    os.mkdir(f"{stage}/pts")
+    libc.mount("devpts", f"{stage}/pts", "devpts", abi.MS_NOSUID | abi.MS_NOEXEC, _TERMINALS)
+    os.mkdir(f"{stage}/shm")
+    libc.mount("tmpfs", f"{stage}/shm", "tmpfs", _PLAIN, "mode=1777")

@@ -77,8 +77,6 @@ _EACCES: Final = 13
 _QUIET: Final = (
     ("ipv4/icmp_echo_ignore_all", b"1"),
     ("ipv6/icmp/echo_ignore_all", b"1"),
-    ("ipv6/conf/lo/disable_ipv6", b"0"),
-    ("ipv6/conf/default/disable_ipv6", b"0"),
     ("ipv6/conf/default/addr_gen_mode", b"1"),
     ("ipv6/conf/default/accept_ra", b"0"),
     ("ipv6/conf/default/accept_dad", b"0"),
@@ -140,7 +138,8 @@ def way_out(family: int, index: int) -> Request:
 def prepare(six: bool) -> bool:
     """Set the namespace up, with IPv6 if the kernel has it.  Whether there is IPv6 in the namespace, too: where Linux has none, or it
     is switched off for good, AF_INET6 sockets for TCP go all the same, and others don't.  Raises OSError."""
-    for name, value in _QUIET:
+    off = b"0" if six else b"1"
+    for name, value in (*_QUIET, ("ipv6/conf/lo/disable_ipv6", off), ("ipv6/conf/default/disable_ipv6", off)):
         _write(f"/proc/sys/net/{name}", value)
     up = abi.INTERFACE_MESSAGE.pack(_socket.AF_UNSPEC, 0, abi.LOOPBACK_INDEX, abi.IFF_UP, abi.IFF_UP)
     marks = MARKS + bytes(3), 32 - MARK_BITS, abi.LOOPBACK_INDEX

@@ -143,6 +143,7 @@ class Starter:
         self.wire(six)
         self.stage = "mounts"
         mounts.mount_interfaces()
+        mounts.mount_dev()
         if proc and self.plan["sockets_shown"]:
             self.show_sockets()
         self.mount_kernels()
