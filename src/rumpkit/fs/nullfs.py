@@ -232,6 +232,7 @@ class NullMount(Mount):
         super().__init__(mount.hyper, "null", source, mount.lock or NoMutex())
         self.block_size = mount.block_size
         self.folds_case = mount.folds_case
+        self.refreshes = True
         lower.hold()
         self._known: dict[int, NullVnode] = {}
         self.root = NullVnode(self, lower)

@@ -7,7 +7,6 @@ from mypy_extensions import mypyc_attr
 from ..hyper.calls import Hypercalls
 from ..kern.abi.errno import EBADF, EEXIST, ENOENT, ENOTDIR, EPERM, error
 from ..kern.abi.fcntl import AT_FDCWD, FS_IMMUTABLE_FL, S_IFDIR, S_ISGID
-from ..kern.abi.inotify import IN_CREATE
 from ..kern.process import Credentials, Process
 from .access import MODIFY, check_access
 from .acl import ACCESS, DEFAULT, Acl, default_acl, inherit
@@ -101,11 +100,7 @@ class CallBase:
         vnode = directory.create(name, mode, credentials.uid, group, device)
         if inherited is not None:
             self.give_acl(directory, name, vnode, inherited, wanted)
-        watch = directory.mount.watch
-        if watch.watchers:
-            watch.named(directory, name)
-        if self.vfs.events.watches:
-            self.vfs.events.tell(vnode, IN_CREATE, directory, name, own=False)
+        self.vfs.events.made(vnode, directory, name)
         return vnode
 
     def told(self, walk: Walk, vnode: Vnode, mask: int) -> None:

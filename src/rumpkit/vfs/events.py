@@ -13,6 +13,8 @@ from ..kern.abi.fcntl import S_IFDIR
 from ..kern.abi.inotify import (
     IN_ALL_EVENTS,
     IN_ATTRIB,
+    IN_CREATE,
+    IN_DELETE,
     IN_DELETE_SELF,
     IN_EXCL_UNLINK,
     IN_IGNORED,
@@ -20,6 +22,8 @@ from ..kern.abi.inotify import (
     IN_MASK_ADD,
     IN_MASK_CREATE,
     IN_MOVE_SELF,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
     IN_ONESHOT,
     IN_Q_OVERFLOW,
     IN_UNMOUNT,
@@ -30,6 +34,7 @@ from ..kern.file import OpenFile
 from ..kern.sysctl import Sysctl
 from ..kern.wait import Blocked
 from .vnode import Mount, Vnode, let_go
+from .watch import WatchList
 
 _EVENT: Final = struct.Struct("<iIII")
 _OWN: Final = IN_DELETE_SELF | IN_MOVE_SELF
@@ -65,19 +70,16 @@ class Watch:
 
 
 @final
-class Events:
-    """The watches of a kernel."""
+class Events(WatchList):
+    """The watches of a kernel, and its watchers: who is to be told that names and files change."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.settings: EventSettings = EventSettings()
         self.instances: int = 0
         self.watches: int = 0
         self._cookie: int = 0
-
-    def cookie(self) -> int:
-        """A number that joins the two events of a move."""
-        self._cookie = self._cookie % 0xFFFFFFFF + 1
-        return self._cookie
+        """What joins the two events of a move."""
 
     def tell(
         self,
@@ -101,6 +103,63 @@ class Events:
             for watch in vnode.watches or ():
                 if watch.mask & mask:
                     self._report(watch, mask if mask & _OWN else mask | kind, cookie, b"")
+
+    # Names come, go and move: told to all -----------------------------------------------------------------
+
+    def made(self, vnode: Vnode, directory: Vnode, name: bytes) -> None:
+        """A file was made."""
+        if self.watchers:
+            self.named(directory, name)
+        if self.watches:
+            self.tell(vnode, IN_CREATE, directory, name, own=False)
+
+    def linked(self, vnode: Vnode, directory: Vnode, name: bytes) -> None:
+        """A file has got a further name."""
+        if self.watchers:
+            self.changed(vnode, False)
+        if self.watches:
+            self.tell(vnode, IN_ATTRIB)
+        self.made(vnode, directory, name)
+
+    def gone(self, vnode: Vnode, directory: Vnode, name: bytes) -> None:
+        """A name of a file was taken away, or an empty directory.  Called under its mount's lock."""
+        is_directory = vnode.kind == S_IFDIR
+        if self.watchers:
+            self.named(directory, name)
+            if not is_directory:
+                self.changed(vnode, False)
+        if self.watches:
+            self.unlinked(vnode, not is_directory)
+            self.tell(vnode, IN_DELETE, directory, name, own=False)
+
+    def moved(
+        self,
+        vnode: Vnode,
+        source: Vnode,
+        name: bytes,
+        target: Vnode,
+        new_name: bytes,
+        replaced: Vnode | None,
+        exchange: bool,
+    ) -> None:
+        """A name has moved, over `replaced`, or in `exchange` for it.  Called under the mount's lock."""
+        self.named(source, name)
+        self.named(target, new_name)
+        if self.watches:
+            self._tell_move(vnode, source, name, target, new_name)
+            if replaced is not None:
+                if exchange:
+                    self._tell_move(replaced, target, new_name, source, name)
+                else:
+                    self.unlinked(replaced)
+
+    def _tell_move(self, vnode: Vnode, source: Vnode, name: bytes, target: Vnode, new_name: bytes) -> None:
+        self._cookie = self._cookie % 0xFFFFFFFF + 1
+        self.tell(vnode, IN_MOVED_FROM, source, name, own=False, cookie=self._cookie)
+        self.tell(vnode, IN_MOVED_TO, target, new_name, own=False, cookie=self._cookie)
+        self.tell(vnode, IN_MOVE_SELF)
+
+    # Watches -----------------------------------------------------------------------------------------------
 
     def unlinked(self, vnode: Vnode, attributes: bool = True) -> None:
         """A name of `vnode` has gone.  Called under its mount's lock."""

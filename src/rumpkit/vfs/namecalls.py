@@ -32,7 +32,6 @@ from ..kern.abi.fcntl import (
     S_ISVTX,
     W_OK,
 )
-from ..kern.abi.inotify import IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO
 from ..kern.process import Credentials, Process
 from .access import FIXED, check_access, check_delete, group_for
 from .acl import default_acl, inherit
@@ -63,8 +62,7 @@ class NameCalls(OpenCalls):
             vnode = directory.mkdir(walk.name, made | directory.mode & S_ISGID, credentials.uid, group)
             if inherited is not None:
                 self.give_acl(directory, walk.name, vnode, inherited, bits)
-            directory.mount.watch.named(directory, walk.name)
-            self.vfs.events.tell(vnode, IN_CREATE, directory, walk.name, own=False)
+            self.vfs.events.made(vnode, directory, walk.name)
             self.vfs.counters.created += 1
         finally:
             walk.done()
@@ -106,8 +104,7 @@ class NameCalls(OpenCalls):
         try:
             directory = self.new_name(walk, where, credentials, directory=False)
             vnode = directory.symlink(walk.name, points_to, credentials.uid, group_for(directory, credentials))
-            self.vfs.events.tell(vnode, IN_CREATE, directory, walk.name, own=False)
-            directory.mount.watch.named(directory, walk.name)
+            self.vfs.events.made(vnode, directory, walk.name)
             self.vfs.counters.created += 1
         finally:
             walk.done()
@@ -143,10 +140,7 @@ class NameCalls(OpenCalls):
             if vnode.flags & FIXED:
                 raise error(EPERM)
             directory.link(walk.name, vnode)
-            directory.mount.watch.named(directory, walk.name)
-            vnode.mount.watch.changed(vnode, False)
-            self.vfs.events.tell(vnode, IN_ATTRIB)
-            self.vfs.events.tell(vnode, IN_CREATE, directory, walk.name, own=False)
+            self.vfs.events.linked(vnode, directory, walk.name)
             self.vfs.counters.created += 1
         finally:
             walk.drop(vnode)
@@ -176,14 +170,8 @@ class NameCalls(OpenCalls):
             if vnode.mounted_here is not None:
                 raise error(EBUSY)
             directory.unlink(walk.name, vnode)
-            watch = directory.mount.watch
-            if watch.watchers:
-                watch.named(directory, walk.name)
-                watch.changed(vnode, False)
             self.vfs.counters.removed += 1
-            if self.vfs.events.watches:
-                self.vfs.events.unlinked(vnode)
-                self.vfs.events.tell(vnode, IN_DELETE, directory, walk.name, own=False)
+            self.vfs.events.gone(vnode, directory, walk.name)
         finally:
             walk.done()
 
@@ -204,11 +192,8 @@ class NameCalls(OpenCalls):
             if vnode.mounted_here is not None:
                 raise error(EBUSY)
             directory.rmdir(walk.name, vnode)
-            directory.mount.watch.named(directory, walk.name)
             self.vfs.counters.removed += 1
-            if self.vfs.events.watches:
-                self.vfs.events.unlinked(vnode, attributes=False)
-                self.vfs.events.tell(vnode, IN_DELETE, directory, walk.name, own=False)
+            self.vfs.events.gone(vnode, directory, walk.name)
         finally:
             walk.done()
 
@@ -303,26 +288,8 @@ class NameCalls(OpenCalls):
             source.exchange(old.name, vnode, target, new.name, replaced)
         else:
             source.rename(old.name, vnode, target, new.name, replaced)
-        source.mount.watch.named(source, old.name)
-        source.mount.watch.named(target, new.name)
         self.vfs.counters.renamed += 1
-        if self.vfs.events.watches:
-            self._tell_moves(old, vnode, new, replaced, exchange)
-
-    def _tell_moves(self, old: Walk, vnode: Vnode, new: Walk, replaced: Vnode | None, exchange: bool) -> None:
-        self._tell_move(vnode, old, new)
-        if replaced is not None:
-            if exchange:
-                self._tell_move(replaced, new, old)
-            else:
-                self.vfs.events.unlinked(replaced)
-
-    def _tell_move(self, vnode: Vnode, old: Walk, new: Walk) -> None:
-        events = self.vfs.events
-        cookie = events.cookie()
-        events.tell(vnode, IN_MOVED_FROM, old.directory, old.name, own=False, cookie=cookie)
-        events.tell(vnode, IN_MOVED_TO, new.directory, new.name, own=False, cookie=cookie)
-        events.tell(vnode, IN_MOVE_SELF)
+        self.vfs.events.moved(vnode, source, old.name, target, new.name, replaced, exchange)
 
 
 def is_within(directory: Vnode, ancestor: Vnode) -> bool:

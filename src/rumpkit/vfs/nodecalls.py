@@ -41,13 +41,7 @@ from ..kern.abi.fcntl import (
     X_OK,
 )
 from ..kern.abi.inotify import (
-    IN_ATTRIB,
-    IN_CREATE,
-    IN_DELETE,
     IN_MODIFY,
-    IN_MOVE_SELF,
-    IN_MOVED_FROM,
-    IN_MOVED_TO,
 )
 from ..kern.process import Credentials
 from .access import FIXED, MODIFY, SEARCH, check_access, check_changeable, check_delete, without_suid
@@ -138,8 +132,7 @@ class NodeCalls:
             done = vnode.write(offset, data) if data else 0
             if not privileged and vnode.mode & (S_ISUID | S_ISGID):
                 vnode.set_mode(without_suid(vnode.mode), self.hyper.wall())
-            if mount.watch.watchers:
-                mount.watch.changed(vnode, True)
+            mount.watch.changed(vnode, True)
             self.vfs.events.tell(vnode, IN_MODIFY)
             return done
         finally:
@@ -199,6 +192,16 @@ class NodeCalls:
             leave(vnode.mount)
 
     # Attributes ----------------------------------------------------------------------------------------
+
+    def refresh(self, vnode: Vnode) -> None:
+        """Bring a file's attributes up to date where others may have changed them.  Raises EIO, ESTALE."""
+        mount = vnode.mount
+        if mount.refreshes or mount.finished:
+            enter(mount)
+            try:
+                vnode.refresh()
+            finally:
+                leave(mount)
 
     def set_mode(self, vnode: Vnode, mode: int, credentials: Credentials) -> None:
         """Set the permission bits of a file.  Raises EPERM, EROFS."""
@@ -307,8 +310,7 @@ class NodeCalls:
                 vnode = directory.create(name, made, uid, _group(directory, gid), device)
             if inherited is not None:
                 self._calls.give_acl(directory, name, vnode, inherited, mode)
-            mount.watch.named(directory, name)
-            self.vfs.events.tell(vnode, IN_CREATE, directory, name, own=False)
+            self.vfs.events.made(vnode, directory, name)
             return vnode
         finally:
             leave(mount)
@@ -323,8 +325,7 @@ class NodeCalls:
         try:
             self.vfs.counters.created += 1
             made = directory.symlink(name, target, uid, _group(directory, gid))
-            mount.watch.named(directory, name)
-            self.vfs.events.tell(made, IN_CREATE, directory, name, own=False)
+            self.vfs.events.made(made, directory, name)
             return made
         finally:
             leave(mount)
@@ -339,10 +340,7 @@ class NodeCalls:
             if vnode.links == 0:
                 raise error(ENOENT)
             directory.link(name, vnode)
-            mount.watch.named(directory, name)
-            mount.watch.changed(vnode, False)
-            self.vfs.events.tell(vnode, IN_ATTRIB)
-            self.vfs.events.tell(vnode, IN_CREATE, directory, name, own=False)
+            self.vfs.events.linked(vnode, directory, name)
             self.vfs.counters.created += 1
         finally:
             leave(mount)
@@ -368,11 +366,7 @@ class NodeCalls:
                 directory.rmdir(name, vnode)
             else:
                 directory.unlink(name, vnode)
-                mount.watch.changed(vnode, False)
-            mount.watch.named(directory, name)
-            if self.vfs.events.watches:
-                self.vfs.events.unlinked(vnode, attributes=not is_directory)
-                self.vfs.events.tell(vnode, IN_DELETE, directory, name, own=False)
+            self.vfs.events.gone(vnode, directory, name)
             self.vfs.counters.removed += 1
         finally:
             leave(mount)
@@ -435,21 +429,7 @@ class NodeCalls:
             source.exchange(name, vnode, target, new_name, replaced)
         else:
             source.rename(name, vnode, target, new_name, replaced)
-        source.mount.watch.named(source, name)
-        source.mount.watch.named(target, new_name)
-        if self.vfs.events.watches:
-            self._tell_move(vnode, source, name, target, new_name)
-            if exchange and replaced is not None:
-                self._tell_move(replaced, target, new_name, source, name)
-            elif replaced is not None:
-                self.vfs.events.unlinked(replaced)
-
-    def _tell_move(self, vnode: Vnode, source: Vnode, name: bytes, target: Vnode, new_name: bytes) -> None:
-        events = self.vfs.events
-        cookie = events.cookie()
-        events.tell(vnode, IN_MOVED_FROM, source, name, own=False, cookie=cookie)
-        events.tell(vnode, IN_MOVED_TO, target, new_name, own=False, cookie=cookie)
-        events.tell(vnode, IN_MOVE_SELF)
+        self.vfs.events.moved(vnode, source, name, target, new_name, replaced, exchange)
 
     # -----------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,6 @@ from .paths import VfsPaths
 from .revoke import has_writers, revoke
 from .types import AUTO, FileSystemType, OptionValue, TypeRegistry, check_options, check_remount
 from .vnode import Mount, Vnode, let_go
-from .watch import WatchList
 from .writeback import WRITE_BACK_SYSCTLS, WriteBack
 
 DEFAULT_MASK: Final = 0o022
@@ -82,7 +81,6 @@ class Vfs:
         self.name_counters: NameCounters = NameCounters()
         self._mounts: list[Mount] = []
         self._last_number: int = 0
-        self.watch: WatchList = WatchList()
         self.write_back: WriteBack = WriteBack(kernel.hyper)
         self.lock_limit: LockLimit = LockLimit()
         self.events: Events = Events()
@@ -307,7 +305,7 @@ class Vfs:
     def _add(self, mount: Mount, path: bytes) -> None:
         self._last_number += 1
         mount.number = self._last_number
-        mount.watch = self.watch
+        mount.watch = self.events
         mount.path = path
         mount.writer = self.write_back
         mount.root.hold()

@@ -343,6 +343,8 @@ class Mount:
         self.folds_case: bool = False
         """Names that differ by case alone are one name here, which keeps the spelling it was made with (FAT).  A file may have
         further names that `readdir` doesn't tell of."""
+        self.refreshes: bool = False
+        """Its files' attributes are others', who may have changed them (`Vnode.refresh`)."""
         self.devices: bool = True
         """Let special files of this mount open devices; False is nodev."""
         self.covers: Vnode | None = None

@@ -1,11 +1,12 @@
 """Who wants to know that files change: clients that keep what they have seen of them, as a FUSE mount's kernel does.
 
-Beside `vnode`.  Each mount shares the list of its vfs.  The calls that change something tell the list afterwards, on the schedule and under
-the mount's lock; it costs one look at an empty list if nobody watches.
+Beside `vnode`.  `Events` (events.py) is the list of a vfs, which its mounts share; it tells inotify's watches, too.  The calls that change
+something tell it afterwards, on the schedule and under the mount's lock; it costs one look at an empty list if nobody watches.
+A file that only stands for another one (a null mount's) is never told of: that one is.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
@@ -31,7 +32,7 @@ class Watcher:
         return None
 
 
-@final
+@mypyc_attr(allow_interpreted_subclasses=True)
 class WatchList:
     """The watchers of one vfs."""
 
@@ -39,11 +40,15 @@ class WatchList:
         self.watchers: list[Watcher] = []
 
     def changed(self, vnode: "Vnode", data: bool) -> None:
-        """Tell all (`Watcher.changed`).  Callers look at `watchers` first where it matters."""
-        for watcher in self.watchers:
-            watcher.changed(vnode, data)
+        """Tell all (`Watcher.changed`)."""
+        if self.watchers:
+            vnode = vnode.underlying()
+            for watcher in self.watchers:
+                watcher.changed(vnode, data)
 
     def named(self, directory: "Vnode", name: bytes) -> None:
         """Tell all (`Watcher.named`)."""
-        for watcher in self.watchers:
-            watcher.named(directory, name)
+        if self.watchers:
+            directory = directory.underlying()
+            for watcher in self.watchers:
+                watcher.named(directory, name)

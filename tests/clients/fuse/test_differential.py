@@ -81,7 +81,7 @@ def hammer(tmp_path: Path, reference: Path, bits: int, options: FuseOptions, see
     with open(image, "wb") as file:
         file.truncate((40 if bits == 32 else 8) << 20)
     subprocess.run(
-        ["mkfs.fat", "-F", str(bits), *(["-s", "1"] if bits == 32 else []), image], check=True, capture_output=True
+        ["mkfs.fat", "-F", str(bits), *(["-s", "1"] if bits != 12 else []), image], check=True, capture_output=True
     )
     place.mkdir()
     with (

@@ -44,6 +44,8 @@ class NodeTable:
         self._root.lookups = 1
         self._nodes: dict[int, Node] = {ROOT_ID: self._root}
         self._by_vnode: dict[Vnode, Node] = {root: self._root}
+        self._standing: dict[Vnode, list[Node]] = {root.underlying(): [self._root]}
+        """By the files that they stand for in the end (`Vnode.underlying`)."""
         self._last: int = ROOT_ID
 
     def __len__(self) -> int:
@@ -56,9 +58,10 @@ class NodeTable:
             raise error(ESTALE)
         return node
 
-    def find(self, vnode: Vnode) -> Node | None:
-        """The node of a vnode, if the kernel knows it."""
-        return self._by_vnode.get(vnode)
+    def of(self, vnode: Vnode) -> list[Node]:
+        """The nodes of a file that Linux knows of: several where null mounts show it at several places.  `vnode` is the one that the
+        others stand for."""
+        return self._standing.get(vnode, [])
 
     def enter(self, vnode: Vnode, above: int, name: bytes) -> Node:
         """The node of a vnode that a reply is about to name: its lookups grow by one.  Raises ENFILE at the limit."""
@@ -71,6 +74,7 @@ class NodeTable:
             vnode.hold()
             self._nodes[node.number] = node
             self._by_vnode[vnode] = node
+            self._stand(node)
         else:
             node.above = above
             node.name = name
@@ -105,8 +109,10 @@ class NodeTable:
         found = [node for node in self._nodes.values() if node.vnode.mount is mount]
         for node in found:
             del self._by_vnode[node.vnode]
+            self._stand_down(node)
             node.vnode = exchange(node.vnode)
             self._by_vnode[node.vnode] = node
+            self._stand(node)
         return found
 
     def clear(self) -> None:
@@ -117,8 +123,24 @@ class NodeTable:
     def _drop(self, node: Node) -> None:
         del self._nodes[node.number]
         del self._by_vnode[node.vnode]
+        self._stand_down(node)
         try:
             let_go(node.vnode)
         except OSError:
             pass  # Linux hears no answer to this; the file system has noted it, and says so when it is unmounted
         self._events.closed(node.vnode)
+
+    def _stand(self, node: Node) -> None:
+        under = node.vnode.underlying()
+        others = self._standing.get(under)
+        if others is None:
+            self._standing[under] = [node]
+        else:
+            others.append(node)
+
+    def _stand_down(self, node: Node) -> None:
+        under = node.vnode.underlying()
+        others = self._standing[under]
+        others.remove(node)
+        if not others:
+            del self._standing[under]

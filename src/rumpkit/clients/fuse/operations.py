@@ -10,7 +10,7 @@ There are no open files in here: OPEN, OPENDIR and CREATE are answered with ENOS
 from struct import Struct
 from typing import Final, final
 
-from ...kern.abi.errno import EINVAL, EIO, ENAMETOOLONG, ENODATA, ENOENT, ENOSYS, ENOTSUP, ENOTTY, ENXIO, ERANGE, error
+from ...kern.abi.errno import EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ENOSYS, ENOTSUP, ENOTTY, ENXIO, ERANGE, error
 from ...kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFMT, S_IFREG, SEEK_DATA, SEEK_HOLE, UTIME_NOW, UTIME_OMIT
 from ...kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from ...vfs.acl import ACCESS, DEFAULT
@@ -30,8 +30,8 @@ COPY_LIMIT: Final = 1 << 22
 READDIR_BYTES: Final = 40
 """What an entry takes in a listing, about: how many to ask the file system for."""
 
-_ENTRY: Final = wire.ENTRY
-_ATTRIBUTES: Final = wire.ATTRIBUTES
+_ENTRY_HEAD: Final = wire.ENTRY_HEAD
+_ATTRIBUTE: Final = wire.ATTRIBUTE
 _DIRENT: Final = wire.DIRENT
 _U32: Final = 0xFFFFFFFF
 
@@ -103,63 +103,40 @@ class Operations:
         self._owner: bool = options.owner is not None
         self._uid: int = options.owner.uid if options.owner is not None else 0
         self._gid: int = options.owner.gid if options.owner is not None else 0
-        self._name_seconds, self._name_rest = divmod(round(options.name_timeout * SECOND), SECOND)
-        self._seconds, self._rest = divmod(round(options.attribute_timeout * SECOND), SECOND)
-        self._missing: bytes = b""
-        if options.missing_timeout > 0:
-            seconds, rest = divmod(round(options.missing_timeout * SECOND), SECOND)
-            self._missing = _ENTRY.pack(0, 0, seconds, 0, rest, 0, *[0] * 16)
+        name, attribute, missing = [
+            divmod(round(timeout * SECOND), SECOND)
+            for timeout in (options.name_timeout, options.attribute_timeout, options.missing_timeout)
+        ]
+        self._entry_times: bytes = wire.ENTRY_TIMES.pack(name[0], attribute[0], name[1], attribute[1])
+        """How long a name and its attributes hold,"""
+        self._folded_times: bytes = wire.ENTRY_TIMES.pack(0, attribute[0], 0, attribute[1])
+        """where a name has many spellings,"""
+        self._attribute_times: bytes = wire.ATTRIBUTE_TIMES.pack(*attribute, 0)
+        """and attributes alone."""
+        self._missing: bytes = wire.ENTRY.pack(0, 0, missing[0], 0, missing[1], *[0] * 17) if any(missing) else b""
 
     # What replies are made of --------------------------------------------------------------------------
 
     def entry(self, node: Node) -> bytes:
         """A node and its attributes (struct fuse_entry_out)."""
-        v = node.vnode
-        asec, ans = divmod(v.atime, SECOND)
-        msec, mns = divmod(v.mtime, SECOND)
-        csec, cns = divmod(v.ctime, SECOND)
-        mount = v.mount
-        number = v.number if mount is self._outer else v.number ^ mount.number << MOUNT_SHIFT
-        uid, gid = (self._uid, self._gid) if self._owner else (v.uid, v.gid)
+        vnode = node.vnode
         # Where one name has many spellings, Linux would not know that one that it has seen goes, or comes, with another.
-        folds = mount.folds_case
-        return _ENTRY.pack(
-            node.number,
-            v.generation,
-            0 if folds else self._name_seconds,
-            self._seconds,
-            0 if folds else self._name_rest,
-            self._rest,
-            number,
-            v.size,
-            v.blocks(),
-            asec,
-            msec,
-            csec,
-            ans,
-            mns,
-            cns,
-            v.mode,
-            v.links,
-            uid,
-            gid,
-            v.device & _U32,
-            mount.block_size,
-            0,
-        )
+        times = self._folded_times if vnode.mount.folds_case else self._entry_times
+        return _ENTRY_HEAD.pack(node.number, vnode.generation) + times + self._attribute(vnode)
 
-    def attributes(self, v: Vnode) -> bytes:
+    def attributes(self, vnode: Vnode) -> bytes:
         """Attributes alone (struct fuse_attr_out)."""
+        return self._attribute_times + self._attribute(vnode)
+
+    def _attribute(self, v: Vnode) -> bytes:
+        """struct fuse_attr."""
         asec, ans = divmod(v.atime, SECOND)
         msec, mns = divmod(v.mtime, SECOND)
         csec, cns = divmod(v.ctime, SECOND)
         mount = v.mount
         number = v.number if mount is self._outer else v.number ^ mount.number << MOUNT_SHIFT
         uid, gid = (self._uid, self._gid) if self._owner else (v.uid, v.gid)
-        return _ATTRIBUTES.pack(
-            self._seconds,
-            self._rest,
-            0,
+        return _ATTRIBUTE.pack(
             number,
             v.size,
             v.blocks(),
@@ -262,8 +239,7 @@ class Operations:
     def getattr(self, request: Request) -> bytes:
         """GETATTR."""
         vnode = self._vnode(request)
-        if vnode.mount.finished:
-            raise error(EIO)
+        self.calls.refresh(vnode)
         return self.attributes(vnode)
 
     def setattr(self, request: Request) -> bytes:

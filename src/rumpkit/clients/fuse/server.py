@@ -21,7 +21,7 @@ from ...kern.counters import Counters
 from ...vfs.vnode import Mount, Vnode
 from ...vfs.watch import Watcher
 from . import wire
-from .nodes import TRIM
+from .nodes import TRIM, Node
 from .operations import Operations, Request
 from .options import PAGE, FuseOptions
 from .table import SLOW, Operation, table
@@ -104,7 +104,7 @@ class FuseServer(Watcher):
 
     def start(self) -> None:
         """Serve from now on, in a thread, and watch what others change."""
-        watchers = self.operations.vfs.watch.watchers
+        watchers = self.operations.vfs.events.watchers
         self.host.enter()
         watchers.append(self)
         self.host.leave()
@@ -127,7 +127,7 @@ class FuseServer(Watcher):
             return
         host = self.host
         host.enter()
-        self.operations.vfs.watch.watchers.remove(self)
+        self.operations.vfs.events.watchers.remove(self)
         host.leave()
         # The helpers first, as what they do may need the server's answers; and again, as the server may have started one since.
         self._end_helpers()
@@ -321,18 +321,22 @@ class FuseServer(Watcher):
     # Notifications -------------------------------------------------------------------------------------
 
     def changed(self, vnode: Vnode, data: bool) -> None:
-        """A file's attributes, and with `data` its contents, have changed; unless by this mount, Linux is told."""
-        node = self.operations.nodes.find(vnode)
-        if node is not None and threading.get_ident() not in self._own:
+        """A file's attributes, and with `data` its contents, have changed; unless it knows, Linux is told."""
+        for node in self._unaware(vnode):
             # A negative offset says that only the attributes are to be forgotten.
             self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0 if data else -1, 0))
 
     def named(self, directory: Vnode, name: bytes) -> None:
-        """A name has come, gone, or means another file; unless by this mount, Linux is told."""
-        node = self.operations.nodes.find(directory)
-        if node is not None and threading.get_ident() not in self._own:
+        """A name has come, gone, or means another file; unless it knows, Linux is told."""
+        for node in self._unaware(directory):
             self._notify_entry(node.number, name)
             self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0, 0))
+
+    def _unaware(self, vnode: Vnode) -> list[Node]:
+        """The nodes of a file that Linux has to be told of.  Of what it has itself asked for it knows, unless the file shows at several
+        places, which are different files to it."""
+        found = self.operations.nodes.of(vnode)
+        return [] if len(found) < 2 and threading.get_ident() in self._own else found
 
     def revoked(self, mount: Mount, exchange: Callable[[Vnode], Vnode]) -> None:
         """A mount is taken away: what Linux has of it is dead from now on, also what it remembers."""

@@ -112,8 +112,15 @@ pages of a request, alignment of mappings, further flags."""
 ATTRIBUTES: Final = Struct("<QII3Q3q10I")
 """How long they hold (seconds, 0, nanoseconds as the second last); then inode number, size, blocks; atime, mtime, ctime in
 seconds and in nanoseconds; mode, links, uid, gid, rdev, block size, flags."""
+ATTRIBUTE: Final = Struct("<3Q3q10I")
+"""The attributes alone;"""
+ATTRIBUTE_TIMES: Final = Struct("<QII")
+"""and what is before them."""
 ENTRY: Final = Struct("<QQQQII3Q3q10I")
 """Node, generation, how long the name and the attributes hold (seconds, then nanoseconds), and the attributes."""
+ENTRY_HEAD: Final = Struct("<QQ")
+ENTRY_TIMES: Final = Struct("<QQII")
+"""Its parts before the attributes."""
 ENTRY_SIZE: Final = 128
 DIRENT: Final = Struct("<QQII")
 """Inode number, cookie of the next, length of the name, type; the name follows, filled up to 8 bytes."""

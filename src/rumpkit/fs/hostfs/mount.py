@@ -25,6 +25,7 @@ class HostMount(Mount):
         self, hyper: Hypercalls, source: str, directory: HostDirectory, uid: int, gid: int, max_names: int
     ) -> None:
         super().__init__(hyper, "hostfs", source, hyper.mutex())
+        self.refreshes = True
         self.directory: HostDirectory = directory
         self.uid: int = uid
         """Whose all files seem to be; -1: as on the host."""
