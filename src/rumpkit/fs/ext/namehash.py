@@ -3,6 +3,8 @@
 import struct
 from typing import Final
 
+from mypy_extensions import i64
+
 LEGACY: Final = 0
 HALF_MD4: Final = 1
 TEA: Final = 2
@@ -51,70 +53,107 @@ def _legacy(name: bytes, unsigned: bool) -> int:
     return one << 1 & _M
 
 
-def _words(name: bytes, at: int, count: int, unsigned: bool) -> list[int]:
-    """`count` words made of the name from `at` on, padded with its length."""
-    left = len(name) - at
+def _pad(left: i64) -> i64:
+    """What fills up words of a name of which `left` bytes are left."""
     pad = left | left << 8
-    pad |= pad << 16
-    pad &= _M
-    words: list[int] = []
+    return (pad | pad << 16) & _M
+
+
+def _word(name: bytes, at: i64, end: i64, pad: i64, unsigned: bool) -> i64:
+    """A word made of up to four bytes from `at` on, before `end`."""
     value = pad
-    size = min(left, count * 4)
-    for index in range(size):
-        byte = name[at + index]
-        if not unsigned and byte > 127:
+    stop = min(at + 4, end)
+    while at < stop:
+        byte: i64 = name[at]
+        if byte > 127 and not unsigned:
             byte -= 256
         value = (byte + (value << 8)) & _M
-        if index & 3 == 3:
-            words.append(value)
-            value = pad
-    if len(words) < count:
-        words.append(value)
-    while len(words) < count:
-        words.append(pad)
-    return words
+        at += 1
+    return value
 
 
-def _tea(name: bytes, unsigned: bool, a: int, b: int) -> tuple[int, int]:
-    for at in range(0, len(name), 16):
-        k = _words(name, at, 4, unsigned)
-        x, y, total = a, b, 0
+def _tea(name: bytes, unsigned: bool, a: i64, b: i64) -> tuple[i64, i64]:
+    length: i64 = len(name)
+    at: i64 = 0
+    while at < length:
+        pad = _pad(length - at)
+        k0 = _word(name, at, length, pad, unsigned)
+        k1 = _word(name, at + 4, length, pad, unsigned)
+        k2 = _word(name, at + 8, length, pad, unsigned)
+        k3 = _word(name, at + 12, length, pad, unsigned)
+        x, y = a, b
+        total: i64 = 0
         for _ in range(16):
             total = (total + 0x9E3779B9) & _M
-            x = (x + (((y << 4) + k[0]) ^ (y + total) ^ ((y >> 5) + k[1]))) & _M
-            y = (y + (((x << 4) + k[2]) ^ (x + total) ^ ((x >> 5) + k[3]))) & _M
+            x = (x + (((y << 4) + k0) ^ (y + total) ^ ((y >> 5) + k1))) & _M
+            y = (y + (((x << 4) + k2) ^ (x + total) ^ ((x >> 5) + k3))) & _M
         a = (a + x) & _M
         b = (b + y) & _M
+        at += 16
     return a, b
 
 
 _K2: Final = 0x5A827999
 _K3: Final = 0x6ED9EBA1
-_ROUNDS: Final = (
-    (0, (0, 1, 2, 3, 4, 5, 6, 7), (3, 7, 11, 19)),
-    (_K2, (1, 3, 5, 7, 0, 2, 4, 6), (3, 5, 9, 13)),
-    (_K3, (3, 7, 2, 6, 1, 5, 0, 4), (3, 9, 11, 15)),
-)
 
 
-def _half_md4(name: bytes, unsigned: bool, a: int, b: int, c: int, d: int) -> tuple[int, int, int, int]:
-    for at in range(0, len(name), 32):
-        words = _words(name, at, 8, unsigned)
+def _first(w: i64, x: i64, y: i64, z: i64, word: i64, shift: i64) -> i64:
+    """A step of the first round: `w` of the next one's `x`."""
+    value = (w + (z ^ (x & (y ^ z))) + word) & _M
+    return (value << shift | value >> (32 - shift)) & _M
+
+
+def _second(w: i64, x: i64, y: i64, z: i64, word: i64, shift: i64) -> i64:
+    value = (w + (x & y) + ((x ^ y) & z) + word + _K2) & _M
+    return (value << shift | value >> (32 - shift)) & _M
+
+
+def _third(w: i64, x: i64, y: i64, z: i64, word: i64, shift: i64) -> i64:
+    value = (w + (x ^ y ^ z) + word + _K3) & _M
+    return (value << shift | value >> (32 - shift)) & _M
+
+
+def _half_md4(name: bytes, unsigned: bool, a: i64, b: i64, c: i64, d: i64) -> tuple[i64, i64, i64, i64]:
+    length: i64 = len(name)
+    at: i64 = 0
+    while at < length:
+        pad = _pad(length - at)
+        k0 = _word(name, at, length, pad, unsigned)
+        k1 = _word(name, at + 4, length, pad, unsigned)
+        k2 = _word(name, at + 8, length, pad, unsigned)
+        k3 = _word(name, at + 12, length, pad, unsigned)
+        k4 = _word(name, at + 16, length, pad, unsigned)
+        k5 = _word(name, at + 20, length, pad, unsigned)
+        k6 = _word(name, at + 24, length, pad, unsigned)
+        k7 = _word(name, at + 28, length, pad, unsigned)
         w, x, y, z = a, b, c, d
-        for kind, (constant, order, shifts) in enumerate(_ROUNDS):
-            for step in range(8):
-                if kind == 0:
-                    mixed = z ^ (x & (y ^ z))
-                elif kind == 1:
-                    mixed = (x & y) + ((x ^ y) & z)
-                else:
-                    mixed = x ^ y ^ z
-                value = (w + mixed + words[order[step]] + constant) & _M
-                shift = shifts[step & 3]
-                value = (value << shift | value >> (32 - shift)) & _M
-                w, x, y, z = z, value, x, y
+        w = _first(w, x, y, z, k0, 3)
+        z = _first(z, w, x, y, k1, 7)
+        y = _first(y, z, w, x, k2, 11)
+        x = _first(x, y, z, w, k3, 19)
+        w = _first(w, x, y, z, k4, 3)
+        z = _first(z, w, x, y, k5, 7)
+        y = _first(y, z, w, x, k6, 11)
+        x = _first(x, y, z, w, k7, 19)
+        w = _second(w, x, y, z, k1, 3)
+        z = _second(z, w, x, y, k3, 5)
+        y = _second(y, z, w, x, k5, 9)
+        x = _second(x, y, z, w, k7, 13)
+        w = _second(w, x, y, z, k0, 3)
+        z = _second(z, w, x, y, k2, 5)
+        y = _second(y, z, w, x, k4, 9)
+        x = _second(x, y, z, w, k6, 13)
+        w = _third(w, x, y, z, k3, 3)
+        z = _third(z, w, x, y, k7, 9)
+        y = _third(y, z, w, x, k2, 11)
+        x = _third(x, y, z, w, k6, 15)
+        w = _third(w, x, y, z, k1, 3)
+        z = _third(z, w, x, y, k5, 9)
+        y = _third(y, z, w, x, k0, 11)
+        x = _third(x, y, z, w, k4, 15)
         a = (a + w) & _M
         b = (b + x) & _M
         c = (c + y) & _M
         d = (d + z) & _M
+        at += 32
     return a, b, c, d
