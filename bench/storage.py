@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from rumpkit import O_CREAT, O_RDONLY, O_WRONLY, Kernel
+from rumpkit import O_CREAT, O_WRONLY, Kernel
 
 from .local import PAGE
 from .result import Result, best
@@ -25,6 +26,11 @@ MB = 1e6
 RUMP = (sys.executable, "-m", "rumpkit.cli", "fs")
 SMALLEST, LARGEST = 0, 8000
 """Bytes of the small files."""
+GUESTFISH: Final = (
+    {"LIBGUESTFS_BACKEND": "direct"},
+    {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"},
+)
+"""What guestfish needs in its environment to run without libvirt; where there is no KVM, or none that works, the second."""
 
 
 @contextmanager
@@ -51,11 +57,14 @@ def make_tree(top: Path) -> None:
             (place / f"file-{index:04}").write_bytes(b"%4d %4d\n" % (number, index) * (index * step // 10))
 
 
-def blank(image: Path, size: str) -> Path:
+def blank(image: Path, size: str, *options: str) -> Path:
     """An empty ext4 image, as mke2fs makes it."""
     image.unlink(missing_ok=True)
     subprocess.run(
-        ["mke2fs", "-q", "-t", "ext4", image, size], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["mke2fs", "-q", "-t", "ext4", *options, image, size],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     return image
 
@@ -85,6 +94,26 @@ def trees() -> Iterator[Result]:
         value = FILES / best(fill, 3) / 1e3
         yield Result("ext4: mkfs -d with the same tree", value, "k files/s", name, speed, 0.3, of_peer=True)
         subprocess.run(["e2fsck", "-fn", ours], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        yield from _other_tools(tree, top, value)
+
+
+def _other_tools(tree: Path, top: Path, filled: float) -> Iterator[Result]:
+    """The same tree by debugfs, which writes into an image as rump fs cp --in-place does, and by genext2fs."""
+    theirs, script = top / "theirs.img", top / "script"
+    lines = []
+    for place in sorted(tree.iterdir()):
+        lines += [f"mkdir /{place.name}", f"cd /{place.name}"]
+        lines += [f"write {path} {path.name}" for path in sorted(place.iterdir())]
+    script.write_text("\n".join(lines) + "\n")
+    taken = best(lambda: timed("debugfs", "-w", "-f", script, blank(theirs, "512M")), 1)
+    name = "ext4: mkfs -d with the same tree, beside"
+    yield Result(f"{name} debugfs", filled, "k files/s", "debugfs -w", FILES / taken / 1e3, 1, of_peer=True)
+    if shutil.which("genext2fs") is None:
+        print("genext2fs: skipped, missing: genext2fs")
+        return
+    command = ("genext2fs", "-B", "4096", "-b", "131072", "-N", "32768", "-d", tree, theirs)
+    taken = best(lambda: timed(*command), 2)
+    yield Result(f"{name} genext2fs", filled, "k files/s", "genext2fs", FILES / taken / 1e3, None, of_peer=True)
 
 
 def streams() -> Iterator[Result]:
@@ -139,44 +168,57 @@ def tmpfs() -> Iterator[Result]:
 
 
 def listing() -> Iterator[Result]:
-    """`rump fs ls` on an image with a million files: the first line, and memory."""
+    """`rump fs ls` on an image with a million files, nearly all in one directory: the first line, and memory; beside debugfs."""
     with folder() as top:
         image = top / "million.img"
-        subprocess.run(
-            ["mke2fs", "-q", "-t", "ext4", "-N", str(MILLION + 20_000), image, "2G"],
-            check=True,
-            stderr=subprocess.DEVNULL,
-        )
+        blank(image, "2G", "-N", str(MILLION + 20_000))
         make_million(image)
-        first, resident = first_line(image)
-        for _ in range(4):
-            first = min(first, first_line(image)[0])
-        yield Result("rump fs ls, a million files: first line", first * 1e3, "ms", "bar", 300, 300, at_most=True)
-        yield Result("rump fs ls -lR, a million files: memory", resident, "MiB", "bar", 150, 150, at_most=True)
+        for place, what in (("/", "the root"), ("/many", "900,000 in one directory")):
+            peer = min(first_line("debugfs", "-R", f"ls -p {place}", image)[0] for _ in range(3)) * 1e3
+            for option in ((), ("-l",)):
+                taken = min(first_line(*RUMP, "ls", *option, f"{image}:{place}")[0] for _ in range(5)) * 1e3
+                name = " ".join(("ls", *option, f"of {what}: first line"))
+                yield Result(f"a million files: {name}", taken, "ms", "debugfs ls -p", peer, 300, at_most=True)
+        peer = first_line("debugfs", "-R", "ls -p /many", image, whole=True)[1]
+        resident = first_line(*RUMP, "ls", "-lR", image, whole=True)[1]
+        yield Result("a million files: ls -lR: memory", resident, "MiB", "debugfs ls -p", peer, 150, at_most=True)
 
 
 def make_million(image: Path) -> None:
-    """A thousand directories of a thousand files."""
-    from rumpkit import open_image
+    """Nine hundred thousand empty files in one directory, and a hundred directories of a thousand."""
+    command = [*RUMP, "tar", "-x", "--in-place", "-f", "-", f"{image}:/"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as unpack:
+        assert unpack.stdin
+        for number in range(MILLION // 10):
+            unpack.stdin.write(entry(f"d{number // 1000:03}/f{number % 1000:03}"))
+        for number in range(MILLION // 10 * 9):
+            unpack.stdin.write(entry(f"many/f{number:06}"))
+        unpack.stdin.write(bytes(1024))
+    if unpack.returncode:
+        raise subprocess.CalledProcessError(unpack.returncode, command)
 
-    with open_image(image, in_place=True) as root:
-        process = root.image.process
-        for number in range(MILLION // 1000):
-            process.mkdir(f"/d{number:04}")
-            for index in range(1000):
-                process.close(process.open(f"/d{number:04}/f{index:04}", O_WRONLY | O_CREAT))
+
+def entry(name: str) -> bytes:
+    """An empty file in a tar archive (POSIX ustar)."""
+    head = name.encode().ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"00000000000\0" * 2
+    tail = b"0".ljust(101, b"\0") + b"ustar\00000"
+    total = sum(head) + sum(tail) + 8 * 32
+    return (head + b"%06o\0 " % total + tail).ljust(512, b"\0")
 
 
-def first_line(image: Path) -> tuple[float, float]:
-    """Seconds to the first line of `ls`, and the greatest resident memory of `ls -lR` in MiB."""
+def first_line(*command: str | Path, whole: bool = False) -> tuple[float, float]:
+    """Seconds to the first line of what a program says, and the greatest memory that it had then, or with `whole` at its end, in MiB."""
     started = time.perf_counter()
-    with subprocess.Popen([*RUMP, "ls", str(image)], stdout=subprocess.PIPE) as ls:
-        assert ls.stdout and ls.stdout.readline()
+    with subprocess.Popen(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as running:
+        assert running.stdout and running.stdout.readline()
         first = time.perf_counter() - started
-        ls.stdout.read()
-    with subprocess.Popen([*RUMP, "ls", "-lR", str(image)], stdout=subprocess.DEVNULL) as ls:
-        _, status, usage = os.wait4(ls.pid, 0)
-        ls.returncode = status
+        while whole and running.stdout.read(1 << 20):
+            pass
+        running.stdout.close()
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
     return first, usage.ru_maxrss / 1024
 
 
@@ -194,10 +236,13 @@ def one_file() -> Iterator[Result]:
             return
         command = ["guestfish", "--ro", "-a", str(image), "-m", "/dev/sda", "copy-out", "/file", str(top / "theirs")]
         (top / "theirs").mkdir()
-        started = time.perf_counter()
-        ran = subprocess.run(command, capture_output=True)
-        theirs = time.perf_counter() - started
-        if ran.returncode:
+        for settings in GUESTFISH:
+            started = time.perf_counter()
+            ran = subprocess.run(command, capture_output=True, env=os.environ | settings)
+            theirs = time.perf_counter() - started
+            if not ran.returncode:
+                break
+        else:
             print("guestfish: skipped, its appliance does not start here")
             return
         yield Result(
@@ -212,53 +257,86 @@ def one_file() -> Iterator[Result]:
         )
 
 
+ROWS: Final = (
+    ("creates", "k/s", 15),
+    ("opens", "k/s", 50),
+    ("cached reads", "GB/s", 1),
+    ("unlinks", "k/s", None),
+    ("looks at what is there (stat)", "k/s", None),
+    ("writes, then fsync", "GB/s", None),
+)
+"""What is measured in a mounted image, and the bars."""
+MOUNT_TRIES: Final = 3
+
+
 def mounted() -> Iterator[Result]:
-    """An image mounted with FUSE: creates, opens, cached reads, as programs see them."""
+    """An image mounted with FUSE: creates, opens, cached reads, as programs see them; beside fuse2fs, or the host's tmpfs."""
     with folder() as top:
-        image, place = blank(top / "image", "1G"), top / "mnt"
-        place.mkdir()
-        with subprocess.Popen([*RUMP, "mount", "--foreground", str(image), str(place)]) as server:
-            try:
-                while not os.path.ismount(place):
-                    if server.poll() is not None:
-                        print(f"mounted: skipped, rump fs mount ended with {server.returncode}")
-                        return
-                    time.sleep(0.02)
-                yield from through(place)
-            finally:
-                subprocess.run([*RUMP, "umount", str(place)], check=False)
+        peer, command = "fuse2fs", ["fuse2fs", "-f", "-o", "fakeroot"]
+        theirs: list[dict[str, float]] = []
+        if shutil.which("fuse2fs") is None:
+            print("fuse2fs: not there; beside the host's tmpfs")
+            peer = "host tmpfs"
+        ours: list[dict[str, float]] = []
+        for _ in range(MOUNT_TRIES):
+            ours.append(in_mount(top, [*RUMP, "mount", "--foreground"]))
+            if peer == "fuse2fs":
+                theirs.append(in_mount(top, command))
+            else:
+                with tempfile.TemporaryDirectory(dir="/dev/shm") as shared:
+                    theirs.append(through(Path(shared)))
+        for name, unit, bar in ROWS:
+            value, other = (max(found[name] for found in rounds) for rounds in (ours, theirs))
+            yield Result(f"mounted ext4 image: {name}", value, unit, peer, other, bar)
 
 
-def through(place: Path) -> Iterator[Result]:
-    """What the host's system calls make of a mount."""
+def in_mount(top: Path, command: list[str]) -> dict[str, float]:
+    """What a server that mounts an empty image, with image and place as its last arguments, does."""
+    image, place = blank(top / "image", "1G"), top / "mnt"
+    place.mkdir(exist_ok=True)
+    with subprocess.Popen([*command, str(image), str(place)], stdout=subprocess.DEVNULL) as server:
+        try:
+            while not os.path.ismount(place):
+                if server.poll() is not None:
+                    raise RuntimeError(f"{command[0]} ended with {server.returncode}")
+                time.sleep(0.02)
+            return through(place)
+        finally:
+            subprocess.run(["fusermount3", "-u", str(place)], check=False)
 
-    def creates() -> float:
+
+def through(place: Path) -> dict[str, float]:
+    """What the host's system calls make of a mount, by the names of ROWS."""
+    many, files, size = 20_000, 5000, 256 << 20
+
+    def each(count: int, call: Callable[[int], object]) -> float:
         started = time.perf_counter()
-        for number in range(5000):
-            os.close(os.open(f"{place}/f{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        taken = time.perf_counter() - started
-        for number in range(5000):
-            os.unlink(f"{place}/f{number}")
-        return taken
+        for number in range(count):
+            call(number)
+        return count / (time.perf_counter() - started) / 1e3
 
-    def opens() -> float:
+    found: dict[str, float] = {}
+    made = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    found["creates"] = each(files, lambda number: os.close(os.open(f"{place}/f{number}", made)))
+    found["looks at what is there (stat)"] = each(many, lambda number: os.stat(f"{place}/f{number % files}"))
+    found["opens"] = each(many, lambda number: os.close(os.open(f"{place}/f{number % 1000}", os.O_RDONLY)))
+    found["unlinks"] = each(files, lambda number: os.unlink(f"{place}/f{number}"))
+    piece = bytes(1 << 20)
+    with open(place / "big", "wb", buffering=0) as file:
         started = time.perf_counter()
-        for _ in range(20_000):
-            os.close(os.open(f"{place}/big", O_RDONLY))
-        return time.perf_counter() - started
-
-    def reads() -> float:
-        started = time.perf_counter()
-        fd = os.open(f"{place}/big", os.O_RDONLY)
-        while os.read(fd, 1 << 20):
-            pass
-        os.close(fd)
-        return time.perf_counter() - started
-
-    size = 256 << 20
-    with open(place / "big", "wb") as file:
         for _ in range(size >> 20):
-            file.write(bytes(1 << 20))
-    yield Result("FUSE mount: creates", 5 / best(creates, 3), "k/s", "bar", 15, 15)
-    yield Result("FUSE mount: opens", 20 / best(opens, 3), "k/s", "bar", 50, 50)
-    yield Result("FUSE mount: cached reads", size / best(reads, 3) / 1e9, "GB/s", "bar", 1, 1)
+            file.write(piece)
+        os.fsync(file.fileno())
+        found["writes, then fsync"] = size / (time.perf_counter() - started) / 1e9
+    found["cached reads"] = size / best(lambda: _read(place / "big"), 3) / 1e9
+    (place / "big").unlink()
+    return found
+
+
+def _read(path: Path) -> float:
+    """Seconds that it takes to read a file."""
+    started = time.perf_counter()
+    with open(path, "rb", buffering=0) as file:
+        while file.read(1 << 20):
+            pass
+    return time.perf_counter() - started
