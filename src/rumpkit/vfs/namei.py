@@ -236,6 +236,12 @@ class Walk:
         while vnode.mounted_here is not None:
             vnode = vnode.mounted_here.root
         self.enter(vnode.mount)
+        if vnode.mount.lock is not None:
+            try:
+                vnode.refresh()
+            except OSError:
+                self.done()
+                raise
         return vnode
 
     def _parent(self) -> Vnode:

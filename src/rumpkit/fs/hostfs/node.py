@@ -259,8 +259,8 @@ class HostVnode(Vnode):
             self.inactive()
 
     def _here(self) -> bytes:
-        """Its path.  Raises ENOENT where it has gone."""
-        if self.links == 0:
+        """Its path.  Raises ENOENT where it has gone; the root stays, whatever the host does to it."""
+        if self.links == 0 and self is not self.mount.root:
             raise error(ENOENT)
         return self.path()
 
