@@ -83,6 +83,71 @@ def test_what_cannot_be_made_is_not_there(tmp_path, tree):
     assert image.read_bytes() == before
 
 
+@pytest.mark.once
+@pytest.mark.needs("e2fsck")
+@pytest.mark.parametrize("kind", ["ext2", "ext4", "vfat"])
+def test_no_larger_than_it_has_to_be(tmp_path, kind):
+    """Of sparse, large, crowded and deep trees; a tenth and a MiB less is too little."""
+    for number, shape in enumerate(((3, 900_000), (900, 20), (200, 3000))):
+        tree = tmp_path / f"tree{number}"
+        place = tree
+        for index in range(shape[0]):
+            if index % 50 == 0:
+                place = (place if number else tree) / f"below {index}"
+                place.mkdir(parents=True)
+            (place / f"file with a long name {index}").write_bytes(b"x" * shape[1])
+        image = tmp_path / "a.img"
+        rump("mkfs", "-t", kind, "--force", "-d", tree, image)
+        size = image.stat().st_size
+        if (less := size * 10 // 11 - (1 << 20)) > 1 << 18:
+            complaint("mkfs", "-t", kind, "-s", str(less), "-d", tree, tmp_path / "b.img", check=125)
+        clean(image, kind=kind) if kind != "vfat" else rump("fsck", image)
+
+
+@pytest.mark.once
+@pytest.mark.needs("e2fsck")
+def test_the_same_bytes_wherever_it_is_made(tmp_path):
+    """Neither the order in which a directory is stored, nor masks, zones, and the order of hashes are input."""
+    made = []
+    for number, (mask, zone) in enumerate(((0o22, "UTC"), (0o77, "Asia/Tokyo"))):
+        folder = tmp_path / str(number)
+        names = [f"file{index}" for index in range(200)][:: -1 if number else 1]
+        (folder / "tree" / "below").mkdir(parents=True)
+        for name in names:
+            path = folder / "tree" / "below" / name
+            path.write_bytes(name.encode())
+            path.chmod(0o644)
+            os.utime(path, (number, 1_600_000_000))
+        for path in (folder / "tree" / "below", folder / "tree"):
+            os.utime(path, (number, 1_600_000_000))
+            path.chmod(0o755)
+        (folder / "disk.toml").write_text(
+            "[[partition]]\ntype = 'efi'\nfilesystem = 'vfat'\ncontent = 'tree'\nsize = '9M'\n"
+            "[[partition]]\nfilesystem = 'ext4'\ncontent = 'tree'\n"
+        )
+        monkeypatch.setattr("rumpkit.compose.image.copying.SORT_LIMIT", 10)
+        before = os.umask(mask)
+        try:
+            rump("mkdisk", folder / "disk.toml", folder / "disk.img", env={**EPOCH, "TZ": zone})
+        finally:
+            os.umask(before)
+        made.append((folder / "disk.img").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_attributes_that_do_not_fit_are_no_full_disk(tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(b"data")
+    try:
+        for number in range(3):
+            os.setxattr(tmp_path / "tree" / "file", f"user.{number}", b"x" * 900)
+    except OSError:
+        pytest.skip("the host's files have no such attributes")
+    said = complaint("mkfs", "-t", "ext4", "-d", tmp_path / "tree", tmp_path / "a.img")
+    assert "./file" in said and "attributes" in said
+    assert rump("cat", f"{tmp_path}/a.img:/file") == b"data"
+
+
 DISK = """
 table = "{table}"
 [[partition]]

@@ -78,6 +78,12 @@ class Estimate(NamedTuple):
     name_bytes: int
     """Of all names together."""
     xattr_bytes: int = 0
+    hole_bytes: int = 0
+    """Of all holes together, for who has none."""
+    root_names: int = 0
+    """How many of the names are in the root directory."""
+    root_name_bytes: int = 0
+    """Of these together."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -121,9 +127,14 @@ class FileSystemType:
         raise error(ENOTSUP)
 
     def estimate(self, files: Estimate) -> int:
-        """Bytes of an image that holds that much, with the default options; rather too many than too few.
+        """Bytes of an image that holds that much, with the options of `fitting`, else the default ones; rather too many than too few.
         Raises ENOTSUP."""
         raise error(ENOTSUP)
+
+    def fitting(self, files: Estimate, given: "Mapping[str, OptionValue]") -> "dict[str, OptionValue]":
+        """Options of a format that suit these files better than the default ones do, none of those that were `given` or go against
+        them."""
+        return {}
 
 
 def check_format_options(kind: FileSystemType, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:

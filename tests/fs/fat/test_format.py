@@ -123,3 +123,18 @@ def test_an_estimate_is_enough(count: int, size: int, directories: int):
     for name in names:
         client.put(name, b"x" * size)
     lab.down(client)
+
+
+def test_a_root_directory_for_all_names_and_room_for_holes():
+    kind = Lab(RamDisk(0)).vfs.types.find("vfat")
+    crowd = Estimate(600, 1, [], 600 * 100, root_names=600, root_name_bytes=600 * 100)
+    entries = kind.fitting(crowd, {})["root_entries"]
+    assert isinstance(entries, int) and 600 * 9 < entries < 600 * 12 and entries % 16 == 0
+    assert kind.fitting(crowd, {"root_entries": 512}) == {} == kind.fitting(Estimate(9, 1, [], 90, root_names=9), {})
+    lab = Lab(RamDisk(kind.estimate(crowd)))
+    lab.format(root_entries=entries)
+    client = lab.up()
+    for number in range(600):
+        client.put(f"{number:03}".ljust(100, "x"), b"")
+    lab.down(client)
+    assert kind.estimate(Estimate(1, 1, [4096], 1, hole_bytes=50 * MIB)) > 50 * MIB

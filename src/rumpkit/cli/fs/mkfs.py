@@ -131,7 +131,7 @@ def _split(text: str) -> list[str]:
 def _in_partition(
     arguments: argparse.Namespace, address: Address, source: "Source | None", complaints: Complaints, watch: Watch
 ) -> None:
-    from ...compose.image.filling import format_options, kind_of, make_file_system
+    from ...compose.image.filling import fitted, format_options, kind_of, make_file_system
 
     if arguments.size:
         raise failure(EINVAL, "a partition has its size; --size is for new images")
@@ -145,14 +145,14 @@ def _in_partition(
         if source is not None:
             status = os.stat(address.image)
             source.left_out = frozenset(((status.st_dev, status.st_ino),))
-        make_file_system(session, kind, device, options, source, complaints, watch)
+        make_file_system(session, kind, device, fitted(kind, options, source, False), source, complaints, watch)
         session.commit()
 
 
 def _new(
     arguments: argparse.Namespace, address: Address, source: "Source | None", complaints: Complaints, watch: Watch
 ) -> None:
-    from ...compose.image.filling import format_options, kind_of, make_file_system, rounded, size_of
+    from ...compose.image.filling import fitted, format_options, kind_of, make_file_system, rounded, size_of
 
     size = size_of(arguments.size) if arguments.size not in ("", "auto") else 0
     if not size and arguments.size != "auto" and source is None and os.path.exists(address.image):
@@ -169,6 +169,7 @@ def _new(
                     source.left_out = fresh.identities()
                 if not size and source is not None:
                     size = rounded(kind.estimate(source.measure()))
+                options = dict(fitted(kind, options, source, growing))
                 place = fresh.create(size)
                 if source is not None:
                     source.left_out = fresh.identities()

@@ -10,11 +10,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, final
 
-from ...kern.abi.errno import EACCES, EBUSY, EEXIST, EINVAL, EISDIR, EMLINK, ENOTDIR, ENOTSUP, EPERM, EROFS, EUCLEAN
+from ...kern.abi.errno import (
+    E2BIG,
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    EISDIR,
+    EMLINK,
+    ENOTDIR,
+    ENOTSUP,
+    EPERM,
+    EROFS,
+    EUCLEAN,
+)
 from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from ...vfs.stat import Stat
 from .node import PIECE, Named, Node, failure
-from .trees import Complaint, join, ordered, throw
+from .trees import SORT_LIMIT, Complaint, join, ordered, throw
 
 KEPT_BITS: Final = 0o777
 """Permission bits that a copy gets that doesn't keep attributes."""
@@ -38,6 +51,8 @@ class CopyOptions:
         """Permission bits that what does not keep them doesn't get."""
         self.newest: int = -1
         """Later times become this one (-1: none): SOURCE_DATE_EPOCH."""
+        self.sort_limit: int = SORT_LIMIT
+        """Names of a directory that are copied in order; those of a larger one as they come."""
         self.left_out: frozenset[tuple[int, int]] = frozenset()
         """Device and inode of the host's files that are not copied: what is being made or changed."""
         self.durable: bool = False
@@ -72,7 +87,9 @@ class Linked:
 class Level:
     """A directory that is being copied."""
 
-    def __init__(self, source: Node, target: Node, status: Stat, path: bytes, fresh: bool) -> None:
+    def __init__(
+        self, source: Node, target: Node, status: Stat, path: bytes, fresh: bool, sort_limit: int = SORT_LIMIT
+    ) -> None:
         self.source: Node = source
         self.target: Node = target
         self.status: Stat = status
@@ -80,7 +97,7 @@ class Level:
         self.fresh: bool = fresh
         """The target was made for it, so nothing is in it that has not come from here."""
         self.identity: tuple[int, int] = (status.st_dev, status.st_ino)
-        names, self.sorted = ordered(source.entries())
+        names, self.sorted = ordered(source.entries(), sort_limit)
         self.names: Iterator[Named] = names
         self.last: bytes = b""
 
@@ -144,7 +161,7 @@ class Copier:
     def copy_content(self, source: Node, target: Node, path: bytes) -> None:
         """Copy what is in the directory `source` into the directory `target`, which takes over its attributes."""
         status = source.stat()
-        level = Level(source, target, status, path, False)
+        level = Level(source, target, status, path, False, self.options.sort_limit)
         levels = [level]
         above = {level.identity}
         while levels:
@@ -211,7 +228,7 @@ class Copier:
                 target = self._make(directory, name, status, sure)
             elif target.kind != S_IFDIR:
                 raise failure(ENOTDIR, "it is copied over what is no directory")
-            level = Level(source, target, status, path, fresh)
+            level = Level(source, target, status, path, fresh, self.options.sort_limit)
         except OSError as problem:
             if target is not None:
                 target.close()
@@ -237,7 +254,7 @@ class Copier:
         try:
             if self.options.keep:
                 self._set_owner(target, status)
-                self._xattrs(source, target)
+                self._xattrs(source, target, path)
             self._finish(target, status)
             if self.options.durable:
                 target.sync()
@@ -267,7 +284,7 @@ class Copier:
             if source.kind == S_IFREG and (status.st_size or source.on_host):
                 self._data(source, target, status, path)
             if options.keep:
-                self._xattrs(source, target)
+                self._xattrs(source, target, path)
             self._finish(target, status)
             if options.durable:
                 target.sync()
@@ -348,12 +365,14 @@ class Copier:
         elif source.size_now() < size:
             self._complain(path, failure(EBUSY, f"it shrank while it was copied: {end} bytes of {size}"))
 
-    def _xattrs(self, source: Node, target: Node) -> None:
+    def _xattrs(self, source: Node, target: Node, path: bytes) -> None:
         for name, value in source.xattrs():
             try:
                 target.set_xattr(name, value)
             except OSError as problem:
-                if problem.errno not in (ENOTSUP, EPERM):
+                if problem.errno == E2BIG:
+                    self._complain(path, problem)
+                elif problem.errno not in (ENOTSUP, EPERM):
                     raise
                 self.lost_xattrs += 1
                 return

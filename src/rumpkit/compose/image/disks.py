@@ -7,7 +7,7 @@ from ...kern.abi.errno import EFBIG, ENOSPC
 from ..errors import ConfigError
 from .counting import Amount
 from .diskspec import AUTO, REST, DiskPartition, DiskSpec
-from .filling import Source, format_options, kind_of, make_file_system, rounded, size_of
+from .filling import Source, fitted, format_options, kind_of, make_file_system, rounded, size_of
 from .fresh import FreshImage
 from .node import PIECE, failure
 from .session import Session, named
@@ -120,7 +120,8 @@ class DiskMaker:
                     elif one.filesystem:
                         kind = kind_of(session, one.filesystem)
                         given = {name: str(value) for name, value in one.options.items()}
-                        options = format_options(kind, given, one.label, one.filesystem_uuid)
+                        chosen = format_options(kind, given, one.label, one.filesystem_uuid)
+                        options = fitted(kind, chosen, self._sources[index], one.size == AUTO)
                         make_file_system(
                             session, kind, device, options, self._sources[index], self._complain, self._watcher
                         )

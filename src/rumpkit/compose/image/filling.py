@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Final, final
 from ...kern.abi.errno import EINVAL, ENODEV, ENOSPC, ENOTDIR
 from ...kern.abi.fcntl import S_IFDIR, S_IFREG
 from .address import STREAM, parse
+from .compare import NAMES_LIMIT
 from .copying import Copier, CopyOptions, CopyWatcher, is_left_out
 from .counting import Amount, count
 from .inside import Inside
@@ -37,13 +38,15 @@ def measure(top: Node, left_out: frozenset[tuple[int, int]] = frozenset()) -> "E
     whoever copies it will hear of it."""
     from ...vfs.types import Estimate
 
-    files = directories = names = attributes = 0
+    files = directories = names = attributes = holes = roots = root_bytes = 0
     sizes: list[int] = []
     seen: set[tuple[int, int]] = set()
     for visit in Walk(top, b".", _forgive, in_order=False):
         if visit.leaving or is_left_out(visit.node, left_out):
             continue
         names += len(visit.name)
+        roots += visit.depth == 1
+        root_bytes += len(visit.name) if visit.depth == 1 else 0
         status = visit.node.stat()
         if visit.node.kind == S_IFDIR:
             directories += 1
@@ -54,12 +57,14 @@ def measure(top: Node, left_out: frozenset[tuple[int, int]] = frozenset()) -> "E
             if status.st_nlink > 1:
                 seen.add((status.st_dev, status.st_ino))
             if visit.node.kind == S_IFREG:
-                sizes.append(min(status.st_size, status.st_blocks * 512) if status.st_blocks else status.st_size)
+                stored = min(status.st_size, status.st_blocks * 512) if status.st_blocks else status.st_size
+                sizes.append(stored)
+                holes += status.st_size - stored
         try:
             attributes += sum(len(name) + len(value) for name, value in visit.node.xattrs())
         except OSError:
             pass
-    return Estimate(files, directories, sizes, names, attributes)
+    return Estimate(files, directories, sizes, names, attributes, holes, roots, root_bytes)
 
 
 def _forgive(path: bytes, problem: OSError) -> None:
@@ -190,6 +195,8 @@ class Source:
         options = CopyOptions()
         options.recursive = options.keep = True
         options.newest = self._newest
+        if self._newest >= 0:
+            options.sort_limit = NAMES_LIMIT  # what a host's directories are stored like is no input
         options.left_out = self.left_out
         copier = Copier(options, complain, watcher)
         copier.copy_content(self._node, root, b".")
@@ -221,10 +228,14 @@ def _measure_archive(stream: IO[bytes]) -> "Estimate":
     from .outside import outside
     from .unpacking import Reader
 
-    files = directories = names = attributes = 0
+    files = directories = names = attributes = holes = 0
     sizes: list[int] = []
+    roots: set[bytes] = set()
     for info in Reader(stream, outside(b"/")).names():
-        names += len(info.name.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape"))
+        path = info.name.encode("utf-8", "surrogateescape")
+        parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+        names += len(parts[-1]) if parts else 0
+        roots.update(parts[:1])
         if info.isdir():
             directories += 1
         elif not info.islnk():
@@ -232,8 +243,19 @@ def _measure_archive(stream: IO[bytes]) -> "Estimate":
             if info.isreg():
                 sparse: list[tuple[int, int]] | None = info.sparse  # type: ignore[assignment]
                 sizes.append(info.size if sparse is None else sum(size for _, size in sparse))
+                holes += info.size - sizes[-1]
         attributes += sum(len(key) + len(value) for key, value in info.pax_headers.items() if key.startswith(XATTR))
-    return Estimate(files, directories + 1, sizes, names, attributes)
+    return Estimate(files, directories + 1, sizes, names, attributes, holes, len(roots), sum(map(len, roots)))
+
+
+def fitted(
+    kind: "FileSystemType", options: Mapping[str, "OptionValue"], source: Source | None, growing: bool
+) -> Mapping[str, "OptionValue"]:
+    """The options of a format, with those that suit what goes in; an image that has a size already has inodes for that, but may lack
+    room in a root directory that can't grow."""
+    if source is None or not (growing or any(option.name == "root_entries" for option in kind.format_options)):
+        return options
+    return {**kind.fitting(source.measure(), options), **options}
 
 
 def make_file_system(

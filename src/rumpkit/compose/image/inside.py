@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.errno import (
+    E2BIG,
     EEXIST,
     EINVAL,
     EISDIR,
@@ -29,6 +30,8 @@ from .node import DEPTH_LIMIT, Named, Node, check_name, failure
 if TYPE_CHECKING:
     from ...vfs.vnode import Mount, Vnode
 
+SPARE_BLOCKS: Final = 16
+"""Free blocks of a file system that is not full."""
 ENTRIES: Final = 256
 """Names that are read at once."""
 
@@ -161,7 +164,12 @@ class Inside(Node):
 
     def set_xattr(self, name: bytes, value: bytes) -> None:
         self._writable()
-        self.vnode.setxattr(name, value, 0)
+        try:
+            self.vnode.setxattr(name, value, 0)
+        except OSError as problem:
+            if problem.errno == ENOSPC and self.vnode.mount.statvfs().f_bavail > SPARE_BLOCKS:
+                raise failure(E2BIG, "the file system has no room for so large attributes of a file") from None
+            raise
 
     def settle(self, mode: int, atime: int, mtime: int) -> None:
         vnode = self.vnode

@@ -110,6 +110,15 @@ class Ext(FileSystemType):
 
         return estimate_size(self.name, files)
 
+    def fitting(self, files: Estimate, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        """The number of inodes, where the files are so small that an image would have to be larger only to have more of them."""
+        from .mkfs.format import inodes_for
+
+        if not {"inodes", "inode_ratio", "usage", "size"}.isdisjoint(given):
+            return {}
+        inodes = inodes_for(self.name, files)
+        return {"inodes": inodes} if inodes else {}
+
 
 def check_writable(fields: Superblock) -> None:
     """Raise EINVAL where a file system has features that forbid writing, with their names."""

@@ -83,8 +83,14 @@ class Fat(FileSystemType):
         return Checker(vfs.hyper, device, find_geometry(device, repair, report), repair, report).run()
 
     def estimate(self, files: Estimate) -> int:
-        """Bytes of an image for such files, with the default options.  A FAT12's and FAT16's root directory has room for 512
-        entries, of which a long name takes several, whatever the size."""
+        """Bytes of an image for such files."""
         from .estimate import estimate
 
         return estimate(files, self.format_options)
+
+    def fitting(self, files: Estimate, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        """A root directory of FAT12 and FAT16 that has room for all names, where the usual one has not."""
+        from .estimate import root_entries
+
+        entries = 0 if "root_entries" in given else root_entries(files)
+        return {"root_entries": entries} if entries else {}

@@ -3,10 +3,11 @@
 import pytest
 
 from rumpkit.dev.ramdisk import RamDisk
-from rumpkit.fs.ext.mkfs.format import estimate_size
+from rumpkit.fs.ext.mkfs.format import estimate_size, inodes_for
 from rumpkit.fs.ext.mkfs.layout import Layout
 from rumpkit.fs.ext.mkfs.options import Request
 from rumpkit.fs.ext.superblock import Superblock
+from rumpkit.fs.ext.type import Ext
 from rumpkit.hosts.sim.host import SimHost
 from rumpkit.hyper.block import BlockBackend
 from rumpkit.kern.abi.errno import EIO, EROFS
@@ -90,9 +91,17 @@ ESTIMATES = [
 def test_an_estimate_has_room_for_the_files_and_not_much_more(kind: str, case: int) -> None:
     files = ESTIMATES[case]
     size = estimate_size(kind, files)
-    layout = Layout(Request(kind, size, complete({}), SimHost()))
+    layout = Layout(Request(kind, size, complete({"inodes": inodes_for(kind, files)}), SimHost()))
     needed = sum(-(-length // layout.geometry.block_size) for length in files.sizes) + files.directories
     assert layout.free_blocks() >= needed and layout.free_inodes() >= files.files + files.directories
     content = sum(-(-length // 4096) * 4096 for length in files.sizes)
-    inodes = (files.files + files.directories) * 16384
-    assert size <= 1.15 * max(content, inodes) + 32 * MIB
+    assert size <= 1.15 * content + 32 * MIB
+
+
+def test_small_files_get_inodes_and_not_a_larger_image() -> None:
+    many = Estimate(20000, 200, [10] * 20000, 300000)
+    assert estimate_size("ext4", many) < 40 * MIB and inodes_for("ext4", many) >= 20200
+    assert inodes_for("ext4", Estimate(3, 1, [1 << 30], 30)) == 0
+    kind = Ext("ext4")
+    assert kind.fitting(many, {}) == {"inodes": inodes_for("ext4", many)}
+    assert kind.fitting(many, {"inode_ratio": 8192}) == {}

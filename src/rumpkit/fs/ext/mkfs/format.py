@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ....hyper.calls import Hypercalls
-from ....kern.abi.errno import EFBIG, ENOSPC
+from ....kern.abi.errno import EFBIG, EINVAL, ENOSPC
 from ....kern.device import Device
 from ....vfs.types import Estimate, OptionValue
 from .build import Builder
@@ -12,6 +12,8 @@ from .layout import Layout
 from .options import FORMAT_OPTIONS, Request
 
 LARGEST_ESTIMATE: Final = 1 << 44
+SPARE_INODES: Final = 64
+"""Inodes of an image that is only as large as its files need, besides an eighth more than there are files."""
 NAME_COST: Final = 12
 """Bytes of a directory entry besides its name, rounded up."""
 
@@ -25,8 +27,22 @@ def make_file_system(hyper: Hypercalls, device: Device, kind: str, options: Mapp
 
 
 def estimate_size(kind: str, files: Estimate) -> int:
-    """Bytes of an image of type `kind` with the default options that holds `files`: rather too many.  Raises EFBIG."""
+    """Bytes of an image of type `kind` that holds `files`, with as many inodes as `inodes_for` says: rather too many.  Raises EFBIG."""
+    inodes = inodes_for(kind, files)
+    return _smallest(kind, files, inodes)
+
+
+def inodes_for(kind: str, files: Estimate) -> int:
+    """How many inodes an image should have that is only as large as `files` need; 0 where as many as usual.  Raises EFBIG."""
+    wanted = files.files + files.directories
+    wanted += wanted // 8 + SPARE_INODES
+    return wanted if _smallest(kind, files, wanted) < _smallest(kind, files, 0) * 9 // 10 else 0
+
+
+def _smallest(kind: str, files: Estimate, inodes: int) -> int:
+    """The smallest size for so many inodes (0: as many as usual), nearly."""
     options = {option.name: option.default for option in FORMAT_OPTIONS}
+    options["inodes"] = inodes
     size = 1 << 20
     while size <= LARGEST_ESTIMATE:
         if _holds(kind, options, size, files):
@@ -48,7 +64,8 @@ def _holds(kind: str, options: dict[str, OptionValue], size: int, files: Estimat
     try:
         layout = Layout(Request(kind, size, options, None))
     except OSError as problem:
-        if problem.errno == ENOSPC:
+        # A group has only so many inodes: with more of them it is EINVAL until there is a further group.
+        if problem.errno == ENOSPC or (problem.errno == EINVAL and options["inodes"]):
             return False
         raise
     block = layout.geometry.block_size
