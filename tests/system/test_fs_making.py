@@ -125,7 +125,6 @@ def test_the_same_bytes_wherever_it_is_made(tmp_path):
             "[[partition]]\ntype = 'efi'\nfilesystem = 'vfat'\ncontent = 'tree'\nsize = '9M'\n"
             "[[partition]]\nfilesystem = 'ext4'\ncontent = 'tree'\n"
         )
-        monkeypatch.setattr("rumpkit.compose.image.copying.SORT_LIMIT", 10)
         before = os.umask(mask)
         try:
             rump("mkdisk", folder / "disk.toml", folder / "disk.img", env={**EPOCH, "TZ": zone})
