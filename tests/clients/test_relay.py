@@ -23,6 +23,7 @@ from rumpkit.kern.kernel import RumpKernel
 from rumpkit.kern.socket import StreamSocket
 from rumpkit.kern.wait import Blocked
 from rumpkit.net.ip.service import Ip
+from rumpkit.net.transport.tcp.layer import Tcp
 
 PORT = 80
 
@@ -226,6 +227,29 @@ def test_bulk_both_ways_at_once_with_half_close(world, seed):
     assert left.notes == right.notes == ["end"]
     a.close()
     b.close()
+
+
+@pytest.mark.parametrize("end", ["close", "shutdown"])
+def test_an_end_that_is_known_goes_with_the_data_before_it(end):
+    """A server that answers and closes costs one segment, not two."""
+    world = World(threaded=False)
+    left, right, left_user, right_user = world.joint()
+    world.host.claim()
+    tcp = world.kernels[0].service("Tcp")
+    assert isinstance(tcp, Tcp)
+    before = tcp.environment.counters.segments_out
+    left_user.sendall(b"answer")
+    left_user.close() if end == "close" else left_user.shutdown(socket.SHUT_WR)
+    while left.bytes_to_kernel < 6:
+        world.host.run_once()
+    assert tcp.environment.counters.segments_out == before + 1
+    while right.bytes_to_host < 6:
+        world.host.run_once()
+    assert receive_all(right_user) == b"answer"
+    world.host.unclaim()
+    left_user.close()
+    right_user.close()
+    world.close()
 
 
 def test_half_close_leaves_the_other_direction_open(world):

@@ -245,7 +245,8 @@ class Relay(Source):
                 if not data:
                     self._end_of_input(now)
                     return
-            taken = side.put(data, now)
+            # Once the end was reported it follows, and goes with what is left before it.
+            taken = side.put(data, now, self._input_ends)
             self.bytes_to_kernel += taken
             self.pool.counters.bytes_to_kernel += taken
             if taken < len(data):

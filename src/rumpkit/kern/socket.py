@@ -211,8 +211,9 @@ class StreamSocket(Socket):
         """How many bytes `put` would take now; 0 when the send buffer is full or sending is over."""
         raise NotImplementedError
 
-    def put(self, data: bytes, now: Instant) -> int:
-        """Queue as much of `data` as there is room for, by reference; returns how much."""
+    def put(self, data: bytes, now: Instant, more: bool = False) -> int:
+        """Queue as much of `data` as there is room for, by reference; returns how much.  `more` says that the rest, or the end,
+        follows at once, so that it need not go alone."""
         raise NotImplementedError
 
     def readable(self) -> int:

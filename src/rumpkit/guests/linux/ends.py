@@ -17,6 +17,7 @@ _SMALLEST_BUFFER: Final = 4608
 _DEFAULT_BUFFER: Final = 212992
 _FILLING: Final = bytes(4096)
 _BACKLOG: Final = 16
+_TOKEN: Final = b"!"
 _PEER: Final = 12
 """Size of struct ucred, which begins with the process id."""
 
@@ -88,17 +89,25 @@ def drain(copy: socket.socket, end: socket.socket, filled: int) -> None:
 def put_token(end: socket.socket) -> bool:
     """Make a listener readable for one more connection; False if its buffer is full of such tokens, or it is gone."""
     try:
-        return end.send(b"!", socket.MSG_NOSIGNAL) == 1
+        return end.send(_TOKEN, socket.MSG_NOSIGNAL) == 1
     except OSError:
         return False
 
 
-def take_token(copy: socket.socket) -> bool:
-    """Take one token back, through a copy of the program's end; False if it has read them itself."""
+def take_token(copy: int) -> bool:
+    """Take one token back, through a copy of the program's end, which this closes; False if it has read them itself."""
+    if os.get_blocking(copy):
+        with stream(copy) as end:
+            try:
+                return end.recv(1, socket.MSG_DONTWAIT) == _TOKEN
+            except OSError:
+                return False
     try:
-        return copy.recv(1, socket.MSG_DONTWAIT) == b"!"
+        return os.read(copy, 1) == _TOKEN
     except OSError:
         return False
+    finally:
+        os.close(copy)
 
 
 def poison(copy: socket.socket) -> None:

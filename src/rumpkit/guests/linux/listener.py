@@ -8,11 +8,13 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, final
 
-from ...kern.abi.errno import EINTR, EINVAL, ENOENT
+from ...kern.abi.errno import EINPROGRESS, EINTR, EINVAL, ENOENT
 from ...kern.abi.fcntl import O_CLOEXEC
 from . import abi
 
 _EMPTY = bytes(abi.NOTIFICATION.size)
+_GONE = (ENOENT, EINPROGRESS)
+"""The call was interrupted; or it was answered already, by a try of ours that a signal or a debugger interrupted."""
 
 
 class Notification(NamedTuple):
@@ -104,7 +106,7 @@ class Listener:
         try:
             fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_SEND, abi.RESPONSE.pack(id, value, error, flags))
         except OSError as problem:
-            if problem.errno == ENOENT:
+            if problem.errno in _GONE:
                 return False
             raise
         return True
@@ -120,7 +122,7 @@ class Listener:
         try:
             number = int(fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, request, True))
         except OSError as problem:
-            if problem.errno != ENOENT:
+            if problem.errno not in _GONE:
                 self.fail(id, problem.errno or EINVAL)
             return -1
         if self.watcher is not None:

@@ -52,7 +52,7 @@ LARGEST: Final = 65575
 STREAM: Final = 1
 """An unconnected unix stream socket."""
 PAIR: Final = 2
-"""Two connected unix stream sockets."""
+"""Two connected unix stream sockets, which don't block."""
 DATAGRAM: Final = 3
 """An AF_INET UDP socket, bound to its mark."""
 DATAGRAM6: Final = 4
@@ -277,7 +277,7 @@ class Maker:
     def make(self, kind: int) -> list[_socket.socket]:
         """One socket, or two for PAIR.  Raises OSError (EMFILE)."""
         if kind == PAIR:
-            return list(_socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM))
+            return list(_socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK))
         if kind == STREAM:
             return [_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)]
         if kind in _BY_PORT:

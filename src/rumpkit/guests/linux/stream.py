@@ -40,7 +40,6 @@ OVER: Final = 5
 
 _UNSENT: Final = 64
 """Ended connections with unsent bytes before it is worth looking which of them are done."""
-ACCEPT_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class ProgramRelay(Relay):
@@ -257,9 +256,8 @@ class Stream(Record):
             if not self.waiting:
                 return False
         if self._tokens >= len(self.waiting):
-            with ends.stream(self.context.copy(call)) as copy:
-                if ends.take_token(copy):
-                    self._tokens -= 1
+            if ends.take_token(self.context.copy(call)):
+                self._tokens -= 1
         full = len(self.waiting) >= self.backlog
         self._give(Waiting(call, flags, FOREVER))
         if full:
@@ -285,7 +283,9 @@ class Stream(Record):
             return context.listener.fail(call.id, problem.errno or EINVAL)
         record = Stream(context, os.fstat(theirs).st_ino, self.family, socket, CONNECTED)
         record.connect_heard = True
-        if not context.hand_over(call, theirs, record, parked.flags & ACCEPT_FLAGS):
+        if not parked.flags & os.O_NONBLOCK:
+            os.set_blocking(theirs, True)
+        if not context.hand_over(call, theirs, record, parked.flags & os.O_CLOEXEC):
             os.close(ours)
             self.waiting.appendleft(arrival)
             return False

@@ -32,11 +32,11 @@ class TcpStream(StreamSocket):
         channel = self.channel
         return 0 if channel is None else int(channel.connection.space())
 
-    def put(self, data: bytes, now: Instant) -> int:
+    def put(self, data: bytes, now: Instant, more: bool = False) -> int:
         channel = self.channel
         if channel is None:
             return 0
-        taken = int(channel.connection.write(data, 0))
+        taken = int(channel.connection.write(data, 0, more))
         if taken and channel.connection.block.state not in (SYN_SENT, SYN_RECEIVED):
             self.tcp.settle(channel, now)
         return taken
