@@ -137,11 +137,15 @@ health = {{ http = "http://127.0.0.1:8000/" }}
         assert rump("logs", "-n", "1", f"{name}/client")[1] == "got 200\n"
         processes |= descendants(supervisor(name))
         exec_and_signals(name)
+        follower = Rump("logs", "-f", "-n", "1", f"{name}/client")
+        assert follower.process.stdout is not None and follower.process.stdout.readline() == "got 200\n"
         assert rump("stop", f"{name}/client")[0] == 0
         assert "ended (SIGTERM)" in rump("ps", f"{name}/client")[1]
     finally:
         code, _, errors = rump("stop", name)
     assert code == 0, errors
+    with follower:
+        assert follower.end() == 0  # the run's end is the log's
     assert not [one for one in processes if os.path.exists(f"/proc/{one}")]
     assert rump("ps", name)[0] == 125
 
@@ -191,6 +195,8 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     before = rump("net", "list", "--names")[1]
     code, output, errors = rump("run", "-d", "--", "no-such-program-anywhere")
     assert (code, output) == (127, "") and "no-such-program-anywhere: No such file or directory" in errors
+    code, _, errors = rump("run", "-d", config(tmp_path, '[kernel]\ncontrol = false\n[[run]]\ncommand = ["true"]\n'))
+    assert code == 2 and "c.toml:2: kernel.control: a detached run needs a control socket" in errors
     text = f"""
 {NET}
 [[run]]

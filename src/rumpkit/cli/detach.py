@@ -13,10 +13,13 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..compose.errors import ConfigError
+from ..compose.load import located
 from . import exit as code
 
 if TYPE_CHECKING:
     from ..compose.kernel import Kernel
+    from ..compose.spec import Spec
     from ..compose.supervise.conductor import Conductor
 
 END_TIMEOUT = 60.0
@@ -102,6 +105,14 @@ class _signals_end:
 def _status(returned: int) -> int:
     """A child's return code as a shell gives it; of one that has ended well and yet never got ready: all its programs have."""
     return returned if returned >= 0 else code.SIGNALLED - returned
+
+
+def refuse_uncontrolled(kernels: "Mapping[str, Spec]", file: str) -> None:
+    """Raise ConfigError where nobody could look at the run, or stop it, once it is detached."""
+    for name, spec in kernels.items():
+        if not spec.kernel.control:
+            problem = ConfigError("a detached run needs a control socket", key="kernel.control", hint="leave it out")
+            raise located(problem, file, name)
 
 
 def tell_when_ready(conductor: "Conductor", kernels: Mapping[str, "Kernel"], ready: int) -> None:

@@ -216,7 +216,10 @@ def _pump(ours: int, stopped: int) -> None:
         elif stopped in ready:
             return
         elif 0 in ready:
-            data = os.read(0, READ_SIZE)
+            try:
+                data = os.read(0, READ_SIZE)
+            except OSError:  # our terminal has gone
+                data = b""
             if data:
                 os.write(ours, data)
             else:

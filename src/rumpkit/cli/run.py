@@ -133,6 +133,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "has no program to run", file=arguments.file or "", hint="add [[run]], or: rump run FILE -- CMD"
         )
+    if arguments.ready is not None:
+        from .detach import refuse_uncontrolled
+
+        refuse_uncontrolled(kernels, arguments.file or "")
     stopper = Stopper()
     previous = {number: signal.signal(number, stopper.handle) for number in SIGNALS}
     try:

@@ -79,6 +79,20 @@ def launch(
     return guest
 
 
+def home(text: str) -> dict[str, str]:
+    """What the environment of a program says of the user it runs as; nothing for "" and for numbers without a name."""
+    if not text:
+        return {}
+    import pwd
+
+    name = text.partition(":")[0]
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError:
+        return {}
+    return {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+
+
 def status_of(problem: Exception) -> int:
     """What a shell gives for a program that can't be started: 127 if there is none, else 126."""
     return 127 if isinstance(problem, ProgramError) and problem.errno == ENOENT else 126

@@ -15,7 +15,7 @@ class KernelSpec:
     components: list[str] = field(default_factory=list)
     """Further components to build, or other implementations of an interface, by name."""
     control: bool = True
-    """Whether `rump run` has the kernel listen on a control socket, for `rump net`."""
+    """Whether `rump run` has the kernel listen on a control socket, for `rump net`, `ps`, `exec` and others."""
 
 
 @dataclass(slots=True)
@@ -172,7 +172,7 @@ class RunSpec:
     cwd: str = ""
     """Default: where `rump` was started; relative to the config's folder."""
     user: str = ""
-    """Whom to run as: "nobody", "nobody:nogroup", "65534:65534", "root".  Default: as `rump`.  An ordinary user's program is
+    """Whom to run as: "nobody", "nobody:nogroup", "65534:65534", "root"; with HOME, USER and LOGNAME of theirs.  Default: as `rump`.  An ordinary user's program is
     that in a user namespace, with his subordinate ids if he has any."""
     allow: list[str] = field(default_factory=list)
     """System calls that it may make though they reach beyond itself, such as "ptrace" for a debugger."""

@@ -19,14 +19,14 @@ from ...kern.wait import WaitQueue
 from ..errors import ConfigError
 from ..expand import Places, expand_run
 from ..locate import dotted, path_of, placed
-from ..programs import ONLINE_TIMEOUT, identity, launch, status_of, wait_online
+from ..programs import ONLINE_TIMEOUT, home, identity, launch, status_of, wait_online
 from ..spec import RunSpec
 from ..values import parse_size
 from . import states
+from .checker import Checker
 from .machine import MOMENT, Owner, Program, Supervisor
 from .output import Output
 from .plan import RunPlan
-from .probes import SocketProbe, parse_target
 
 if TYPE_CHECKING:
     from ..interruption import Interruption
@@ -75,8 +75,7 @@ class Conductor(Owner):
         """Guests whose last bytes may be under way still, and when their time is over."""
         self._pipes: dict[str, tuple[int, int]] = {}
         """Ends of pipes between programs, by who writes; -1: closed."""
-        self._probes: dict[str, SocketProbe | Guest] = {}
-        self._dropped: list[SocketProbe] = []
+        self._checker = Checker(self, places)
         self.listeners: list[Word] = []
         """Called after every round, in which programs may have changed."""
         for plan in made:
@@ -150,12 +149,7 @@ class Conductor(Owner):
 
     def close(self) -> None:
         """End whatever is left.  A second call does nothing."""
-        for probe in list(self._probes.values()):
-            probe.close()
-        self._probes.clear()
-        for one in self._dropped:
-            one.close()
-        self._dropped.clear()
+        self._checker.close()
         for guest in {*self.guests.values(), *self._watched, *(guest for guest, _ in self._ended)}:
             guest.close()
         for name in list(self._pipes):
@@ -208,8 +202,7 @@ class Conductor(Owner):
             host.leave()
 
     def _alive(self) -> list[Guest]:
-        probes = [one for one in self._probes.values() if isinstance(one, Guest)]
-        return [*(self.guests[name] for name in self._running), *self._watched, *probes]
+        return [*(self.guests[name] for name in self._running), *self._watched, *self._checker.guests()]
 
     def _news(self) -> bool:
         return any(guest.exit_code is not None for guest in self._alive())
@@ -221,12 +214,12 @@ class Conductor(Owner):
                 self._words.popleft()()
             for name in [name for name in self._running if self.guests[name].exit_code is not None]:
                 self._running.discard(name)
-                self._retire(self.guests[name])
+                self.retire(self.guests[name])
                 self.machine.exited(name, self.guests[name].exit_code or 0, monotonic_ns())
             for guest in [guest for guest in self._watched if guest.exit_code is not None]:
-                self._retire(guest)
+                self.retire(guest)
                 self._watched.pop(guest)(guest.exit_code or 0)
-            self._look_at_probes()
+            self._checker.look()
             self.machine.advance(monotonic_ns())
             if not self._to_start or self.interrupted():
                 break
@@ -235,7 +228,8 @@ class Conductor(Owner):
         for listener in list(self.listeners):
             listener()
 
-    def _retire(self, guest: Guest) -> None:
+    def retire(self, guest: Guest) -> None:
+        """A guest has ended, or is about to: it is closed once its last bytes have arrived."""
         self._ended.append((guest, time.monotonic() + SETTLE_TIMEOUT))
 
     def _sweep(self) -> None:
@@ -247,7 +241,6 @@ class Conductor(Owner):
             else:
                 left.append((guest, end))
         self._ended = left
-        self._dropped = [one for one in self._dropped if one.under_way()]
 
     # As the machine's owner ----------------------------------------------------------------------------------
 
@@ -276,10 +269,11 @@ class Conductor(Owner):
         held: list[int] = []
         try:
             spec = expand_run(plan.spec, self._places)
+            environment = {**home(spec.user), **spec.env}
             streams = self._streams(plan, spec, held)
             user = identity(spec.user)
             kernel = self.kernels[plan.kernel]
-            return launch(kernel, spec.command, spec.env, spec.cwd or None, streams, user, allow=spec.allow)
+            return launch(kernel, spec.command, environment, spec.cwd or None, streams, user, allow=spec.allow)
         except ConfigError as problem:
             raise ConfigError(
                 problem.message,
@@ -369,54 +363,10 @@ class Conductor(Owner):
             os.close(ends[end])
             self._pipes[writer] = (-1, ends[1]) if end == 0 else (ends[0], -1)
 
-    # Health --------------------------------------------------------------------------------------------------
-
     def probe(self, name: str) -> None:
-        """Begin a check: a guest, or a thread with a socket."""
-        plan = self.machine.programs[name].plan
-        spec, timed = plan.spec.health, plan.health
-        assert spec is not None and timed is not None
-        kernel = self.kernels[plan.kernel]
-        if not spec.command:
-            target = parse_target(spec.port, spec.http)
-            self._probes[name] = SocketProbe(
-                kernel, target, timed.timeout / SECOND, lambda *found: self._tell(name, *found)
-            )
-            return
-        run = expand_run(plan.spec, self._places)
-        assert run.health is not None
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            user = identity(run.user)
-            self._probes[name] = launch(kernel, run.health.command, run.env, run.cwd or None, (null, null, null), user)
-        except OSError as problem:
-            text = f"{run.health.command[0]}: {problem.strerror}"
-            self.leave_word(lambda: self.machine.probed(name, False, text, monotonic_ns()))
-        finally:
-            os.close(null)
-
-    def _tell(self, name: str, well: bool, text: str) -> None:
-        """In the thread of the check."""
-        self.leave_word(lambda: self._probed(name, well, text))
-
-    def _probed(self, name: str, well: bool, text: str) -> None:
-        probe = self._probes.pop(name, None)
-        if isinstance(probe, SocketProbe):
-            self._dropped.append(probe)
-        self.machine.probed(name, well, text, monotonic_ns())
-
-    def _look_at_probes(self) -> None:
-        for name, probe in list(self._probes.items()):
-            if isinstance(probe, Guest) and probe.exit_code is not None:
-                self._retire(probe)
-                self._probed(name, probe.exit_code == 0, f"{probe.name} ended with {probe.exit_code}")
+        """Begin a check."""
+        self._checker.begin(name)
 
     def drop_probe(self, name: str) -> None:
-        """End a check."""
-        probe = self._probes.pop(name, None)
-        if isinstance(probe, SocketProbe):
-            probe.drop()
-            self._dropped.append(probe)
-        elif probe is not None:
-            probe.kill()
-            self._retire(probe)
+        """End it."""
+        self._checker.drop(name)

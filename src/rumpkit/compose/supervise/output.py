@@ -5,13 +5,15 @@ packet shall wait for that.
 """
 
 import os
-import selectors
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+if TYPE_CHECKING:
+    from selectors import DefaultSelector
 
 READ_SIZE: Final = 65536
 MAX_LINE: Final = 65536
@@ -88,9 +90,9 @@ class Output:
         self._colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
         self.logs: dict[str, Log] = {}
         self._followers: list[Follower] = []
-        self._selector = selectors.DefaultSelector()
+        self._selector: DefaultSelector | None = None
+        """With the thread, made when they are first needed."""
         self._waker, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._selector.register(self._waker, selectors.EVENT_READ)
         self._new: list[_Reader] = []
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -107,7 +109,13 @@ class Output:
         with self._lock:
             self._new.append(_Reader(reader, name, stream, shown))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="rumpkit output", daemon=True)
+            from selectors import EVENT_READ, DefaultSelector
+
+            self._selector = DefaultSelector()
+            self._selector.register(self._waker, EVENT_READ)
+            self._thread = threading.Thread(
+                target=self._run, args=(self._selector,), name="rumpkit output", daemon=True
+            )
             self._thread.start()
         self._wake()
         return writer
@@ -138,7 +146,8 @@ class Output:
         self._wake()
         if thread is not None:
             thread.join()
-        self._selector.close()
+        if self._selector is not None:
+            self._selector.close()
         os.close(self._waker)
         os.close(self._woken)
 
@@ -150,25 +159,27 @@ class Output:
 
     # The thread ----------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, selector: "DefaultSelector") -> None:
+        from selectors import EVENT_READ
+
         while True:
             closing = self._closing
             with self._lock:
                 new, self._new = self._new, []
             for reader in new:
-                self._selector.register(reader.fd, selectors.EVENT_READ, reader)
+                selector.register(reader.fd, EVENT_READ, reader)
             if closing:
                 break
-            for key, _ in self._selector.select():
+            for key, _ in selector.select():
                 if key.data is None:
                     os.read(self._waker, READ_SIZE)
                 elif not self._read(key.data):
-                    self._end(key.data)
-        for key in list(self._selector.get_map().values()):
+                    self._end(key.data, selector)
+        for key in list(selector.get_map().values()):
             if key.data is not None:
                 while self._read(key.data, last=True):
                     pass
-                self._end(key.data)
+                self._end(key.data, selector)
 
     def _read(self, reader: _Reader, last: bool = False) -> bool:
         """Take some; False at the end (or, the `last` time, where nothing is left)."""
@@ -184,10 +195,10 @@ class Output:
         self._lines(reader, lines)
         return bool(data)
 
-    def _end(self, reader: _Reader) -> None:
+    def _end(self, reader: _Reader, selector: "DefaultSelector") -> None:
         if reader.rest:
             self._lines(reader, [reader.rest])
-        self._selector.unregister(reader.fd)
+        selector.unregister(reader.fd)
         os.close(reader.fd)
 
     def _lines(self, reader: _Reader, lines: list[bytes]) -> None:

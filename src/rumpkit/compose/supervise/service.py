@@ -19,7 +19,7 @@ from ...guests.linux.check import Missing
 from ...guests.linux.family import pid_of
 from ...hyper.time import SECOND, Instant
 from ..errors import ConfigError, ProgramError
-from ..programs import identity, launch, status_of
+from ..programs import home, identity, launch, status_of
 from . import states
 from .machine import Program
 from .output import Entry
@@ -268,7 +268,7 @@ class ExecRequest(Request):
         try:
             if not command or not all(isinstance(word, str) and "\0" not in word for word in command):
                 raise ControlError(EINVAL, "the command is a list of words")
-            env = {str(name): str(value) for name, value in given["env"].items()}
+            env = {**home(given["user"]), **{str(name): str(value) for name, value in given["env"].items()}}
             user = identity(given["user"])
             guest = launch(
                 self.service.kernel,
