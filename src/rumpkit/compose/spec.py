@@ -172,8 +172,8 @@ class RunSpec:
     cwd: str = ""
     """Default: where `rump` was started; relative to the config's folder."""
     user: str = ""
-    """Whom to run as: "nobody", "nobody:nogroup", "65534:65534", "root"; with HOME, USER and LOGNAME of theirs.  Default: as `rump`.  An ordinary user's program is
-    that in a user namespace, with his subordinate ids if he has any."""
+    """Whom to run as: "nobody", "nobody:nogroup", "65534:65534", "root"; with HOME, USER and LOGNAME of theirs.  Default: as
+    `rump`.  An ordinary user's program is that in a user namespace, with his subordinate ids if he has any."""
     allow: list[str] = field(default_factory=list)
     """System calls that it may make though they reach beyond itself, such as "ptrace" for a debugger."""
     main: bool = False
