@@ -1,5 +1,6 @@
 """The documentation: its Python blocks run, its configs are valid, its reference is what the code says."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import rumpkit
 from rumpkit.compose.load import parse_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +38,47 @@ def test_python_blocks_run(text: str) -> None:
     for line in text.splitlines():
         if (match := re.search(r"print\(.*\)  # (.+)$", line)) and "'" not in match[1]:
             assert match[1].partition(" (")[0] in done.stdout
+
+
+@pytest.mark.once
+@pytest.mark.needs("tar")
+def test_the_chapter_on_images_can_be_followed(tmp_path: Path) -> None:
+    """Each command does what it should, and prints what is said behind it."""
+    page = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    chapter = page[page.index("## 5. ") : page.index("## Where next")]
+    rump = tmp_path / "bin" / "rump"
+    rump.parent.mkdir()
+    rump.write_text(f'#!/bin/sh\nexec {sys.executable} -m rumpkit.cli "$@"\n')
+    rump.chmod(0o755)
+    lines: list[str] = []
+    for language, _, text in BLOCK.findall(chapter):
+        if language == "python":
+            (tmp_path / "block.py").write_text(text)
+            lines.append(f"{sys.executable} block.py")
+            lines += [f"# {said}" for said in re.findall(r"print\(.*\)  # (.*)", text)]
+        else:
+            lines += text.splitlines()
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        lines = [line for line in lines if "mount" not in line]
+    script = re.sub(r"^(rump fs diff .*?)(  #.*)?$", r"\1 || test $? = 1\2", "\n".join(lines), flags=re.MULTILINE)
+    (tmp_path / "chapter").write_text(script)
+    ours = {"PATH": f"{rump.parent}:{os.environ['PATH']}", "PYTHONPATH": str(Path(rumpkit.__file__).parents[1])}
+    done = subprocess.run(
+        ["sh", "-e", "chapter"],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **ours},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = [
+        said.strip() for said in re.findall(r"  #\s(.*)$|^#(.*)$", script, re.MULTILINE) for said in said if said
+    ]
+    assert len(expected) > 6
+    for said in expected:
+        assert said in done.stdout or "partition by its label" in said, (said, done.stdout)
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
