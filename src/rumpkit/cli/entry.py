@@ -6,14 +6,20 @@ program as it ends any other.  Only for the program: importing `rumpkit.cli.main
 
 # The module behind `signal`, without the imports of that one, in which Ctrl-C would find us.
 import _signal  # type: ignore[import-not-found]
+import gc
 import sys
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not where a shell or nohup has it ignored
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 
+GARBAGE_THRESHOLD = 50_000
+"""New objects before Python looks for garbage: its 700 would have it look all the time while modules are loaded."""
+
+
 def main() -> int:
     """Run the command line; returns the exit code."""
+    gc.set_threshold(GARBAGE_THRESHOLD)
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_streams()
     from .main import main as run

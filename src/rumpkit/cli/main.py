@@ -1,6 +1,7 @@
 """Entry of the `rump` command: finds the verb, runs it, turns errors into one line and an exit code."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from errno import ENOENT
@@ -74,6 +75,25 @@ exit codes: the program's own (128+N if signal N ended it); 2 bad usage or confi
 """
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """argparse's own, but that it does not load shutil, with three kinds of compression, to learn how wide the terminal is:
+    argparse makes one for each parser, whether there is help to print or not."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """As shutil.get_terminal_size has it."""
+    named = os.environ.get("COLUMNS", "")
+    if named.isdigit() and int(named) > 0:
+        return int(named)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 def parser(verb: str | None = None, word: str | None = None) -> argparse.ArgumentParser:
     """The parser; with the arguments of `verb`, or of all verbs (None: for completion).  `word` stands behind the verb: one
     that has many verbs of its own may need to know only that one."""
@@ -81,7 +101,7 @@ def parser(verb: str | None = None, word: str | None = None) -> argparse.Argumen
         prog="rump",
         description="rumpkit: a kernel you import",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
     )
     top.add_argument("--version", action="store_true", help="show version, form (native or pure) and Python")
     verbs = top.add_subparsers(dest="verb", metavar="VERB")
@@ -95,7 +115,7 @@ def parser(verb: str | None = None, word: str | None = None) -> argparse.Argumen
             help=one.help,
             description=module.DESCRIPTION,
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )
         if one.name in BY_WORD:
             cast(WordModule, module).configure(child, word)

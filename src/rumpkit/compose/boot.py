@@ -19,7 +19,6 @@ from ..net.ip.names import CONFIG
 from ..net.ip.service import Ip
 from ..net.wire.address import parse_address, parse_mac
 from ..vfs import components as _vfs_components
-from ..vfs.vfs import Vfs
 from . import plugins as _plugins
 from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link, set_switches
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from ..net.dhcp.service import Dhcp
     from ..net.link.bridge import Bridges
     from ..net.link.interface import Interface
+    from ..vfs.vfs import Vfs
 
 FACTIONS = (_fs_components, _net_components, _vfs_components, _dev_components, _plugins)
 """Importing them registers the components that rumpkit brings along, and the way to those of other packages."""
@@ -148,7 +148,7 @@ def _close_kernel(kernel: RumpKernel) -> None:
     kernel.close()
     vfs = kernel.service("Vfs")
     if vfs is not None:
-        cast(Vfs, vfs).close()
+        cast("Vfs", vfs).close()
     disks = kernel.service("Disks")
     if disks is not None:
         cast("Disks", disks).close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -248,10 +249,9 @@ class Kernel:
                 SHARED.release()
 
     def _start_thread(self) -> None:
-        from ..clients.suspend import running_loop
         from ..hosts.posix.host import PosixHost
 
-        if isinstance(self.host, PosixHost) and running_loop() is None:
+        if isinstance(self.host, PosixHost) and not _under_asyncio():
             self.host.start_thread()
 
     def __enter__(self) -> Kernel:
@@ -276,6 +276,15 @@ class Kernel:
             self._drive.finish()
             self._drive = None
         self.close()
+
+
+def _under_asyncio() -> bool:
+    """Whether an asyncio loop runs on this thread; without asyncio nothing is loaded to find out."""
+    if "asyncio" not in sys.modules:
+        return False
+    from ..clients.suspend import running_loop
+
+    return running_loop() is not None
 
 
 def _load(config: str | Path | Spec) -> Spec:
