@@ -143,11 +143,8 @@ class NodeCalls:
         if vnode.kind != S_IFREG:
             raise error(EISDIR if vnode.kind == S_IFDIR else EINVAL)
         check_changeable(vnode)
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             truncate(vnode, size, privileged)
-        finally:
-            leave(vnode.mount)
 
     def fallocate(self, vnode: Vnode, mode: int, offset: int, length: int) -> None:
         """Give a part of a regular file storage, or make it a hole (`Vnode.fallocate`)."""
@@ -158,38 +155,26 @@ class NodeCalls:
             raise error(EFBIG)
         if vnode.flags & FIXED and (vnode.flags & FS_IMMUTABLE_FL or mode & ~FALLOC_FL_KEEP_SIZE):
             raise error(EPERM)
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             vnode.fallocate(mode, offset, length)
             vnode.mount.watch.changed(vnode, True)
-        finally:
-            leave(vnode.mount)
 
     def next_data(self, vnode: Vnode, offset: int, hole: bool) -> int:
         """The first byte at or behind `offset` that is stored, or with `hole` that is not; -1 if there is none."""
         if not 0 <= offset < vnode.size:
             return -1
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             return vnode.next_hole(offset) if hole else vnode.next_data(offset)
-        finally:
-            leave(vnode.mount)
 
     def sync(self, vnode: Vnode, data_only: bool) -> None:
         """Return once the file is durable."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             vnode.sync(data_only)
-        finally:
-            leave(vnode.mount)
 
     def readlink(self, vnode: Vnode) -> bytes:
         """What a symbolic link points to.  Raises EINVAL where it is none."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             return vnode.readlink()
-        finally:
-            leave(vnode.mount)
 
     # Attributes ----------------------------------------------------------------------------------------
 
@@ -197,44 +182,29 @@ class NodeCalls:
         """Bring a file's attributes up to date where others may have changed them.  Raises EIO, ESTALE."""
         mount = vnode.mount
         if mount.refreshes or mount.finished:
-            enter(mount)
-            try:
+            with Call(mount):
                 vnode.refresh()
-            finally:
-                leave(mount)
 
     def set_mode(self, vnode: Vnode, mode: int, credentials: Credentials) -> None:
         """Set the permission bits of a file.  Raises EPERM, EROFS."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             change_mode(vnode, credentials, mode, self.hyper.wall())
-        finally:
-            leave(vnode.mount)
 
     def set_owner(self, vnode: Vnode, uid: int, gid: int, credentials: Credentials) -> None:
         """Set owner and group (-1: as it is); other than directories lose set-user-ID.  Raises EPERM, EROFS."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             change_owner(vnode, credentials, uid, gid, self.hyper.wall())
-        finally:
-            leave(vnode.mount)
 
     def set_times(self, vnode: Vnode, atime: int, mtime: int, credentials: Credentials) -> None:
         """Set the times of access and modification, in nanoseconds, or UTIME_NOW, UTIME_OMIT.  Raises EPERM, EACCES, EROFS."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             change_times(vnode, credentials, atime, mtime, self.hyper.wall())
-        finally:
-            leave(vnode.mount)
 
     def set_flags(self, vnode: Vnode, flags: int) -> None:
         """Set the inode flags (FS_IOC_SETFLAGS), as the superuser may.  Raises EROFS, ENOTSUP."""
         vnode.mount.check_writable()
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             vnode.set_flags(flags, self.hyper.wall())
-        finally:
-            leave(vnode.mount)
 
     def access(self, vnode: Vnode, credentials: Credentials, wanted: int) -> None:
         """Raise EACCES unless the process may do all of `wanted` (R_OK, W_OK, X_OK); EROFS, EINVAL."""
@@ -248,37 +218,25 @@ class NodeCalls:
 
     def getxattr(self, vnode: Vnode, name: bytes, credentials: Credentials) -> bytes:
         """The value of an extended attribute.  Raises ENODATA, ENOTSUP, EACCES."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             return get_attribute(vnode, credentials, name)
-        finally:
-            leave(vnode.mount)
 
     def listxattr(self, vnode: Vnode, credentials: Credentials) -> list[str]:
         """The names of a file's extended attributes.  Raises ENOTSUP."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             return list_attributes(vnode, credentials)
-        finally:
-            leave(vnode.mount)
 
     def setxattr(self, vnode: Vnode, name: bytes, value: bytes, flags: int, credentials: Credentials) -> None:
         """Set an extended attribute or an access control list (as the system call).  Raises EEXIST, ENODATA, ENOSPC, ENOTSUP,
         ERANGE, E2BIG, EINVAL, EPERM."""
         wanted = checked_name(name, value, flags)
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             self._calls.set_attribute(vnode, credentials, wanted, value, flags)
-        finally:
-            leave(vnode.mount)
 
     def removexattr(self, vnode: Vnode, name: bytes, credentials: Credentials) -> None:
         """Remove an extended attribute or an access control list.  Raises ENODATA, ENOTSUP, EPERM."""
-        enter(vnode.mount)
-        try:
+        with Call(vnode.mount):
             self._calls.remove_attribute(vnode, credentials, name)
-        finally:
-            leave(vnode.mount)
 
     # Names come ----------------------------------------------------------------------------------------
 
@@ -391,12 +349,9 @@ class NodeCalls:
         mount = source.mount
         mount.check_same(target.mount)
         mount.check_writable()
-        enter(mount)
-        try:
+        with Call(mount):
             self._rename(source, name, target, new_name, flags, credentials)
             self.vfs.counters.renamed += 1
-        finally:
-            leave(mount)
 
     def _rename(
         self, source: Vnode, name: bytes, target: Vnode, new_name: bytes, flags: int, credentials: Credentials
@@ -449,6 +404,20 @@ class NodeCalls:
             leave(mount)
             raise
         return mount
+
+
+@final
+class Call:
+    """A call into a mount, as a context manager: `enter` and `leave`."""
+
+    def __init__(self, mount: Mount) -> None:
+        self._mount: Mount = mount
+
+    def __enter__(self) -> None:
+        enter(self._mount)
+
+    def __exit__(self, *exception: object) -> None:
+        leave(self._mount)
 
 
 def enter(mount: Mount) -> None:

@@ -23,6 +23,10 @@ def eventually(found: Callable[[], object], wanted: object) -> None:
         time.sleep(0.005)
 
 
+def mode_of(path: Path) -> Callable[[], int]:
+    return lambda: path.stat().st_mode & 0o777
+
+
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 def test_both_places_show_every_change(tmp_path: Path, kind: str) -> None:
     host = PosixHost(console=-1)
@@ -46,7 +50,7 @@ def test_both_places_show_every_change(tmp_path: Path, kind: str) -> None:
             here.write_bytes(b"another")
             eventually(there.read_bytes, b"another")
             here.chmod(0o600)
-            eventually(lambda at=there: at.stat().st_mode & 0o777, 0o600)
+            eventually(mode_of(there), 0o600)
             here.rename(here.with_name("moved"))
             eventually(there.exists, False)
             eventually(there.with_name("moved").exists, True)
