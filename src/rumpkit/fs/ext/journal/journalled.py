@@ -219,7 +219,8 @@ class Journalled(Transaction):
         if revokes:
             self._need_revokes()
         if not journal.start:
-            self._move_tail()
+            # An empty log gets its first transaction: it counts with its commit block, and a barrier is before that.
+            self._move_tail(False)
         places = writer.write(self._sequence, held, revokes)
         # As if it were durable already: what depends on that, checkpoints and commits, waits for it.
         for block in revokes:
@@ -253,12 +254,12 @@ class Journalled(Transaction):
             if journal.start:
                 write_superblock(self._space, journal)
 
-    def _move_tail(self) -> None:
+    def _move_tail(self, durable: bool) -> None:
         """Say in the superblock that the log starts where the next transaction goes."""
         journal = self._journal
         journal.start = self._writer.at
         journal.sequence = self._sequence
-        write_superblock(self._space, journal)
+        write_superblock(self._space, journal, durable)
 
     # Checkpoint ----------------------------------------------------------------------------------------
 
@@ -273,7 +274,7 @@ class Journalled(Transaction):
         cache.sync()
         self._logged = {}
         self._used = 0
-        self._move_tail()
+        self._move_tail(True)
         self.counters.checkpoints += 1
 
     def _write_home(self, block: int, data: bytes) -> None:

@@ -255,7 +255,8 @@ def write_home(space: LogSpace, made: Recovery) -> None:
     write_superblock(space, journal)
 
 
-def write_superblock(space: LogSpace, journal: JournalSuperblock) -> None:
-    """Write a journal's superblock, durably.  Raises EIO."""
+def write_superblock(space: LogSpace, journal: JournalSuperblock, durable: bool = True) -> None:
+    """Write a journal's superblock; `durable` unless a barrier follows that will do.  Raises EIO."""
     space.write(0, journal.encode().ljust(space.block_size, b"\0"))
-    space.cache.flush()
+    if durable:
+        space.cache.flush()
