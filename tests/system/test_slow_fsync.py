@@ -248,6 +248,31 @@ def test_what_a_commit_frees_is_nobody_elses_before_it_is_durable(host: PosixHos
 
 
 @pytest.mark.needs("fuse", "root")
+def test_who_syncs_through_fuse_at_the_same_time_waits_for_the_same_flushes(host: PosixHost, tmp_path: Path) -> None:
+    mounted = Mounted(host, "ext4")
+    disk = mounted.disk
+    mounted.root.sync()
+    with fuse.mount(mounted.files.kernel, "/m", str(tmp_path), fuse.SOLE):
+        fds = [os.open(tmp_path / str(number), os.O_RDWR | os.O_CREAT) for number in range(4)]
+        for fd in fds:
+            os.write(fd, PIECE)
+        disk.gated = True
+        with running(lambda: os.fsync(fds[0])):
+            mounted.stuck()
+            with running(*[lambda fd=fd: os.fsync(fd) for fd in fds[1:]]):
+                deadline = time.monotonic() + 30
+                while mounted.files.vfs.mounts()[-1].calls < 4:  # all of them are in the mount
+                    assert time.monotonic() < deadline
+                    time.sleep(0.001)
+                disk.open()
+        for fd in fds:
+            os.close(fd)
+    for number in range(4):
+        assert mounted.crashed().root.get(f"/m/{number}") == PIECE
+    mounted.end()
+
+
+@pytest.mark.needs("fuse", "root")
 def test_others_in_a_fuse_mount_go_on(host: PosixHost, tmp_path: Path) -> None:
     mounted = Mounted(host, "ext4")
     root, disk = mounted.root, mounted.disk

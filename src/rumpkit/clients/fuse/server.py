@@ -1,8 +1,8 @@
 """The server of one FUSE mount: a thread that reads requests from /dev/fuse, has them done on the schedule, and writes replies.
 
 Above `operations` and `waiting`, below `session`, which makes the mount.  Reading and writing the device may block, so both happen off the
-schedule.  The thread must never touch a file of its own mount: it would wait for itself.  Two more threads are started when they are first
-needed: one for requests that wait for a disk (`SLOW`), and one for notifications, which Linux may hold up until the server has answered
+schedule.  The thread must never touch a file of its own mount: it would wait for itself.  More threads are started when they are first
+needed: some for requests that wait for a disk (`SLOW`), and one for notifications, which Linux may hold up until the server has answered
 something.
 
 What changes by other ways than this mount (`changed`, `named`) is told to Linux, which then forgets what it has cached.
@@ -47,6 +47,8 @@ WANTED: Final = (
     | wire.HANDLE_KILLPRIV_V2
 )
 """Not ATOMIC_O_TRUNC, which without OPEN would lose truncations."""
+MOST_SLOW: Final = 4
+"""Threads for requests that wait for a disk: what they wait for may be one and the same flush."""
 LIMIT: Final = 65536
 """Notifications that wait to be sent; more are dropped, and what they would have told is found out when its time is over."""
 
@@ -93,6 +95,10 @@ class FuseServer(Watcher):
         self._stopping: bool = False
         self._ended = threading.Event()
         self._slow: SimpleQueue[Request | None] | None = None
+        self._slow_threads: int = 0
+        self._unanswered: int = 0
+        """Slow requests that wait or are being done."""
+        self._counting = threading.Lock()
         self._notices: SimpleQueue[bytes | None] | None = None
         self._server = threading.Thread(target=self.run, name="rumpkit fuse", daemon=True)
         self._helpers: list[threading.Thread] = []
@@ -146,7 +152,9 @@ class FuseServer(Watcher):
 
     def _end_helpers(self) -> None:
         if self._slow is not None:
-            self._slow.put(None)
+            for _ in range(self._slow_threads):
+                self._slow.put(None)
+            self._slow_threads = 0
         if self._notices is not None:
             self._notices.put(None)
         while self._helpers:
@@ -302,6 +310,11 @@ class FuseServer(Watcher):
     def _do_elsewhere(self, request: Request) -> None:
         if self._slow is None:
             self._slow = SimpleQueue()
+        with self._counting:
+            self._unanswered += 1
+            more = self._unanswered > self._slow_threads and self._slow_threads < MOST_SLOW
+        if more:
+            self._slow_threads += 1
             self._help(self._run_slow, "rumpkit fuse sync")
         self._slow.put(request.copy())
 
@@ -317,6 +330,9 @@ class FuseServer(Watcher):
                 self._answer(request)
             except OSError as problem:
                 complain(problem)
+            finally:
+                with self._counting:
+                    self._unanswered -= 1
 
     # Notifications -------------------------------------------------------------------------------------
 
