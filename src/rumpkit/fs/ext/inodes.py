@@ -36,6 +36,20 @@ class InodeAllocator:
                     return self._take(group, index, directory)
         raise error(ENOSPC)
 
+    def claim(self, number: int, directory: bool) -> bool:
+        """Take an inode that a fast commit names; whether it was free.  Raises EUCLEAN for a number that none has."""
+        volume = self._volume
+        if not 0 < number <= volume.geometry.inodes:
+            raise corrupt(f"inode {number} is outside of the file system")
+        place, index = divmod(number - 1, volume.geometry.inodes_per_group)
+        group = volume.groups.get(place)
+        if inode_bitmap(volume, group).data[index >> 3] >> (index & 7) & 1:
+            return False
+        hint = group.inode_hint
+        self._take(group, index, directory)
+        group.inode_hint = min(hint, index)
+        return True
+
     def free(self, number: int, directory: bool) -> None:
         """An inode is no longer in use.  Raises EUCLEAN where it wasn't."""
         volume = self._volume

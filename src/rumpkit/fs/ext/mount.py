@@ -256,7 +256,7 @@ class ExtMount(Mount):
             self.flush(node)  # which is being written: what of it waits goes on to wait
         more = count - node.promised
         if more > 0:
-            if blocks.available(self._privileged(node)) < more + MARGIN:
+            if blocks.available(self.privileged(node)) < more + MARGIN:
                 return False
             blocks.delayed += more
             node.promised = count
@@ -270,7 +270,7 @@ class ExtMount(Mount):
         because the file's owner may not have them, or so that files can be cut into pieces on a full disk."""
         volume = self.volume
         volume.check_sound()
-        privileged = self._privileged(node)
+        privileged = self.privileged(node)
         if volume.blocks.available(privileged) < count + MARGIN:
             self.flush()
             if volume.blocks.freed:
@@ -337,7 +337,7 @@ class ExtMount(Mount):
         """For so long written data waits for storage."""
         return MOST_AGE if self.writer is None else self.writer.dirty_expire()
 
-    def _privileged(self, node: ExtNode) -> bool:
+    def privileged(self, node: ExtNode) -> bool:
         """Whether a file's owner may take blocks that are reserved."""
         fields = self.volume.fields
         return node.uid in (0, fields.def_resuid) or (node.gid == fields.def_resgid != 0)

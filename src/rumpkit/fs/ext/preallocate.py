@@ -101,7 +101,7 @@ def _reserve(node: "FileNode", start: int, end: int) -> None:
         run = find(state, block, behind - block)
         count = run.length
         if not run.block:
-            if state.volume.blocks.available(node.uid == 0) < min(count, 1 << 30) + extentmap.RESERVE:
+            if state.volume.blocks.available(node.ext.privileged(node)) < min(count, 1 << 30) + extentmap.RESERVE:
                 raise error(ENOSPC)
             node.ext.begin(filewrite.CREDITS)
             try:

@@ -7,13 +7,13 @@ repaired unless everything that is wrong can be, and nothing without a finding.
 from collections.abc import Callable
 
 from ....hyper.calls import Hypercalls
-from ....kern.abi.errno import ENOTSUP, EUCLEAN
+from ....kern.abi.errno import ENOSPC, ENOTSUP, EUCLEAN
 from ....kern.device import Device
 from ....vfs.types import Finding
 from ..checksum import superblock_checksum
 from ..features import HAS_JOURNAL, RECOVER
 from ..inode import Inode
-from ..journal.mount import check_external, recover
+from ..journal.mount import check_external, recover, view
 from ..journal.overlay import ReplayedDevice
 from ..journal.replay import load, scan, write_superblock
 from ..journal.space import LogSpace
@@ -104,7 +104,7 @@ def _journal(check: Check, device: Device, repair: bool) -> Device:
             return _replay(check, space, device)
         made = scan(space, journal)
     except OSError as problem:
-        if problem.errno not in (EUCLEAN, ENOTSUP):
+        if problem.errno not in (EUCLEAN, ENOTSUP, ENOSPC):
             raise
         check.find(str(problem.strerror), "journal")
         return device
@@ -114,7 +114,13 @@ def _journal(check: Check, device: Device, repair: bool) -> Device:
         check.find(f"an earlier mount gave it up with error {journal.error}", "journal")
     if made.transactions and not fields.feature_incompat & RECOVER:
         check.find("its log is not empty, though the superblock says so", "journal")
-    return ReplayedDevice(device, space, made) if made.blocks else device
+    try:
+        return view(device, space, made)
+    except OSError as problem:
+        if problem.errno not in (EUCLEAN, ENOSPC):
+            raise
+        check.find(str(problem.strerror), "journal")
+        return ReplayedDevice(device, space, made) if made.blocks else device
 
 
 def _replay(check: Check, space: LogSpace, device: Device) -> Device:

@@ -11,15 +11,16 @@ from typing import Final
 
 from ....hyper.calls import Hypercalls
 from ....hyper.time import SECOND, Duration
-from ....kern.abi.errno import ENOTSUP, EUCLEAN
+from ....kern.abi.errno import ENOSPC, ENOTSUP, EUCLEAN
 from ....kern.device import Device
-from ....vfs.buffer import BufferCache
+from ....vfs.buffer import Buffer, BufferCache
 from ..features import HAS_JOURNAL
 from ..superblock import Superblock
 from .journalled import Journalled
-from .overlay import ReplayedDevice
+from .overlay import ChangedDevice, ReplayedDevice
 from .replay import Recovery, load, scan, write_home
 from .space import LogSpace
+from .writer import LogWriter
 
 INTERVAL: Final = 5 * SECOND
 """How old a change gets before it is committed, unless the mount says otherwise."""
@@ -58,9 +59,44 @@ def recover(space: LogSpace) -> Recovery:
     made = scan(space, load(space))
     if made.damaged:
         raise OSError(EUCLEAN, f"journal: {made.damaged}; mount it read-only, or use e2fsck")
+    if made.fast:
+        _settle(space, made)
+        made = scan(space, load(space))
     if made.journal.start:
         write_home(space, made)
     return made
+
+
+def _settle(space: LogSpace, made: Recovery) -> None:
+    """Make a transaction of the fast commits behind the log, which no longer count then.  Raises EUCLEAN, ENOSPC, EIO."""
+    from ..fastreplay import changed_blocks
+
+    journal = made.journal
+    device = space.cache.device
+    changed = changed_blocks(ReplayedDevice(device, space, made) if made.blocks else device, made.fast)
+    writer = LogWriter(space, journal)
+    writer.at = made.head
+    length = journal.end - journal.first
+    if (made.head - journal.start) % length + writer.needed(len(changed), 0) >= length:
+        raise OSError(
+            ENOSPC, "journal: it has no room for the fast commits behind it; mount it read-only, or use e2fsck"
+        )
+    sequence = made.next_sequence - 1 & 0xFFFFFFFF
+    writer.write(sequence, {block: Buffer(block, bytearray(data)) for block, data in changed.items()}, [])
+    space.cache.flush()
+    writer.commit(sequence, 0)
+    space.cache.flush()
+
+
+def view(device: Device, space: LogSpace, made: Recovery) -> Device:
+    """`device` as it will be after a replay; itself where there is nothing to replay.  Raises EUCLEAN, ENOSPC, EIO."""
+    if made.blocks:
+        device = ReplayedDevice(device, space, made)
+    if made.fast:
+        from ..fastreplay import changed_blocks
+
+        device = ChangedDevice(device, space.block_size, changed_blocks(device, made.fast))
+    return device
 
 
 def replayed(device: Device, cache: BufferCache, runs: Sequence[tuple[int, int]]) -> tuple[Device, Recovery]:
@@ -71,4 +107,4 @@ def replayed(device: Device, cache: BufferCache, runs: Sequence[tuple[int, int]]
     """
     space = LogSpace(cache, runs)
     made = scan(space, load(space))
-    return (ReplayedDevice(device, space, made) if made.blocks else device), made
+    return view(device, space, made), made

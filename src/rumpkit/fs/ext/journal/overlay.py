@@ -15,6 +15,46 @@ from .space import LogSpace
 
 
 @final
+class ChangedDevice(Device):
+    """`device`, where what is written stays in memory."""
+
+    def __init__(self, device: Device, block_size: int, blocks: dict[int, bytes] | None = None) -> None:
+        super().__init__(device.name, device.kind, device.number, device.mode)
+        self._device: Device = device
+        self._block_size: int = block_size
+        self.blocks: dict[int, bytes] = {} if blocks is None else blocks
+        """What was written, by block."""
+
+    def size(self) -> int:
+        """Bytes."""
+        return self._device.size()
+
+    def read(self, offset: int, size: int) -> bytes | Blocked:
+        """Up to `size` bytes at `offset`; b"" at the end.  Raises EIO, EINVAL."""
+        data = self._device.read(offset, size)
+        if isinstance(data, Blocked) or not data or not self.blocks:
+            return data
+        block_size = self._block_size
+        made = bytearray(data)
+        for block in range(offset // block_size, (offset + len(data) - 1) // block_size + 1):
+            contents = self.blocks.get(block)
+            if contents is not None:
+                start = block * block_size - offset
+                cut = max(-start, 0)
+                end = min(start + block_size, len(made))
+                made[start + cut : end] = contents[cut : end - start]
+        return bytes(made)
+
+    def write(self, offset: int, data: bytes) -> int | Blocked:
+        """Whole blocks."""
+        size = self._block_size
+        assert offset % size == 0 == len(data) % size
+        for at in range(0, len(data), size):
+            self.blocks[(offset + at) // size] = bytes(data[at : at + size])
+        return len(data)
+
+
+@final
 class ReplayedDevice(Device):
     """`device`, where the blocks of a recovery read as they are in the log.  Raises EROFS for every write."""
 

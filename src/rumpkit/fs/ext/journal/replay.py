@@ -8,11 +8,10 @@ may not reads the file system through them (`overlay`), and writes nothing.
 Everything in a log is a stranger's: block numbers are checked against the device, and no block is looked at twice.
 """
 
-from struct import Struct
 from typing import Final, final
 
-from ....kern.abi.errno import ENOTSUP, EUCLEAN
-from ..crc import crc32c
+from ....kern.abi.errno import EUCLEAN
+from . import fastcommit
 from .format import (
     COMMIT,
     COMPAT_CHECKSUM,
@@ -40,10 +39,6 @@ READ_AHEAD: Final = 64
 """Blocks of the log that are read at once."""
 WRITE_AT_ONCE: Final = 256
 """Blocks that go home between two looks at how many are dirty."""
-FC_TAG: Final = Struct("<HH")
-FC_TAIL: Final = 8
-FC_HEAD: Final = 9
-_WORD: Final = Struct("<I")
 
 
 @final
@@ -66,6 +61,10 @@ class Recovery:
         """The first number that no block in the log can have."""
         self.damaged: str = ""
         """Why the replay stopped before the end of what was committed; "" if it did not."""
+        self.fast: list[fastcommit.Tag] = []
+        """What fast commits behind the last transaction say: changes that are in no block yet."""
+        self.head: int = journal.start
+        """The block of the log behind the last transaction."""
 
     def contents(self, space: LogSpace, block: int) -> bytes:
         """What `block` of the device, one of `blocks`, holds after the replay."""
@@ -80,12 +79,12 @@ def load(space: LogSpace) -> JournalSuperblock:
 
 
 def scan(space: LogSpace, journal: JournalSuperblock) -> Recovery:
-    """Read a log.  Raises ENOTSUP where it ends in fast commits, which are not understood; EUCLEAN, EIO."""
+    """Read a log.  Raises EUCLEAN, EIO."""
     made = Recovery(journal)
     if journal.start:
         _Scan(space, made).run()
-        if not made.damaged and journal.incompat & INCOMPAT_FAST_COMMIT and _fast_commits(space, journal, made):
-            raise OSError(ENOTSUP, "journal: it ends in fast commits, which can't be replayed; use e2fsck")
+        if not made.damaged and journal.incompat & INCOMPAT_FAST_COMMIT:
+            made.fast = fastcommit.read(space, journal, made.next_sequence)
         # One number is left out: blocks of a transaction that was cut off may still lie about.
         made.next_sequence = (made.next_sequence + 1) & 0xFFFFFFFF
     return made
@@ -198,6 +197,7 @@ class _Scan:
             return False
         index = made.transactions
         made.transactions += 1
+        made.head = self._at
         for block in self._revokes:
             self._revoked[block] = index
         for tag, where in self._tags:
@@ -212,31 +212,6 @@ class _Scan:
         self._revokes = []
         self._sum = 0xFFFFFFFF
         return True
-
-
-def _fast_commits(space: LogSpace, journal: JournalSuperblock, made: Recovery) -> bool:
-    """Whether the fast-commit area has a whole fast commit that follows the last transaction of the log."""
-    checksum = 0
-    for at in range(journal.end + 1, journal.blocks):
-        data = space.read(at)
-        offset = 0
-        while offset + FC_TAG.size <= len(data):
-            tag, size = FC_TAG.unpack_from(data, offset)
-            end = offset + FC_TAG.size + size
-            if end > len(data) or not 1 <= tag <= FC_HEAD:
-                return False
-            if tag == FC_HEAD and (size < 8 or _WORD.unpack_from(data, offset + 8)[0] != made.next_sequence):
-                return False
-            if at == journal.end + 1 and not offset and tag != FC_HEAD:
-                return False
-            if tag == FC_TAIL:
-                if size < 8:
-                    return False
-                checksum = crc32c(checksum, data[offset : offset + 8])
-                return checksum == int(_WORD.unpack_from(data, offset + 8)[0])
-            checksum = crc32c(checksum, data[offset:end])
-            offset = end
-    return False
 
 
 def write_home(space: LogSpace, made: Recovery) -> None:

@@ -1,0 +1,69 @@
+"""Fast commits: what Linux appends behind the log for one file's sync, in place of a whole transaction.
+
+Format: "Fast commits" in the kernel's ext4 data structures and algorithms.  All numbers are little-endian.  Each fast commit is a
+list of tags that ends in a TAIL with a checksum; the first one of a transaction starts with a HEAD.  They count only as long as the
+transaction whose number they have is not in the log.
+"""
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ..crc import crc32c
+from .format import JournalSuperblock
+from .space import LogSpace
+
+ADD_RANGE: Final = 1
+DEL_RANGE: Final = 2
+CREAT: Final = 3
+LINK: Final = 4
+UNLINK: Final = 5
+INODE: Final = 6
+PAD: Final = 7
+TAIL: Final = 8
+HEAD: Final = 9
+_TAG: Final = Struct("<HH")
+_TWO: Final = Struct("<II")
+_TAIL: Final = 8
+"""Bytes of a tail: the transaction's number, and the checksum."""
+
+
+class Tag(NamedTuple):
+    """One change."""
+
+    kind: int
+    data: bytes
+
+
+def read(space: LogSpace, journal: JournalSuperblock, sequence: int) -> list[Tag]:
+    """The tags of all whole fast commits of the transaction `sequence`, which is not in the log.  Raises EIO."""
+    found: list[Tag] = []
+    commit: list[Tag] = []
+    checksum = 0
+    for at in range(journal.end + 1, journal.blocks):
+        data = space.read(at)
+        offset = 0
+        while offset + _TAG.size <= len(data):
+            kind, size = _TAG.unpack_from(data, offset)
+            start = offset + _TAG.size
+            end = start + size
+            if end > len(data) or not ADD_RANGE <= kind <= HEAD:
+                return found
+            if not found and not commit and kind != HEAD:
+                return found
+            if kind == HEAD and (size < 8 or _TWO.unpack_from(data, start)[1] != sequence):
+                return found
+            if kind == TAIL:
+                if size < _TAIL:
+                    return found
+                number, expected = _TWO.unpack_from(data, start)
+                if number != sequence or crc32c(checksum, data[offset : start + 4]) != expected:
+                    return found
+                found += commit
+                found.append(Tag(TAIL, b""))
+                commit = []
+                checksum = 0
+            else:
+                checksum = crc32c(checksum, data[offset:end])
+                commit.append(Tag(kind, data[start:end]))
+            offset = end
+    return found
