@@ -76,6 +76,9 @@ def launch(
             text += " (not the program: the interpreter that it names)"
         raise ProgramError(problem.errno, text, problem.filename) from None
     _require_mounts(kernel, guest)
+    if RESOLV_CONF in guest.program.files:
+        names = cast("Ip", kernel.core.service("Ip")).names
+        guest.follow(RESOLV_CONF, names.changes, names.resolv_conf)
     return guest
 
 
@@ -152,7 +155,7 @@ def _private_files(kernel: "Kernel") -> dict[str, bytes]:
     files = {HOSTS: _hosts(kernel.spec.kernel.hostname)}
     service = kernel.core.service("Ip")
     text = cast("Ip", service).names.resolv_conf() if service is not None else ""
-    if text:
+    if text or kernel.core.service("Dhcp") is not None:  # which may tell of some later
         files[RESOLV_CONF] = text.encode()
     return files
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from rumpkit import Kernel
+from rumpkit.compose.spec import InterfaceSpec, Spec
 from rumpkit.guests.linux import procnet
+from rumpkit.net.ip.names import CONFIG
+from rumpkit.net.ip.service import Ip
 from rumpkit.net.proc.files import FILES
 from tests.guests.linux.guest_helpers import HERE, Output, python, two_kernels, two_kernels_with_ipv6
 from tests.guests.linux.sandbox_helpers import become_nobody, in_child
@@ -115,3 +121,59 @@ def test_the_program_cannot_hang_its_kernel_by_a_file_in_its_memory():
 
 def test_names_are_those_of_the_kernels_texts():
     assert tuple(FILES) == procnet.FILES
+
+
+def test_unix_sockets_are_the_programs_own_alone(as_user):
+    code = (
+        "mine = socket.socket(socket.AF_UNIX); mine.bind('\\0rumpkit test'); mine.listen()\n"
+        "rows = [line.split() for line in open('/proc/net/unix')][1:]; print([row[6] for row in rows] == [inode(mine)], rows[0][7])\n"
+    )
+
+    def check_it():
+        assert says(SOCKETS + code) == "True @rumpkit\n"
+
+    as_user(check_it)
+
+
+@pytest.mark.needs("lsof")
+def test_lsof():
+    code = "print(os.popen('lsof -i -n -P 2>/dev/null').read())\n"
+    lines = [line.split() for line in says(SOCKETS + code).splitlines()]
+    assert ["TCP", "*:80", "(LISTEN)"] in [line[-3:] for line in lines] and ["UDP", "*:53"] in [
+        line[-2:] for line in lines
+    ]
+
+
+def test_settings_are_the_kernels():
+    code = (
+        "for name in 'core/somaxconn', 'ipv4/tcp_syn_retries', 'ipv4/tcp_rmem', 'ipv4/tcp_keepalive_time':\n"
+        "  print(*open('/proc/sys/net/' + name).read().split())\n"
+    )
+    output = Output()
+    set_here = {"net.tcp.max_backlog": 777, "net.tcp.keepalive_time": 60_000}
+    with (
+        Kernel(net=f"switch:test{os.getpid()}", address="10.0.0.1/24", sysctl=set_here) as kernel,
+        python(kernel, code, output) as one,
+    ):
+        assert one.wait(60) == 0
+    assert output.text() == f"777\n7\n4096 {1 << 20} {64 << 20}\n60\n"
+
+
+def test_name_servers_are_followed():
+    code = (
+        "print('ready', open('/etc/resolv.conf').read())\n"
+        "while '10.0.0.99' not in open('/etc/resolv.conf').read(): time.sleep(0.01)\n"
+        "print(open('/etc/resolv.conf').read())\n"
+    )
+    output = Output()
+    spec = Spec(interface=[InterfaceSpec(f"switch:test{os.getpid()}", address=["10.0.0.1/24"], dns=["10.0.0.53"])])
+    with Kernel(spec) as kernel, python(kernel, code, output) as one:
+        while "10.0.0.53" not in output.text():
+            assert one.exit_code is None
+        kernel.host.enter()
+        service = kernel.core.service("Ip")
+        assert isinstance(service, Ip)
+        service.names.tell("vif0", CONFIG, [bytes((10, 0, 0, 99))], ["example.org"])
+        kernel.host.leave()
+        assert one.wait(60) == 0
+    assert "nameserver 10.0.0.99\n" in output.text() and "search example.org\n" in output.text()

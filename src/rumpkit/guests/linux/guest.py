@@ -18,12 +18,13 @@ from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.abi.errno import ECHILD, EIO
 from ...kern.kernel import RumpKernel
 from ...kern.wait import WaitQueue
-from . import libc
+from . import libc, sysctls
 from .calls_name import call_getpeername, call_getsockname
 from .calls_option import call_getsockopt, call_setsockopt
 from .calls_socket import call_accept, call_accept4, call_bind, call_connect, call_listen, call_socket
 from .context import Context
 from .files import KernelFiles, ShownMount
+from .following import FollowedFile
 from .launcher import Share
 from .listener import Notification
 from .mirror import Mirror
@@ -147,8 +148,10 @@ class Guest:
         self._share = share
         self._mirror = mirror
         self._sockets = sockets
+        self._followed: list[FollowedFile] = []
         if sockets is not None:
             sockets.owners = self._context.owners
+            sockets.init = program.init
         if mirror is not None:
             self._context.carrier.native = mirror.native
             mirror.follow(self._context.work)
@@ -179,6 +182,11 @@ class Guest:
         kernel_files = KernelFiles(kernel, shown, user)
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
+        host.enter()
+        try:
+            settings = sysctls.shown(kernel)
+        finally:
+            host.leave()
         share = Share()
         mirror.discard = share.launcher.discard
         try:
@@ -193,6 +201,7 @@ class Guest:
                 devices=mirror.devices(),
                 wire=mirror.wire,
                 show_sockets=sockets.serve,
+                sysctls=settings,
                 stdio=stdio,
                 terminal=terminal,
                 guard=host.assert_unscheduled,
@@ -231,8 +240,16 @@ class Guest:
             self._mirror.close()
         if self._sockets is not None:
             self._sockets.close()
+        while self._followed:
+            self._followed.pop().close()
         self._context.forget()
         self._context.run(self._context.changes.wake_all)
+
+    def follow(self, path: str, changes: WaitQueue, text: Callable[[], str]) -> None:
+        """Write its private file `path` again with what `text` says on the schedule, whenever `changes` is woken."""
+        with self._lock:
+            if self._served:
+                self._followed.append(FollowedFile(self._context, self.program, path, changes, text))
 
     @property
     def exit_code(self) -> int | None:

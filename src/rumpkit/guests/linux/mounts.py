@@ -22,11 +22,11 @@ def isolate() -> None:
     libc.mount("none", "/", None, abi.MS_REC | abi.MS_SLAVE)
 
 
-def cover(files: dict[str, bytes], hidden: list[str]) -> list[str]:
+def cover(files: dict[str, bytes], hidden: list[str], kept: dict[str, int] | None = None) -> list[str]:
     """Show `files` (path and content) in place of the host's, and the directories `hidden` as empty.
 
     Symbolic links are followed, as a reader of the path would.  Returns the paths that could not be covered because
-    there is nothing to cover.  Raises OSError."""
+    there is nothing to cover.  Into `kept`, if given, go descriptors by which to write the files again.  Raises OSError."""
     for directory in hidden:
         if path.isdir(directory):
             libc.mount("tmpfs", path.realpath(directory), "tmpfs", _PLAIN, "mode=755,size=1m")
@@ -42,7 +42,10 @@ def cover(files: dict[str, bytes], hidden: list[str]) -> list[str]:
             source = f"{stage}/{number}"
             fd = os.open(source, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             os.write(fd, files[name])
-            os.close(fd)
+            if kept is None:
+                os.close(fd)
+            else:
+                kept[name] = fd
             libc.mount(source, target, None, abi.MS_BIND)
     finally:
         libc.unmount(stage, abi.MNT_DETACH)

@@ -135,11 +135,17 @@ def way_out(family: int, index: int) -> Request:
     return _route(family, abi.RTN_LOCAL, TABLE, b"", 0, index, word(abi.RTA_PRIORITY, 2000 + index))
 
 
-def prepare(six: bool) -> bool:
-    """Set the namespace up, with IPv6 if the kernel has it.  Whether there is IPv6 in the namespace, too: where Linux has none, or it
-    is switched off for good, AF_INET6 sockets for TCP go all the same, and others don't.  Raises OSError."""
+def prepare(six: bool, sysctls: dict[str, bytes]) -> bool:
+    """Set the namespace up, with IPv6 if the kernel has it, and with sysctls (paths below net).  Whether there is IPv6 in the namespace,
+    too: where Linux has none, or it is switched off for good, AF_INET6 sockets for TCP go all the same, and others don't.
+    Raises OSError."""
     off = b"0" if six else b"1"
-    for name, value in (*_QUIET, ("ipv6/conf/lo/disable_ipv6", off), ("ipv6/conf/default/disable_ipv6", off)):
+    for name, value in (
+        *sysctls.items(),
+        *_QUIET,
+        ("ipv6/conf/lo/disable_ipv6", off),
+        ("ipv6/conf/default/disable_ipv6", off),
+    ):
         _write(f"/proc/sys/net/{name}", value)
     up = abi.INTERFACE_MESSAGE.pack(_socket.AF_UNSPEC, 0, abi.LOOPBACK_INDEX, abi.IFF_UP, abi.IFF_UP)
     marks = MARKS + bytes(3), 32 - MARK_BITS, abi.LOOPBACK_INDEX

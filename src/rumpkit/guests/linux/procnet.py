@@ -33,6 +33,8 @@ FILES: Final = (
     "udp", "udp6",
 )  # fmt: skip
 """As `net.proc.files.FILES`, which is loaded when somebody reads one."""
+UNIX: Final = "unix"
+"""Linux's, but for those sockets that stand for TCP sockets, and our own."""
 NATIVE: Final = "/proc/self/net"
 """Where Linux's own are."""
 MOST_OPEN: Final = 1024
@@ -46,13 +48,15 @@ _DIRECT: Final = 1
 _REQUEST: Final = 1 << 16
 _OPEN_OUT: Final = Struct("<QII")
 _TYPE_SHIFT: Final = 12
+_UNIX_INODE: Final = 6
+"""Which word of a line of /proc/net/unix has it."""
 
 
 @cache
 def natives() -> list[str]:
     """Linux's own files there that we have none in place of; the same in all network namespaces."""
     try:
-        return sorted(set(os.listdir(NATIVE)) - set(FILES))
+        return sorted(set(os.listdir(NATIVE)) - {*FILES, UNIX})
     except OSError:
         return []
 
@@ -67,7 +71,9 @@ class ProcNet:
         self._fd = -1
         self.owners: Owners = dict
         """Whose the kernel's sockets are.  Called on the schedule."""
-        self._names = [*FILES, *natives()]
+        self.init = 0
+        """The process whose unix sockets are the program's."""
+        self._names = [*FILES, UNIX, *natives()]
         self._numbers = {name.encode(): number for number, name in enumerate(self._names, _FIRST)}
         self._texts: dict[int, tuple[int, bytes]] = {}
         """By handle: the file, and what it said last."""
@@ -154,7 +160,7 @@ class ProcNet:
         mode, links = S_IFREG | 0o444, 1
         if number <= _DIRECTORY:
             mode, links = S_IFDIR | 0o555, 2
-        elif number >= _FIRST + len(FILES):
+        elif number > _FIRST + len(FILES):
             mode = S_IFLNK | 0o777
         return (number, 0, 0, 0, 0, 0, 0, 0, 0, mode, links, 0, 0, 0, 4096, 0)
 
@@ -212,7 +218,26 @@ class ProcNet:
         self._texts.pop(wire.READ_IN.unpack_from(body.ljust(wire.READ_SIZE, b"\0"))[0], None)
         return b""
 
+    def _unix(self) -> bytes:
+        host = self._host
+        host.enter()
+        try:
+            inodes = {str(owner.inode).encode() for owner in self.owners().values()}
+        finally:
+            host.leave_as_driver()
+        for fd in os.listdir("/proc/self/fd"):
+            try:
+                kind, _, inode = os.readlink(f"/proc/self/fd/{fd}").partition(":")
+            except OSError:
+                continue  # closed meanwhile
+            if kind == "socket":
+                inodes.add(inode.strip("[]").encode())
+        with open(f"/proc/{self.init}/net/{UNIX}", "rb") as file:
+            return b"".join(line for line in file if line.split()[_UNIX_INODE] not in inodes)
+
     def _make(self, name: str) -> bytes:
+        if name == UNIX:
+            return self._unix()
         from ...net.proc.files import FILES as TEXTS
         from ...net.proc.view import View
 

@@ -47,6 +47,7 @@ class Plan(TypedDict):
     six: bool
     devices: int
     sockets_shown: bool
+    sysctls: dict[str, bytes]
     filter: bytes
     user: tuple[int, int, list[int]] | None
     directory: str
@@ -96,6 +97,8 @@ class Program:
         self.supply = supply
         self.own_proc = True
         """Whether /proc shows the program its own process ids."""
+        self.files: dict[str, int] = {}
+        """Descriptors of its private files."""
         self.uncovered: list[str] = []
         """Private files that could not be shown because the host has no such file."""
         self.refused: dict[str, str] = {}
@@ -104,6 +107,13 @@ class Program:
         """The wait status of the first process once it has ended (os.waitstatus_to_exitcode knows it)."""
         self.control = control
         """Readable when there is something for `poll`."""
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Write a private file again.  Nothing happens where it has none of that path."""
+        fd = self.files.get(path, -1)
+        if fd >= 0:
+            os.pwrite(fd, content, 0)
+            os.ftruncate(fd, len(content))
 
     def take(self, name: str) -> int:
         """Take one of the descriptors over: the caller closes it."""
@@ -160,6 +170,8 @@ class Program:
             if fd >= 0:
                 os.close(fd)
                 setattr(self, name, -1)
+        while self.files:
+            os.close(self.files.popitem()[1])
 
 
 def spawn(
@@ -174,6 +186,7 @@ def spawn(
     devices: int = 0,
     wire: Callable[[int, Sequence[int], bool], None] | None = None,
     show_sockets: Callable[[int], None] | None = None,
+    sysctls: Mapping[str, bytes] | None = None,
     stdio: tuple[int, int, int] = (0, 1, 2),
     terminal: bool = False,
     guard: Callable[[str], None] | None = None,
@@ -188,7 +201,8 @@ def spawn(
     `user` is (uid, gid, groups) to change to (`ids` says what that means to an ordinary user); `files` maps paths to private contents;
     `hostname` is the program's own; `six` says whether the kernel has IPv6; `wire` is given a netlink channel of its network namespace, up
     to `devices` open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `show_sockets` is given the /dev/fuse of
-    its /proc/net; `stdio` are our descriptors for its 0, 1 and 2.  Everything else it inherits as from a shell:
+    its /proc/net; `sysctls` are what it shall see below /proc/sys/net; `stdio` are our descriptors for its 0,
+    1 and 2.  Everything else it inherits as from a shell:
     process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
     standard input.  `allow` names system calls that it may make besides those of `fences`.
 
@@ -216,6 +230,7 @@ def spawn(
         "six": six,
         "devices": min(devices, _MOST_DEVICES),
         "sockets_shown": show_sockets is not None,
+        "sysctls": dict(sysctls or {}),
         "filter": build(libc.machine(), allow, virtual),
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": directory or os.getcwd(),
@@ -271,6 +286,7 @@ class _Conversation:
         self._wire = wire
         self._show_sockets = show_sockets
         self._refused: dict[str, str] = {}
+        self._files: dict[str, int] = {}
         self._init = 0
         self._held: list[int] = []
 
@@ -297,6 +313,7 @@ class _Conversation:
         if len(carriers) % 2:
             program.obituaries = carriers[-1]
         program.own_proc = own_proc
+        program.files = self._files
         program.uncovered = uncovered
         program.refused = self._refused
         return program
@@ -312,6 +329,10 @@ class _Conversation:
             return message
         if message[0] == "wired":
             self._take_wires(message[1], fds)
+            return message
+        if message[0] == "file":
+            os.set_inheritable(fds[0], False)
+            self._files[message[1]] = fds[0]
             return message
         self._held += fds
         if message[0] == "init":
@@ -338,7 +359,7 @@ class _Conversation:
 
     def _expect(self, what: str) -> tuple[Any, ...]:
         message = self._next()
-        while message[0] in ("init", "mounted", "refused", "wired", "sockets"):
+        while message[0] in ("init", "mounted", "refused", "wired", "sockets", "file"):
             message = self._next()
         if message[0] == what:
             return message
@@ -353,7 +374,7 @@ class _Conversation:
             pass
 
     def _give_up(self) -> None:
-        for fd in self._held:
+        for fd in (*self._held, *self._files.values()):
             os.close(fd)
         self._control.shutdown(socket.SHUT_WR)  # init ends, if it has not
         try:

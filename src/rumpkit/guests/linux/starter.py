@@ -15,6 +15,7 @@ a marshalled dict (`spawn.Plan`).  What becomes of it is reported on another suc
     ("init", process id)               from the starter, in the supervisor's numbers
     ("wired", whether there is IPv6)   with a netlink channel of the network namespace, and as many open /dev/net/tun as the plan
                                        asks for and this machine gives
+    ("file", path)                     with a descriptor by which to write a private file again
     ("sockets",)                       with the /dev/fuse of /proc/net, which the supervisor serves from now on
     ("mounted", place in the plan)     with the /dev/fuse of a mount, which the supervisor serves from now on
     ("refused", place, errno, text)    a mount that can't be made here; the program starts without
@@ -135,10 +136,14 @@ class Starter:
         self.stage = "mounts"
         mounts.isolate()
         self.mirror()
-        uncovered = mounts.cover(self.plan["files"], self.plan["hidden"])
+        files: dict[str, int] = {}
+        uncovered = mounts.cover(self.plan["files"], self.plan["hidden"], files)
+        for name, fd in files.items():
+            self.report("file", name, fds=(fd,))
+            os.close(fd)
         proc = mounts.mount_proc()
         self.stage = "network"
-        six = network.prepare(self.plan["six"])
+        six = network.prepare(self.plan["six"], self.plan["sysctls"])
         network.allow_ping(os.getegid())
         self.wire(six)
         self.stage = "mounts"
