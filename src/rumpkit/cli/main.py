@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
 from . import exit as code
+from .verb import VerbModule
 
 
 class Verb(NamedTuple):
@@ -17,21 +18,6 @@ class Verb(NamedTuple):
     name: str
     module: str
     help: str
-
-
-class VerbModule(Protocol):
-    """What a verb's module has."""
-
-    DESCRIPTION: str
-    EPILOG: str
-
-    @staticmethod
-    def configure(parser: argparse.ArgumentParser) -> None:
-        """Add the verb's arguments."""
-
-    @staticmethod
-    def run(arguments: argparse.Namespace) -> int:
-        """Do it; returns an exit code (cli/exit.py)."""
 
 
 VERBS = (

@@ -13,10 +13,10 @@ from typing import final
 
 from mypy_extensions import mypyc_attr
 
-from ..hyper.calls import Alarm, AlarmTarget
+from ..hyper.calls import Alarm, AlarmTarget, Hypercalls
 from ..hyper.frame import Frame
 from ..hyper.link import Receiver
-from ..hyper.time import FOREVER, Instant
+from ..hyper.time import FOREVER, Duration, Instant
 from .delivery import DeliveryQueue
 from .task import Task
 
@@ -201,3 +201,41 @@ class Ring(Event):
     def live(self, when: Instant) -> bool:
         """Whether the alarm is still set to this time."""
         return self.alarm.deadline == when
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class SingleHost(Hypercalls):
+    """What hosts of one thread have in common: the schedule is a flag, whose misuse raises, and all that kernels ask for lies in the
+    agenda, which a `leave` runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._agenda: Agenda = Agenda()
+        self._scheduled: bool = False
+
+    def alarm(self, target: AlarmTarget) -> Alarm:
+        return AgendaAlarm(self._agenda, target)
+
+    def post(self, receiver: Receiver, frame: Frame, delay: Duration = 0) -> None:
+        if delay <= 0:
+            self._agenda.post(receiver, frame)
+        else:
+            self._agenda.add(self.now + delay, Arrival(receiver, frame))
+
+    def schedule(self) -> None:
+        if self._scheduled:
+            raise RuntimeError("schedule() by a caller that holds the schedule")
+        self._scheduled = True
+
+    def unschedule(self) -> None:
+        self.check_scheduled("unschedule")
+        self._scheduled = False
+
+    def assert_unscheduled(self, what: str) -> None:
+        if self._scheduled:
+            raise RuntimeError(f"{what} may block, and was called on the schedule")
+
+    def check_scheduled(self, what: str) -> None:
+        """Raise RuntimeError unless the caller of `what` holds the schedule."""
+        if not self._scheduled:
+            raise RuntimeError(f"{what}() by a caller that does not hold the schedule")

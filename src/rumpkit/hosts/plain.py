@@ -10,11 +10,9 @@ from hashlib import sha256
 from time import monotonic_ns, time_ns
 from typing import Final, final
 
-from ..hyper.calls import Alarm, AlarmTarget, Hypercalls, Parker
-from ..hyper.frame import Frame
-from ..hyper.link import Receiver
-from ..hyper.time import FOREVER, Duration, Instant
-from .agenda import Agenda, AgendaAlarm, Arrival
+from ..hyper.calls import Parker
+from ..hyper.time import FOREVER, Instant
+from .agenda import SingleHost
 
 NAP: Final = 1_000_000
 """Nanoseconds that a parked caller sleeps at most before it looks again."""
@@ -42,7 +40,7 @@ class PlainParker(Parker):
 
 
 @final
-class PlainHost(Hypercalls):
+class PlainHost(SingleHost):
     """A host for one thread."""
 
     def __init__(self, wall: int = -1, seed: bytes = b"", console: int = 2) -> None:
@@ -53,8 +51,6 @@ class PlainHost(Hypercalls):
         self._seed: bytes = seed
         self._drawn: int = 0
         self._console: int = console
-        self._agenda: Agenda = Agenda()
-        self._scheduled: bool = False
         self.now = monotonic_ns()
 
     # Hypercalls ----------------------------------------------------------------------------------------
@@ -71,40 +67,16 @@ class PlainHost(Hypercalls):
             self._drawn += 1
         return data[:size]
 
-    def alarm(self, target: AlarmTarget) -> Alarm:
-        return AgendaAlarm(self._agenda, target)
-
-    def post(self, receiver: Receiver, frame: Frame, delay: Duration = 0) -> None:
-        if delay <= 0:
-            self._agenda.post(receiver, frame)
-        else:
-            self._agenda.add(self.now + delay, Arrival(receiver, frame))
-
     def console_write(self, data: bytes) -> None:
         if self._console >= 0:
             os.write(self._console, data)
-
-    def schedule(self) -> None:
-        if self._scheduled:
-            raise RuntimeError("schedule() by a caller that holds the schedule")
-        self._scheduled = True
-
-    def unschedule(self) -> None:
-        if not self._scheduled:
-            raise RuntimeError("unschedule() by a caller that does not hold the schedule")
-        self._scheduled = False
-
-    def assert_unscheduled(self, what: str) -> None:
-        if self._scheduled:
-            raise RuntimeError(f"{what} may block, and was called on the schedule")
 
     def enter(self) -> None:
         self.schedule()
         self.now = monotonic_ns()
 
     def leave(self) -> None:
-        if not self._scheduled:
-            raise RuntimeError("leave() by a caller that does not hold the schedule")
+        self.check_scheduled("leave")
         try:
             self._agenda.run(self.now)
         finally:

@@ -4,9 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from .. import exit as code
+from ..verb import VerbModule
 
 DESCRIPTION = """\
 Make, look into, change, check and mount disk images.  No privileges are needed, and nothing of the host's kernel."""
@@ -38,21 +39,6 @@ class Tool(NamedTuple):
     help: str
 
 
-class ToolModule(Protocol):
-    """What a verb's module, which bears its name, has."""
-
-    DESCRIPTION: str
-    EPILOG: str
-
-    @staticmethod
-    def configure(parser: argparse.ArgumentParser) -> None:
-        """Add the verb's arguments."""
-
-    @staticmethod
-    def run(arguments: argparse.Namespace) -> int:
-        """Do it; returns an exit code (cli/exit.py)."""
-
-
 TOOLS = (
     Tool("info", "what an image holds: partitions, file systems, sizes, features"),
     Tool("ls", "list files"),
@@ -82,9 +68,9 @@ TOOLS = (
 )
 
 
-def module(name: str) -> ToolModule:
+def module(name: str) -> VerbModule:
     """A verb's module."""
-    return cast(ToolModule, import_module(f"{__name__}.{name}"))
+    return cast(VerbModule, import_module(f"{__name__}.{name}"))
 
 
 class VerbParser(argparse.ArgumentParser):

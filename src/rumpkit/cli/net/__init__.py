@@ -2,7 +2,9 @@
 
 import argparse
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
+
+from ..verb import VerbModule
 
 DESCRIPTION = """\
 Look into a running kernel: one that `rump run` has started, or a Python program's Kernel(control=True)."""
@@ -25,21 +27,6 @@ class Tool(NamedTuple):
     help: str
 
 
-class ToolModule(Protocol):
-    """What a verb's module has."""
-
-    DESCRIPTION: str
-    EPILOG: str
-
-    @staticmethod
-    def configure(parser: argparse.ArgumentParser) -> None:
-        """Add the verb's arguments."""
-
-    @staticmethod
-    def run(arguments: argparse.Namespace) -> int:
-        """Do it; returns an exit code (cli/exit.py)."""
-
-
 TOOLS = (
     Tool(("list", "ps"), "listing", "the running kernels"),
     Tool(("ifconfig", "if"), "ifconfig", "interfaces: addresses, flags, counters"),
@@ -58,9 +45,9 @@ def tool(name: str) -> Tool:
     return next(one for one in TOOLS if name in one.names)
 
 
-def module(one: Tool) -> ToolModule:
+def module(one: Tool) -> VerbModule:
     """Its module."""
-    return cast(ToolModule, import_module(f"{__name__}.{one.module}"))
+    return cast(VerbModule, import_module(f"{__name__}.{one.module}"))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -19,11 +19,9 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
-from ...hyper.calls import Alarm, AlarmTarget, Hypercalls, Parker
-from ...hyper.frame import Frame
-from ...hyper.link import Receiver
+from ...hyper.calls import AlarmTarget, Parker
 from ...hyper.time import FOREVER, SECOND, Duration, Instant
-from ..agenda import Agenda, AgendaAlarm, Arrival, Event, Later, Start
+from ..agenda import AgendaAlarm, Event, Later, SingleHost, Start
 from ..switch import SwitchBoard
 from ..task import Task
 
@@ -84,15 +82,13 @@ class SimParker(Parker):
 
 
 @final
-class SimHost(Hypercalls):
+class SimHost(SingleHost):
     """A world of its own.  Make one, give it to kernels, and use clients as ever."""
 
     def __init__(self, seed: int = 0, epoch: int = EPOCH) -> None:
         super().__init__()
         self._epoch: int = epoch
         self._random: Random = Random(seed)
-        self._agenda: Agenda = Agenda()
-        self._scheduled: bool = False
         self._charged: Duration = 0
         self.parkers: ParkerSource | None = None
         """Who makes parkers instead, where several synchronous callers share the world."""
@@ -108,34 +104,11 @@ class SimHost(Hypercalls):
     def random(self, size: int) -> bytes:
         return self._random.randbytes(size)
 
-    def alarm(self, target: AlarmTarget) -> Alarm:
-        return AgendaAlarm(self._agenda, target)
-
-    def post(self, receiver: Receiver, frame: Frame, delay: Duration = 0) -> None:
-        if delay <= 0:
-            self._agenda.post(receiver, frame)
-        else:
-            self._agenda.add(self.now + delay, Arrival(receiver, frame))
-
     def console_write(self, data: bytes) -> None:
         self.console += data
 
     def background(self, target: AlarmTarget, delay: Duration) -> None:
         AgendaAlarm(self._agenda, target).set(self.now + max(delay, 1))
-
-    def schedule(self) -> None:
-        if self._scheduled:
-            raise RuntimeError("schedule() by a caller that holds the schedule")
-        self._scheduled = True
-
-    def unschedule(self) -> None:
-        if not self._scheduled:
-            raise RuntimeError("unschedule() by a caller that does not hold the schedule")
-        self._scheduled = False
-
-    def assert_unscheduled(self, what: str) -> None:
-        if self._scheduled:
-            raise RuntimeError(f"{what} may block, and was called on the schedule")
 
     def enter(self) -> None:
         if self._scheduled:
@@ -143,8 +116,7 @@ class SimHost(Hypercalls):
         self._scheduled = True
 
     def leave(self) -> None:
-        if not self._scheduled:
-            raise RuntimeError("leave() by a caller that does not hold the schedule")
+        self.check_scheduled("leave")
         try:
             self._agenda.run(self.now)
             if self._charged:
