@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture: control sockets of the test's own)
 from tests.system.helpers.rump import Rump, descendants, eventually, interpreter, rump, search_path
 from tests.system.helpers.terminal import OnTerminal
 
@@ -217,3 +218,15 @@ def test_nothing_survives_the_death_of_a_detached_supervisor() -> None:
     os.kill(supervisor(name), signal.SIGKILL)
     eventually(lambda: not any(os.path.exists(f"/proc/{one}") for one in processes))
     assert name not in rump("net", "list", "--names")[1]
+
+
+def test_whoever_is_interrupted_before_all_is_ready_leaves_nothing(tmp_path: Path) -> None:
+    health = '{ command = ["false"], start_interval = "50ms" }'
+    text = f'[kernel]\nhostname = "early"\n[[run]]\ncommand = ["sleep", "1000"]\nhealth = {health}\n'
+    with Rump("run", "-d", config(tmp_path, text)) as running:
+        eventually(lambda: "early-" in rump("ps", "--names")[1])
+        processes = descendants(running.process.pid)
+        assert running.stop(signal.SIGINT) == 130
+        assert running.output == ""
+    eventually(lambda: not any(os.path.exists(f"/proc/{one}") for one in processes))
+    assert "early-" not in rump("net", "list", "--names")[1]

@@ -65,7 +65,7 @@ def _await(child: "subprocess.Popen[bytes]", read: Any, quiet: bool) -> int:
             text = read()
     except KeyboardInterrupt as interruption:
         child.terminate()
-        child.wait(END_TIMEOUT)
+        _bury(child)
         return code.SIGNALLED + (interruption.args[0] if interruption.args else signal.SIGINT)
     if not text:
         return _status(child.wait())
@@ -73,14 +73,25 @@ def _await(child: "subprocess.Popen[bytes]", read: Any, quiet: bool) -> int:
     for line in told.get("failed", ()):
         print(f"rump: {line}", file=sys.stderr)
     if "status" in told:
-        child.wait(END_TIMEOUT)
+        _bury(child)
         return int(told["status"])
     if not quiet:
         for forward in told["forwards"]:
             print(f"rump: forwarding {forward}", file=sys.stderr)
+        for note in told["notes"]:
+            print(f"rump: {note}", file=sys.stderr)
     for name in told["kernels"]:
         print(name)
     return code.OK
+
+
+def _bury(child: "subprocess.Popen[bytes]") -> None:
+    """Wait for its end, which it has been asked for."""
+    try:
+        child.wait(END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 class _signals_end:
@@ -130,7 +141,8 @@ def tell_when_ready(conductor: "Conductor", kernels: Mapping[str, "Kernel"], rea
         told = {"failed": failed + _last_words(conductor), "status": machine.status() or code.FAILED}
     else:
         forwards = [forward for kernel in kernels.values() for forward in kernel.forwards()]
-        told = {"kernels": [kernel.listen() for kernel in kernels.values()], "forwards": forwards}
+        notes = [f"programs don't see {path}: {reason}" for path, reason in conductor.unseen().items()]
+        told = {"kernels": [kernel.listen() for kernel in kernels.values()], "forwards": forwards, "notes": notes}
     _go_dark()
     os.write(ready, json.dumps(told).encode())
     os.close(ready)

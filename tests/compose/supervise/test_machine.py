@@ -311,3 +311,16 @@ def test_every_row_of_the_table_leads_somewhere() -> None:
         assert not [key for key in states.STEPS if key[0] == state]
     for state in states.ALIVE:  # whatever has a process can be killed for good, unless it is on the way to that
         assert (state, states.KILL) in states.STEPS or state == states.KILLING
+
+
+def test_what_crashes_again_and_again_does_not_start_well() -> None:
+    world = World(run("bad", restart="always", restart_delay="10ms"), run("job", restart="always"))
+    world.lives, world.statuses = {"bad": [0.01] * 100, "job": [0.01]}, {"bad": [1] * 100}
+    world.run(until=0.05)
+    assert not world.machine.failed() and not world.machine.settled(world.now)
+    world.run(until=1)
+    assert world.machine.failed() and "bad has ended with 1, " in world.machine.failed()[0]
+    well = World(run("job", restart="always", restart_delay="1s"))
+    well.lives = {"job": [0.01] * 5}
+    well.run(until=2)
+    assert well.machine.settled(well.now) and not well.machine.failed()

@@ -15,6 +15,8 @@ STEADY: Final[Duration] = 10 * SECOND
 """Who has run for so long begins anew with its restarts and their delays."""
 MOMENT: Final[Duration] = SECOND // 4
 """Who has run for so long without a health check counts as started well: what is wrong with a command line shows by then."""
+PATIENCE: Final = 3
+"""Restarts in a row, after a failure, of a program that may still be about to start well."""
 FAILED: Final = 1
 """The status of a program that was never started for another one's sake."""
 
@@ -175,10 +177,12 @@ class Supervisor:
         return all(one.state in states.FINAL for one in self.programs.values())
 
     def settled(self, now: Instant) -> bool:
-        """Whether all have got where they shall be: healthy, or without a check running for a moment, or ended."""
+        """Whether all have got where they shall be: healthy, or without a check running for a moment, or ended (and to be started again
+        if that was no failure)."""
         return all(
             one.state in (*states.FINAL, states.HEALTHY)
             or (one.state == states.RUNNING and one.plan.health is None and now - one.since >= MOMENT)
+            or (one.state == states.BACKOFF and one.exit_code == 0)
             for one in self.programs.values()
         )
 
@@ -190,6 +194,8 @@ class Supervisor:
                 texts.append(f"{one.name} is unhealthy: {one.ailment}")
             elif one.given_up:
                 texts.append(f"{one.name} was not started")
+            elif one.state == states.BACKOFF and one.exit_code and one.in_a_row > PATIENCE:
+                texts.append(f"{one.name} has {how_it_ended(one.exit_code)}, {one.in_a_row} times in a row")
             elif one.state == states.ENDED and one.exit_code:
                 texts.append(f"{one.name} has {how_it_ended(one.exit_code)}")
         return texts
