@@ -2,7 +2,9 @@
 
 import pytest
 
+from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.fs.ext.journal import format as fmt
+from rumpkit.hyper.block import BlockBackend
 from rumpkit.hyper.time import SECOND
 from rumpkit.kern.abi.errno import EROFS
 from tests.fs.ext.journal.loghelp import KINDS, Log, Notes, put
@@ -191,3 +193,45 @@ def test_an_unmount_leaves_an_empty_log_and_everything_at_home() -> None:
     assert log.home(100) == b"x" + bytes(7)
     assert fmt.decode_superblock(log.space().read(0), 1024, 1024).start == 0
     assert log.mount()[2].transactions == 0
+
+
+class Interrupted(BlockBackend):
+    """A disk whose first flush ends by Ctrl-C."""
+
+    def __init__(self, disk: RamDisk) -> None:
+        super().__init__(disk.size)
+        self.disk = disk
+        self.calm = False
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.disk.read(offset, size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.disk.write(offset, data)
+
+    def flush(self) -> None:
+        if not self.calm:
+            self.calm = True
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_commit_that_is_interrupted_is_the_last(given: bool) -> None:
+    log = Log()
+    cache, journal, _ = log.mount()
+    put(cache, journal, {100: b"first"})
+    journal.sync(True)
+    log.device.backend = Interrupted(log.disk)
+    put(cache, journal, {100: b"then"})
+    lock = log.host.mutex()
+    lock.acquire()
+    with pytest.raises(KeyboardInterrupt):
+        journal.sync(True, lock if given else None)
+    lock.release()
+    for call in (lambda: journal.begin(1), lambda: journal.sync(True)):
+        with pytest.raises(OSError, match="interrupted") as caught:
+            call()
+        assert caught.value.errno == EROFS
+    journal.close()
+    _, _, found = log.mount()
+    assert found.transactions == 1 and log.home(100) == b"first" + bytes(3)

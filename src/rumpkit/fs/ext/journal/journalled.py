@@ -186,6 +186,10 @@ class Journalled(Transaction):
             except OSError as problem:
                 self._abort(problem)
                 raise
+            except BaseException:
+                # Ctrl-C, say: nobody knows how far it has got, and the next transaction must not come behind that.
+                self._abort(OSError(EIO, "a commit was interrupted"))
+                raise
         finally:
             self._busy = False
             self._log.release()
