@@ -9,6 +9,7 @@ counters.md    what a kernel counts
 control.md     what programs say to a running kernel
 tcp.md         the states of a connection
 images.md      disk images in Python, and the backends that disks are made of
+guests.md      what of sockets is different for unmodified programs, from the test that compares them with Linux's
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import inspect
 import io
 import os
 import re
+import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
@@ -294,6 +296,47 @@ def images() -> str:
     return text
 
 
+DIFFERENCES = ROOT / "tests" / "system" / "helpers" / "guest_differences.py"
+SEMANTICS = (
+    (
+        "TCP over IPv4, IPv6 and both",
+        "connecting with and without waiting, half-closes, resets (SO_LINGER of zero), EPIPE and SIGPIPE, urgent data both ways "
+        "(MSG_OOB, SO_OOBINLINE, SIOCATMARK, EPOLLPRI, SIGURG), FIONREAD, SIOCOUTQ, time limits (SO_RCVTIMEO, SO_SNDTIMEO), "
+        "disconnecting (AF_UNSPEC), sendfile and splice, TCP_INFO",
+    ),
+    (
+        "Listeners",
+        "backlogs as long as was said, SO_REUSEADDR and SO_REUSEPORT, accept by threads and interrupted by signals, shutdown, "
+        "TCP_DEFER_ACCEPT, what connections inherit",
+    ),
+    (
+        "UDP",
+        "connected or not, sendmmsg and recvmmsg, UDP_SEGMENT (Linux 6.2) and UDP_GRO, errors by ICMP and in full (IP_RECVERR), "
+        "destinations and sources (IP_PKTINFO, IPV6_PKTINFO), TTL, TOS, time stamps, multicast",
+    ),
+    (
+        "ICMP",
+        "sockets for echo (SOCK_DGRAM); raw and packet sockets are refused (EPERM), as to a user without CAP_NET_RAW",
+    ),
+    ("poll, select, epoll", "the events of each state, edge-triggered and one-shot"),
+    ("Sharing", "dup, fork, exec, passing over unix sockets; unix sockets themselves are Linux's own"),
+    ("Options", "what they are at first, take and refuse, with values and room of all sizes"),
+)
+"""What the transcript covers, and how it behaves."""
+
+
+def guests() -> str:
+    """What sockets of unmodified programs do as on Linux, and what not: the table of the test that compares them."""
+    rows = [(one.subject, one.reason) for one in runpy.run_path(str(DIFFERENCES))["DIFFERENCES"]]
+    text = "# Sockets of unmodified programs\n\nA test runs some thirteen hundred checks natively and as a program on a kernel, and "
+    text += "compares what comes out ([how to run programs](../howto/program.md)). As on Linux are:\n\n"
+    text += table(("what", "with"), SEMANTICS)
+    text += f"\nDifferent, and meant, are:\n\n{table(('difference', 'reason'), rows)}"
+    text += "\nA socket that a second connect or listen makes new (after a failed connect without waiting, AF_UNSPEC, or shutdown of a "
+    text += "listener) is another one to epoll sets and to copies of its descriptor: they keep the old one, which has hung up. That a UDP "
+    return text + "socket was closed shows a moment later: its port is free then, and datagrams to it are refused.\n"
+
+
 def described(node: ast.AST) -> str:
     """A public class or function of a module, with its methods."""
     if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
@@ -353,6 +396,7 @@ PAGES: dict[str, tuple[Callable[[], str], str]] = {
     "control.md": (control, "what programs say to a running kernel"),
     "tcp.md": (tcp, "the states of a connection"),
     "images.md": (images, "disk images in Python, and what disks are made of"),
+    "guests.md": (guests, "sockets of unmodified programs, and what of them is not as on Linux"),
 }
 
 

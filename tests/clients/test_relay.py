@@ -193,6 +193,41 @@ def test_small_messages_back_and_forth(world):
     assert left.notes == right.notes == ["end"]
 
 
+def test_urgent_data_stays_urgent_where_it_is(world):
+    """MSG_OOB of one user is that of the other: it does not overtake, and reads end where it is."""
+    _, _, a, b = world.joint()
+    for sender, receiver in ((a, b), (b, a)):
+        poller = select.poll()
+        poller.register(receiver, select.POLLPRI)
+        sender.send(b"before")
+        sender.send(b"!", socket.MSG_OOB)
+        sender.send(b"after")
+        assert poller.poll(10_000)
+        assert receive(receiver, 6) == b"before"
+        assert receiver.recv(1, socket.MSG_OOB) == b"!"
+        assert receive(receiver, 5) == b"after"
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        for step in range(50):
+            sender.send(b"%d" % (step % 10), socket.MSG_OOB if step % 3 == 0 else 0)
+        assert receive(receiver, 50) == b"0123456789" * 5
+
+
+def test_what_is_unsent_is_counted_on_both_sides_of_a_relay(world):
+    left, _, a, b = world.joint()
+    a.setblocking(False)
+    sent = 0
+    for _ in range(1000):
+        try:
+            sent += a.send(bytes(65536))
+        except BlockingIOError:
+            time.sleep(0.001)
+    assert 0 < world.do(left.unsent) <= sent
+    receive(b, sent)
+    end = time.monotonic() + 10
+    while world.do(left.unsent):
+        assert time.monotonic() < end
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_bulk_both_ways_at_once_with_half_close(world, seed):
     left, right, a, b = world.joint()

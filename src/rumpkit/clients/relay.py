@@ -19,10 +19,11 @@ pool lets others have their turn.
 """
 
 import errno
+import fcntl
 import os
 import socket
 import struct
-from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, POLLHUP, poll
+from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, POLLHUP, poll
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
@@ -31,6 +32,7 @@ from ..hosts.posix.host import PosixHost
 from ..hosts.posix.loop import Source
 from ..hosts.task import Task
 from ..hyper.time import Instant
+from ..kern.abi.ioctl import FIONREAD
 from ..kern.abi.poll import POLLOUT
 from ..kern.counters import Counters
 from ..kern.socket import Chunk, StreamSocket
@@ -50,7 +52,9 @@ BY_VIEW: Final = 2048
 MAX_ROUNDS: Final = 32
 """How often a pool serves its list within one entry."""
 
-WATCH: Final = EPOLLIN | EPOLLRDHUP | EPOLLET
+WATCH: Final = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET
+_SIOCATMARK: Final = 0x8905
+_NUMBER: Final = bytes(4)
 ENDINGS: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 
 
@@ -149,6 +153,8 @@ class Relay(Source):
         """An end was reported: read on after short reads, as no further edge will come."""
         self._input_done: bool = False
         self._host_error: bool = False
+        self._urgent: bool = False
+        """There was urgent data: reads end where it begins, short or not."""
         self._output_stuck: bool = False
         self._output_done: bool = False
         self._rest: bytes = b""
@@ -157,12 +163,19 @@ class Relay(Source):
 
     def start(self, now: Instant) -> None:
         """Begin to carry bytes.  Raises OSError if the descriptor can't be watched."""
-        os.set_blocking(self.fd, False)
+        self.prepare()
         self.pool.host.loop.register(self, WATCH)
         self.kernel_side.hold()
         self.kernel_side.queue.subscribe(self._bell)
         self.pool.counters.started += 1
         self.pool.mark(self)
+
+    def prepare(self) -> None:
+        """Make the descriptor one that does not block, and has its urgent data in line."""
+        os.set_blocking(self.fd, False)
+        with _borrowed(self.fd) as host_side:
+            host_side.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+            host_side.detach()
 
     # What others override --------------------------------------------------------------------------------
 
@@ -197,7 +210,9 @@ class Relay(Source):
                 self.hung_up = True
             if events & EPOLLERR:
                 self._host_error = True
-        if events & (EPOLLIN | ENDINGS):
+        if events & EPOLLPRI:
+            self._urgent = True
+        if events & (EPOLLIN | EPOLLPRI | ENDINGS):
             self._input = True
             self._carry_in(now)
         if events & EPOLLOUT and self._output_stuck and not self.ended:
@@ -221,6 +236,7 @@ class Relay(Source):
     def _carry_in(self, now: Instant) -> None:
         """Read while there is something to read and room for it."""
         side = self.kernel_side
+        at_mark = False
         while self._input and not self.ended:
             room = side.space()
             if room < LOW_SPACE and not self._input_done and (side.poll() & POLLOUT == 0 or room <= 0):
@@ -235,6 +251,10 @@ class Relay(Source):
                 size = len(data)
             else:
                 size = min(self._read_size, room)
+                if self._urgent:
+                    at_mark = self._at_mark()
+                    if at_mark:
+                        size = 1
                 try:
                     data = os.read(self.fd, size)
                 except OSError as error:
@@ -245,8 +265,11 @@ class Relay(Source):
                 if not data:
                     self._end_of_input(now)
                     return
-            # Once the end was reported it follows, and goes with what is left before it.
-            taken = side.put(data, now, self._input_ends)
+            if at_mark:
+                taken = side.put_urgent(data, now)
+            else:
+                # Once the end was reported it follows, and goes with what is left before it.
+                taken = side.put(data, now, self._input_ends)
             self.bytes_to_kernel += taken
             self.pool.counters.bytes_to_kernel += taken
             if taken < len(data):
@@ -260,8 +283,15 @@ class Relay(Source):
             else:
                 if len(data) < self._read_size >> 3:
                     self._read_size = MIN_READ
-                if not self._input_ends:
+                if not self._input_ends and not self._urgent:
                     self._input = False
+
+    def _at_mark(self) -> bool:
+        """Whether the host's next byte is urgent."""
+        try:
+            return fcntl.ioctl(self.fd, _SIOCATMARK, _NUMBER) != _NUMBER
+        except OSError:  # unix sockets before Linux 5.15
+            return False
 
     def _end_of_input(self, now: Instant) -> None:
         self._input = False
@@ -282,7 +312,14 @@ class Relay(Source):
         """Write while the kernel has something and the host takes it."""
         side = self.kernel_side
         while not self._output_done and side.readable() > 0:
+            ahead = side.until_urgent()
+            if ahead == 0 and not self.discards:
+                if not self._put_out_urgent(now):
+                    return
+                continue
             chunks = side.front(MAX_WRITE)
+            if ahead > 0:
+                _shorten(chunks, ahead)
             if self.discards:
                 wanted = written = _total(chunks)
                 self.pool.counters.discarded += wanted
@@ -316,6 +353,42 @@ class Relay(Source):
         elif not self._output_done and side.at_end():
             self._end_output(now)
 
+    def _put_out_urgent(self, now: Instant) -> bool:
+        """Write one byte, which is urgent; False where nothing more can be written now."""
+        side = self.kernel_side
+        byte = side.front(1)[0].bytes()[:1]
+        with _borrowed(self.fd) as host_side:
+            try:
+                host_side.send(byte, socket.MSG_OOB | socket.MSG_NOSIGNAL)
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:
+                    return self._put_out_plainly(byte, now)
+                if error.errno == errno.EAGAIN:
+                    self._get_stuck()
+                elif error.errno == errno.EPIPE and self.on_refused(now):
+                    self.discards = True
+                    return True
+                else:
+                    self._host_failed(now)
+                return False
+            finally:
+                host_side.detach()
+        side.consume(1, now)
+        return True
+
+    def _put_out_plainly(self, byte: bytes, now: Instant) -> bool:
+        """The same where the host's sockets know of nothing urgent."""
+        try:
+            os.write(self.fd, byte)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                self._get_stuck()
+            else:
+                self._host_failed(now)
+            return False
+        self.kernel_side.consume(1, now)
+        return True
+
     def _kernel_failed(self, now: Instant) -> None:
         """The kernel's side was reset, or timed out; what it has received before has gone out as far as possible."""
         if self.ended:
@@ -341,6 +414,12 @@ class Relay(Source):
             host_side.detach()
 
     # The end ---------------------------------------------------------------------------------------------
+
+    def unsent(self) -> int:
+        """Bytes from the host that the kernel's peer has not acknowledged, wherever they are."""
+        waiting = fcntl.ioctl(self.fd, FIONREAD, _NUMBER)
+        assert isinstance(waiting, bytes)
+        return int.from_bytes(waiting, "little") + len(self._rest) + self.kernel_side.unacknowledged()
 
     def host_gone(self) -> bool:
         """Whether the host side is closed for both directions at this moment."""
@@ -393,6 +472,17 @@ def _total(chunks: list[Chunk]) -> int:
     for chunk in chunks:
         size += chunk.size
     return size
+
+
+def _shorten(chunks: list[Chunk], size: int) -> None:
+    """Leave `size` bytes of the chunks, in chunks of their own: those are the receive queue's."""
+    kept: list[Chunk] = []
+    for chunk in chunks:
+        part = min(chunk.size, size)
+        if part > 0:
+            kept.append(Chunk(chunk.body, chunk.start, part))
+        size -= part
+    chunks[:] = kept
 
 
 def _part(chunk: Chunk) -> bytes | memoryview:

@@ -216,6 +216,18 @@ class StreamSocket(Socket):
         follows at once, so that it need not go alone."""
         raise NotImplementedError
 
+    def put_urgent(self, data: bytes, now: Instant) -> int:
+        """As `put` of data whose last byte is urgent, where there is such a thing."""
+        return self.put(data, now)
+
+    def until_urgent(self) -> int:
+        """How many unread bytes there are before an urgent one; -1 if none is announced."""
+        return -1
+
+    def arrivals(self) -> int:
+        """How many connections wait to be accepted."""
+        return 0
+
     def readable(self) -> int:
         """Bytes received and not yet consumed."""
         raise NotImplementedError

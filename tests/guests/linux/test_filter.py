@@ -9,7 +9,7 @@ import pytest
 from rumpkit.guests.linux import abi
 from rumpkit.guests.linux.fences import ALLOWED
 from rumpkit.guests.linux.filter import ALLOW, KILL, NOTIFY, RULES, TIOCSTI, Assembler, build, refuse
-from rumpkit.guests.linux.guest import HANDLERS
+from rumpkit.guests.linux.guest import HANDLERS, LIMITED
 from rumpkit.guests.linux.numbers import NUMBERS
 from rumpkit.kern.abi import errno, socket
 
@@ -107,7 +107,13 @@ class TestVerdicts:
 
     def test_every_call_that_is_meant_for_the_kernel_has_a_handler(self, machine):
         for name in HANDLERS:
-            assert self.call(machine, name, socket.AF_INET) == NOTIFY
+            assert self.call(machine, name, socket.AF_INET, LIMITED.get(name, 0)) == NOTIFY
+
+    def test_what_of_shutdown_and_ioctl_is_native(self, machine):
+        assert [self.call(machine, "shutdown", 3, how) for how in range(4)] == [NOTIFY, ALLOW, NOTIFY, NOTIFY]
+        assert self.call(machine, "ioctl", 3, 0x5411) == NOTIFY
+        for request in (0x541B, 0x8905, 0x5421):
+            assert self.call(machine, "ioctl", 3, request) == ALLOW
 
     def test_a_foreign_architecture_is_killed(self, machine):
         i386 = 0x40000003

@@ -11,11 +11,14 @@ import time
 
 import pytest
 
+from rumpkit.compose.kernel import Kernel
+from rumpkit.guests.linux.calls_option import cuts_datagrams
 from rumpkit.kern.trace import TraceEvent, TraceSink
 from tests.guests.linux.guest_helpers import (
     HERE,
     PROGRAMS,
     THERE,
+    THERE6,
     Output,
     guest,
     python,
@@ -292,17 +295,46 @@ class TestDatagrams:
                 assert [server.recv(100) for _ in range(200)] == [b"%d" % number for number in range(200)]
                 assert one.wait(10) == 0
 
-    def test_batches_of_datagrams_are_refused(self):
+    @pytest.mark.skipif(not cuts_datagrams(os.uname().release), reason="missing: Linux 6.2 (UDP_SEGMENT)")
+    @pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])
+    def test_batches_of_datagrams_arrive_one_by_one(self, family):
+        there = THERE if family == "AF_INET" else THERE6
         code = (
-            "s = socket.socket(type=socket.SOCK_DGRAM)\n"
-            "for call in (lambda: s.setsockopt(17, 103, 100), lambda: s.getsockopt(17, 103)):\n"
-            "  try: call()\n"
-            "  except OSError as e: print(e.errno)\n"
+            f"s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.connect(('{there}', 5500)); s.setsockopt(17, 103, 100)\n"
+            "s.send(b'a' * 100 + b'b' * 100 + b'c' * 7); s.setsockopt(17, 103, 0)\n"
+            "s.sendmsg([b'd' * 40], [(17, 103, struct.pack('H', 30))]); s.send(b'e' * 60)\n"
+        )
+        with (
+            two_kernels_with_ipv6() as (here, peer),
+            peer.process().socket(f"udp{'6' * (family == 'AF_INET6')}") as server,
+        ):
+            server.bind((there, 5500))
+            server.settimeout(20)
+            with python(here, code) as one:
+                got = [server.recv(1000) for _ in range(6)]
+                assert one.wait(10) == 0
+        assert got == [b"a" * 100, b"b" * 100, b"c" * 7, b"d" * 30, b"d" * 10, b"e" * 60]
+
+    def test_a_server_of_ipv4_answers_from_the_address_that_was_asked(self):
+        """As DNS servers do: the destination that came with the question is the answer's source."""
+        code = (
+            "s = socket.socket(type=socket.SOCK_DGRAM); s.setsockopt(0, 8, 1); s.bind(('', 53))\n"
+            "while 1: d, c, f, a = s.recvmsg(99, 99); print(socket.inet_ntoa(c[0][2][8:12]), flush=True); s.sendmsg([d], c, 0, a)\n"
         )
         output = Output()
-        with two_kernels() as (here, _), python(here, code, output) as one:
-            assert one.wait(10) == 0
-        assert output.text() == "92\n92\n"
+        name = f"switch:test{os.getpid()}"
+        with (
+            Kernel(net=name, address=["10.9.0.1/24", "10.9.0.3/24"]) as here,
+            Kernel(net=name, address=f"{THERE}/24") as there,
+            python(here, code, output) as one,
+            there.process().socket("udp") as client,
+        ):
+            one.wait_listening(53, 10)
+            client.settimeout(20)
+            for address in ("10.9.0.1", "10.9.0.3"):
+                client.sendto(b"?", (address, 53))
+                assert client.recvfrom(10)[1] == (address, 53)
+        assert output.text() == "10.9.0.1\n10.9.0.3\n"
 
     def test_errors_by_icmp(self):
         code = (

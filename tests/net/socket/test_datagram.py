@@ -31,6 +31,7 @@ from rumpkit.kern.abi.socket import (
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
+    IPPROTO_UDP,
     MSG_MORE,
     MSG_PEEK,
     MSG_TRUNC,
@@ -43,6 +44,7 @@ from rumpkit.kern.abi.socket import (
     SO_REUSEPORT,
     SO_SNDBUF,
     SOL_SOCKET,
+    UDP_SEGMENT,
 )
 from rumpkit.kern.wait import Blocked
 from rumpkit.net.wire.address import parse_ipv4
@@ -89,6 +91,24 @@ def test_every_size_arrives_whole(size):
     settle(host)
     assert b.drain(server) == [data]
     assert b.counter("ip.reassembled") == (1 if size > 1472 else 0)
+
+
+def test_one_datagram_is_cut_where_its_control_message_says():
+    host, a, b = pair()
+    server, socket = b.udp_socket(port=9), a.socket()
+    destination = (B, 9)
+    cut = ((IPPROTO_UDP, UDP_SEGMENT, (30).to_bytes(2, "little")),)
+    for control in (cut, ()):
+        host.enter()
+        assert socket.send_with(b"x" * 70, control, 0, destination, host.now) == 70
+        host.leave()
+    settle(host)
+    assert [len(data) for data in b.drain(server)] == [30, 30, 10, 70]
+    host.enter()
+    with pytest.raises(OSError) as caught:
+        socket.send_with(b"x" * 70, ((IPPROTO_UDP, UDP_SEGMENT, b"\1"),), 0, destination, host.now)
+    host.leave()
+    assert caught.value.errno == EINVAL
 
 
 def test_what_is_too_big_for_udp_is_refused():

@@ -314,6 +314,22 @@ def test_out_of_band():
     assert not server.poll() & POLLPRI
 
 
+def test_out_of_band_without_calls():
+    """What relays use: the same by plain methods."""
+    world = World(delay=1_000_000)
+    client, server = world.pair()
+    assert client.until_urgent() == server.until_urgent() == -1
+    assert client.put(b"ab", world.now) == 2
+    assert client.put_urgent(b"!", world.now) == 1
+    assert client.put(b"c", world.now) == 1
+    world.run(0.1)
+    assert (server.until_urgent(), server.readable()) == (2, 4)
+    server.consume(2, world.now)
+    assert server.until_urgent() == 0
+    server.consume(1, world.now)
+    assert (server.until_urgent(), server.readable()) == (-1, 1)
+
+
 def test_ioctls():
     world = World(delay=1_000_000)
     client, server = world.pair()

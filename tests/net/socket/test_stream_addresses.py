@@ -133,6 +133,18 @@ def test_listening_leaves_connections_alone():
     assert b.do(server.receive, 100, 0, b.host.now).data == b"still here"
 
 
+def test_an_address_becomes_reusable_after_it_was_bound():
+    """Linux looks at SO_REUSEADDR as it is when the next one binds."""
+    _, b = lan()
+    one, two = b.socket(SOCK_STREAM), b.socket(SOCK_STREAM)
+    b.do(one.bind, (bytes(4), 80))
+    b.do(two.set_option, SOL_SOCKET, SO_REUSEADDR, int_option(1))
+    with pytest.raises(OSError):
+        b.do(two.bind, (bytes(4), 80))
+    b.do(one.set_option, SOL_SOCKET, SO_REUSEADDR, int_option(1))
+    b.do(two.bind, (bytes(4), 80))
+
+
 @pytest.mark.rfc("9293", "MUST-42")
 def test_one_can_listen_on_the_port_of_an_attempt():
     """In SYN-SENT, where nobody answers; and in SYN-RECEIVED, where a peer has gone silent."""

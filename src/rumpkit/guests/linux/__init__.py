@@ -1,6 +1,6 @@
 """Unmodified Linux programs, dynamic or static, on a rump kernel.
 
-The program runs natively, in namespaces of its own, behind a seccomp filter that hands ten socket system calls to a
+The program runs natively, in namespaces of its own, behind a seccomp filter that hands a dozen system calls on sockets to a
 supervisor in this process (seccomp user notification).  The supervisor answers them from the kernel's socket layer and
 injects *real* host sockets into the program, so that read, write, poll, epoll, select, sendfile, sendmsg, dup, fork and
 exec on them are native and cost nothing extra:

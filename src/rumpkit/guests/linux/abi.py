@@ -60,9 +60,11 @@ _GENERIC: Final[dict[str, int]] = {
 }
 SYSCALLS: Final[dict[str, dict[str, int]]] = {
     "x86_64": {
+        "ioctl": 16,
         "socket": 41,
         "connect": 42,
         "accept": 43,
+        "shutdown": 48,
         "bind": 49,
         "listen": 50,
         "getsockname": 51,
@@ -76,6 +78,7 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         **_GENERIC,
     },
     "aarch64": {
+        "ioctl": 29,
         "socket": 198,
         "connect": 203,
         "accept": 202,
@@ -85,6 +88,7 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         "getpeername": 205,
         "setsockopt": 208,
         "getsockopt": 209,
+        "shutdown": 210,
         "clone": 220,
         "pivot_root": 41,
         "accept4": 242,

@@ -1,6 +1,7 @@
 """getsockname and getpeername."""
 
 from ...kern.abi.errno import ENOTCONN, error
+from ...kern.abi.socket import IPPROTO_UDP
 from .carrier import Datagram
 from .context import Context
 from .listener import Notification
@@ -16,7 +17,10 @@ def call_getsockname(context: Context, call: Notification) -> int | None:
         return None
     if isinstance(record, Datagram):
         context.carrier.drain()  # sending gives a name
-    context.write_name(call, encode(context.run(record.socket.local_address), record.family))
+    name = context.run(record.socket.local_address)
+    if isinstance(record, Datagram) and record.protocol != IPPROTO_UDP and name[1]:
+        name = name[0], record.port_number  # the identifier that the program sees in answers
+    context.write_name(call, encode(name, record.family))
     return 0
 
 

@@ -4,22 +4,27 @@ Options fall in classes, by table: those that the program's own (native) socket 
 must hear of; those that mean nothing here and are only remembered; and all others, which are the kernel's.
 """
 
+import os
+import re
 import socket as host_socket
 from collections.abc import Callable
 from typing import Final
 
-from ...kern.abi.errno import EINVAL, ENOPROTOOPT, error
+from ...kern.abi.errno import EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
 from ...kern.abi.socket import (
     AF_INET6,
     IP_ADD_MEMBERSHIP,
     IP_DROP_MEMBERSHIP,
+    IP_FREEBIND,
     IP_MTU_DISCOVER,
     IP_MULTICAST_ALL,
     IP_MULTICAST_IF,
+    IP_PKTINFO,
     IP_RECVERR,
     IP_RECVTOS,
     IP_RECVTTL,
     IP_TOS,
+    IP_TRANSPARENT,
     IP_TTL,
     IPPROTO_IP,
     IPPROTO_IPV6,
@@ -43,6 +48,8 @@ from ...kern.abi.socket import (
     SO_DOMAIN,
     SO_ERROR,
     SO_LINGER,
+    SO_MARK,
+    SO_OOBINLINE,
     SO_PROTOCOL,
     SO_RCVBUF,
     SO_RCVBUFFORCE,
@@ -52,12 +59,12 @@ from ...kern.abi.socket import (
     SO_SNDBUF,
     SO_SNDBUFFORCE,
     SO_SNDTIMEO,
-    SO_TIMESTAMP,
     SO_TYPE,
     SO_ZEROCOPY,
     SOCK_DGRAM,
     SOCK_STREAM,
     SOL_SOCKET,
+    TCP_FASTOPEN_CONNECT,
     TCP_INFO,
     UDP_SEGMENT,
 )
@@ -66,15 +73,29 @@ from .carrier import Datagram
 from .context import Context
 from .listener import Notification
 from .record import Record
-from .sockaddr import NATIVE_ZONE
-from .stream import FRESH, LISTENING, Stream
+from .sockaddr import NATIVE_ZONE, encode
+from .stream import CONNECTED, FRESH, LISTENING, Stream
 
 _INT: Final = 0xFFFFFFFF
 MCAST_JOIN_GROUP: Final = 42
 MCAST_LEAVE_SOURCE_GROUP: Final = 47
 _VALUE_LIMIT: Final = 512
+_SO_PEERCRED: Final = 17
+_SO_PEERNAME: Final = 28
+_SO_MEMINFO: Final = 55
+_SO_COOKIE: Final = 57
 _SO_RCVTIMEO_NEW: Final = 66
 _SO_SNDTIMEO_NEW: Final = 67
+
+_IPV6_FREEBIND: Final = 78
+_UDP_NO_CHECK6_RX: Final = 102
+
+
+def cuts_datagrams(release: str) -> bool:
+    """Whether a packet socket of Linux `release` tells of datagrams that are to be cut into several (6.2)."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
+    return numbers >= (6, 2)
+
 
 _MULTICAST: Final = (*range(IP_MULTICAST_IF, 48), IP_MULTICAST_ALL)
 """IP_MULTICAST_IF to MCAST_LEAVE_SOURCE_GROUP, and IP_MULTICAST_ALL."""
@@ -103,10 +124,19 @@ _INDEX_AT: Final[dict[tuple[int, int], int]] = {
 }
 """Where an option's structure has the index of an interface, if it is that long."""
 
+INHERITED: Final = frozenset(
+    (SOL_SOCKET, name) for name in (SO_RCVTIMEO, SO_SNDTIMEO, _SO_RCVTIMEO_NEW, _SO_SNDTIMEO_NEW, SO_OOBINLINE)
+)
+"""Options of a listener's unix socket that those of its connections must have, too."""
 STREAM_NATIVE: Final = frozenset(
-    (SOL_SOCKET, name) for name in (SO_RCVTIMEO, SO_SNDTIMEO, _SO_RCVTIMEO_NEW, _SO_SNDTIMEO_NEW)
+    (SOL_SOCKET, name)
+    for name in (SO_RCVTIMEO, SO_SNDTIMEO, _SO_RCVTIMEO_NEW, _SO_SNDTIMEO_NEW, _SO_MEMINFO, _SO_COOKIE)
 )
 """Options of a TCP socket that its unix socket takes care of."""
+STREAM_REFUSED: Final = frozenset({(SOL_SOCKET, SO_ZEROCOPY)})
+"""What a TCP socket would take and a unix socket never tells the end of."""
+_NOBODY: Final = bytes(4) + b"\xff" * 8
+"""struct ucred of a peer that is no process of this machine."""
 DATAGRAM_OURS: Final = frozenset(
     [(SOL_SOCKET, name) for name in (SO_REUSEADDR, SO_REUSEPORT, SO_BROADCAST)]
     + [(IPPROTO_IP, name) for name in (IP_TTL, IP_TOS, IP_MTU_DISCOVER, *_MULTICAST)]
@@ -115,15 +145,21 @@ DATAGRAM_OURS: Final = frozenset(
 """Options of a UDP socket that only the kernel must hear of: natively they would disturb the carrying."""
 DATAGRAM_BOTH: Final = frozenset(
     [(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF)]
-    + [(IPPROTO_IP, name) for name in (IP_RECVERR, IP_RECVTTL, IP_RECVTOS)]
+    + [(IPPROTO_IP, name) for name in (IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS)]
     + [(IPPROTO_IPV6, name) for name in (IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS)]
 )
 """Those that the native one must hear of, too: it makes the control messages, out of what is injected."""
-DATAGRAM_REFUSED: Final = frozenset({(IPPROTO_UDP, UDP_SEGMENT)})
+DATAGRAM_REFUSED: Final = frozenset(() if cuts_datagrams(os.uname().release) else {(IPPROTO_UDP, UDP_SEGMENT)})
 """What the program's own socket would take and the way out of its namespace can't carry: programs that ask do without."""
-REMEMBERED: Final = frozenset((SOL_SOCKET, name) for name in (SO_TIMESTAMP, SO_ZEROCOPY))
-"""Hints that cost nothing to ignore.  All of IPPROTO_IPV6 is treated so where there is no IPv6, and where there is, what the
-kernel does not know."""
+DATAGRAM_OTHERWISE: Final = frozenset(
+    {(SOL_SOCKET, SO_MARK), (IPPROTO_IP, IP_TRANSPARENT), (IPPROTO_IP, IP_FREEBIND), (IPPROTO_IPV6, _IPV6_FREEBIND)}
+    | {(IPPROTO_UDP, _UDP_NO_CHECK6_RX)}
+)
+"""What is set of the native socket for the sake of carrying, and is only remembered for the program."""
+_SWITCHES: Final = frozenset({(IPPROTO_TCP, TCP_FASTOPEN_CONNECT)})
+"""Numbers 0 and 1 that are only remembered: a connection without data in its handshake does as well."""
+_HINTS: Final = 128
+"""Options of IPPROTO_IPV6 below are remembered where the kernel does not know them; where there is no IPv6, all are."""
 ALIASES: Final = {(SOL_SOCKET, SO_RCVBUFFORCE): SO_RCVBUF, (SOL_SOCKET, SO_SNDBUFFORCE): SO_SNDBUF}
 
 
@@ -142,7 +178,12 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     option = (level, ALIASES.get((level, name), name))
     if isinstance(record, Datagram) and option in DATAGRAM_REFUSED:
         raise error(ENOPROTOOPT)
-    if record is None or _is_native(record, option):
+    if record is None:
+        context.listener.proceed(call.id)
+        return None
+    if _is_native(record, option):
+        if isinstance(record, Stream) and option in INHERITED and size & _INT == 16:
+            record.inherited[option] = context.memory.read(call.thread, where, 16)
         context.listener.proceed(call.id)
         return None
     if size & _INT >= 1 << 31:
@@ -150,21 +191,42 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     value = context.memory.read(call.thread, where, min(size & _INT, _VALUE_LIMIT))
     if record.family == AF_INET6 and level == IPPROTO_IPV6 and not record.six:
         return _set_ipv6(record, name, value)
-    if option in REMEMBERED:
-        record.remembered[option] = value
+    if isinstance(record, Datagram) and option in DATAGRAM_OTHERWISE:
+        if len(value) < 4 and (level != IPPROTO_IP or not value):
+            raise error(EINVAL)
+        given = value[:4] if len(value) >= 4 else value[:1] + bytes(3)
+        flag = option != (SOL_SOCKET, SO_MARK)
+        record.remembered[option] = (b"\1\0\0\0" if any(given) else bytes(4)) if flag else given
+        return 0
+    if isinstance(record, Stream) and option in STREAM_REFUSED:
+        raise error(EOPNOTSUPP)
+    if isinstance(record, Stream) and option in _SWITCHES:
+        if len(value) < 4 or value[:4] not in (bytes(4), b"\1\0\0\0"):
+            raise error(EINVAL)
+        record.remembered[option] = value[:4]
         return 0
     try:
         context.run(record.socket.set_option, option[0], option[1], _anywhere(option, value))
     except OSError as problem:
-        if problem.errno != ENOPROTOOPT or level != IPPROTO_IPV6 or record.family != AF_INET6 or name in _SIX:
+        if problem.errno != ENOPROTOOPT or not _is_hint(record, level, name):
             raise
         record.remembered[option] = value
     if isinstance(record, Stream) and option == (SOL_SOCKET, SO_LINGER):
         record.resets_on_close = len(value) >= 8 and any(value[:4]) and not any(value[4:8])
+    if isinstance(record, Stream) and option == (SOL_SOCKET, SO_OOBINLINE):
+        record.inherited[option] = value
+        with ends.stream(context.copy(call)) as copy:
+            copy.setsockopt(*option, value)
+    if isinstance(record, Datagram) and option in ((IPPROTO_IP, IP_RECVERR), (IPPROTO_IPV6, IPV6_RECVERR)):
+        record.in_full = any(value[:4])
     if isinstance(record, Datagram) and option in DATAGRAM_BOTH:
         with host_socket.socket(record.family, SOCK_DGRAM, record.protocol, context.copy(call)) as copy:
             copy.setsockopt(*option, value)
     return 0
+
+
+def _is_hint(record: Record, level: int, name: int) -> bool:
+    return level == IPPROTO_IPV6 and record.family == AF_INET6 and name not in _SIX and name < _HINTS
 
 
 def _anywhere(option: tuple[int, int], value: bytes) -> bytes:
@@ -179,9 +241,7 @@ def _is_native(record: Record, option: tuple[int, int]) -> bool:
     """Whether the program's own socket takes care of the option."""
     if isinstance(record, Stream):
         return option in STREAM_NATIVE
-    if option in DATAGRAM_OURS or option in DATAGRAM_BOTH:
-        return False
-    return True
+    return not (option in DATAGRAM_OURS or option in DATAGRAM_BOTH or option in DATAGRAM_OTHERWISE)
 
 
 def _set_ipv6(record: Record, name: int, value: bytes) -> int:
@@ -227,17 +287,24 @@ def _get(context: Context, call: Notification, record: Record, option: tuple[int
             return _take_error(context, call, record).to_bytes(4, "little")
         if option in _FACTS:
             return _FACTS[option](record).to_bytes(4, "little")
+        if option == (SOL_SOCKET, _SO_PEERCRED):
+            return _NOBODY
+        if option == (SOL_SOCKET, _SO_PEERNAME):
+            if record.state != CONNECTED:
+                raise error(ENOTCONN)
+            return encode(context.run(record.socket.peer_address), record.family)
         if option == (IPPROTO_TCP, TCP_INFO) and record.state == FRESH:
             return b"\x07" + bytes(103)  # TCP_CLOSE
     if option in record.remembered:
         return record.remembered[option]
-    if option in REMEMBERED or (record.family == AF_INET6 and option[0] == IPPROTO_IPV6 and not record.six):
+    if isinstance(record, Datagram) and option in DATAGRAM_OTHERWISE:
+        return bytes(4)
+    if option in _SWITCHES or (record.family == AF_INET6 and option[0] == IPPROTO_IPV6 and not record.six):
         return bytes(4)
     try:
         return context.run(record.socket.get_option, *option)
     except OSError as problem:
-        refused = option[0] != IPPROTO_IPV6 or record.family != AF_INET6 or option[1] in _SIX
-        if problem.errno == ENOPROTOOPT and not refused:
+        if problem.errno == ENOPROTOOPT and _is_hint(record, *option):
             return bytes(4)
         raise
 

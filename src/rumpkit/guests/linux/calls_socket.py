@@ -14,7 +14,6 @@ from ...kern.abi.errno import (
     EADDRNOTAVAIL,
     EAGAIN,
     EALREADY,
-    ECONNABORTED,
     EINPROGRESS,
     EINVAL,
     EISCONN,
@@ -40,15 +39,18 @@ from ...kern.abi.socket import (
 )
 from ...kern.socket import Socket, SocketAddress
 from . import ends
+from .calls_ending import disconnect, renew
 from .carrier import Datagram
 from .context import SOCKADDR_LIMIT, Context
 from .listener import Notification
 from .network import DATAGRAM, DATAGRAM6, DUAL, PING, PING6, STREAM
 from .record import Record
 from .sockaddr import ANY, decode, family_of, is_loopback6
-from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, Stream
+from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, OVER, Stream
 
 _INT: Final = 0xFFFFFFFF
+_PROTOCOLS: Final = 263
+"""IPPROTO_MAX."""
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
 _STOCK: Final = {
     (AF_INET, IPPROTO_UDP, AF_INET): DATAGRAM,
@@ -72,6 +74,8 @@ def call_socket(context: Context, call: Notification) -> int | None:
     family, flags, protocol = (argument & _INT for argument in call.arguments[:3])
     kind = flags & SOCK_TYPE_MASK
     if flags & ~(SOCK_TYPE_MASK | _FLAGS):
+        raise error(EINVAL)
+    if protocol >= _PROTOCOLS:
         raise error(EINVAL)
     if kind == SOCK_RAW:
         raise error(EPERM)
@@ -137,6 +141,8 @@ def call_listen(context: Context, call: Notification) -> int | None:
         return None
     if not isinstance(record, Stream):
         raise error(EOPNOTSUPP)
+    if record.state == OVER:
+        renew(context, call, record)
     if record.state not in (FRESH, LISTENING):
         raise error(EINVAL)
     backlog = call.arguments[1] & _INT
@@ -159,17 +165,23 @@ def call_connect(context: Context, call: Notification) -> int | None:
         record.connect(context.copy(call), address)
         return 0
     assert isinstance(record, Stream)
+    if family_of(data) == AF_UNSPEC:
+        return disconnect(context, call, record)
+    if record.state == FAILED:
+        number, record.error = record.error, 0
+        if number:
+            raise error(number)
+        renew(context, call, record)
     if record.state == FRESH:
         return _connect_fresh(context, call, record, _destination(data, record))
     if record.state == CONNECTING:
         with ends.stream(context.copy(call)) as copy:
             if not os.get_blocking(copy.fileno()):
                 raise error(EALREADY)
-            record.parked.add(call, 0, _deadline(context, copy, SO_SNDTIMEO))
-            return None
-    if record.state == FAILED:
-        number, record.error = record.error, 0
-        raise error(number or ECONNABORTED)
+            deadline = _deadline(context, copy, SO_SNDTIMEO)
+        record.parked.add(call, 0, deadline, EALREADY)
+        context.deadlines.add(deadline)
+        return None
     if record.state == CONNECTED and not record.connect_heard:
         record.connect_heard = True
         return 0
@@ -186,7 +198,7 @@ def _connect_fresh(context: Context, call: Notification, record: Stream, address
         raise error(EINPROGRESS)  # even if it is there already, which Java's NIO insists on
     if done:
         return 0
-    record.parked.add(call, 0, deadline)
+    record.parked.add(call, 0, deadline, EINPROGRESS)
     context.deadlines.add(deadline)
     return None
 
@@ -240,6 +252,6 @@ def _accept(context: Context, call: Notification, flags: int) -> int | None:
         if not os.get_blocking(copy.fileno()):
             raise error(EAGAIN)
         deadline = _deadline(context, copy, SO_RCVTIMEO)
-    record.parked.add(call, flags, deadline)
+    record.parked.add(call, flags, deadline, EAGAIN)
     context.deadlines.add(deadline)
     return None

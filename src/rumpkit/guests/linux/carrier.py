@@ -21,6 +21,7 @@ from ...kern.abi.socket import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
+    IP_PKTINFO,
     IP_TOS,
     IP_TTL,
     IPPROTO_IP,
@@ -29,14 +30,17 @@ from ...kern.abi.socket import (
     IPV6_HOPLIMIT,
     IPV6_PKTINFO,
     IPV6_TCLASS,
+    MSG_ERRQUEUE,
     SOCK_DGRAM,
+    UDP_SEGMENT,
 )
 from ...kern.socket import ControlMessage, Received, Socket, SocketAddress
 from ...kern.wait import Blocked
 from ...net.socket.names import shown, split_zone, unmapped
+from ...net.transport.mailbox import MAX_COMPLAINTS, ORIGIN_LOCAL
 from ...net.wire.address import is_link_local, is_multicast
 from . import abi, packets
-from .network import LARGEST, MARKS, UNMARKED, UNMARKED6
+from .network import HEAD, LARGEST, MARKS, UNMARKED, UNMARKED6
 from .record import Record, guarded
 from .sockaddr import NATIVE_ZONE
 from .spawn import Program
@@ -55,11 +59,17 @@ DRAINED_BATCHES: Final = 256
 
 _PORTS: Final = Struct("!HH")
 _IN6_PKTINFO: Final = Struct("@16si")
+_NO_SEGMENTS: Final[tuple[ControlMessage, ...]] = ()
+_GSO_UDP_L4: Final = 5
+"""VIRTIO_NET_HDR_GSO_UDP_L4, the type of a datagram that is to be cut."""
 _DIAG: Final = abi.NLMSG_HEADER.size
 _COOKIE: Final = _DIAG + 44
 """Where struct inet_diag_msg has a socket's cookie."""
 _SO_COOKIE: Final = 57
 _ANY: Final = bytes(4)
+_EXTENDED: Final = Struct("<IBBB")
+_EXTENDED_SIZE: Final = 16
+"""Of struct sock_extended_err: errno, origin, type and code; and how long it is."""
 
 
 @final
@@ -96,6 +106,8 @@ class Datagram(Record):
         self.peer: SocketAddress | None = None
         self.zone = 0
         """The interface that its last datagram with a link-local source came by."""
+        self.in_full = False
+        """Whether the program wants errors in full, connected or not (IP_RECVERR)."""
         self.deferred = False
         self._delivery = _Delivery(self)
         socket.queue.subscribe(self)
@@ -113,7 +125,9 @@ class Datagram(Record):
         self.deferred = False
         socket = self.socket
         problem = socket.take_error()
-        if problem and self.peer:
+        if self.in_full:
+            self.carrier.inject_complaints(self)
+        elif problem and self.peer:
             self.carrier.inject_error(self, self.peer, problem)
         for _ in range(BATCH):
             received = socket.receive(DATAGRAM_LIMIT, 0, now)
@@ -195,6 +209,13 @@ def _native(address: bytes, port: int, family: int, zone: int) -> tuple[str, int
     return host_socket.inet_ntop(AF_INET6, address), port, 0, zone if scoped else 0
 
 
+def _offender(sockaddr: bytes, peer: bytes) -> bytes:
+    """Who reported an error: what is behind its struct sock_extended_err, or else the peer."""
+    four = sockaddr[:2] == AF_INET.to_bytes(2, "little")
+    address = sockaddr[4:8] if four else sockaddr[8:24]
+    return address if len(address) == len(peer) and any(address) else peer
+
+
 def _disconnect(copy: host_socket.socket) -> None:
     import ctypes
 
@@ -210,7 +231,7 @@ class _Capture(Source):
 
     def __init__(self, carrier: "Carrier", fd: int) -> None:
         super().__init__(fd, True)
-        self.socket = host_socket.socket(host_socket.AF_PACKET, SOCK_DGRAM, 0, fd)
+        self.socket = host_socket.socket(host_socket.AF_PACKET, host_socket.SOCK_RAW, 0, fd)
         self._carrier = carrier
 
     def on_events(self, events: int, now: Instant) -> None:
@@ -221,23 +242,26 @@ class _Capture(Source):
         receive = self.socket.recv
         for _ in range(BATCH):
             try:
-                packet = receive(LARGEST)
+                packet = receive(HEAD + LARGEST)
             except BlockingIOError:
                 return False
             except OSError:
                 continue
-            if not self.take(packet, now):
+            cut = _NO_SEGMENTS
+            if packet[1] == _GSO_UDP_L4:
+                cut = ((IPPROTO_UDP, UDP_SEGMENT, packet[4:6]),)
+            if not self.take(packet[HEAD:], cut, now):
                 self._carrier.dropped += 1
         return True
 
-    def take(self, packet: bytes, now: Instant) -> bool:
-        """Send it on its way; False if it can't be told whose it is."""
+    def take(self, packet: bytes, control: tuple[ControlMessage, ...], now: Instant) -> bool:
+        """Send it on its way, with these control messages and what else it asks for; False if it can't be told whose it is."""
         raise NotImplementedError
 
 
 @final
 class _Capture4(_Capture):
-    def take(self, packet: bytes, now: Instant) -> bool:
+    def take(self, packet: bytes, control: tuple[ControlMessage, ...], now: Instant) -> bool:
         sockets = self._carrier.sockets
         body = (packet[0] & 15) * 4
         protocol = packet[9]
@@ -246,13 +270,14 @@ class _Capture4(_Capture):
             datagram = sockets.get(bytes((protocol,)) + packet[body : body + 2])
         if datagram is None or datagram.protocol != protocol or (packet[6] & 0x3F) | packet[7]:
             return False
-        address = packet[16:20]
-        control: tuple[ControlMessage, ...] = ()
+        source, address = packet[12:16], packet[16:20]
         usual = 1 if is_multicast(address) else packets.DEFAULT_TTL
         if packet[8] != usual:
-            control = ((IPPROTO_IP, IP_TTL, packet[8:9] + bytes(3)),)
+            control += ((IPPROTO_IP, IP_TTL, packet[8:9] + bytes(3)),)
         if packet[1]:
             control += ((IPPROTO_IP, IP_TOS, packet[1:2]),)
+        if source[:1] != MARKS and datagram.family == AF_INET:  # which the program has named
+            control += ((IPPROTO_IP, IP_PKTINFO, bytes(4) + source + bytes(4)),)
         if address[:1] == MARKS:
             address = _ANY  # 0.0.0.0, for which Linux takes the sender's own address
         if protocol == IPPROTO_UDP:
@@ -268,16 +293,15 @@ _HEADER6: Final = 40
 
 @final
 class _Capture6(_Capture):
-    def take(self, packet: bytes, now: Instant) -> bool:
+    def take(self, packet: bytes, control: tuple[ControlMessage, ...], now: Instant) -> bool:
         protocol = packet[6]
         at = _HEADER6 if protocol == IPPROTO_UDP else _HEADER6 + 4  # of an echo request, the identifier
         datagram = self._carrier.sockets.get(bytes((protocol,)) + packet[at : at + 2])
         if datagram is None:
             return False
         source, address = packet[8:24], packet[24:40]
-        control: tuple[ControlMessage, ...] = ()
         if packet[7] != (1 if is_multicast(address) else packets.DEFAULT_TTL):
-            control = ((IPPROTO_IPV6, IPV6_HOPLIMIT, packet[7:8] + bytes(3)),)
+            control += ((IPPROTO_IPV6, IPV6_HOPLIMIT, packet[7:8] + bytes(3)),)
         tclass = (packet[0] & 15) << 4 | packet[1] >> 4
         if tclass:
             control += ((IPPROTO_IPV6, IPV6_TCLASS, tclass.to_bytes(4, "little")),)
@@ -305,6 +329,8 @@ class _Wishes:
                 self.ttl = data[0]
             elif (level, kind) in ((IPPROTO_IP, IP_TOS), (IPPROTO_IPV6, IPV6_TCLASS)):
                 self.tos = data[0]
+            elif (level, kind) == (IPPROTO_IP, IP_PKTINFO):
+                self.destination = data[8:12]
             elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO) and any(data[:16]):
                 self.destination = unmapped(data[:16])
 
@@ -387,6 +413,26 @@ class Carrier:
         packet = packets.failure(error, datagram.protocol, mark, datagram.port_number, address, peer[1])
         if packet:
             self._put(mark, packet, zone)
+
+    def inject_complaints(self, datagram: Datagram) -> None:
+        """Let the program's socket hear of all errors, as they came."""
+        for _ in range(MAX_COMPLAINTS):
+            try:
+                received = datagram.socket.receive(DATAGRAM_LIMIT, MSG_ERRQUEUE, 0)
+            except OSError:
+                return
+            if isinstance(received, Blocked) or received.source is None:
+                return
+            error, origin, kind, code = _EXTENDED.unpack_from(received.control[0][2])
+            plain, zone = split_zone(received.source[0])
+            peer, port = unmapped(plain), received.source[1]
+            mark = datagram.here if len(peer) == 4 else datagram.here6
+            if origin != ORIGIN_LOCAL:
+                offender = _offender(received.control[0][2][_EXTENDED_SIZE:], peer)
+                sent = (datagram.protocol, mark, datagram.port_number, peer, port, received.data)
+                self._put(mark, packets.report(kind, code, offender, *sent), zone)
+            else:
+                self.inject_error(datagram, received.source, error)
 
     def zone_of(self, source: bytes) -> int:
         """The index of the interface that has an address of IPv6; 0 where none has.  On the schedule."""

@@ -155,6 +155,21 @@ class Context:
             del self.records[record.inode]
         return number >= 0
 
+    def exchange(self, call: Notification, number: int, record: Record, flags: int) -> None:
+        """Put a fresh unix socket in the place of the program's end of `record`.  Raises OSError."""
+        fd = self.factory.take(STREAM)
+        try:
+            if flags & O_NONBLOCK:
+                os.set_blocking(fd, False)
+            self.listener.place(call.id, fd, number, bool(flags & os.O_CLOEXEC))
+            self.let_go(record)
+            record.inode = os.fstat(fd).st_ino
+            record.place = (call.thread, number)
+            self.records[record.inode] = record
+            self.lifelines.watch(fd, record.inode)
+        finally:
+            os.close(fd)
+
     def write_name(self, call: Notification, name: bytes) -> None:
         """Give the call a sockaddr by its second argument (where to) and third (how much room, and how long it was).
         Raises EFAULT, EINVAL."""

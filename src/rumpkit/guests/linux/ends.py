@@ -52,6 +52,7 @@ class MeetingPlace:
             end, _ = self._listener.accept()
             if self._ours(end):
                 end.setblocking(False)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
                 return end
             end.close()
 
@@ -66,6 +67,17 @@ class MeetingPlace:
     def close(self) -> None:
         """Connect no more."""
         self._listener.close()
+
+
+def give_options(fd: int, options: dict[tuple[int, int], bytes]) -> None:
+    """Set options as a listener has them.  What it was refused, its connections are, too."""
+    copy = stream(fd)
+    for (level, name), value in options.items():
+        try:
+            copy.setsockopt(level, name, value)
+        except OSError:
+            continue
+    copy.detach()
 
 
 def fill(copy: socket.socket) -> int:

@@ -38,7 +38,7 @@ class Factory:
         return fd
 
     def take_pair(self) -> tuple[int, int]:
-        """Two connected stream sockets."""
+        """Two connected stream sockets: ours, and the program's."""
         first = self.take(PAIR)
         return first, self._stock[PAIR].pop()
 

@@ -4,8 +4,8 @@ Between `fences` (what is allowed at all) and `starter` (which installs the prog
 cannot prove harmless from their number alone; all others bypass it.  What is neither allowed nor decided here is notified, and
 the supervisor refuses it.
 
-What is *not* here matters as much: read, write, send*, recv*, poll, epoll, shutdown, close and ioctl act on the injected
-descriptors natively (see `carrier` for how datagrams keep their addresses).
+What is *not* here matters as much: read, write, send*, recv*, poll, epoll and close act on the injected descriptors natively, as do
+shutdown for writing and most of ioctl (see `carrier` for how datagrams keep their addresses).
 
 The BPF answers some setsockopt calls by itself, whatever the descriptor is: TCP_CORK and TCP_QUICKACK succeed and do
 nothing, because nginx sets TCP_CORK twice a request.  On a descriptor that is no TCP socket the call succeeds too, where
@@ -17,7 +17,18 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from ...kern.abi.errno import EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT
-from ...kern.abi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, IPPROTO_TCP, TCP_CORK, TCP_QUICKACK
+from ...kern.abi.ioctl import SIOCOUTQ
+from ...kern.abi.socket import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
+    AF_PACKET,
+    AF_UNIX,
+    IPPROTO_TCP,
+    SHUT_WR,
+    TCP_CORK,
+    TCP_QUICKACK,
+)
 from . import abi, fences
 from .numbers import NUMBERS
 
@@ -82,7 +93,8 @@ RULES: Final[tuple[tuple[str, Verdict], ...]] = (
     ("getpeername", NOTIFY),
     ("setsockopt", When(1, ((IPPROTO_TCP, When(2, ((TCP_CORK, SUCCEED), (TCP_QUICKACK, SUCCEED)), NOTIFY)),), NOTIFY)),
     ("getsockopt", NOTIFY),
-    ("ioctl", When(1, ((TIOCSTI, NOTIFY), (TIOCLINUX, NOTIFY)), ALLOW)),
+    ("shutdown", When(1, ((SHUT_WR, ALLOW),), NOTIFY)),  # which of a listener or an unconnected socket is another thing
+    ("ioctl", When(1, ((SIOCOUTQ, NOTIFY), (TIOCSTI, NOTIFY), (TIOCLINUX, NOTIFY)), ALLOW)),
     ("clone", Unless(0, abi.CLONE_NAMESPACES, ALLOW, NOTIFY)),
     ("personality", When(0, ((0, ALLOW), (ADDR_NO_RANDOMIZE, ALLOW), (0xFFFFFFFF, ALLOW)), NOTIFY)),
     ("clone3", refuse(ENOSYS)),  # its flags lie in memory; C libraries take clone then

@@ -16,9 +16,11 @@ from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.abi.errno import ECHILD, EIO
+from ...kern.abi.ioctl import SIOCOUTQ
 from ...kern.kernel import RumpKernel
 from ...kern.wait import WaitQueue
 from . import libc, sysctls
+from .calls_ending import call_ioctl, call_shutdown
 from .calls_name import call_getpeername, call_getsockname
 from .calls_option import call_getsockopt, call_setsockopt
 from .calls_socket import call_accept, call_accept4, call_bind, call_connect, call_listen, call_socket
@@ -49,8 +51,12 @@ HANDLERS: Final[dict[str, Handler]] = {
     "getpeername": call_getpeername,
     "setsockopt": call_setsockopt,
     "getsockopt": call_getsockopt,
+    "shutdown": call_shutdown,
+    "ioctl": call_ioctl,
 }
 """System call to handler; what is notified besides is refused."""
+LIMITED: Final = {"ioctl": SIOCOUTQ}
+"""Of these, all are refused whose second argument is another."""
 
 SETTLE_INTERVAL: Final = 0.01
 STOP_TIMEOUT: Final = 5.0
@@ -65,6 +71,7 @@ class Calls(Source):
         super().__init__(context.listener.fd, False)
         self._context = context
         self._handlers = {libc.number(name): handler for name, handler in HANDLERS.items()}
+        self._limited = {libc.number(name): request for name, request in LIMITED.items()}
         self.handled = 0
         """Calls so far."""
         self._trace: CallTrace | None = None
@@ -80,7 +87,8 @@ class Calls(Source):
             return
         self.handled += 1
         handler = self._handlers.get(call.number)
-        if handler is None:
+        second = call.arguments[1] & 0xFFFFFFFF
+        if handler is None or self._limited.get(call.number, second) != second:
             self.refusals.refuse(listener, call)
             return
         if self._context.kernel.trace.sink is not None:

@@ -129,6 +129,14 @@ class Listener:
             self.watcher.end(id, number, 0)
         return number
 
+    def place(self, id: int, fd: int, number: int, close_on_exec: bool) -> None:
+        """Copy our descriptor into the program in place of what it has at `number`; the call goes on waiting.  Raises ENOENT
+        (the call was interrupted), EMFILE."""
+        self._guard("inject")
+        flags = O_CLOEXEC if close_on_exec else 0
+        request = abi.ADDFD.pack(id, abi.SECCOMP_ADDFD_FLAG_SETFD, fd, number, flags)
+        fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ADDFD, request)
+
     def close(self) -> None:
         """Stop listening; calls that wait, and later ones, fail with ENOSYS."""
         os.close(self.fd)

@@ -4,15 +4,16 @@ What a program is shown there, as interfaces, addresses and routes, is a copy of
 Those of the program's sockets have a firewall mark (SO_MARK), CARRIED, by which a routing table of their own holds; it leads all to lo,
 where `carrier` gets at them:
 
-- 240.0.0.0/8 is local.  Each IPv4 UDP or ping socket that is made here is bound to an address of its own out of it, its *mark*.
+- 240.0.0.0/8 is local.  Each ping socket of IPv4 that is made here is bound to an address of its own out of it, its *mark*.
 - All other IPv4 destinations are *broadcast* on lo, which Linux answers with no ICMP error, so connected sockets see no false
   ECONNREFUSED.  SO_BROADCAST on the sockets makes Linux accept such destinations.
 - IPv6 has no broadcast.  There all other destinations are local, and so are those of IPv4 where a sender names an interface.  A rule
   keeps Linux's ICMP errors about them from going anywhere.
 - On their way all packets pass the capture sockets (packet(7)), which the supervisor reads.
-- An AF_INET6 socket speaks IPv4 too, so no address can be its mark: it is bound to :: and known by its port.
+- UDP sockets are told the destination of what they receive (IP_PKTINFO), and those of AF_INET6 speak both versions, so no address can
+  be their mark: they are bound to the wildcard and known by their port.
 - A datagram for a socket is written to an inject socket, with its true source.  What is injected has another firewall mark,
-  INJECTED, by which the capture sockets leave it out; and sockets that are bound to :: take nothing else.
+  INJECTED, by which the capture sockets leave it out; and sockets that are known by their port take nothing else.
 
 Where the kernel has no IPv6, IPv6 has no route here either: AF_INET6 sockets are bound to a v4-mapped mark, and real IPv6
 destinations fail with ENETUNREACH.
@@ -46,17 +47,21 @@ CARRIED: Final = 0x72756D71
 """That of what the program sends."""
 TABLE: Final = 200
 """The routing table for it."""
+HEAD: Final = 10 + 14
+"""What a capture socket gives before a packet: struct virtio_net_hdr, which says of a datagram to be cut into what (UDP_SEGMENT), and
+lo's Ethernet header."""
+_ETHERNET: Final = 14
 LARGEST: Final = 65575
 """The largest packet, of IPv6, which lo takes as it is."""
 
 STREAM: Final = 1
 """An unconnected unix stream socket."""
 PAIR: Final = 2
-"""Two connected unix stream sockets, which don't block."""
+"""Two connected unix stream sockets, which don't block; the second has its urgent data in line, as relays want it."""
 DATAGRAM: Final = 3
-"""An AF_INET UDP socket, bound to its mark."""
+"""An AF_INET UDP socket, known by its port."""
 DATAGRAM6: Final = 4
-"""The same for AF_INET6, bound to the v4-mapped mark."""
+"""An AF_INET6 UDP socket where the kernel has no IPv6, bound to its v4-mapped mark."""
 PING: Final = 5
 """A socket for ICMP echo (icmp(7)), bound to its mark."""
 DUAL: Final = 6
@@ -64,12 +69,15 @@ DUAL: Final = 6
 PING6: Final = 7
 """A socket for ICMPv6 echo, known by its identifier."""
 _KINDS: Final = {
-    DATAGRAM: (_socket.AF_INET, _socket.IPPROTO_UDP, ""),
     DATAGRAM6: (_socket.AF_INET6, _socket.IPPROTO_UDP, "::ffff:"),
     PING: (_socket.AF_INET, _socket.IPPROTO_ICMP, ""),
 }
 
-_BY_PORT: Final = {DUAL: _socket.IPPROTO_UDP, PING6: _socket.IPPROTO_ICMPV6}
+_BY_PORT: Final = {
+    DATAGRAM: (_socket.AF_INET, _socket.IPPROTO_UDP),
+    DUAL: (_socket.AF_INET6, _socket.IPPROTO_UDP),
+    PING6: (_socket.AF_INET6, _socket.IPPROTO_ICMPV6),
+}
 
 _EADDRINUSE: Final = 98
 _EAFNOSUPPORT: Final = 97
@@ -89,11 +97,14 @@ _LOCAL_RULE: Final = 10
 _SO_ATTACH_FILTER: Final = 26
 _SO_MARK: Final = 36
 _UDP_NO_CHECK6_RX: Final = 102
+_IP_TRANSPARENT: Final = 19
 _IPV6_FREEBIND: Final = 78
+_SOL_PACKET: Final = 263
+_PACKET_VNET_HDR: Final = 15
 _CAPTURE_BUFFER: Final = 8 << 20
 _ETHERTYPES: Final = {_socket.AF_INET: 0x0800, _socket.AF_INET6: 0x86DD}
 _HEADERS: Final = {
-    _socket.AF_INET: (9, _socket.IPPROTO_ICMP, 8, (0xB1, 0, 0, 0)),
+    _socket.AF_INET: (9, _socket.IPPROTO_ICMP, 8, (0xB1, 0, 0, _ETHERNET)),
     _socket.AF_INET6: (6, _socket.IPPROTO_ICMPV6, 128, (0x01, 0, 0, 40)),
 }
 """Where the protocol stands, what echo has for one and its requests for a type, and how BPF puts the header's size into X."""
@@ -233,17 +244,18 @@ def capture_socket(family: int) -> _socket.socket:
     filtered = (
         (0x20, 0, 0, _PACKET_MARK),
         (0x15, 7, 0, INJECTED),
-        (0x30, 0, 0, protocol),
+        (0x30, 0, 0, _ETHERNET + protocol),
         (0x15, 4, 0, _socket.IPPROTO_UDP),
         (0x15, 0, 4, echo),
         body,
-        (0x50, 0, 0, 0),
+        (0x50, 0, 0, _ETHERNET),
         (0x15, 0, 1, request),
         (0x06, 0, 0, 0x40000),
         (0x06, 0, 0, 0),
     )
-    capture = _socket.socket(_socket.AF_PACKET, _socket.SOCK_DGRAM, 0)
+    capture = _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW, 0)
     _filter(capture, filtered)
+    capture.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
     capture.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _CAPTURE_BUFFER)  # as much of it as the host allows
     capture.bind(("lo", _ETHERTYPES[family]))
     capture.setblocking(False)
@@ -283,11 +295,13 @@ class Maker:
     def make(self, kind: int) -> list[_socket.socket]:
         """One socket, or two for PAIR.  Raises OSError (EMFILE)."""
         if kind == PAIR:
-            return list(_socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK))
+            pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+            pair[1].setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
+            return list(pair)
         if kind == STREAM:
             return [_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)]
         if kind in _BY_PORT:
-            return [self._by_port(_BY_PORT[kind])]
+            return [self._by_port(*_BY_PORT[kind])]
         family, protocol, prefix = _KINDS[kind]
         made = _socket.socket(family, _socket.SOCK_DGRAM, protocol)
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
@@ -301,13 +315,17 @@ class Maker:
                 if problem.errno != _EADDRINUSE:
                     raise
 
-    def _by_port(self, protocol: int) -> _socket.socket:
-        made = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM, protocol)
+    def _by_port(self, family: int, protocol: int) -> _socket.socket:
+        made = _socket.socket(family, _socket.SOCK_DGRAM, protocol)
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
         made.setsockopt(_socket.SOL_SOCKET, _SO_MARK, CARRIED)
-        made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)  # for sources that control messages name
+        # For sources that control messages name.
+        if family == _socket.AF_INET:
+            made.setsockopt(_socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+        else:
+            made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         if protocol == _socket.IPPROTO_UDP:
             made.setsockopt(_socket.IPPROTO_UDP, _UDP_NO_CHECK6_RX, 1)
             _filter(made, _IF_INJECTED)
-        made.bind(("::", 0))
+        made.bind(("" if family == _socket.AF_INET else "::", 0))
         return made

@@ -24,6 +24,8 @@ _ECHO: Final = 8
 _ECHO6: Final = 128
 _UNREACHABLE: Final = 3
 _UNREACHABLE6: Final = 1
+QUOTED: Final = 512
+"""What an error says of a datagram's payload, at most."""
 _CODES: Final = {ENETUNREACH: 0, EHOSTUNREACH: 1, ECONNREFUSED: 3, EMSGSIZE: 4}
 """ICMP "destination unreachable" codes (RFC 792), from which Linux makes these errors again."""
 _CODES6: Final = {ENETUNREACH: 0, EACCES: 1, EHOSTUNREACH: 3, ECONNREFUSED: 4}
@@ -64,6 +66,27 @@ def failure(number: int, protocol: int, source: bytes, port: int, peer: bytes, p
     quoted = packet(protocol, source, peer, sent)
     message = _ICMP.pack(_UNREACHABLE6 if six else _UNREACHABLE, code, 0, 0, 0) + quoted
     return packet(IPPROTO_ICMPV6 if six else IPPROTO_ICMP, peer, source, _with_checksum(message, peer, source))
+
+
+def report(
+    kind: int,
+    code: int,
+    offender: bytes,
+    protocol: int,
+    source: bytes,
+    port: int,
+    peer: bytes,
+    peer_port: int,
+    data: bytes,
+) -> bytes:
+    """An ICMP or ICMPv6 message of that type and code from `offender` about a packet from `source` to `peer`."""
+    six = len(source) != 4
+    data = data[:QUOTED]
+    sent = _UDP.pack(port, peer_port, UDP_SIZE + len(data), 0) + data
+    if protocol != IPPROTO_UDP:
+        sent = _ICMP.pack(_ECHO6 if six else _ECHO, 0, 0, port, 0) + data[UDP_SIZE:]
+    message = _ICMP.pack(kind, code, 0, 0, 0) + packet(protocol, source, peer, sent)
+    return packet(IPPROTO_ICMPV6 if six else IPPROTO_ICMP, offender, source, _with_checksum(message, offender, source))
 
 
 def _with_checksum(message: bytes, source: bytes, destination: bytes) -> bytes:

@@ -19,6 +19,8 @@ class Waiting(NamedTuple):
     flags: int
     """accept4's."""
     deadline: Instant
+    late: int = 0
+    """The errno that it gets then."""
 
 
 @final
@@ -29,9 +31,9 @@ class Parked:
         self._listener = listener
         self._calls: deque[Waiting] = deque()
 
-    def add(self, call: Notification, flags: int = 0, deadline: Instant = FOREVER) -> None:
-        """Let a call wait."""
-        self._calls.append(Waiting(call, flags, deadline))
+    def add(self, call: Notification, flags: int = 0, deadline: Instant = FOREVER, late: int = 0) -> None:
+        """Let a call wait, until its deadline passes: then it fails with `late`."""
+        self._calls.append(Waiting(call, flags, deadline, late))
 
     def next(self) -> Waiting | None:
         """Take the call that has waited longest."""
@@ -46,12 +48,12 @@ class Parked:
             else:
                 self._listener.answer(waiting.call.id)
 
-    def expire(self, now: Instant, error: int) -> None:
+    def expire(self, now: Instant) -> None:
         """End the waits whose deadline has passed."""
         for waiting in list(self._calls):
             if waiting.deadline <= now:
                 self._calls.remove(waiting)
-                self._listener.fail(waiting.call.id, error)
+                self._listener.fail(waiting.call.id, waiting.late)
 
     def deadline(self) -> Instant:
         """The earliest of all deadlines."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 from ...clients.relay import Relay, RelayPool
 from ...hosts.posix.loop import Source
 from ...hyper.time import FOREVER, Instant
-from ...kern.abi.errno import EAGAIN, EINPROGRESS, EINVAL
+from ...kern.abi.errno import ECONNABORTED, EINVAL
 from ...kern.socket import SocketAddress, StreamSocket
 from ...kern.wait import Blocked
 from . import ends
@@ -48,6 +48,9 @@ class ProgramRelay(Relay):
     def __init__(self, pool: RelayPool, end: int, stream: "Stream") -> None:
         super().__init__(pool, end, stream.stream)
         self._stream: Stream = stream
+
+    def prepare(self) -> None:
+        """Ends are made so."""
 
     def on_kernel_reset(self, number: int, now: Instant) -> None:
         """Unix sockets have no reset, but closing one that was not read to its end looks like it from the other side."""
@@ -93,18 +96,20 @@ class Stream(Record):
         """Whether a connect call has told of the success."""
         self.parked: Parked = Parked(context.listener)
         self.waiting: deque[tuple[StreamSocket, SocketAddress]] = deque()
-        """Connections that came in and were not accepted yet, and from whom."""
-        self.backlog: int = 0
+        """Connections that were taken from the kernel for calls that came to nothing, and from whom."""
         self.inert: bool = False
         """A listener for real IPv6 only, which never hears of anything."""
         self.resets_on_close: bool = False
         """SO_LINGER with a time of zero."""
+        self.inherited: dict[tuple[int, int], bytes] = {}
+        """Options of its unix socket that those of its connections get, too."""
         self._tokens: int = 0
         self._end: host_socket.socket | None = None
         self._copy: host_socket.socket | None = None
         self._filled: int = 0
         self._connecting: Blocked | None = None
         self._door: _Door | None = None
+        self._pump: ProgramRelay | None = None
 
     # Connecting -------------------------------------------------------------------------------------------------
 
@@ -185,7 +190,7 @@ class Stream(Record):
         self.context.run(self._relay, end)
 
     def _relay(self, end: int) -> None:
-        relay = ProgramRelay(self.context.relay_pool, end, self)
+        self._pump = relay = ProgramRelay(self.context.relay_pool, end, self)
         self.context.relays.add(relay)
         relay.start(self.context.host.now)
 
@@ -193,6 +198,7 @@ class Stream(Record):
         """On the schedule, in any thread.  As a rule the program has closed the socket, and the kernel's must close with
         it: from then on TCP answers what the peer still sends with a reset.  If it was only shut down, or is elsewhere by
         now, a sweep will tell."""
+        self._pump = None
         context = self.context
         if context.descriptors.socket_inode(*self.place) != self.inode and context.let_go(self):
             self.socket.release(now)
@@ -205,7 +211,6 @@ class Stream(Record):
         with copy:
             if not self.inert:
                 context.run(self._start_listen, backlog)
-            self.backlog = max(backlog, 1)
             if self.state == LISTENING:
                 return
             end = context.meeting().connect(copy)
@@ -213,7 +218,7 @@ class Stream(Record):
         self.state = LISTENING
         self._end = end
         self._door = _Door(self, end.fileno())
-        context.host.loop.register(self._door, select.EPOLLRDHUP)
+        context.host.loop.register(self._door, select.EPOLLHUP)
         context.reachability_changed()
 
     def _start_listen(self, backlog: int) -> None:
@@ -221,48 +226,45 @@ class Stream(Record):
         self.socket.queue.unsubscribe(self)
         self.socket.queue.subscribe(self)
 
-    def pull(self) -> None:
-        """Take what has come in from the kernel, as far as the backlog allows."""
-        if not self.inert and self.state == LISTENING:
-            self.context.run(self._pull)
+    def pull(self) -> int:
+        """Have one connection in `waiting`, if there is any; how many wait, there and in the kernel."""
+        if self.inert or self.state != LISTENING:
+            return 0
+        return self.context.run(self._pull)
 
-    def _pull(self) -> None:
-        while len(self.waiting) < self.backlog:
+    def _pull(self) -> int:
+        if not self.waiting and self.stream.arrivals():
             accepted = self.socket.accept(self.context.host.now)
             if isinstance(accepted, Blocked):
                 accepted.cancel()
-                return
+                return 0
             accepted.hold()
             self.waiting.append((cast(StreamSocket, accepted), _peer_of(accepted)))
+        return len(self.waiting) + self.stream.arrivals()
 
     def _see_arrivals(self) -> None:
-        self.pull()
-        while self.waiting:
+        while self.parked and self.pull():
             parked = self.parked.next()
-            if parked is None:
-                break
-            self.give(parked)
-        self._show_tokens()
+            if parked is not None:
+                self.give(parked)
+        if self.state == LISTENING and not self.inert:
+            self._show_tokens(len(self.waiting) + self.context.run(self.stream.arrivals))
 
-    def _show_tokens(self) -> None:
+    def _show_tokens(self, wanted: int) -> None:
         end = self._end
-        while end is not None and self._tokens < len(self.waiting) and ends.put_token(end):
+        while end is not None and self._tokens < wanted and ends.put_token(end):
             self._tokens += 1
 
     def accept(self, call: Notification, flags: int) -> bool:
         """Answer an accept call with the first connection that waits; False if there is none."""
-        if not self.waiting:
-            self.pull()
-            if not self.waiting:
-                return False
-        if self._tokens >= len(self.waiting):
+        there = self.pull()
+        if not there:
+            return False
+        if self._tokens >= there:
             if ends.take_token(self.context.copy(call)):
                 self._tokens -= 1
-        full = len(self.waiting) >= self.backlog
-        self._give(Waiting(call, flags, FOREVER))
-        if full:
-            self.pull()
-        self._show_tokens()
+        given = self._give(Waiting(call, flags, FOREVER))
+        self._show_tokens(there - 1 if given else there)
         return True
 
     def give(self, parked: Waiting) -> bool:
@@ -283,6 +285,9 @@ class Stream(Record):
             return context.listener.fail(call.id, problem.errno or EINVAL)
         record = Stream(context, os.fstat(theirs).st_ino, self.family, socket, CONNECTED)
         record.connect_heard = True
+        if self.inherited:
+            ends.give_options(theirs, self.inherited)
+            record.inherited = dict(self.inherited)
         if not parked.flags & os.O_NONBLOCK:
             os.set_blocking(theirs, True)
         if not context.hand_over(call, theirs, record, parked.flags & os.O_CLOEXEC):
@@ -319,6 +324,27 @@ class Stream(Record):
         if not self.inert:
             self.socket.shutdown(host_socket.SHUT_RD, now)
 
+    def unsent(self) -> int:
+        """Bytes that the peer has not acknowledged (SIOCOUTQ).  On the schedule."""
+        return self.stream.unacknowledged() if self._pump is None else self._pump.unsent()
+
+    def drop(self) -> None:
+        """Be as new: no connection, no listener, what was bound stays bound."""
+        context = self.context
+        if self.state == LISTENING:
+            self.shut()
+        self._stop_connecting()
+        self.parked.fail_all(ECONNABORTED)
+        context.run(self._drop)
+        self.state, self.error, self.connect_heard = FRESH, 0, False
+        self._tokens = self._filled = 0
+
+    def _drop(self) -> None:
+        now = self.context.host.now
+        if self._pump is not None:
+            self._pump.close(now)
+        self.socket.connect((b"", 0), now)
+
     # Either -----------------------------------------------------------------------------------------------------
 
     def attend(self) -> None:
@@ -331,12 +357,17 @@ class Stream(Record):
         return self.socket.local_address()[1] if self.state == LISTENING and not self.inert else 0
 
     def expire(self, now: Instant) -> Instant:
-        self.parked.expire(now, EINPROGRESS if self.state == CONNECTING else EAGAIN)
+        self.parked.expire(now)
         return self.parked.deadline()
 
     def closed(self) -> None:
         if self.state == LISTENING:
             self.shut()
+        self._stop_connecting()
+        self.parked.fail_all(EINVAL)
+        super().closed()
+
+    def _stop_connecting(self) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
@@ -345,8 +376,6 @@ class Stream(Record):
             if held is not None:
                 held.close()
         self._copy = self._end = None
-        self.parked.fail_all(EINVAL)
-        super().closed()
 
 
 def _peer_of(socket: "Socket") -> SocketAddress:

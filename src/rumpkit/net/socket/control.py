@@ -19,6 +19,7 @@ from ...kern.abi.socket import (
     IP_TTL,
     IPPROTO_IP,
     IPPROTO_IPV6,
+    IPPROTO_UDP,
     IPV6_HOPLIMIT,
     IPV6_PKTINFO,
     IPV6_RECVERR,
@@ -32,6 +33,7 @@ from ...kern.abi.socket import (
     SO_TIMESTAMP,
     SO_TIMESTAMPNS,
     SOL_SOCKET,
+    UDP_SEGMENT,
 )
 from ..link.interface import Interface
 from ..transport.mailbox import Complaint, Letter, Mailbox
@@ -152,6 +154,8 @@ class Ancillary:
         self.tos: int = -1
         self.source: bytes | None = None
         self.interface: int = 0
+        self.segment: int = 0
+        """UDP_SEGMENT: the size of the datagrams that this one is cut into; 0 leaves it to the socket."""
 
 
 def parse_control(control: "tuple[Control, ...] | list[Control]") -> Ancillary:
@@ -165,6 +169,10 @@ def parse_control(control: "tuple[Control, ...] | list[Control]") -> Ancillary:
             _parse_v4(found, kind, data)
         elif level == IPPROTO_IPV6:
             _parse_v6(found, kind, data)
+        elif level == IPPROTO_UDP and kind == UDP_SEGMENT:
+            if len(data) != 2:
+                raise error(EINVAL)
+            found.segment = int.from_bytes(data, "little")
     return found
 
 

@@ -328,7 +328,8 @@ class UdpSocket(DatagramSocket):
         if source is not None and not self.udp.layer(source).is_local(source):
             raise error(EINVAL)
         try:
-            self.udp.send(self.endpoint, data, peer, port, now, with_it.ttl, with_it.tos, source, zone, self.segment)
+            segment = with_it.segment or self.segment
+            self.udp.send(self.endpoint, data, peer, port, now, with_it.ttl, with_it.tos, source, zone, segment)
         except OSError as failure:
             if failure.errno == EMSGSIZE and self.endpoint.report_all:
                 self.queue.wake_all()

@@ -184,6 +184,10 @@ class TcpSocket(TcpStream):
         socket.send_timeout = self.send_timeout
         return socket
 
+    def arrivals(self) -> int:
+        listener = self.listener
+        return 0 if listener is None else len(listener.ready)
+
     def accepting(self) -> bool:
         return self.listener is not None
 
@@ -298,8 +302,7 @@ class TcpSocket(TcpStream):
         if channel is None:
             return self.shut
         connection = channel.connection
-        state = connection.block.state
-        if state in (CLOSED, TIME_WAIT):
+        if connection.block.state in (CLOSED, TIME_WAIT):
             return RECEIVING | SENDING
         return self.shut | RECEIVING if connection.finished_receiving() else self.shut
 
@@ -451,13 +454,8 @@ class TcpSocket(TcpStream):
         if shut & RECEIVING:
             mask = POLLIN | POLLRDNORM | POLLRDHUP
         if channel is None:
-            return (
-                mask
-                | (0 if self.deferred is not None else POLLHUP)
-                | POLLOUT
-                | POLLWRNORM
-                | (POLLERR if self.error else 0)
-            )
+            mask |= POLLHUP if self.deferred is None else 0
+            return mask | POLLOUT | POLLWRNORM | (POLLERR if self.error else 0)
         connection = channel.connection
         block = connection.block
         state = block.state
@@ -517,7 +515,9 @@ class TcpSocket(TcpStream):
         return options
 
     def options_changed(self) -> None:
-        """An option that a live connection has to hear of was set."""
+        """An option that a live connection has to hear of was set, or a binding."""
+        if self._binding is not None:
+            self._binding.reuse_address = self.options.reuse_address
         channel = self.channel
         if channel is not None:
             now = self.tcp.now()

@@ -41,6 +41,21 @@ class TcpStream(StreamSocket):
             self.tcp.settle(channel, now)
         return taken
 
+    def put_urgent(self, data: bytes, now: Instant) -> int:
+        channel = self.channel
+        if channel is None:
+            return 0
+        taken = int(channel.connection.write(data, 0))
+        if taken == len(data):
+            channel.connection.mark_urgent()
+        if taken and channel.connection.block.state not in (SYN_SENT, SYN_RECEIVED):
+            self.tcp.settle(channel, now)
+        return taken
+
+    def until_urgent(self) -> int:
+        channel = self.channel
+        return -1 if channel is None else int(channel.connection.until_urgent())
+
     def readable(self) -> int:
         channel = self.channel
         return 0 if channel is None else int(channel.connection.readable())
