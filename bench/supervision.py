@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 from rumpkit import Kernel
@@ -17,13 +18,13 @@ from rumpkit.compose.spec import InterfaceSpec, Spec
 
 from . import places
 from .places import Server
-from .programs import nginx_command, requests
+from .programs import nginx_command
 from .result import Result
 
 CALLS = 20_000
 ROUNDS = 5
 STARTS = 15
-ONE_SHOTS = 200
+REQUESTS = 200
 GETSOCKNAME = f"""
 import socket, time
 bound = socket.socket(); bound.bind(("127.0.0.1", 0)); name = bound.getsockname
@@ -49,11 +50,12 @@ def notifications() -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with places.tap(nginx_command(folder), 8090) as server:
-            shots = counted(server, lambda: one_shots(server))
-            yield Result("notifications, nginx, a connection each", shots / ONE_SHOTS, "", "", 0, 4, at_most=True)
-            before = requests(server, "1k")
-            kept = counted(server, lambda: requests(server, "1k"))
-            each = round(max(kept - 32 * 4, 0) / (before * 2), 3)
+            shots = counted(server, lambda: one_shots(server)) / REQUESTS
+            yield Result("notifications, nginx, a connection each", shots, "", "", 0, 4, at_most=True)
+            kept = HTTPConnection(server.address, server.port)
+            ask(kept)
+            each = counted(server, lambda: requests(kept)) / REQUESTS
+            kept.close()
             yield Result("notifications, nginx, a request that keeps its connection", each, "", "", 0, 0, at_most=True)
 
 
@@ -67,13 +69,22 @@ def counted(server: Server, work: Callable[[], object]) -> int:
 
 def one_shots(server: Server) -> None:
     """Requests with a connection each, one after the other."""
-    import http.client
-
-    for _ in range(ONE_SHOTS):
-        connection = http.client.HTTPConnection(server.address, server.port)
-        connection.request("GET", "/1k", headers={"Connection": "close"})
-        connection.getresponse().read()
+    for _ in range(REQUESTS):
+        connection = HTTPConnection(server.address, server.port)
+        ask(connection, Connection="close")
         connection.close()
+
+
+def requests(connection: HTTPConnection) -> None:
+    """The same over one connection."""
+    for _ in range(REQUESTS):
+        ask(connection)
+
+
+def ask(connection: HTTPConnection, **headers: str) -> None:
+    """One request."""
+    connection.request("GET", "/1k", headers=headers)
+    connection.getresponse().read()
 
 
 def start() -> Iterator[Result]:
