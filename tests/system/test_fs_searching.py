@@ -150,3 +150,13 @@ def test_a_change_that_does_not_fit_says_where(image, tmp_path):
     said = complaint("cp", tmp_path / "large", f"{image}:/", check=125)
     assert said == f"rump: {image}: No space left on device, at {tmp_path}/large; nothing was changed\n"
     assert image.read_bytes() == before
+
+
+def test_what_stands_in_the_way_is_named(image):
+    for words in (["ln", "-s", "x"], ["ln", f"{image}:/etc/passwd"]):
+        assert complaint(*words, f"{image}:/etc/group", check=125) == f"rump: {image}:/etc/group: File exists\n"
+    assert "cp a copy" in complaint("ln", "/etc/passwd", f"{image}:/x", check=125)
+    before = image.read_bytes()
+    image.with_name("disk.img.rump-redo").mkdir()
+    assert "its redo log" in complaint("rm", f"{image}:/etc/group")
+    assert image.read_bytes() == before

@@ -50,15 +50,16 @@ def _link(session: Session, arguments: argparse.Namespace) -> None:
     if old is not None:
         old.close()
     if arguments.symbolic:
-        made = directory.symlink(name, os.fsencode(arguments.target), 0, 0)
-        made.close()
+        with named(address.text):
+            directory.symlink(name, os.fsencode(arguments.target), 0, 0).close()
         return
     target = parse(arguments.target)
     node = session.node(target, write=target.image == address.image, follow=False)
     if node.is_directory():
         raise failure(EISDIR, "a directory has one name only (-s makes a symbolic link)", arguments.target)
-    with named(arguments.target):
-        if not isinstance(node, Inside) or not isinstance(directory, Inside) or node.mount() is not directory.mount():
-            raise failure(EXDEV, "it is not in the file system of the new name (-s makes a symbolic link, cp a copy)")
+    if not isinstance(node, Inside) or not isinstance(directory, Inside) or node.mount() is not directory.mount():
+        text = "it is not in the file system of the new name (-s makes a symbolic link, cp a copy)"
+        raise failure(EXDEV, text, arguments.target)
+    with named(address.text):
         directory.link(name, node)
     node.close()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast, final
 
-from ...kern.abi.errno import EINVAL, ELOOP, ENOENT, ENOTDIR, EROFS
+from ...kern.abi.errno import EINVAL, EIO, ELOOP, ENOENT, ENOTDIR, EROFS
 from ...kern.abi.fcntl import O_RDONLY, O_RDWR, S_IFDIR, S_IFLNK, SYMLOOP_MAX
 from ...vfs.types import AUTO
 from .address import Address
@@ -263,7 +263,7 @@ class Session:
         for image in self._images.values():
             with named(image.path):
                 if image.write:
-                    image.storage.commit()
+                    _commit(image)
                 else:
                     image.storage.discard()
         self._images.clear()
@@ -316,6 +316,17 @@ class Session:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.close(kind is None or issubclass(kind, (OSError, Interrupted)))
+
+
+def _commit(image: Image) -> None:
+    """Commit one image.  Raises OSError, which names it, whatever file beside it has made trouble."""
+    try:
+        image.storage.commit()
+    except OSError as problem:
+        if problem.filename == image.path:
+            raise
+        text = f"its changes can't be committed: {problem.strerror or problem}"
+        raise failure(problem.errno or EIO, text, image.path) from None
 
 
 def _names(path: str) -> list[bytes]:
