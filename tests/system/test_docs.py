@@ -45,7 +45,7 @@ def test_python_blocks_run(text: str) -> None:
 def test_the_chapter_on_images_can_be_followed(tmp_path: Path) -> None:
     """Each command does what it should, and prints what is said behind it."""
     page = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
-    chapter = page[page.index("## 5. ") : page.index("## Where next")]
+    chapter = page[page.index("## 6. A disk image") : page.index("## Where next")]
     rump = tmp_path / "bin" / "rump"
     rump.parent.mkdir()
     rump.write_text(f'#!/bin/sh\nexec {sys.executable} -m rumpkit.cli "$@"\n')
