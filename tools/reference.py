@@ -316,7 +316,7 @@ SEMANTICS = (
     ),
     (
         "ICMP",
-        "sockets for echo (SOCK_DGRAM); raw and packet sockets are refused (EPERM), as to a user without CAP_NET_RAW",
+        "sockets for echo (SOCK_DGRAM), and raw ones over IPv4 for who has CAP_NET_RAW; other raw and packet sockets are refused (EPERM)",
     ),
     ("poll, select, epoll", "the events of each state, edge-triggered and one-shot"),
     ("Sharing", "dup, fork, exec, passing over unix sockets; unix sockets themselves are Linux's own"),

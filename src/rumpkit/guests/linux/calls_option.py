@@ -87,6 +87,7 @@ _SO_COOKIE: Final = 57
 _SO_RCVTIMEO_NEW: Final = 66
 _SO_SNDTIMEO_NEW: Final = 67
 
+_IP_HDRINCL: Final = 3
 _IPV6_FREEBIND: Final = 78
 _UDP_NO_CHECK6_RX: Final = 102
 
@@ -191,6 +192,8 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     value = context.memory.read(call.thread, where, min(size & _INT, _VALUE_LIMIT))
     if record.family == AF_INET6 and level == IPPROTO_IPV6 and not record.six:
         return _set_ipv6(record, name, value)
+    if isinstance(record, Datagram) and record.raw and option == (IPPROTO_IP, _IP_HDRINCL):
+        raise error(ENOPROTOOPT)
     if isinstance(record, Datagram) and option in DATAGRAM_OTHERWISE:
         if len(value) < 4 and (level != IPPROTO_IP or not value):
             raise error(EINVAL)
@@ -241,6 +244,8 @@ def _is_native(record: Record, option: tuple[int, int]) -> bool:
     """Whether the program's own socket takes care of the option."""
     if isinstance(record, Stream):
         return option in STREAM_NATIVE
+    if isinstance(record, Datagram) and record.raw and option == (IPPROTO_IP, _IP_HDRINCL):
+        return False
     return not (option in DATAGRAM_OURS or option in DATAGRAM_BOTH or option in DATAGRAM_OTHERWISE)
 
 

@@ -32,6 +32,7 @@ from ...kern.abi.socket import (
     IPPROTO_UDP,
     SO_RCVTIMEO,
     SO_SNDTIMEO,
+    SOCK_DGRAM,
     SOCK_RAW,
     SOCK_STREAM,
     SOCK_TYPE_MASK,
@@ -42,8 +43,9 @@ from . import ends
 from .calls_ending import disconnect, renew
 from .carrier import Datagram
 from .context import SOCKADDR_LIMIT, Context
+from .descriptors import CAP_NET_RAW, has_capability
 from .listener import Notification
-from .network import DATAGRAM, DATAGRAM6, DUAL, PING, PING6, STREAM
+from .network import DATAGRAM, DATAGRAM6, DUAL, PING, PING6, RAW, STREAM
 from .record import Record
 from .sockaddr import ANY, decode, family_of, is_loopback6
 from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, OVER, Stream
@@ -78,9 +80,10 @@ def call_socket(context: Context, call: Notification) -> int | None:
     if protocol >= _PROTOCOLS:
         raise error(EINVAL)
     if kind == SOCK_RAW:
-        raise error(EPERM)
+        if (family, protocol) != (AF_INET, IPPROTO_ICMP) or not has_capability(call.thread, CAP_NET_RAW):
+            raise error(EPERM)
     made = context.run(_make, context, family, kind, protocol)
-    if kind != SOCK_STREAM and (family, made.protocol or IPPROTO_UDP, made.family) not in _STOCK:
+    if kind == SOCK_DGRAM and (family, made.protocol or IPPROTO_UDP, made.family) not in _STOCK:
         context.run(made.release, context.host.now)
         raise error(EPROTONOSUPPORT)  # the kernel has it, but there is nothing that could stand for it in the program
     record: Record
@@ -90,8 +93,9 @@ def call_socket(context: Context, call: Notification) -> int | None:
             record = Stream(context, os.fstat(fd).st_ino, family, made)
         else:
             wanted = made.protocol or IPPROTO_UDP
-            fd = context.factory.take(_STOCK[family, wanted, made.family])
+            fd = context.factory.take(RAW if kind == SOCK_RAW else _STOCK[family, wanted, made.family])
             record = Datagram(context.carrier, fd, family, made, wanted)
+            record.raw = kind == SOCK_RAW
     except OSError:
         context.run(made.release, context.host.now)
         raise

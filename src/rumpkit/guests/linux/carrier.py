@@ -106,6 +106,8 @@ class Datagram(Record):
         self.peer: SocketAddress | None = None
         self.zone = 0
         """The interface that its last datagram with a link-local source came by."""
+        self.raw = False
+        """A raw socket: it gives whole messages of ICMP, and gets whole packets."""
         self.in_full = False
         """Whether the program wants errors in full, connected or not (IP_RECVERR)."""
         self.deferred = False
@@ -400,6 +402,10 @@ class Carrier:
             destination = mark if wishes.destination[0] == MULTICAST6 else wishes.destination
         if datagram.protocol == IPPROTO_UDP:
             body = packets.datagram(received.source[1], datagram.port_number, received.data)
+        elif datagram.raw:
+            head = received.data
+            wishes = _Wishes(((IPPROTO_IP, IP_TTL, head[8:9]), (IPPROTO_IP, IP_TOS, head[1:2])))
+            body = head[(head[0] & 15) * 4 :]
         else:
             body = packets.echo_for(datagram.port_number, received.data, source, destination)
         packet = packets.packet(datagram.protocol, source, destination, body, wishes.ttl, wishes.tos)

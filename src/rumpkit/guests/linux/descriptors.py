@@ -10,6 +10,7 @@ from typing import Final, final
 from ...kern.abi.errno import EBADF, EINVAL, ESRCH, error
 from . import abi, libc
 
+CAP_NET_RAW: Final = 13
 CACHED_PIDFDS: Final = 128
 """How many threads' pidfds are kept open."""
 
@@ -96,6 +97,18 @@ def process_of(thread: int) -> int:
     except OSError:
         pass
     raise error(EBADF)
+
+
+def has_capability(thread: int, number: int) -> bool:
+    """Whether a thread has one of capabilities(7) in its user namespace."""
+    try:
+        with open(f"/proc/{thread}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"CapEff:"):
+                    return bool(int(line[7:], 16) >> number & 1)
+    except OSError:
+        pass
+    return False
 
 
 def descendants(process: int) -> Iterator[int]:

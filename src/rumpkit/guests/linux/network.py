@@ -4,7 +4,7 @@ What a program is shown there, as interfaces, addresses and routes, is a copy of
 Those of the program's sockets have a firewall mark (SO_MARK), CARRIED, by which a routing table of their own holds; it leads all to lo,
 where `carrier` gets at them:
 
-- 240.0.0.0/8 is local.  Each ping socket of IPv4 that is made here is bound to an address of its own out of it, its *mark*.
+- 240.0.0.0/8 is local.  Each ping or raw socket of IPv4 that is made here is bound to an address of its own out of it, its *mark*.
 - All other IPv4 destinations are *broadcast* on lo, which Linux answers with no ICMP error, so connected sockets see no false
   ECONNREFUSED.  SO_BROADCAST on the sockets makes Linux accept such destinations.
 - IPv6 has no broadcast.  There all other destinations are local, and so are those of IPv4 where a sender names an interface.  A rule
@@ -68,9 +68,12 @@ DUAL: Final = 6
 """An AF_INET6 UDP socket for IPv4 and IPv6, known by its port."""
 PING6: Final = 7
 """A socket for ICMPv6 echo, known by its identifier."""
+RAW: Final = 8
+"""A raw socket of ICMP (raw(7)), bound to its mark."""
 _KINDS: Final = {
     DATAGRAM6: (_socket.AF_INET6, _socket.IPPROTO_UDP, "::ffff:"),
     PING: (_socket.AF_INET, _socket.IPPROTO_ICMP, ""),
+    RAW: (_socket.AF_INET, _socket.IPPROTO_ICMP, ""),
 }
 
 _BY_PORT: Final = {
@@ -303,7 +306,7 @@ class Maker:
         if kind in _BY_PORT:
             return [self._by_port(*_BY_PORT[kind])]
         family, protocol, prefix = _KINDS[kind]
-        made = _socket.socket(family, _socket.SOCK_DGRAM, protocol)
+        made = _socket.socket(family, _socket.SOCK_RAW if kind == RAW else _socket.SOCK_DGRAM, protocol)
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
         made.setsockopt(_socket.SOL_SOCKET, _SO_MARK, CARRIED)
         while True:

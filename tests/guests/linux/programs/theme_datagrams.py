@@ -374,3 +374,31 @@ def echoes():
         one.connect((LOOP[family], 0))
         one.send(packet)
         yield f"connected {label}", one.recv(100)[0]
+
+
+@theme
+def raw_sockets():
+    one = socket.socket(FOUR, socket.SOCK_RAW, 1)
+    one.settimeout(PATIENCE)
+    yield "facts", [one.getsockopt(1, n) for n in (socket.SO_TYPE, socket.SO_PROTOCOL, socket.SO_DOMAIN)]
+    body = struct.pack("!BBHHH", 8, 0, 0, 4711, 7) + b"raw echo"
+    total = sum(struct.unpack(f"!{len(body) // 2}H", body))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    packet = body[:2] + struct.pack("!H", 0xFFFF ^ total) + body[4:]
+    one.setsockopt(0, 2, 41)
+    yield "sent", one.sendto(packet, (LOOP[FOUR], 0))
+    seen = {}
+    until(lambda: _heard(one, seen) or len(seen) == 2)
+    yield "request and answer", sorted(seen.items())
+    one.setsockopt(255, 1, struct.pack("I", 0xFFFFFFFF ^ 1))  # ICMP_FILTER: answers only
+    one.connect((LOOP[FOUR], 0))
+    one.send(packet)
+    data, source = one.recvfrom(100)
+    yield "answers only", (data[20], data[28:], source)
+
+
+def _heard(one, seen):
+    """Note one packet: by type its lifetime, the rest of the message, and who sent it."""
+    data, source = one.recvfrom(100)
+    seen[data[20]] = data[0], data[8], data[24:], source
