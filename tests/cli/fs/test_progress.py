@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from rumpkit.cli.fs.common import CLEARERS, Output
 from rumpkit.cli.fs.progress import Watch
 from rumpkit.compose.image.counting import Amount, count
 from rumpkit.compose.image.outside import outside
+from rumpkit.compose.image.session import Interrupted
 
 
 def shares(watch):
@@ -63,7 +65,7 @@ def test_a_terminal_has_lines_that_stay_and_one_that_goes(monkeypatch):
     monkeypatch.setattr(os, "get_terminal_size", lambda fd: os.terminal_size((80, 24)))
     monkeypatch.setattr(sys.stderr, "fileno", lambda: 2, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    with Watch("looking", signals=False) as watch:
+    with Watch("looking", at_once=True) as watch:
         while not watch._drawn:
             pass
         Output().line(b"found")
@@ -78,5 +80,15 @@ def test_a_terminal_has_lines_that_stay_and_one_that_goes(monkeypatch):
 def test_elsewhere_there_is_none(monkeypatch, terminal):
     monkeypatch.setattr(sys, "stderr", (Terminal if terminal else io.TextIOWrapper)(io.BytesIO()))
     monkeypatch.setenv("TERM", "dumb")
-    with Watch("looking", signals=False) as watch:
+    with Watch("looking", at_once=True) as watch:
         assert watch._thread is None and not CLEARERS
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_signal_waits_for_a_step_where_something_is_changed(at_once):
+    reached = False
+    with pytest.raises(KeyboardInterrupt) as caught, Watch("looking", at_once=at_once) as watch:
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+        watch.copied(b"file", 1)
+    assert reached is not at_once and isinstance(caught.value, Interrupted) is not at_once

@@ -7,6 +7,7 @@ from ...compose.image.node import failure
 from ...kern.abi.errno import EISDIR
 from ...kern.abi.fcntl import S_IFREG
 from .common import Complaints, Output, Session, add_paths, parse
+from .progress import Watch, expect
 
 DESCRIPTION = "Print files of images, one after the other."
 EPILOG = """\
@@ -27,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print."""
     complaints = Complaints()
     output = Output()
-    with Session() as session:
+    with Watch("reading", at_once=True) as watch, Session() as session:
+        expect(watch, session, [parse(text) for text in arguments.paths if text != "-"])
         for text in arguments.paths:
             with complaints.caught(text):
                 if text == "-":
@@ -38,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if node.kind != S_IFREG:
                     raise failure(EISDIR, "it is a directory" if node.is_directory() else "it is no regular file")
                 for piece in node.content():
+                    watch.copied(b"", len(piece))
                     output.write(piece)
                 node.close()
         output.flush()

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     complaints = Complaints()
     output = Output()
     differ = False
-    with Watch("comparing") as watch, Session() as session:
+    with Watch("comparing", at_once=True) as watch, Session() as session:
         addresses = _sides(session, arguments.one, arguments.other)
         expect(watch, session, addresses[:1])
         one, other = (session.node(address) for address in addresses)

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     total = 0
     addresses = trees(arguments.paths)
-    with Watch("measuring") as watch, Session() as session:
+    with Watch("measuring", at_once=True) as watch, Session() as session:
         expect(watch, session, addresses)
         for address in addresses:
             with complaints.caught(address.text):

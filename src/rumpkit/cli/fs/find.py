@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         finder.read()
     except BadExpression as problem:
         return bad_usage(f"rump fs find: {problem}")
-    with Watch("looking") as watch:
+    with Watch("looking", at_once=not finder.deletes) as watch:
         if finder.deletes:
             return changing(arguments, lambda session, complaints: finder.find(session, complaints, watch))
         complaints = Complaints()

@@ -107,7 +107,7 @@ def _check(
     if volume.found is None:
         raise failure(EINVAL, volume.problem or "it holds no file system of a known type", name)
     kind = session.vfs().types.find(volume.found.kind)
-    with Watch("checking", signals=False):
+    with Watch("checking", at_once=True):
         good = kind.check(session.vfs(), volume.device, arguments.repair, report)
     fixed = sum(finding["fixed"] for finding in row["findings"])
     row["clean"] = good

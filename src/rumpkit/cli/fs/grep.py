@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     except re.error as problem:
         return bad_usage(f"{patterns[0]!r} is no regular expression: {problem} (-F takes it as plain text)")
     complaints = Complaints(quiet=arguments.silent)
-    with Watch("searching") as watch, Session() as session:
+    with Watch("searching", at_once=True) as watch, Session() as session:
         search = Search(arguments, expression, complaints, watch)
         addresses = [_address(text, arguments.recursive) for text in arguments.paths]
         expect(watch, session, addresses)

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     complaints = Complaints()
     output = Output()
     rows: list[object] = []
-    with Watch("hashing") as watch, Session() as session:
+    with Watch("hashing", at_once=True) as watch, Session() as session:
         expect(watch, session, [parse(text) for text in arguments.paths])
         for text in arguments.paths:
             with complaints.caught(text):

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread, main_thread
 from types import FrameType
 from typing import Final, final
 
@@ -40,14 +40,15 @@ class Watch(CopyWatcher):
     """Shows progress and minds signals while it is entered.  `copied` raises Interrupted when one has come; a second
     signal doesn't wait for that."""
 
-    def __init__(self, title: str, signals: bool = True, name: Callable[[bytes], None] | None = None) -> None:
-        """Without `signals` Ctrl-C does what it did: nobody calls `copied`.  `name` is told each file's path."""
+    def __init__(self, title: str, at_once: bool = False, name: Callable[[bytes], None] | None = None) -> None:
+        """`at_once`: nothing is changed, so a signal need not wait for `copied`, which may be long to come where somebody who
+        reads what is printed has stopped doing so.  `name` is told each file's path."""
         self.count: Count | None = None
         """Asked once, by `copied`, and only where somebody looks: it takes time."""
         self.place: Place | None = None
         """Asked instead, where what comes is a stream."""
         self._title: str = title
-        self._signals: tuple[signal.Signals, ...] = SIGNALS if signals else ()
+        self._at_once: bool = at_once
         self._name: Callable[[bytes], None] | None = name
         self._total: Amount | None = None
         self._files: int = 0
@@ -146,12 +147,13 @@ class Watch(CopyWatcher):
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._asked += 1
-        if self._asked > 1:
+        if self._asked > 1 or self._at_once:
             raise KeyboardInterrupt
 
     def __enter__(self) -> "Watch":
-        for number in self._signals:
-            self._before[number] = signal.signal(number, self._stop)
+        if current_thread() is main_thread():
+            for number in SIGNALS:
+                self._before[number] = signal.signal(number, self._stop)
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             CLEARERS.append(self.clear)
             self._thread = Thread(target=self._draw, daemon=True)
