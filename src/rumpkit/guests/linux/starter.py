@@ -93,6 +93,9 @@ class Starter:
             child = libc.syscall("clone", self.plan["namespaces"] | abi.CLONE_PARENT | _signal.SIGCHLD, 0, 0, 0, 0)
         except OSError as problem:
             self.report("failed", self.stage, problem.errno, str(problem))
+            for fd in (mapped, mapper):
+                if fd >= 0:
+                    os.close(fd)
             return
         if child:
             self.report("init", child)
