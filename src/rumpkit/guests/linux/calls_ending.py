@@ -58,6 +58,7 @@ def renew(context: Context, call: Notification, record: Stream) -> None:
     sets, keep the old one.  Raises EMFILE and the like."""
     number = call.arguments[0] & _INT
     flags = _flags_of(call.thread, number)
+    record.place = call.thread, number
     record.drop()
     context.exchange(call, number, record, flags & _RENEWED)
     with ends.stream(context.copy(call)) as copy:

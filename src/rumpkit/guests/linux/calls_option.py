@@ -211,7 +211,8 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     try:
         context.run(record.socket.set_option, option[0], option[1], _anywhere(option, value))
     except OSError as problem:
-        if problem.errno != ENOPROTOOPT or not _is_hint(record, level, name):
+        native = isinstance(record, Datagram) and record.raw and option in DATAGRAM_BOTH
+        if problem.errno != ENOPROTOOPT or not (native or _is_hint(record, level, name)):
             raise
         record.remembered[option] = value
     if isinstance(record, Stream) and option == (SOL_SOCKET, SO_LINGER):

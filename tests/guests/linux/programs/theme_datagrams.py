@@ -387,6 +387,8 @@ def raw_sockets():
         total = (total & 0xFFFF) + (total >> 16)
     packet = body[:2] + struct.pack("!H", 0xFFFF ^ total) + body[4:]
     one.setsockopt(0, 2, 41)
+    for name, number in {"RECVERR": 11, "RECVTTL": 12}.items():
+        yield name, attempt(lambda n=number: one.setsockopt(0, n, 1)) or one.getsockopt(0, number)
     yield "sent", one.sendto(packet, (LOOP[FOUR], 0))
     seen = {}
     until(lambda: _heard(one, seen) or len(seen) == 2)
