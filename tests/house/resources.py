@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import glob
 import os
 import shutil
 import sys
@@ -222,6 +223,11 @@ def _native() -> str | None:
     return None if form() == "native" else "this is the pure form"
 
 
+def _file(pattern: str) -> Callable[[], str | None]:
+    """A program whose path has a version in it."""
+    return lambda: None if glob.glob(pattern) else f"no {pattern}"
+
+
 def _pure() -> str | None:
     return None if form() == "pure" else "this is the native form"
 
@@ -248,4 +254,6 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "threads": _threads,
     "native": _native,
     "pure": _pure,
+    "php-fpm": _file("/usr/sbin/php-fpm*"),
+    "postgresql": _file("/usr/lib/postgresql/*/bin/postgres"),
 }
