@@ -213,6 +213,7 @@ def test_where_taps_cannot_be_made_something_else_shows_the_addresses(monkeypatc
         output = Output()
         code = (
             "text = open('/proc/net/fib_trie').read(); print(HERE in text)\n"
+            "print('vif0' in open('/proc/net/route').read(), open('/sys/class/net/vif0/address').read().strip())\n"
             "print('fd0000090000000000000000000000' in open('/proc/net/if_inet6').read())\n"
             "s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(20); s.sendto(b'x', (THERE, 53)); print(s.recv(9))\n"
         )
@@ -221,7 +222,8 @@ def test_where_taps_cannot_be_made_something_else_shows_the_addresses(monkeypatc
             other.wait_listening(53, 20)
             with python(kernel, code, output) as one:
                 assert one.wait(60) == 0
-        assert output.text() == "True\nTrue\nb'x'\n"
+        mac = picture(kernel).links[1].mac.hex(":")
+        assert output.text() == f"True\nTrue {mac}\nTrue\nb'x'\n"
 
 
 @pytest.mark.needs("ipv6")

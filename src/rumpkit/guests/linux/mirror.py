@@ -163,9 +163,9 @@ class Mirror:
         self._native: dict[int, int] = {}
         """The copies' indexes by the kernel's: the same ones, but where Linux has given that away."""
         self._devices: dict[int, int] = {}
+        """Descriptors of copies by the kernel's index."""
         self.discard: Callable[[Sequence[int]], None] = _close_all
         """Closes devices, which takes Linux long."""
-        """Descriptors of copies by the kernel's index."""
         self._spare: list[int] = []
         self._channel: Channel | None = None
         self._six = False
@@ -276,9 +276,11 @@ class Mirror:
         body += word(abi.IFLA_MTU, link.mtu)
         if link.up:
             body += attribute(abi.IFLA_OPERSTATE, bytes((abi.IF_OPER_UP,)))  # which else is unknown of a TAP
+        made.append((abi.RTM_NEWLINK, 0, body))
         if link.ethernet and (before is None or before.mac != link.mac):
-            body += attribute(abi.IFLA_ADDRESS, link.mac)
-        made.insert(0, (abi.RTM_NEWLINK, 0, body))
+            # By itself, as not all that `_other` makes can change it.
+            mac = abi.INTERFACE_MESSAGE.pack(AF_UNSPEC, 0, index, 0, 0) + attribute(abi.IFLA_ADDRESS, link.mac)
+            made.insert(0, (abi.RTM_NEWLINK, 0, mac))
         if link.up:
             made.append(way_out(AF_INET, index))
             if self._six and link.six:
@@ -307,6 +309,8 @@ class Mirror:
         """The same for what else Linux may let us make; lo where that is nothing."""
         assert self._channel is not None
         name = attribute(abi.IFLA_IFNAME, link.name.encode() + b"\0")
+        if link.ethernet:
+            name += attribute(abi.IFLA_ADDRESS, link.mac)
         for kind in _KINDS:
             info = attribute(abi.IFLA_LINKINFO, attribute(abi.IFLA_INFO_KIND, kind))
             for wanted in (link.number, 0):
