@@ -24,7 +24,7 @@ from .result import Result
 ROUNDS = 5
 SECONDS = 1
 CLIENTS = 50
-GETS = {1: 60_000, 16: 400_000}
+GETS = {1: 40_000, 16: 200_000}
 """How many a run of redis-benchmark makes, by how many it pipelines."""
 WEB_CLIENTS = 32
 CLIENT_TIMEOUT = 120.0
