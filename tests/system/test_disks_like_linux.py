@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.system.helpers.extimages import check, make
 from tests.system.helpers.hostdirs import SYSTEM_PATH, FatLike, loop_mounted, memory_directory, why_no_ext4
-from tests.system.helpers.randomcalls import STEPS, USER
+from tests.system.helpers.randomcalls import NAMELESS, STEPS, USER
 from tests.system.helpers.samecalls import Host, OnDisk
 from tests.system.helpers.sameruns import compare
 
@@ -121,7 +121,7 @@ def _is_of_fat(step: Any) -> bool:
     """Whether vfat is documented to do something of its own."""
     name, arguments = step
     called = arguments[0] if name == "both" else arguments[1] if name == "on_file" else name
-    if "xattr" in called:
+    if "xattr" in called or called == "link_file" or (called == "open_file" and arguments[1] & NAMELESS == NAMELESS):
         return False
     if called == "fallocate":
         return bool(arguments[2] != 1)

@@ -28,6 +28,7 @@ from rumpkit.kern.abi.fcntl import (
     O_PATH,
     O_RDONLY,
     O_RDWR,
+    O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
     S_IFBLK,
@@ -294,3 +295,26 @@ def test_a_reader_that_renames_comes_to_an_end(files: Files):
                 root.rename("/" + entry.d_name, "/x" + entry.d_name)
                 renamed += 1
     assert renamed == 20
+
+
+def test_a_file_without_a_name(files: Files):
+    root = files.root
+    root.mkdir("/d", 0o755)
+    fd = root.open("/d", O_TMPFILE | O_RDWR, 0o640)
+    assert root.write(fd, b"text") == 4
+    assert root.fstat(fd).st_nlink == 0 and root.names("/d") == []
+    root.link("", "/d/named", AT_EMPTY_PATH, fd)
+    assert root.get("/d/named") == b"text" and root.fstat(fd).st_nlink == 1
+    root.unlink("/d/named")
+    fails(ENOENT, root.link, "", "/d/again", AT_EMPTY_PATH, fd)
+    root.close(fd)
+    fd = root.open("/d", O_TMPFILE | O_WRONLY | O_EXCL)
+    fails(ENOENT, root.link, "", "/d/named", AT_EMPTY_PATH, fd)
+    root.close(fd)
+    root.put("/f")
+    fails(ENOTDIR, root.open, "/f", O_TMPFILE | O_RDWR)
+    fails(EINVAL, root.open, "/d", O_TMPFILE | O_RDONLY)
+    fails(EINVAL, root.open, "/d", O_TMPFILE & ~O_DIRECTORY | O_RDWR)
+    fails(EACCES, files.process(5).open, "/d", O_TMPFILE | O_RDWR)
+    assert root.names("/d") == []
+    root.rmdir("/d")

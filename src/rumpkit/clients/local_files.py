@@ -47,7 +47,7 @@ class LocalFiles(Gate):
     def open(self, path: Path, flags: int = O_RDONLY, mode: int = 0o666, dirfd: int = AT_FDCWD) -> int:
         """Open a file, with O_CREAT create it (permissions `mode` less the mask); its number (POSIX open, openat).
         Flags O_RDONLY, O_WRONLY, O_RDWR; O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC,
-        O_NONBLOCK, O_SYNC, O_DSYNC, O_PATH.  Raises EEXIST, EISDIR, EMFILE, ENXIO, EINVAL."""
+        O_NONBLOCK, O_SYNC, O_DSYNC, O_PATH, O_TMPFILE.  Raises EEXIST, EISDIR, EMFILE, ENXIO, EINVAL."""
         return cast(int, self.run("open", self.vfs_calls.open, path, flags, mode, dirfd))
 
     def creat(self, path: Path, mode: int = 0o666) -> int:

@@ -180,6 +180,9 @@ class NullVnode(Vnode):
     def create(self, name: bytes, mode: int, uid: int, gid: int, device: int) -> Vnode:
         return self._made(self.lower.create(name, mode, uid, gid, device))
 
+    def nameless(self, mode: int, uid: int, gid: int) -> Vnode:
+        return self._made(self.lower.nameless(mode, uid, gid))
+
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Vnode:
         return self._made(self.lower.mkdir(name, mode, uid, gid))
 

@@ -82,7 +82,7 @@ class CallBase:
 
     def create(self, directory: Vnode, name: bytes, process: Process, mode: int, device: int = 0) -> Vnode:
         """Make a file of the kind and with the permissions in `mode`, less the process's mask, or as the directory's default
-        access control list has it."""
+        access control list has it.  Without a name (b"") it is a regular file that has none."""
         credentials = process.credentials
         wanted = mode
         inherited = None
@@ -97,6 +97,11 @@ class CallBase:
         if mode & S_ISGID and credentials.uid != 0 and not credentials.in_group(group):
             mode &= ~S_ISGID
         self.vfs.counters.created += 1
+        if not name:
+            vnode = directory.nameless(mode, credentials.uid, group)
+            if inherited is not None:
+                self.give_acl(directory, name, vnode, inherited, wanted)
+            return vnode
         vnode = directory.create(name, mode, credentials.uid, group, device)
         if inherited is not None:
             self.give_acl(directory, name, vnode, inherited, wanted)
@@ -122,7 +127,10 @@ class CallBase:
                 vnode.setxattr(DEFAULT, inherited.pack(), 0)
                 vnode.default_acl = inherited
         except OSError:
-            if is_directory:
+            if not name:
+                vnode.hold()
+                vnode.release()
+            elif is_directory:
                 directory.rmdir(name, vnode)
             else:
                 directory.unlink(name, vnode)

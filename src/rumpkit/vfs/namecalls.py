@@ -15,6 +15,7 @@ from ..kern.abi.errno import (
     error,
 )
 from ..kern.abi.fcntl import (
+    AT_EMPTY_PATH,
     AT_FDCWD,
     AT_REMOVEDIR,
     AT_SYMLINK_FOLLOW,
@@ -39,7 +40,7 @@ from .callbase import Path
 from .namei import DOT, DOT_DOT, FOLLOW, NO_FOLLOW, NORMAL, PARENT, Walk
 from .opencalls import OpenCalls
 from .vfs import decode, encode
-from .vnode import Vnode
+from .vnode import Vnode, let_go
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -119,27 +120,42 @@ class NameCalls(OpenCalls):
         new_dirfd: int = AT_FDCWD,
     ) -> None:
         """Give a file a further name (POSIX link, linkat).  A symbolic link at the end of `path` is linked itself,
-        unless `flags` has AT_SYMLINK_FOLLOW.  Raises EEXIST, EMLINK, EPERM (directories), EXDEV."""
-        if flags & ~AT_SYMLINK_FOLLOW:
+        unless `flags` has AT_SYMLINK_FOLLOW; with AT_EMPTY_PATH an empty `path` means the open file `dirfd`, which needs no
+        name if it was opened with O_TMPFILE.  Raises EEXIST, EMLINK, EPERM (directories), EXDEV, ENOENT where it lost its last name."""
+        if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
             raise error(EINVAL)
         where, new_where = encode(path), encode(new_path)
-        walk = self.walk(process, where, dirfd)
-        try:
-            vnode = walk.get(where, FOLLOW if flags & AT_SYMLINK_FOLLOW else NO_FOLLOW)
-            vnode.hold()
-        finally:
-            walk.done()
+        if flags & AT_EMPTY_PATH and not where and dirfd != AT_FDCWD:
+            file = self.vnode_file(process, dirfd)
+            file.enter()
+            try:
+                vnode = file.vnode
+                vnode.hold()
+            finally:
+                file.leave(self.hyper.now)
+        else:
+            walk = self.walk(process, where, dirfd)
+            try:
+                vnode = walk.get(where, FOLLOW if flags & AT_SYMLINK_FOLLOW else NO_FOLLOW)
+                vnode.hold()
+            finally:
+                walk.done()
         try:
             walk = self.walk(process, new_where, new_dirfd)
+        except BaseException:
+            let_go(vnode)
+            raise
+        try:
             directory = self.new_name(walk, new_where, process.credentials, directory=False)
             directory.mount.check_same(vnode.mount)
             if vnode.kind == S_IFDIR:
                 raise error(EPERM)
-            if vnode.links == 0:
+            if vnode.links == 0 and not vnode.linkable:
                 raise error(ENOENT)
             if vnode.flags & FIXED:
                 raise error(EPERM)
             directory.link(walk.name, vnode)
+            vnode.linkable = False
             self.vfs.events.linked(vnode, directory, walk.name)
             self.vfs.counters.created += 1
         finally:

@@ -1,5 +1,7 @@
 """System calls that open files and read directories: open, openat, creat, readdir."""
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
 
 from ..kern.abi.errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EPERM, error
@@ -15,6 +17,7 @@ from ..kern.abi.fcntl import (
     O_NOFOLLOW,
     O_PATH,
     O_RDONLY,
+    O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
     R_OK,
@@ -26,6 +29,7 @@ from ..kern.abi.fcntl import (
     S_IFREG,
     S_IFSOCK,
     W_OK,
+    X_OK,
 )
 from ..kern.abi.inotify import IN_MODIFY, IN_OPEN
 from ..kern.process import Credentials, Process
@@ -40,6 +44,9 @@ from .stat import DirectoryEntry
 from .vfs import encode
 from .vnode import Vnode
 
+TMPFILE: Final = O_TMPFILE & ~O_DIRECTORY
+"""The bit of O_TMPFILE that is its own."""
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class OpenCalls(CallBase):
@@ -49,13 +56,16 @@ class OpenCalls(CallBase):
         """Open a file, with O_CREAT create it, and return its descriptor (POSIX open, openat).
 
         Flags: O_RDONLY, O_WRONLY, O_RDWR; O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC,
-        O_NONBLOCK, O_SYNC, O_DSYNC, O_PATH.  Blocks on a FIFO until its other end is open.  Raises EEXIST, EISDIR,
-        ELOOP, EMFILE, ENOSPC, ENXIO, EINVAL.
+        O_NONBLOCK, O_SYNC, O_DSYNC, O_PATH; O_TMPFILE makes a file without a name in the directory `path`, which goes with its
+        last descriptor unless `link` gives it a name (with O_EXCL: it can't).  Blocks on a FIFO until its other end is open.
+        Raises EEXIST, EISDIR, ELOOP, EMFILE, ENOSPC, ENXIO, EINVAL; ENOTSUP where the file system has no O_TMPFILE.
         """
         name = encode(path)
         if flags & O_PATH:
             flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
         if flags & O_CREAT and flags & O_DIRECTORY:
+            raise error(EINVAL)
+        if flags & TMPFILE and (flags & O_TMPFILE != O_TMPFILE or flags & O_ACCMODE == O_RDONLY):
             raise error(EINVAL)
         files = process.files
         files.check_room()
@@ -101,6 +111,8 @@ class OpenCalls(CallBase):
             if flags & O_DIRECTORY and vnode.kind != S_IFDIR:
                 raise error(ENOTDIR)
             return PathFile(vnode, flags & (O_PATH | O_CLOEXEC), credentials)
+        if flags & TMPFILE:
+            return self._nameless(walk, process, name, flags, mode)
         create = flags & O_CREAT != 0
         exclusive = create and flags & O_EXCL != 0
         walk.creating = create
@@ -123,6 +135,16 @@ class OpenCalls(CallBase):
                 file.tell(IN_MODIFY)
                 return file
         return self._file(found, flags, credentials)
+
+    def _nameless(self, walk: Walk, process: Process, path: bytes, flags: int, mode: int) -> VnodeFile:
+        directory = walk.get(path, FOLLOW)
+        if directory.kind != S_IFDIR:
+            raise error(ENOTDIR)
+        directory.mount.check_writable()
+        check_access(directory, process.credentials, W_OK | X_OK)
+        vnode = self.create(directory, b"", process, S_IFREG | mode & 0o7777)
+        vnode.linkable = not flags & O_EXCL
+        return VnodeFile(vnode, _kept(flags), process.credentials)
 
     def _file(self, vnode: Vnode, flags: int, credentials: Credentials) -> VnodeFile:
         kind = vnode.kind

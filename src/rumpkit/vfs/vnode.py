@@ -62,6 +62,8 @@ class Vnode:
     default_acl: Acl | None = None
     """Likewise, of a directory: what new files in it inherit."""
 
+    linkable: bool = False
+    """It never had a name, and may be given one (O_TMPFILE)."""
     watches: "list[Watch] | None" = None
     """Who wants to know what happens to it (vfs/events.py)."""
     locks: object | None = None
@@ -280,6 +282,11 @@ class Vnode:
         Raises ENOSPC, EDQUOT; ENOENT where this directory has been removed.
         """
         raise error(EPERM)
+
+    def nameless(self, mode: int, uid: int, gid: int) -> "Vnode":
+        """Make a regular file near this directory, without a name (`links` is 0): it goes when nobody holds it, unless `link` gives
+        it one.  Raises as `create`; ENOTSUP."""
+        raise error(ENOTSUP)
 
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> "Vnode":
         """Make a directory called `name`, which is free.  Raises EMLINK and as `create`."""

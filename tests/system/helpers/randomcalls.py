@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.system.helpers.samecalls import F_OFD_GETLK, F_OFD_SETLK
 
 USER = 1000
+NAMELESS = os.O_TMPFILE | os.O_RDWR
 NAMES = st.sampled_from(["a", "b", "c", "d", "a", "b", ".", "..", "é", "n" * 255, "n" * 256])
 SIMPLE = st.sampled_from(["a", "b", "c", "a/b", "b/a", "a/a", "a/b/c", "c/a"])
 ODD = st.builds(
@@ -106,6 +107,12 @@ def on_file(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[
 STEPS = st.one_of(
     st.tuples(st.just("open_file"), st.tuples(PATHS, FLAGS, MODES)),
     st.tuples(st.just("open_file"), st.tuples(PATHS, st.just(os.O_RDWR | os.O_CREAT), st.just(0o666))),
+    st.tuples(
+        st.just("open_file"), st.tuples(PATHS, st.sampled_from([NAMELESS, NAMELESS, NAMELESS | os.O_EXCL]), MODES)
+    ),
+    st.tuples(st.just("open_file"), st.tuples(st.sampled_from(["a", "b"]), st.just(NAMELESS), st.just(0o666))),
+    on_file("link_file", PATHS),
+    on_file("link_file", SIMPLE),
     step("mkdir", PATHS, st.just(0o777) | MODES),
     step("mkdir", SIMPLE, st.just(0o777)),
     step("rmdir", PATHS),

@@ -39,6 +39,21 @@ class DirectoryNode(DirectoryReader):
             ext.end()
         return node
 
+    def nameless(self, mode: int, uid: int, gid: int) -> Vnode:
+        """Make a regular file without a name: an orphan, as one that lost its last name in use."""
+        now = self._check_alive()
+        ext = self.ext
+        ext.begin(NAME_CREDITS)
+        try:
+            node = ext.new_node(self, S_IFREG | mode & 0o7777, uid, gid, now, 0)
+            node.links = 0
+            ext.orphans.add(node.state)
+        except OSError as problem:
+            raise ext.failed(problem) from None
+        finally:
+            ext.end()
+        return node
+
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Vnode:
         """Make a directory."""
         now = self._check_alive()
@@ -99,6 +114,8 @@ class DirectoryNode(DirectoryReader):
         self.ext.begin(NAME_CREDITS)
         try:
             dirwrite.add(self.state, name, vnode.number, self._type(vnode.kind))
+            if vnode.links == 0:
+                self.ext.orphans.drop(vnode.state)  # made without a name, it is like any other now
             vnode.links += 1
             vnode.ctime = now
             vnode.touched()

@@ -64,6 +64,12 @@ class DirectoryNode(Node):
         self._add(name, node, now)
         return node
 
+    def nameless(self, mode: int, uid: int, gid: int) -> Vnode:
+        """Make a regular file without a name."""
+        node = FileNode(self.mount, self.pool, S_IFREG | mode, uid, gid, self._check_alive())
+        node.links = 0
+        return node
+
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Vnode:
         """Make a directory."""
         now = self._check_alive()

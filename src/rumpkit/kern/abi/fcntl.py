@@ -18,6 +18,8 @@ O_NOFOLLOW: Final = 0o400000
 O_CLOEXEC: Final = 0o2000000
 O_SYNC: Final = 0o4010000
 O_PATH: Final = 0o10000000
+O_TMPFILE: Final = 0o20200000
+"""With O_DIRECTORY in it, which kernels that don't know it refuse to write to."""
 
 F_DUPFD: Final = 0
 F_GETFD: Final = 1
