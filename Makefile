@@ -12,7 +12,7 @@ help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: ## boot a kernel, run a web server on it, fetch files through it
-	@$(environment) runtime
+	@$(environment) demo
 	@$(python) examples/demo.py $(ARGS)
 
 test: ## run the tests in both forms (and under Pyodide where node is), under 20 minutes

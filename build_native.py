@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -145,7 +146,7 @@ def extensions() -> list[Extension]:
                 # What hot modules import is read for its types; whether it is right is for `make lint` to say.
                 ["--config-file", str(ROOT / "pyproject.toml"), "--follow-imports=silent", *files],
                 separate=[(unit, name) for name, unit in units(files).items()],
-                opt_level=os.environ.get("RUMPKIT_BUILD_OPT", "2"),
+                opt_level=optimization(),
                 debug_level="0",
                 target_dir=str(target.relative_to(ROOT)),
             )
@@ -153,11 +154,46 @@ def extensions() -> list[Extension]:
             raise BuildError("mypyc refuses the sources (its messages stand above)") from error
     extensions: list[Extension] = list(found)
     if os.name == "posix":
-        for extension in (unit for unit in extensions if unit.name.endswith("__mypyc")):
-            # Not +=: mypycify gives all extensions the same list.
-            extension.extra_compile_args = [*extension.extra_compile_args, "-include", str(HEADER)]
-            extension.depends = [*extension.depends, str(HEADER)]
-    return extensions
+        for extension in extensions:
+            if extension.name.endswith("__mypyc"):
+                # Not +=: mypycify gives all extensions the same list.
+                extension.extra_compile_args = [*extension.extra_compile_args, "-include", str(HEADER)]
+                extension.depends = [*extension.depends, str(HEADER)]
+        lighten([extension for extension in extensions if not extension.name.endswith("__mypyc")])
+    # The largest first: what is begun last must not keep one processor busy while the others have nothing to do.
+    return sorted(extensions, key=lambda extension: -sum(os.path.getsize(name) for name in extension.sources))
+
+
+SHIM_HEADER = """\
+/* What a module's shim needs of Python, all of it in the stable interface.  To read Python's own header takes most of the time
+ * that a shim takes to compile, and there is a shim for each module. */
+#include <stddef.h>
+typedef struct _object PyObject;
+#define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
+#define Py_DECREF Py_DecRef
+void Py_DecRef(PyObject *);
+void PyErr_Clear(void);
+PyObject *Py_BuildValue(const char *, ...);
+PyObject *PyImport_ImportModuleLevel(const char *, PyObject *, PyObject *, PyObject *, int);
+PyObject *PyObject_GetAttrString(PyObject *, const char *);
+void *PyCapsule_GetPointer(PyObject *, const char *);
+"""
+
+
+def lighten(shims: list[Extension]) -> None:
+    """Have shims compiled with SHIM_HEADER in place of Python.h, those that use nothing else of it."""
+    folder = BUILD / "shim"
+    folder.mkdir(exist_ok=True)
+    header = folder / "Python.h"
+    if not header.is_file() or header.read_text("utf-8") != SHIM_HEADER:
+        header.write_text(SHIM_HEADER, "utf-8")
+    calls = re.compile(r"\bPy\w*(?=\()")
+    known = set(calls.findall(SHIM_HEADER)) | {"Py_DECREF"}
+    for shim in shims:
+        text = re.sub(r"//.*", "", "".join(Path(name).read_text("utf-8") for name in shim.sources))
+        used = {name for name in calls.findall(text) if not name.startswith("PyInit_")}
+        if used <= known and set(re.findall(r"#\s*include.*", text)) == {"#include <Python.h>"}:
+            shim.include_dirs = [str(folder), *shim.include_dirs]
 
 
 @contextlib.contextmanager
@@ -188,6 +224,11 @@ def jobs() -> int:
     return int(os.environ.get("RUMPKIT_BUILD_JOBS") or os.cpu_count() or 1)
 
 
+def optimization() -> str:
+    """Return the level at which C is compiled."""
+    return os.environ.get("RUMPKIT_BUILD_OPT", "2")
+
+
 # What setup.py asks for: the form that the running hook decided on.
 _native = False
 
@@ -210,10 +251,12 @@ def setup_arguments() -> dict[str, Any]:
 def _sweep(native: bool) -> None:
     """Remove what an earlier build left in build/lib*, which setuptools would pack along.
 
-    A native build keeps shared libraries of modules that are still hot: what is up to date need not be compiled again.
+    A native build keeps shared libraries of modules that are still hot, and were compiled at the same level: what is up to date need not
+    be compiled again.
     """
     keep: set[str] = set()
-    if native:
+    level = BUILD / "level"
+    if native and level.is_file() and level.read_text("utf-8") == optimization():
         keep = {module.replace(".", "/") for module in hot_modules()}
         keep |= {f"{name.replace('.', '/')}__mypyc" for name in units(hot_files())}
     for library in BUILD.glob("lib*"):
@@ -221,6 +264,8 @@ def _sweep(native: bool) -> None:
             stem = path.relative_to(library).as_posix().partition(".")[0]
             if path.is_file() and not (path.suffix == ".so" and stem in keep):
                 path.unlink()
+    if native:
+        level.write_text(optimization(), "utf-8")
 
 
 @contextlib.contextmanager

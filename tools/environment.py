@@ -2,7 +2,8 @@
 
     python3 tools/environment.py runtime    # the installed wheel (native if it can be) and what it needs at run time
     python3 tools/environment.py dev        # the tools of the `dev` extra, for make lint
-    python3 tools/environment.py test       # both
+    python3 tools/environment.py test       # both; a wheel that has to be built is built in half of the time, a little slower
+    python3 tools/environment.py demo       # the installed wheel, whichever of the two it is
 
 A step is done again when the content of what it depends on has changed; the stamps in `.venv` hold the digests. This
 file runs on the machine's own Python before anything is installed: it needs the standard library only.
@@ -28,7 +29,9 @@ CACHE = ROOT / ".cache"
 PYTHON = VENV / "bin" / "python"
 
 BUILD_FILES = ["setup.py", "build_native.py", "build_native.h", "hot_modules.txt", "README.md", "LICENSE"]
-BUILD_VARIABLES = ["RUMPKIT_BUILD", "RUMPKIT_BUILD_OPT", "CC", "CFLAGS"]
+BUILD_VARIABLES = ["RUMPKIT_BUILD", "CC", "CFLAGS"]
+LEVELS = {"runtime": ("2",), "test": ("1", "2"), "demo": ("2", "1")}
+"""Optimization levels of the native form that serve; the first one is built where none is installed."""
 
 NO_VENV = """\
 rumpkit: {python} cannot make virtual environments: its ensurepip is missing, and pip is not there either.
@@ -39,7 +42,7 @@ rumpkit: {python} cannot make virtual environments: its ensurepip is missing, an
 def main(arguments: list[str]) -> int:
     """Do the steps that the one argument names."""
     what = arguments[0] if len(arguments) == 1 else ""
-    if what not in ("runtime", "dev", "test"):
+    if what not in ("runtime", "dev", "test", "demo"):
         print(__doc__, file=sys.stderr)
         return 2
     if sys.version_info < (3, 11):  # noqa: UP036 - this file may meet any Python
@@ -50,8 +53,9 @@ def main(arguments: list[str]) -> int:
             ensure_venv()
             if what in ("dev", "test"):
                 ensure_dev()
-            if what in ("runtime", "test"):
-                ensure_installed()
+            if what in LEVELS:
+                chosen = os.environ.get("RUMPKIT_BUILD_OPT")
+                ensure_installed((chosen,) if chosen else LEVELS[what])
         except subprocess.CalledProcessError as error:
             print(
                 f"rumpkit: this failed with status {error.returncode}: {' '.join(map(str, error.cmd))}", file=sys.stderr
@@ -104,13 +108,16 @@ def ensure_dev() -> None:
     _stamp("dev", digest)
 
 
-def ensure_installed() -> None:
-    """Build the wheel, native if that can be, and install it with what it needs."""
+def ensure_installed(levels: tuple[str, ...]) -> None:
+    """Build the wheel, native if that can be, at the first of the optimization levels, and install it with what it needs; unless it is
+    installed already, at any of them."""
     sources = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".toml", ".typed"))
     settings = _project("project", "build-system", "tool.rumpkit", "tool.setuptools", "tool.mypy")
-    digest = _digest([*sources, *(ROOT / name for name in BUILD_FILES)], settings, *_build_variables())
-    if _is_current("installed", digest):
+    files = [*sources, *(ROOT / name for name in BUILD_FILES)]
+    digests = [_digest(files, settings, *_build_variables(), f"optimized={level}") for level in levels]
+    if any(_is_current("installed", digest) for digest in digests):
         return
+    os.environ["RUMPKIT_BUILD_OPT"] = levels[0]
     _say("building and installing rumpkit (the native form takes a while)")
     wheels = CACHE / "wheel"
     shutil.rmtree(wheels, ignore_errors=True)
@@ -126,7 +133,7 @@ def ensure_installed() -> None:
             if "building the pure form" in line:
                 _say(line.partition("rumpkit: ")[2])
                 break
-    _stamp("installed", digest)
+    _stamp("installed", digests[0])
 
 
 def _read_project() -> dict[str, Any]:
