@@ -37,7 +37,7 @@ ALLOWED = frozenset(
 )
 """What the kernel may import of the world: modules that compute and do nothing else."""
 
-ALLOWED_IN = {"librt": ("rumpkit.net.wire",), "rumpkit._form": ("rumpkit.net.wire",)}
+ALLOWED_IN = {"librt": ("rumpkit.net.wire",), "rumpkit._form": ("rumpkit.net.wire", "rumpkit.fs.ext.crc")}
 """What only some packages of the kernel may import."""
 
 FORBIDDEN_BUILTINS = {

@@ -3,10 +3,15 @@
 Short data goes two bytes a step: the table has an entry for every pair, and is made at the first use.  Long data is folded
 first: as an integer, whose lowest bit is the polynomial's highest power, it is shortened by replacing x^K with a sum of five small
 powers that leaves the same remainder.  That is ten operations on large integers for half of the length, four times as fast.
+Compiled, the table is faster up to `_NATIVE` bytes.
 """
 
 import struct
 from typing import Final
+
+from mypy_extensions import i64
+
+from ..._form import COMPILED
 
 _POLYNOMIAL: Final = 0x82F63B78
 _POLYNOMIAL_16: Final = 0xA001
@@ -45,6 +50,8 @@ _FOLDS: Final = (
 exponent long, so the next one can go on."""
 _LONG: Final = 100
 """Bytes from which on folding is faster."""
+_NATIVE: Final = 1024
+"""Bytes up to which the compiled form doesn't fold."""
 _LONGEST: Final = 4096
 """Bytes that are folded at once."""
 
@@ -72,8 +79,10 @@ def _fold(crc: int, data: bytes) -> bytes:
 
 def crc32c(crc: int, data: bytes) -> int:
     """Go on with `crc` over `data`.  The usual CRC-32C is `crc32c(0xFFFFFFFF, data) ^ 0xFFFFFFFF`."""
-    table = _table or _make()
     size = len(data)
+    if COMPILED and size <= _NATIVE:
+        return _native(crc, data)
+    table = _table or _make()
     if size >= _LONG:
         if size > _LONGEST:
             for at in range(0, size, _LONGEST):
@@ -87,6 +96,21 @@ def crc32c(crc: int, data: bytes) -> int:
     if size & 1:
         crc = _last(crc, data[size - 1])
     return crc
+
+
+def _native(crc: int, data: bytes) -> int:
+    """The same for machine integers, which only compiled code has."""
+    table = _table or _make()
+    value: i64 = crc
+    at: i64 = 0
+    end: i64 = len(data) & ~1
+    while at < end:
+        low: i64 = data[at]
+        high: i64 = data[at + 1]
+        entry: i64 = table[(value ^ (low | high << 8)) & 0xFFFF]
+        value = entry ^ value >> 16
+        at += 2
+    return _last(value, data[end]) if end < len(data) else value
 
 
 def _last(crc: int, byte: int) -> int:
