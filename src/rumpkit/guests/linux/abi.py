@@ -57,6 +57,7 @@ _GENERIC: Final[dict[str, int]] = {
     "move_mount": 429,
     "pidfd_open": 434,
     "pidfd_getfd": 438,
+    "mount_setattr": 442,
 }
 SYSCALLS: Final[dict[str, dict[str, int]]] = {
     "x86_64": {
@@ -107,6 +108,7 @@ PR_SET_NO_NEW_PRIVS: Final = 38
 TIOCSCTTY: Final = 0x540E
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
@@ -123,6 +125,8 @@ MS_BIND: Final = 4096
 MS_MOVE: Final = 8192
 MS_REC: Final = 16384
 MS_SLAVE: Final = 1 << 19
+MOUNT_ATTR_RDONLY: Final = 1
+AT_RECURSIVE: Final = 0x8000
 MNT_DETACH: Final = 2
 OPEN_TREE_CLONE: Final = 1
 OPEN_TREE_CLOEXEC: Final = 0o2000000

@@ -4,6 +4,7 @@ namespace that nobody else sees."""
 from __future__ import annotations
 
 import os
+import struct
 from os import path
 
 from . import abi, libc
@@ -156,6 +157,26 @@ def mount_interfaces() -> bool:
     finally:
         libc.unmount(stage, abi.MNT_DETACH)
     return True
+
+
+_SETTINGS: Final = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/acpi", "/proc/scsi")
+"""Of the whole machine: Linux lets root write to them by his number alone, whatever capabilities he has."""
+
+
+def seal_settings() -> None:
+    """Make the machine's settings, and all of /sys, read-only for the program.  Raises OSError."""
+    for place in _SETTINGS:
+        if path.exists(place):
+            libc.mount(place, place, None, abi.MS_BIND | abi.MS_REC)
+            _read_only(place)
+    if path.ismount("/sys"):
+        _read_only("/sys")
+
+
+def _read_only(place: str) -> None:
+    """A mount, with all that is mounted in it (mount_setattr(2)); nosuid and the like stay as they are."""
+    attributes = struct.pack("=4Q", abi.MOUNT_ATTR_RDONLY, 0, 0, 0)
+    libc.syscall("mount_setattr", abi.AT_FDCWD, place.encode(), abi.AT_RECURSIVE, attributes, len(attributes))
 
 
 PROC_NET: Final = "/proc/net"

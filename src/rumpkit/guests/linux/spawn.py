@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
-from . import abi, check, ids, libc
+from . import abi, check, handed, ids, libc
 from .family import pid_of, send_to_group
 from .filter import build
 from .launcher import Launcher
@@ -211,7 +211,11 @@ def spawn(
     if guard is not None:
         guard("spawn")
     check.require()
-    namespaces = abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | (abi.CLONE_NEWUTS if hostname else 0)
+    for number, fd in enumerate(stdio):
+        handed.require(number, fd)
+    namespaces = (
+        abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | abi.CLONE_NEWIPC | (abi.CLONE_NEWUTS if hostname else 0)
+    )
     if not check.privileged():
         namespaces |= abi.CLONE_NEWUSER
     numbers = ids.plan(user)

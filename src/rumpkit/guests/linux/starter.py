@@ -151,6 +151,7 @@ class Starter:
         self.wire(six)
         self.stage = "mounts"
         mounts.mount_interfaces()
+        self.seal_settings()
         mounts.mount_dev()
         if proc and self.plan["sockets_shown"]:
             self.show_sockets()
@@ -213,6 +214,14 @@ class Starter:
             return
         self.report("sockets", fds=(device,))
         os.close(device)
+
+    def seal_settings(self) -> None:
+        """Keep root from the machine's settings.  Where that fails in a user namespace, Linux keeps them from the program anyway."""
+        try:
+            mounts.seal_settings()
+        except OSError:
+            if not self.plan["namespaces"] & abi.CLONE_NEWUSER:
+                raise
 
     def mirror(self) -> None:
         """Make places for mounts where the host has none; where that fails, `mount_kernels` finds out."""
@@ -284,8 +293,7 @@ class Starter:
             own = bool(self.plan["namespaces"] & abi.CLONE_NEWUSER)
             if not own or self.plan["user"] is not None:
                 capabilities.give_up()
-            if own:
-                libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+            libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
             listener = libc.install_filter(self.plan["filter"])
             os.write(say, b"%d" % listener)
             if os.read(go, 1) != b"G":
