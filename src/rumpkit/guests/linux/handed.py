@@ -7,6 +7,7 @@ that isn't a unix one it could send to wherever the host can.
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from typing import Final
 
 from ...kern.abi.errno import ENOTSUP
@@ -16,12 +17,13 @@ SO_DOMAIN: Final = 39
 """socket(7); Python has no name for it."""
 
 
-def require(number: int, fd: int) -> None:
-    """Raise OSError (ENOTSUP) if our descriptor `fd` can't be a program's stream `number`; EBADF if it is none."""
-    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-        return
-    with socket.socket(fileno=os.dup(fd)) as one:
-        family = one.getsockopt(socket.SOL_SOCKET, SO_DOMAIN)
-    if family != socket.AF_UNIX:
-        text = f"{NAMES[number]} is a socket of the host's network, by which the program could leave its kernel: put a pipe between"
-        raise OSError(ENOTSUP, text)
+def require(stdio: Sequence[int]) -> None:
+    """Raise OSError if one of our descriptors can't be a program's stream: ENOTSUP for such a socket, EBADF if it is none."""
+    for name, fd in zip(NAMES, stdio, strict=True):
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            continue
+        with socket.socket(fileno=os.dup(fd)) as one:
+            family = one.getsockopt(socket.SOL_SOCKET, SO_DOMAIN)
+        if family != socket.AF_UNIX:
+            text = f"{name} is a socket of the host's network, by which the program could leave its kernel: put a pipe between"
+            raise OSError(ENOTSUP, text)

@@ -211,13 +211,8 @@ def spawn(
     if guard is not None:
         guard("spawn")
     check.require()
-    for number, fd in enumerate(stdio):
-        handed.require(number, fd)
-    namespaces = (
-        abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | abi.CLONE_NEWIPC | (abi.CLONE_NEWUTS if hostname else 0)
-    )
-    if not check.privileged():
-        namespaces |= abi.CLONE_NEWUSER
+    handed.require(stdio)
+    namespaces = _namespaces(bool(hostname))
     numbers = ids.plan(user)
     virtual = bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual
     plan: Plan = {
@@ -260,6 +255,12 @@ def spawn(
         if not started:
             control.close()
             supply.close()
+
+
+def _namespaces(named: bool) -> int:
+    """The flags of those that a program gets; a user namespace only where we can't do without."""
+    flags = abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | abi.CLONE_NEWIPC
+    return flags | (abi.CLONE_NEWUTS if named else 0) | (0 if check.privileged() else abi.CLONE_NEWUSER)
 
 
 def _launch(starter: Launcher, plan: Plan, descriptors: tuple[int, int, int, int, int]) -> None:
