@@ -78,6 +78,7 @@ SECTIONS = {
     "EtfsSpec": "`[[etfs]]`",
     "MountSpec": "`[[mount]]`",
     "RunSpec": "`[[run]]`",
+    "LimitsSpec": "`[run.limits]`",
     "HealthSpec": "`[run.health]`",
     "SwitchSpec": "`[[switch]]`",
 }

@@ -72,6 +72,23 @@ stdout = "prefix"
     assert (tmp_path / "out.txt").read_text() == f"ONE\nFROM {str(tmp_path).upper()}\n"
 
 
+def test_limits_of_a_program_and_of_its_health_check(tmp_path: Path) -> None:
+    text = """
+[[run]]
+name = "server"
+command = ["sleep", "60"]
+limits = { files = 64 }
+health = { command = ["sh", "-c", "test $(ulimit -n) = 64"] }
+background = true
+
+[[run]]
+command = ["sh", "-c", "ulimit -n; ulimit -c"]
+limits = { files = 128, core = "0" }
+after = ["server:healthy"]
+"""
+    assert rump("run", config(tmp_path, text)) == (0, "128\n0\n", "")
+
+
 def test_restarts_until_it_works(tmp_path: Path) -> None:
     text = """
 [[run]]

@@ -7,6 +7,7 @@ from ..hosts.sim.host import SimHost
 from ..kern.kernel import RumpKernel
 from .boot import build, set_sysctls
 from .errors import ConfigError
+from .limits import describe_limits
 from .load import load_kernels, located
 from .spec import HealthSpec, InterfaceSpec, Spec
 from .supervise.plan import program_names
@@ -38,7 +39,11 @@ class Description(NamedTuple):
             Table("disks", ("name", "source", "size", "access"), self._disks()),
             Table("mounts", ("path", "type", "source", "size", "access"), self._mounts()),
             Table("etfs", ("path", "type", "source", "access"), self._etfs()),
-            Table("programs", ("name", "command", "main", "after", "restart", "health", "output"), self._programs()),
+            Table(
+                "programs",
+                ("name", "command", "main", "after", "restart", "health", "limits", "output"),
+                self._programs(),
+            ),
             Table("switches", ("name", "mtu", "delay"), [(one.name, str(one.mtu), one.delay) for one in spec.switch]),
         ]
 
@@ -89,6 +94,7 @@ class Description(NamedTuple):
                 ", ".join(run.after),
                 run.restart,
                 _health(run.health),
+                describe_limits(run.limits),
                 f"pipe to {run.pipe}" if run.pipe else run.stdout or "inherit",
             )
             for name, run in zip(program_names(self.spec.run), self.spec.run, strict=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..net.ip.service import Ip
     from .interruption import Interruption
     from .kernel import Kernel
+    from .limits import Limit
 
 ONLINE_TIMEOUT = 30.0
 """Seconds that DHCP servers have to give addresses before programs start without."""
@@ -46,6 +47,7 @@ def launch(
     user: "Identity | None" = None,
     terminal: bool = False,
     allow: Sequence[str] = (),
+    limits: "Sequence[Limit]" = (),
 ) -> Guest:
     """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
     that of a session of its own."""
@@ -67,6 +69,7 @@ def launch(
             user=user,
             terminal=terminal,
             allow=allow,
+            limits=limits,
         )
     except OSError as problem:
         if problem.filename != command[0]:

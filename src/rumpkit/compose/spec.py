@@ -158,6 +158,26 @@ class HealthSpec:
 
 
 @dataclass(slots=True)
+class LimitsSpec:
+    """[run.limits]: what each process of a program may use at most (setrlimit(2))"""
+
+    files: int | None = None
+    """Descriptors that are open at a time; what would open another fails (EMFILE)."""
+    processes: int | None = None
+    """Processes and threads of the program's user at a time, all together; fork fails then (EAGAIN).  An ordinary user's program is
+    counted by itself; one that root has started, with all that its user runs.  Linux doesn't count root's."""
+    memory: str = ""
+    """Of data: heap, stacks of threads, other private memory that can be written to (RLIMIT_DATA; not the address space, of which
+    Java, Go and node reserve many times what they use).  Bytes, with K, M or G behind it; allocating more fails (ENOMEM)."""
+    cpu_time: str = ""
+    """Whole seconds of a processor, such as "60s", rounded up; then SIGXCPU, and a second later SIGKILL."""
+    file_size: str = ""
+    """How large a file may become by writing; then SIGXFSZ, or EFBIG where that is ignored."""
+    core: str = ""
+    """How large a core dump may be; "0": none."""
+
+
+@dataclass(slots=True)
 class RunSpec:
     """[[run]]: an unmodified program on the kernel."""
 
@@ -176,6 +196,8 @@ class RunSpec:
     `rump`.  An ordinary user's program is that in a user namespace, with his subordinate ids if he has any."""
     allow: list[str] = field(default_factory=list)
     """System calls that it may make though they reach beyond itself, such as "ptrace" for a debugger."""
+    limits: LimitsSpec | None = None
+    """What it may use at most, such as { files = 1024, memory = "512M" }.  Default: what `rump` itself may."""
     main: bool = False
     """When this program ends the others are stopped, and its exit status is the run's.  Without one, the run lasts
     until all have ended."""

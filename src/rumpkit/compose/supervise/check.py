@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigError, suggest
+from ..limits import limit_tests
 from ..locate import KeyPath
 from ..spec import HealthSpec, RunSpec
 from ..values import parse_duration, parse_size
@@ -65,6 +66,8 @@ def _value_tests(place: RunPlace) -> list[Test]:
     tests.append(((*path, "background"), lambda: _not_both(spec)))
     for key in ("stdin", "stdout", "stderr"):
         tests.append(((*path, key), partial(_stream, key, getattr(spec, key))))
+    if spec.limits is not None:
+        tests += limit_tests((*path, "limits"), spec.limits)
     if spec.health is not None:
         tests += _health_tests((*path, "health"), spec.health)
     return tests

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 from ...guests.linux.guest import Guest
 from ...hyper.time import SECOND
 from ..expand import Places, expand_run
+from ..limits import resource_limits
 from ..programs import home, identity, launch
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Checker:
             kernel = self._conductor.kernels[plan.kernel]
             streams = (null, null, null)
             user, environment = identity(run.user), {**home(run.user), **run.env}
-            return launch(kernel, run.health.command, environment, run.cwd or None, streams, user, allow=run.allow)
+            command, limits = run.health.command, resource_limits(run.limits)
+            return launch(kernel, command, environment, run.cwd or None, streams, user, allow=run.allow, limits=limits)
         finally:
             os.close(null)
 

@@ -18,6 +18,7 @@ from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.wait import WaitQueue
 from ..errors import ConfigError
 from ..expand import Places, expand_run
+from ..limits import resource_limits
 from ..locate import dotted, path_of, placed
 from ..programs import ONLINE_TIMEOUT, home, identity, launch, status_of, wait_online
 from ..spec import RunSpec
@@ -273,7 +274,10 @@ class Conductor(Owner):
             streams = self._streams(plan, spec, held)
             user = identity(spec.user)
             kernel = self.kernels[plan.kernel]
-            return launch(kernel, spec.command, environment, spec.cwd or None, streams, user, allow=spec.allow)
+            limits = resource_limits(spec.limits)
+            return launch(
+                kernel, spec.command, environment, spec.cwd or None, streams, user, allow=spec.allow, limits=limits
+            )
         except ConfigError as problem:
             raise ConfigError(
                 problem.message,

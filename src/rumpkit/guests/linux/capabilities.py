@@ -39,10 +39,11 @@ KEPT: Final = {
 attach to its init either, which has more."""
 
 
-def give_up() -> None:
-    """Take all other capabilities from what this process executes from now on.  Raises OSError."""
+def give_up(more: tuple[str, ...] = ()) -> None:
+    """Take all other capabilities, and `more` of those, from what this process executes from now on.  Raises OSError."""
     with open(LAST) as file:
         last = int(file.read())
+    kept = [number for name, number in KEPT.items() if name not in more]
     for number in range(last + 1):
-        if number not in KEPT.values():
+        if number not in kept:
             libc.prctl(PR_CAPBSET_DROP, number)

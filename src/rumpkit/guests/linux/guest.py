@@ -182,6 +182,7 @@ class Guest:
         stdio: tuple[int, int, int] = (0, 1, 2),
         shown: Sequence[ShownMount] = (),
         allow: Sequence[str] = (),
+        limits: Sequence[tuple[int, int, int]] = (),
         terminal: bool = False,
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
@@ -218,6 +219,7 @@ class Guest:
                 serve=kernel_files.serve,
                 launcher=share.launcher,
                 allow=allow,
+                limits=limits,
             )
         except BaseException:
             share.close()

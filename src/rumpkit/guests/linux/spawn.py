@@ -55,6 +55,7 @@ class Plan(TypedDict):
     command: list[str]
     environment: dict[str, str]
     terminal: bool
+    limits: list[tuple[int, int, int]]
 
 
 HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
@@ -195,6 +196,7 @@ def spawn(
     serve: Callable[[int, int], None] | None = None,
     launcher: Launcher | None = None,
     allow: Sequence[str] = (),
+    limits: Sequence[tuple[int, int, int]] = (),
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -204,7 +206,8 @@ def spawn(
     its /proc/net; `sysctls` are what it shall see below /proc/sys/net; `stdio` are our descriptors for its 0,
     1 and 2.  Everything else it inherits as from a shell:
     process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
-    standard input.  `allow` names system calls that it may make besides those of `fences`.
+    standard input.  `allow` names system calls that it may make besides those of `fences`; `limits` are resources with
+    a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -214,7 +217,6 @@ def spawn(
     handed.require(stdio)
     namespaces = _namespaces(bool(hostname))
     numbers = ids.plan(user)
-    virtual = bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual
     plan: Plan = {
         "supervisor": os.getpid(),
         "namespaces": namespaces,
@@ -230,13 +232,14 @@ def spawn(
         "devices": min(devices, _MOST_DEVICES),
         "sockets_shown": show_sockets is not None,
         "sysctls": dict(sysctls or {}),
-        "filter": build(libc.machine(), allow, virtual),
+        "filter": build(libc.machine(), allow, bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual),
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": directory or os.getcwd(),
         "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
         "command": [os.fspath(word) for word in command],
         "environment": dict(os.environ if environment is None else environment),
         "terminal": terminal,
+        "limits": list(limits),
     }
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -68,6 +68,8 @@ class Starter:
         *self.streams, memory, control, supply = order
         self.plan: dict[str, Any] = marshal.loads(os.pread(memory, os.fstat(memory).st_size, 0))
         os.close(memory)
+        if self.plan["limits"]:
+            import resource  # noqa: F401  # here, where its file can be read
         self.stage = "namespaces"
         """What is being done, for reports of failure."""
         self.problems: dict[str, OSError] = {}
@@ -292,13 +294,16 @@ class Starter:
                 stage = "filter"
             own = bool(self.plan["namespaces"] & abi.CLONE_NEWUSER)
             if not own or self.plan["user"] is not None:
-                capabilities.give_up()
+                capabilities.give_up(("SYS_RESOURCE",) if self.plan["limits"] else ())
             libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
             listener = libc.install_filter(self.plan["filter"])
             os.write(say, b"%d" % listener)
             if os.read(go, 1) != b"G":
                 os._exit(1)
             os.close(listener)
+            stage = "limits"
+            if self.plan["limits"]:
+                self.set_limits()
             stage = "user"
             if self.plan["user"] is not None and (not own or self.plan["helpers"]):
                 uid, gid, groups = self.plan["user"]
@@ -316,6 +321,16 @@ class Starter:
             os.write(say, f"{stage}\n0\n{problem!r}".encode())
         finally:
             os._exit(127)
+
+    def set_limits(self) -> None:
+        """Never above what is inherited.  Raises OSError."""
+        import resource
+
+        for number, soft, hard in self.plan["limits"]:
+            most = resource.getrlimit(number)[1]
+            if most != resource.RLIM_INFINITY:
+                soft, hard = min(soft, most), min(hard, most)
+            resource.setrlimit(number, (soft, hard))
 
     def execute(self) -> None:
         """execvpe(3).  Not os.execvpe: that imports modules at its first use, and by now we may be a user who can't
