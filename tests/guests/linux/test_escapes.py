@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 NOBODYS = "198.51.100.77"
-IPC_PRIVATE, IPC_RMID = 0, 0
+IPC_RMID = 0
 
 EXPECTED = {
     "descriptors": "[]",
