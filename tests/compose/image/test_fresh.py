@@ -8,7 +8,9 @@ import pytest
 from rumpkit.compose.image.fresh import FreshImage
 from rumpkit.compose.image.replace import SUFFIX
 from rumpkit.compose.image.session import Session
-from rumpkit.hosts.posix.redo import LOG_SUFFIX
+from rumpkit.hosts.posix.block import FileBackend
+from rumpkit.hosts.posix.host import PosixHost
+from rumpkit.hosts.posix.redo import LOG_SUFFIX, RedoLog
 
 
 @pytest.fixture
@@ -102,3 +104,73 @@ def test_errors_name_what_is_made(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         FreshImage(str(tmp_path / "none" / "disk.img"), False).create(1)
     assert caught.value.filename == str(tmp_path / "none" / "disk.img")
+
+
+def interrupted(path):
+    """An image of zeros whose transaction, which makes it start with "new", was interrupted right after it was decided."""
+    path.write_bytes(bytes(8192))
+    host = PosixHost(console=-1)
+    try:
+        file = FileBackend(host, str(path))
+        log = RedoLog(host, file)
+        log.write(0, b"new")
+        log._seal([(0, 3)])
+        log._publish()
+        os.close(log._fd)
+        file.close()
+    finally:
+        host.close()
+    return path.with_name(path.name + LOG_SUFFIX)
+
+
+@pytest.mark.parametrize("at", ["fsync", "unlink", "replace", "link"])
+def test_killed_at_any_place_it_leaves_an_image_that_opens(tmp_path, monkeypatch, at):
+    """The old one with its transaction, or the new one."""
+
+    class Killed(BaseException):
+        pass
+
+    seen = []
+    for dies in range(12):
+        path = tmp_path / str(dies) / "disk.img"
+        path.parent.mkdir()
+        log = interrupted(path)
+        assert log.exists()
+        calls = 0
+        real = getattr(os, at)
+
+        def counted(*arguments, real=real, dies=dies, **more):
+            nonlocal calls
+            calls += 1
+            if calls > dies:
+                raise Killed
+            return real(*arguments, **more)
+
+        with FreshImage(str(path), True) as fresh:
+            fresh.create(4096)
+            with monkeypatch.context() as patch:
+                patch.setattr(os, at, counted)
+                try:
+                    fresh.finish()
+                except Killed:
+                    pass
+        with Session() as session:
+            session.image(str(path), write=True)
+        seen.append(path.read_bytes())
+        assert seen[-1] in (bytes(4096), b"new".ljust(8192, b"\0"))
+        assert not log.exists()
+        if calls <= dies:
+            assert seen[-1] == bytes(4096)
+            return
+    pytest.fail("it never ends")
+
+
+def test_a_transaction_that_nobody_can_finish_goes_with_what_was_there(tmp_path):
+    path = tmp_path / "disk.img"
+    log = interrupted(path)
+    os.replace(path, tmp_path / "elsewhere")
+    path.write_bytes(bytes(8192))
+    with FreshImage(str(path), True) as fresh:
+        fresh.create(4096)
+        fresh.finish()
+    assert path.read_bytes() == bytes(4096) and not log.exists()

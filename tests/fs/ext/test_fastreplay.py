@@ -10,11 +10,12 @@ import pytest
 
 from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.dev.recorder import RecorderBackend, apply, crash, prefix
+from rumpkit.fs.ext import fastreplay
 from rumpkit.fs.ext.crc import crc32c
 from rumpkit.fs.ext.features import RECOVER
 from rumpkit.fs.ext.journal import fastcommit as fc
 from rumpkit.fs.ext.journal import format as fmt
-from rumpkit.fs.ext.journal.replay import load, write_superblock
+from rumpkit.fs.ext.journal.replay import load, scan, write_superblock
 from rumpkit.fs.ext.journal.space import LogSpace
 from rumpkit.fs.ext.open import journal_runs, open_volume
 from rumpkit.kern.abi.errno import EINVAL, EIO, ENOENT, ENOSPC, EUCLEAN
@@ -219,3 +220,57 @@ def test_any_tags_are_replayed_or_refused(seed: int) -> None:
         assert problem.errno in (EUCLEAN, EIO, EINVAL, ENOSPC) and problem.strerror
     else:
         disk.files.entered(disk.files.vfs.unmount, "/m")
+
+
+def test_padding_is_not_kept_and_tags_are_limited() -> None:
+    disk = Disk()
+    disk.commit([tag(fc.PAD, b"")] * 5000)
+    disk.files.host.enter()
+    volume = open_volume(disk.files.vfs, disk.device)
+    space = LogSpace(volume.cache, journal_runs(volume))
+    journal = load(space)
+    assert [one.kind for one in scan(space, journal).fast] == [fc.HEAD]
+    assert len(fc.read(space, journal, SEQUENCE, 5002)) == 1
+    with pytest.raises(OSError, match="more than 5001 tags") as caught:
+        fc.read(space, journal, SEQUENCE, 5001)
+    assert caught.value.errno == EUCLEAN
+    disk.files.host.leave()
+
+
+def test_blocks_that_are_promised_are_limited() -> None:
+    """And it costs nothing that one range is added again and again, or beside others of its file."""
+    disk = Disk()
+    tags = [inode(NEW, 0o100640, 1, 600 << 10)]
+    tags += [added(NEW, at, 1, EMPTY + at) for at in range(0, 600, 2)] * 2
+    tags.append(named(fc.CREAT, 2, NEW, b"new"))
+    text = bytearray(12)
+    for one in tags:
+        room = 1024 - len(text) % 1024
+        if len(one) > room - 4:
+            text += tag(fc.PAD, bytes(room - 4))
+        text += one
+    disk.commit([bytes(text[12:])])
+    disk.files.mount("ext4", "/m", "disk")
+    assert disk.files.root.stat("/m/new").st_blocks >= 300 * 2
+    disk.files.entered(disk.files.vfs.unmount, "/m")
+    assert disk.check() == []
+    disk.files.host.enter()
+    replay = fastreplay._Replay(open_volume(disk.files.vfs, disk.device))
+    replay._total = fastreplay.MAX_PROMISED - 1
+    replay._promise(added(NEW, 0, 1, EMPTY)[4:])
+    with pytest.raises(OSError, match="files get more than") as caught:
+        replay._promise(added(NEW, 0, 1, EMPTY)[4:])
+    assert caught.value.errno == EUCLEAN
+    disk.files.host.leave()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bits_are_counted(seed: int) -> None:
+    noise = random.Random(seed)
+    data = bytearray(noise.randbytes(40))
+    for _ in range(50):
+        start = noise.randrange(320)
+        count = noise.randrange(321 - start)
+        assert fastreplay._ones(data, start, count) == sum(
+            data[at >> 3] >> (at & 7) & 1 for at in range(start, start + count)
+        )

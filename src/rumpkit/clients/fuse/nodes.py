@@ -5,6 +5,7 @@ it was told.  Ids are never used again, so that a late request can't reach anoth
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, final
 
 from ...kern.abi.errno import ENFILE, ESTALE, error
@@ -105,14 +106,25 @@ class NodeTable:
         return found
 
     def revoke(self, mount: Mount, exchange: Callable[[Vnode], Vnode]) -> list[Node]:
-        """A mount is taken away: its nodes get dead files, which `exchange` makes.  Returns them.  Does not sleep."""
-        found = [node for node in self._nodes.values() if node.vnode.mount is mount]
-        for node in found:
-            del self._by_vnode[node.vnode]
+        """A mount is taken away: its nodes get dead files, which `exchange` makes for held ones that it releases.  Returns them.
+
+        The last to let go of a file may sleep, and Linux forgets nodes meanwhile: that one has its dead file by then.
+        """
+        found: list[Node] = []
+        for node in list(self._nodes.values()):
+            old = node.vnode
+            if self._nodes.get(node.number) is not node or old.mount is not mount:
+                continue
+            old.hold()
+            dead = exchange(old)
+            del self._by_vnode[old]
             self._stand_down(node)
-            node.vnode = exchange(node.vnode)
-            self._by_vnode[node.vnode] = node
+            node.vnode = dead
+            self._by_vnode[dead] = node
             self._stand(node)
+            found.append(node)
+            with suppress(OSError):  # a file without a name that can't be removed: the others go nevertheless
+                old.release()
         return found
 
     def clear(self) -> None:

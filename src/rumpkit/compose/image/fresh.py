@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import final
 
 from ...hosts.posix.filelock import is_at, lock
-from ...kern.abi.errno import EBUSY, EEXIST, EINVAL
+from ...kern.abi.errno import EBUSY, EEXIST, EINVAL, ELOOP, EPERM, EUCLEAN
 from .address import Address
 from .node import failure
 from .replace import Nameless, inherit, sync_folder
@@ -50,17 +50,39 @@ class FreshImage:
         return Address(self._file.place, self._file.place, "", "/")
 
     def finish(self) -> None:
-        """Make it durable, and put it in its place.  A transaction that waits there to be finished was the old image's, and goes, too."""
-        from ...hosts.posix.redo import LOG_SUFFIX
+        """Make it durable, and put it in its place.
 
+        A transaction that waits there is the old image's, and is brought to its end before: whoever is killed meanwhile leaves the old
+        image whole, or the new one without a log that isn't its own.
+        """
         assert self._file is not None
         inherit(self._file.fd, os.fstat(self._old) if self._old >= 0 else None)
         os.fsync(self._file.fd)
+        self._settle()
         self._file.put()
+        self._drop()
+
+    def _settle(self) -> None:
+        """Finish the transaction of what is replaced; one that can't be finished by anybody goes."""
+        from ...hosts.posix.block import BackendError
+        from ...hosts.posix.redo import LOG_SUFFIX, recover
+
+        if not os.path.lexists(self.path + LOG_SUFFIX):
+            return
+        if self._old >= 0:
+            image = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                recover(image, self.path)
+            except BackendError as problem:
+                if problem.errno not in (EUCLEAN, EPERM, ELOOP):
+                    raise
+            except FileNotFoundError:
+                pass  # somebody else has just finished it
+            finally:
+                os.close(image)
         with suppress(FileNotFoundError):
             os.unlink(self.path + LOG_SUFFIX)
             sync_folder(self.path)
-        self._drop()
 
     def _drop(self) -> None:
         """Let go of the file; if it has its name by now, it stays."""

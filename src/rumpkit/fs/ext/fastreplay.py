@@ -12,7 +12,7 @@ from ...kern.abi.fcntl import S_IFDIR, S_IFMT
 from ...kern.device import Device
 from ...vfs.buffer import BufferCache
 from . import blockmap, directory, dirent, dirwrite, extentmap, extents, inline, removal
-from .bitmaps import block_bitmap, change_blocks, clear_bits, free_run, set_bits
+from .bitmaps import block_bitmap, change_blocks, clear_bits, set_bits
 from .checksum import inode_seed
 from .extents import Extent
 from .geometry import Geometry, check_magic, corrupt
@@ -21,12 +21,15 @@ from .journal.fastcommit import ADD_RANGE, CREAT, DEL_RANGE, INODE, LINK, UNLINK
 from .journal.overlay import ChangedDevice
 from .node import MAX_LINKS
 from .orphans import OrphanList
+from .runs import Runs
 from .state import InodeState
 from .volume import Volume, read_superblock
 
 CREDITS: Final = 64
 CACHE_BYTES: Final = 16 << 20
 SECOND: Final = 1_000_000_000
+MAX_PROMISED: Final = 1 << 31
+"""Blocks that all ranges together may give to files; Linux's usual area of 1 MiB has not the room for more."""
 
 
 def changed_blocks(device: Device, tags: list[Tag]) -> dict[int, bytes]:
@@ -51,12 +54,14 @@ class _Replay:
     def __init__(self, volume: Volume) -> None:
         self._volume: Volume = volume
         self._states: dict[int, InodeState] = {}
-        self._ranges: list[tuple[int, int, int]] = []
-        """Inode, first block of the file and how many: what was given other blocks."""
-        self._gone: list[tuple[int, int]] = []
-        """Runs of blocks that perhaps no file has any more."""
-        self._promised: list[tuple[int, int, int]] = []
-        """Inode, first block and how many, of all ranges that are to be added."""
+        self._ranges: dict[int, Runs] = {}
+        """By inode, the blocks of the file that were given other ones."""
+        self._gone: Runs = Runs()
+        """Blocks that perhaps no file has any more."""
+        self._promised: dict[int, Runs] = {}
+        """By inode, the blocks of all ranges that are to be added."""
+        self._total: int = 0
+        """How many blocks that is, each as often as it is promised."""
         self._counted: dict[int, None] = {}
         """Directories whose subdirectories have to be counted."""
 
@@ -231,6 +236,9 @@ class _Replay:
         number = int.from_bytes(data[:4], "little")
         extent = extents.unpack(data, 4)
         self._volume.geometry.check_block(extent.block, extent.length, f"fast commit: inode {number}")
+        self._total += extent.length
+        if self._total > MAX_PROMISED:
+            raise corrupt(f"fast commit: inode {number}: files get more than {MAX_PROMISED} blocks")
         self._volume.begin(CREDITS)
         try:
             taken = self._use(extent.block, extent.length, True)
@@ -238,15 +246,17 @@ class _Replay:
             self._volume.end()
         if taken != extent.length and not self._has(number, extent):
             raise corrupt(f"fast commit: inode {number} gets blocks {extent.block}+{extent.length}, which are in use")
-        self._gone.append((extent.block, extent.length))
-        self._promised.append((number, extent.block, extent.length))
+        self._gone.add(extent.block, extent.length)
+        promised = self._promised.get(number)
+        if promised is None:
+            promised = self._promised[number] = Runs()
+        promised.add(extent.block, extent.length)
 
     def _has(self, number: int, extent: Extent) -> bool:
         """Whether a file has blocks, or those of its own, already, or an earlier tag gave them to it."""
-        end = extent.block + extent.length
-        for owner, block, count in self._promised:
-            if owner == number and block < end and extent.block < block + count:
-                return True
+        promised = self._promised.get(number)
+        if promised is not None and promised.touches(extent.block, extent.length):
+            return True
         state = self._volume.read_inode(number)
         if not state.inode.mode or not state.extents:
             return False
@@ -266,7 +276,10 @@ class _Replay:
         if not state.extents:
             raise corrupt(f"fast commit: {state.where} has no extents")
         run = blockmap.find(state, extent.start, extent.length)
-        self._ranges.append((state.number, extent.start, extent.length))
+        ranges = self._ranges.get(state.number)
+        if ranges is None:
+            ranges = self._ranges[state.number] = Runs()
+        ranges.add(extent.start, extent.length)
         if (run.block, run.length, run.unwritten) != (extent.block, extent.length, extent.unwritten):
             self._cut(state, extent.start, extent.start + extent.length)
             extentmap.insert(state, extent)
@@ -289,7 +302,8 @@ class _Replay:
         done = False
         while not done:
             gone, done = extentmap.cut(state, start, end, 1024)
-            self._gone += [(extent.block, extent.length) for extent in gone]
+            for extent in gone:
+                self._gone.add(extent.block, extent.length)
 
     def _use(self, block: int, count: int, used: bool) -> int:
         """Mark blocks as used or free; how many were not."""
@@ -301,7 +315,7 @@ class _Replay:
             piece = min(count, geometry.blocks_per_group - offset)
             group = volume.groups.get(number)
             data = block_bitmap(volume, group).data
-            free = sum([free_run(data, at, 1) for at in range(offset, offset + piece)])
+            free = piece - _ones(data, offset, piece)
             more = free if used else piece - free
             if more:
                 change_blocks(volume, group, block_bitmap(volume, group))
@@ -324,16 +338,19 @@ class _Replay:
         volume = self._volume
         volume.transaction.sync(True)  # what was removed is free
         volume.begin(CREDITS)
-        for block, count in self._gone:
+        for block, count in self._gone.all():
             self._use(block, count, False)
-        for number, start, length in self._ranges:
+        for number, ranges in self._ranges.items():
             state = self._states.get(number)
-            while length and state is not None and state.extents:
-                run = blockmap.find(state, start, length)
-                if run.block:
-                    self._use(run.block, run.length, True)
-                start += run.length
-                length -= run.length
+            if state is None or not state.extents:
+                continue
+            for start, length in ranges.all():
+                while length:
+                    run = blockmap.find(state, start, length)
+                    if run.block:
+                        self._use(run.block, run.length, True)
+                    start += run.length
+                    length -= run.length
         volume.end()
         for number in self._counted:
             state = self._states[number]
@@ -359,6 +376,12 @@ class _Replay:
                 else:
                     found += self._volume.current_inode(number).inode.mode & S_IFMT == S_IFDIR
         return found
+
+
+def _ones(data: bytearray, start: int, count: int) -> int:
+    """How many of `count` bits from `start` on are set."""
+    bits = int.from_bytes(data[start >> 3 : start + count + 7 >> 3], "little") >> (start & 7)
+    return (bits & (1 << count) - 1).bit_count()
 
 
 def _storage(state: InodeState) -> int:

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ..crc import crc32c
+from ..geometry import corrupt
 from .format import JournalSuperblock
 from .space import LogSpace
 
@@ -21,6 +22,10 @@ INODE: Final = 6
 PAD: Final = 7
 TAIL: Final = 8
 HEAD: Final = 9
+MAX_TAGS: Final = 1 << 18
+"""Tags of all kinds that are read: five times what fits into Linux's usual area of 1 MiB."""
+MAX_BYTES: Final = 64 << 20
+"""Their data that is kept."""
 _TAG: Final = Struct("<HH")
 _TWO: Final = Struct("<II")
 _TAIL: Final = 8
@@ -34,11 +39,16 @@ class Tag(NamedTuple):
     data: bytes
 
 
-def read(space: LogSpace, journal: JournalSuperblock, sequence: int) -> list[Tag]:
-    """The tags of all whole fast commits of the transaction `sequence`, which is not in the log.  Raises EIO."""
+def read(space: LogSpace, journal: JournalSuperblock, sequence: int, most: int = MAX_TAGS) -> list[Tag]:
+    """The tags of all whole fast commits of the transaction `sequence`, which is not in the log; PAD and TAIL are left out.
+
+    Raises EUCLEAN where there are more than `most`, EIO.
+    """
     found: list[Tag] = []
     commit: list[Tag] = []
     checksum = 0
+    count = 0
+    kept = 0
     for at in range(journal.end + 1, journal.blocks):
         data = space.read(at)
         offset = 0
@@ -48,10 +58,13 @@ def read(space: LogSpace, journal: JournalSuperblock, sequence: int) -> list[Tag
             end = start + size
             if end > len(data) or not ADD_RANGE <= kind <= HEAD:
                 return found
-            if not found and not commit and kind != HEAD:
+            if not count and kind != HEAD:
                 return found
             if kind == HEAD and (size < 8 or _TWO.unpack_from(data, start)[1] != sequence):
                 return found
+            count += 1
+            if count > most:
+                raise corrupt(f"journal: the fast commits have more than {most} tags")
             if kind == TAIL:
                 if size < _TAIL:
                     return found
@@ -59,11 +72,14 @@ def read(space: LogSpace, journal: JournalSuperblock, sequence: int) -> list[Tag
                 if number != sequence or crc32c(checksum, data[offset : start + 4]) != expected:
                     return found
                 found += commit
-                found.append(Tag(TAIL, b""))
                 commit = []
                 checksum = 0
             else:
                 checksum = crc32c(checksum, data[offset:end])
-                commit.append(Tag(kind, data[start:end]))
+                if kind != PAD:
+                    kept += size
+                    if kept > MAX_BYTES:
+                        raise corrupt(f"journal: the fast commits have more than {MAX_BYTES} bytes")
+                    commit.append(Tag(kind, data[start:end]))
             offset = end
     return found
