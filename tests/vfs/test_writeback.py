@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.dev.recorder import RecorderBackend
+from rumpkit.hyper.block import BlockBackend
 from rumpkit.hyper.time import FOREVER, SECOND
 from rumpkit.kern.abi.fcntl import O_CREAT, O_WRONLY
 from rumpkit.vfs.types import check_format_options
@@ -14,6 +17,33 @@ from tests.vfs.helpers import COMPONENTS, Files
 SIZE = 4 << 20
 DATA = b"what nobody asks for" * 100
 KINDS = ("ext2", "ext4", "vfat")
+
+
+class Faulty(BlockBackend):
+    """A disk that fails when it is told to."""
+
+    def __init__(self, disk: RamDisk) -> None:
+        super().__init__(disk.size)
+        self.disk = disk
+        self.flushes_to_fail = 0
+        self.writes_fail = False
+        self.failures = 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.disk.read(offset, size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        if self.writes_fail:
+            self.failures += 1
+            raise OSError(errno.EIO, "a bad sector")
+        self.disk.write(offset, data)
+
+    def flush(self) -> None:
+        if self.flushes_to_fail:
+            self.flushes_to_fail -= 1
+            self.failures += 1
+            raise OSError(errno.EIO, "a write was lost")
+        self.disk.flush()
 
 
 class Idle:
@@ -29,7 +59,8 @@ class Idle:
         device = self.files.entered(disks.attach, "plain", ram)
         self.files.entered(maker.format, self.files.vfs, device, check_format_options(maker, {}))
         self.ram = ram
-        self.recorder = RecorderBackend(ram)
+        self.faulty = Faulty(ram)
+        self.recorder = RecorderBackend(self.faulty)
         self.files.entered(disks.attach, "disk", self.recorder)
         self.files.mount(kind, "/m", "disk", **options)
         self.host.run()
@@ -117,3 +148,55 @@ def test_a_mount_that_is_gone_is_left_alone(kind: str) -> None:
     idle.recorder.clear()
     idle.pass_time(100)
     assert not idle.recorder.events and idle.host.next_event() == FOREVER
+
+
+def test_alarms_do_not_multiply() -> None:
+    """Two mounts that are changed all the time: each is written when it is due, and there are no more alarms than that takes."""
+    files = Files()
+    for name in ("a", "b"):
+        device = files.entered(files.service("Disks").attach, name, RamDisk(SIZE))
+        maker = files.vfs.types.find("ext4")
+        files.entered(maker.format, files.vfs, device, check_format_options(maker, {}))
+        files.mount("ext4", f"/{name}", name)
+    host = files.host
+    for second in range(1, 601):
+        files.root.put(f"/{'ab'[second % 2]}/f{second % 9}", b"x" * 100)
+        host.run(host.now + SECOND)
+    assert len(host._agenda._events) <= 4
+
+
+@pytest.mark.parametrize("unmount", [False, True])
+@pytest.mark.parametrize("kind", ["ext2", "vfat"])
+def test_what_failed_in_the_background_is_told_once(kind: str, unmount: bool) -> None:
+    idle = Idle(kind)
+    fd = idle.root.open("/m/file", O_CREAT | O_WRONLY, 0o644)
+    idle.root.write(fd, DATA)
+    idle.faulty.flushes_to_fail = 1
+    idle.pass_time(60)
+    assert idle.faulty.failures == 1
+    if unmount:
+        idle.root.close(fd)
+        with pytest.raises(OSError, match="a write was lost"):
+            idle.files.entered(idle.files.vfs.unmount, "/m")
+        return
+    with pytest.raises(OSError, match="a write was lost"):
+        idle.root.fsync(fd)
+    idle.root.fsync(fd)
+    idle.root.close(fd)
+    idle.files.entered(idle.files.vfs.unmount, "/m")
+
+
+@pytest.mark.parametrize("kind", ["ext2", "vfat"])
+def test_what_could_not_be_written_is_tried_again(kind: str) -> None:
+    idle = Idle(kind)
+    idle.root.put("/m/file", b"")
+    idle.faulty.writes_fail = True
+    idle.pass_time(21)
+    # Again and again, but not at once.
+    assert 2 <= idle.faulty.failures <= 50
+    assert idle.content() is None
+    idle.faulty.writes_fail = False
+    idle.pass_time(6)
+    assert idle.content() == b""
+    idle.pass_time(60)
+    assert idle.host.next_event() == FOREVER

@@ -14,7 +14,7 @@ from ..kern.abi.fcntl import S_IFDIR
 from ..vfs.acl import ACCESS, DEFAULT, UNREAD, Acl
 from ..vfs.stat import Stat, StatVfs
 from ..vfs.types import FileSystemType, OptionValue
-from ..vfs.vnode import Entry, Mount, Vnode
+from ..vfs.vnode import Entry, Mount, Vnode, make_durable
 
 if TYPE_CHECKING:
     from ..vfs.vfs import Vfs
@@ -148,7 +148,7 @@ class NullVnode(Vnode):
         self.refresh()
 
     def sync(self, data_only: bool) -> None:
-        self.lower.sync(data_only)
+        make_durable(self.lower, data_only)
 
     def next_data(self, offset: int) -> int:
         return self.lower.next_data(offset)

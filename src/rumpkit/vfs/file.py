@@ -36,7 +36,7 @@ from ..kern.process import Credentials
 from ..kern.wait import Blocked
 from .access import FIXED, without_suid
 from .stat import DirectoryEntry
-from .vnode import FIRST_COOKIE, NO_END, Vnode, let_go
+from .vnode import FIRST_COOKIE, NO_END, Vnode, let_go, make_durable
 
 if TYPE_CHECKING:
     from .events import Events
@@ -161,7 +161,7 @@ class VnodeFile(OpenFile):
         try:
             done = self._write(self.vnode.size if self.flags & O_APPEND else offset, data)
             if self.flags & O_DSYNC and done:
-                self.vnode.sync(True)
+                make_durable(self.vnode, True)
             return done
         finally:
             self.leave(now)
@@ -187,7 +187,7 @@ class VnodeFile(OpenFile):
         self.offset = offset + done
         if self.flags & O_DSYNC and done:
             # The last thing: others may use the mount meanwhile.
-            self.vnode.sync(True)
+            make_durable(self.vnode, True)
         return done
 
     def _write(self, offset: int, data: bytes) -> int:
@@ -290,7 +290,7 @@ class VnodeFile(OpenFile):
         """Return once what was written is durable (POSIX fsync, fdatasync)."""
         self.enter()
         try:
-            self.vnode.sync(data_only)
+            make_durable(self.vnode, data_only)
         finally:
             self.leave(now)
 

@@ -52,7 +52,7 @@ from .file import OFFSET_MAX, touch, truncate
 from .namecalls import is_within
 from .namei import FOLLOW, Walk
 from .vfs import Vfs, encode
-from .vnode import Entry, Mount, Vnode
+from .vnode import Entry, Mount, Vnode, make_durable
 from .xattrcalls import checked_name, get_attribute, list_attributes
 
 SUPERUSER: Final = Credentials()
@@ -169,7 +169,7 @@ class NodeCalls:
     def sync(self, vnode: Vnode, data_only: bool) -> None:
         """Return once the file is durable."""
         with Call(vnode.mount):
-            vnode.sync(data_only)
+            make_durable(vnode, data_only)
 
     def readlink(self, vnode: Vnode) -> bytes:
         """What a symbolic link points to.  Raises EINVAL where it is none."""

@@ -371,6 +371,7 @@ class Vfs:
         try:
             if not mount.finished:
                 mount.sync()
+                mount.tell_problem()
         finally:
             self._unlock(mount, lock)
 

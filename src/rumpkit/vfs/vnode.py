@@ -368,6 +368,8 @@ class Mount:
         """It has been unmounted."""
         self.writer: WriteBack | None = None
         """Who calls `write_back` in time; vfs sets it."""
+        self._problem: OSError | None = None
+        """Why `write_back` failed first, until somebody has been told."""
 
     def statvfs(self) -> StatVfs:
         """How large it is and how full (POSIX statvfs)."""
@@ -390,6 +392,18 @@ class Mount:
         """Make durable what has waited for long enough.  The lock may be given up meanwhile, as by `Vnode.sync`.  Raises as `sync`."""
         return None
 
+    def keep_problem(self, problem: OSError) -> None:
+        """`write_back` failed: the next who syncs or unmounts is told."""
+        if self._problem is None:
+            self._problem = OSError(*problem.args)
+
+    def tell_problem(self) -> None:
+        """After something was made durable: raise, once, why it could not be in the background before."""
+        problem = self._problem
+        if problem is not None:
+            self._problem = None
+            raise problem
+
     def remount(self, read_only: bool) -> None:
         """Become read-only or writable; vfs has made sure that no file is open for writing, and sets `read_only` after.
 
@@ -408,6 +422,7 @@ class Mount:
         if not self.finished:
             self.finished = True
             self.unmount()
+            self.tell_problem()
 
     def check_writable(self) -> None:
         """Raise EROFS on a read-only mount."""
@@ -418,6 +433,12 @@ class Mount:
         """Raise EXDEV where `other` is another mount: names can't cross."""
         if other is not self:
             raise error(EXDEV)
+
+
+def make_durable(vnode: Vnode, data_only: bool) -> None:
+    """Return once a file is durable (`Vnode.sync`).  Raises EIO, ENOSPC and the like, also those of the background before."""
+    vnode.sync(data_only)
+    vnode.mount.tell_problem()
 
 
 def let_go(vnode: Vnode) -> None:

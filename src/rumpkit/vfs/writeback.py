@@ -47,10 +47,7 @@ class WriteBack(AlarmTarget):
 
     def add(self, mount: "Mount") -> None:
         """The mount may have something to write, or earlier than before."""
-        when = mount.due()
-        if when < self._due.get(mount, FOREVER):
-            self._due[mount] = when
-            self._call(when)
+        self._add(mount, 0)
 
     def commit_interval(self) -> int:
         """The setting in nanoseconds."""
@@ -62,6 +59,8 @@ class WriteBack(AlarmTarget):
 
     def on_alarm(self, now: Instant) -> None:
         """Have written what is due.  It may sleep."""
+        if now < self._next:
+            return  # an earlier call has done what this one was for
         self._next = FOREVER
         for mount, when in list(self._due.items()):
             if when <= now:
@@ -69,6 +68,15 @@ class WriteBack(AlarmTarget):
                 self._write(mount)
         if self._due:
             self._call(min(self._due.values()))
+
+    def _add(self, mount: "Mount", earliest: Instant) -> None:
+        when = mount.due()
+        if when == FOREVER or mount.finished:
+            return
+        when = max(when, earliest)
+        if when < self._due.get(mount, FOREVER):
+            self._due[mount] = when
+            self._call(when)
 
     def _call(self, when: Instant) -> None:
         if when < self._next:
@@ -83,9 +91,10 @@ class WriteBack(AlarmTarget):
             if not mount.finished and not mount.read_only:
                 mount.write_back()
                 self.add(mount)
-        except OSError:
-            # Whoever syncs or unmounts hears of it: what is not written is still waiting, or the mount has been given up.
-            return
+        except OSError as problem:
+            # Whoever syncs or unmounts hears of it.  What is not written is still waiting, unless the mount has been given up.
+            mount.keep_problem(problem)
+            self._add(mount, self._hyper.now + self.commit_interval())
         finally:
             if lock is not None:
                 lock.release()

@@ -17,6 +17,8 @@ from rumpkit.dev.partition_table import PartitionSpec, plan, write_table
 from rumpkit.fs.ext.mount import ExtMount
 from rumpkit.hosts.posix.block import FileBackend
 from rumpkit.hosts.posix.host import PosixHost
+from rumpkit.hyper.calls import AlarmTarget
+from rumpkit.hyper.mutex import Mutex
 from tests.compose.image.blank_image import blank, format_part
 
 
@@ -50,6 +52,33 @@ def test_an_exception_discards(image: Path) -> None:
         (root / "hello.txt").unlink()
         raise KeyError
     assert image.read_bytes() == before and os.listdir(image.parent) == ["disk.img"]
+
+
+def test_discarded_while_the_background_waits_for_it(image: Path) -> None:
+    host = PosixHost(console=-1)
+    session = Session(host=host)
+    mount = session.mount(Address(str(image), str(image), "", "/"), write=True)
+    assert mount.lock is not None
+    lock: Mutex = mount.lock
+    began = threading.Event()
+    written: list[bool] = []
+
+    class Waiter(AlarmTarget):
+        def on_alarm(self, now: int) -> None:
+            began.set()
+            lock.acquire()
+            written.append(not mount.finished)
+            lock.release()
+
+    host.background(Waiter(), 0)
+    host.unschedule()
+    assert began.wait(60)
+    host.schedule()  # the background has given it up to wait for the lock
+    session.close(orderly=False)
+    closing = threading.Thread(target=host.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive() and written == [False]
 
 
 def test_forgotten_it_is_closed_and_discarded(image: Path) -> None:

@@ -6,7 +6,7 @@ writes is gathered (`storage`), and becomes the images' when `commit` is called;
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, cast, final
 
 from ...kern.abi.errno import EINVAL, EIO, ELOOP, ENOENT, ENOTDIR, EROFS
@@ -286,6 +286,12 @@ class Session:
         """Let go of the kernel as it is: what it has not written will never be."""
         if self._kernel is not None:
             self._kernel = None
+            for mount in self._mounts.values():
+                mount.finished = True  # the background, which may wait for its lock, leaves it alone
+            for lock in self._locks:
+                with suppress(RuntimeError):  # the end came while it was lent
+                    lock.release()
+            self._locks.clear()
             try:
                 self.host.leave()
             except RuntimeError:

@@ -309,8 +309,10 @@ class ExtMount(Mount):
     def sync(self) -> None:
         """Make everything durable."""
         if not self.read_only:
-            self.flush()
-            self.commit()
+            try:
+                self.flush()
+            finally:
+                self.commit()  # what others have written is not to wait for a file that has no room
 
     def due(self) -> Instant:
         """When data or the running transaction has waited for long enough."""
@@ -328,8 +330,7 @@ class ExtMount(Mount):
         """Give storage to data that has waited for long, and commit what has."""
         now = self.hyper.now
         if self._waiting and now - self._waiting_since >= self._expire():
-            self.flush()
-            self.commit()
+            self.sync()
         elif self.due() <= now:
             self.commit()
 

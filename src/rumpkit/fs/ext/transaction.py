@@ -116,10 +116,7 @@ class Unjournalled(Transaction):
             held[buffer.block] = buffer
             buffer.pins += 1
             self._cache.mark(buffer)
-            if not self._waiting:
-                self._waiting = True
-                if self._sealer is not None:
-                    self._sealer.started()
+            self._started()
 
     def revoke(self, block: int, count: int) -> None:
         """Forget the blocks."""
@@ -138,8 +135,12 @@ class Unjournalled(Transaction):
         """Write everything."""
         self._hand_on()
         if wait:
-            self._waiting = False
-            self._cache.sync(lock)
+            self._waiting = False  # others may change something while the device makes this durable
+            try:
+                self._cache.sync(lock)
+            except BaseException:
+                self._started()
+                raise
 
     def pending(self) -> bool:
         """Whether something was changed since the last `sync` that was waited for."""
@@ -148,6 +149,12 @@ class Unjournalled(Transaction):
     def close(self) -> None:
         """Write everything."""
         self.sync(True)
+
+    def _started(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            if self._sealer is not None:
+                self._sealer.started()
 
     def _hand_on(self) -> None:
         if self._sealer is not None:

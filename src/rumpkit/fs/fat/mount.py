@@ -178,8 +178,8 @@ class FatMount(Mount):
 
     def sync(self) -> None:
         """Make everything durable, and mark the volume as not in use."""
-        self.volume.waiting = False
         self.volume.writer.sync()
+        self.volume.waiting = False
 
     def due(self) -> Instant:
         """So long after the first change."""
@@ -190,9 +190,14 @@ class FatMount(Mount):
 
     def write_back(self) -> None:
         """Write everything.  The volume stays marked as in use: marking it anew would cost the next change a flush."""
+        volume = self.volume
         if self.due() <= self.hyper.now:
-            self.volume.waiting = False
-            self.root.sync(False)
+            volume.waiting = False  # others may change something while the device makes this durable
+            try:
+                self.root.sync(False)
+            except BaseException:
+                volume.changed()
+                raise
 
     def remount(self, read_only: bool) -> None:
         """Become read-only or writable.  Raises EROFS where the device is read-only, EBUSY where it is mounted once more."""

@@ -67,6 +67,10 @@ class Volume:
             self.free_clusters()
             self.alloc.hint = max(read_fsinfo(self.device, self.geometry)[1], FIRST_CLUSTER)
         self.writer.begin()
+        self.changed()
+
+    def changed(self) -> None:
+        """There is something to write."""
         if not self.waiting:
             self.waiting = True
             self.since = self.hyper.now
