@@ -107,7 +107,7 @@ def _other_tools(tree: Path, top: Path, filled: float) -> Iterator[Result]:
     script.write_text("\n".join(lines) + "\n")
     taken = best(lambda: timed("debugfs", "-w", "-f", script, blank(theirs, "512M")), 1)
     name = "ext4: mkfs -d with the same tree, beside"
-    yield Result(f"{name} debugfs", filled, "k files/s", "debugfs -w", FILES / taken / 1e3, 1, of_peer=True)
+    yield Result(f"{name} debugfs", filled, "k files/s", "debugfs -w", FILES / taken / 1e3, None, of_peer=True)
     if shutil.which("genext2fs") is None:
         print("genext2fs: skipped, missing: genext2fs")
         return

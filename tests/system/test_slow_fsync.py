@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -355,4 +356,55 @@ def test_writes_that_are_synced_at_once(host: PosixHost) -> None:
     assert root.get("/m/log") == b"firstsecond"
     assert mounted.crashed().root.get("/m/log") == b"firstsecond"
     root.close(fd)
+    mounted.end()
+
+
+def test_fat_frees_nothing_while_another_waits_for_the_removal_of_its_name(host: PosixHost) -> None:
+    mounted = Mounted(host, "vfat")
+    root, disk, other = mounted.root, mounted.disk, mounted.files.process()
+    root.put("/m/victim", BIG)
+    root.put("/m/file", PIECE)
+    fd = root.open("/m/file", O_WRONLY)
+    victim = other.open("/m/victim", O_RDWR)
+    root.fsync(fd)
+    root.unlink("/m/victim")  # its clusters stay: it is open
+    disk.gated = True
+    with running(lambda: root.fsync(fd)):
+        mounted.stuck()
+        other.close(victim)  # now they are to be freed
+        before = bytes(disk.data)
+        own = other.open("/m/file", O_WRONLY)
+        with running(lambda: other.fsync(own)) as threads:
+            threads[0].join(0.3)
+            assert threads[0].is_alive() and disk.data == before
+            disk.open()
+    other.close(own)
+    root.close(fd)
+    mounted.end()
+
+
+def test_who_waits_for_a_commit_that_has_its_changes_commits_no_more(host: PosixHost) -> None:
+    mounted = Mounted(host, "ext4")
+    root, disk = mounted.root, mounted.disk
+    clients = [mounted.files.process() for _ in range(8)]
+    files = [client.open(f"/m/{number}", O_RDWR | O_CREAT) for number, client in enumerate(clients)]
+    root.sync()
+
+    def write(client: Client, fd: int) -> None:
+        client.write(fd, PIECE)
+        client.fsync(fd)
+
+    disk.gated = True
+    before = disk.flushes
+    with running(*(partial(write, client, fd) for client, fd in zip(clients, files, strict=True))) as threads:
+        mounted.stuck()
+        while any(root.stat(f"/m/{number}").st_size == 0 for number in range(len(files))):
+            time.sleep(0.01)
+        time.sleep(0.2)  # until they wait for the first one's commit
+        assert all(thread.is_alive() for thread in threads)
+        disk.gated = False
+        disk.go.release(64)
+    assert disk.flushes - before <= 6  # two or so a commit
+    for client, fd in zip(clients, files, strict=True):
+        client.close(fd)
     mounted.end()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumpkit.hosts.posix import replacement
+from rumpkit.hosts.posix import redo, replacement
 from rumpkit.hosts.posix.allocate import reserve
 from rumpkit.hosts.posix.block import FileBackend
 from rumpkit.hosts.posix.host import PosixHost
@@ -154,6 +154,30 @@ def test_where_the_host_refuses_it_is_copied(
 
     monkeypatch.setattr(os, call, once)
     assert not commit(host, image) and times[0] >= 1
+
+
+def test_a_log_that_was_nearly_the_image_is_its_owners_alone_again(
+    host: PosixHost, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the next opening would not believe it, and the image stay half-written."""
+    sync, copy = os.fsync, redo.copy_extents
+    modes: list[int] = []
+
+    def fsync(fd: int) -> None:
+        modes.append(stat.S_IMODE(os.fstat(fd).st_mode))
+        if len(modes) == 1:
+            raise OSError(errno.EIO, "no")
+        sync(fd)
+
+    def copy_extents(source: int, target: int, extents: Any) -> None:
+        modes.append(stat.S_IMODE(os.fstat(source).st_mode))
+        copy(source, target, extents)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(redo, "copy_extents", copy_extents)
+    image.chmod(0o664)
+    assert not commit(host, image)
+    assert modes[0] == 0o664 and 0o600 in modes[1:] and 0o664 not in modes[1:]
 
 
 def test_where_it_cannot_be_renamed_it_is_copied(

@@ -178,7 +178,7 @@ class Writer:
         if self.table.is_dirty():
             self.table.write()
             self._unflushed = True
-        if self._unflushed:
+        if self._unflushed or self._flushing:
             self.flush()
         last = lock is not None and not self.table.cuts and not self.alloc.freeing
         self._commit_directories(pending, not last)

@@ -64,6 +64,7 @@ def complete(old: int, new: int, changed: Extents) -> bool:
             return True
     except OSError:
         pass
+    os.fchmod(new, 0o600)
     for start, end in kept:
         punch(new, start, end - start)
     return False

@@ -76,6 +76,9 @@ class Journalled(Transaction):
         """Held by whoever writes to the log.  Whoever waits for the mount's lock does not have it."""
         self._busy: bool = False
         """Somebody has."""
+        self._begun: int = 0
+        self._durable: int = 0
+        """Commits that were written to the log, and those that are durable."""
 
     # Operations ----------------------------------------------------------------------------------------
 
@@ -166,7 +169,8 @@ class Journalled(Transaction):
     def _commit(self, lock: Mutex | None = None) -> bool:
         """Commit the running transaction; False where there was nothing to commit.  Raises EIO, having aborted the journal; EROFS where
         the commit before, which was under way, has done that."""
-        self._take_log(lock)
+        if self._take_log(lock):
+            return True
         away = False
         try:
             if self.aborted:
@@ -197,8 +201,10 @@ class Journalled(Transaction):
                 lock.retake()
         return True
 
-    def _take_log(self, lock: Mutex | None) -> None:
-        """Be the only one who writes to the log; wait for another without the mount's lock, if that is given."""
+    def _take_log(self, lock: Mutex | None) -> bool:
+        """Be the only one who writes to the log; wait for another without the mount's lock, if that is given.  True: not any more, as
+        the transaction that was running has become durable by another's commit."""
+        wanted = self._begun + 1
         while lock is not None and self._busy:
             lock.release()
             try:
@@ -206,8 +212,11 @@ class Journalled(Transaction):
                 self._log.release()
             finally:
                 lock.retake()
+            if self._durable >= wanted:
+                return True
         self._log.acquire()
         self._busy = True
+        return False
 
     def _write_transaction(self) -> dict[int, Buffer]:
         """Write the running transaction but for its commit block, and begin the next one.  Returns its blocks, which stay pinned."""
@@ -232,6 +241,7 @@ class Journalled(Transaction):
         self._logged.update(places)
         self._held = {}
         self._revoked = {}
+        self._begun += 1
         self._used += needed
         self.counters.logged_blocks += len(places)
         self.counters.revoked_blocks += len(revokes)
@@ -247,6 +257,7 @@ class Journalled(Transaction):
             buffer.pins -= 1
         if self._sealer is not None:
             self._sealer.give_out()
+        self._durable = self._begun
         self.counters.commits += 1
 
     def _need_revokes(self) -> None:
