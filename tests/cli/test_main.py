@@ -11,6 +11,7 @@ import pytest
 from rumpkit.cli import exit as code
 from rumpkit.cli import main as command
 from rumpkit.cli.main import VERBS, main, report, split_command
+from rumpkit.cli.verb import VerbModule
 from rumpkit.compose.errors import ConfigError, ProgramError
 from rumpkit.kern.abi.errno import EACCES, EADDRINUSE, ENOENT
 
@@ -111,7 +112,7 @@ def test_bugs_keep_their_traceback() -> None:
 
 
 def test_ctrl_c_and_a_closed_pipe_have_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(verb: command.Verb) -> command.VerbModule:
+    def interrupted(verb: command.Verb) -> VerbModule:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "_module", interrupted)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumpkit.hosts.posix import redo, replacement
+from rumpkit.hosts.posix import copying, redo, replacement
 from rumpkit.hosts.posix.allocate import reserve
 from rumpkit.hosts.posix.block import FileBackend
 from rumpkit.hosts.posix.host import PosixHost
@@ -160,7 +160,7 @@ def test_a_log_that_was_nearly_the_image_is_its_owners_alone_again(
     host: PosixHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the next opening would not believe it, and the image stay half-written."""
-    sync, copy = os.fsync, redo.copy_extents
+    sync, copy = os.fsync, copying.copy_extents
     modes: list[int] = []
 
     def fsync(fd: int) -> None:
