@@ -243,21 +243,19 @@ def spawn(
     }
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    started = False
     starter = launcher or Launcher()
     try:
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()))
         control.settimeout(START_TIMEOUT)
-        program = _Conversation(control, plan, serve, wire, show_sockets).follow(supply)
-        started = True
-        return program
+        return _Conversation(control, plan, serve, wire, show_sockets).follow(supply)
+    except BaseException:
+        control.close()
+        supply.close()
+        raise
     finally:
         if launcher is None:
             starter.close()
-        if not started:
-            control.close()
-            supply.close()
 
 
 def _namespaces(named: bool) -> int:
