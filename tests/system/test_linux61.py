@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.helpers.machine import QEMU, Command, Machine, debian_kernel
-from tests.system.helpers.rump import NOBODY, Rump, descendants, eventually, interpreter
+from tests.system.helpers.rump import EXAMPLES, NOBODY, Rump, descendants, eventually, interpreter
 
 pytestmark = [
     pytest.mark.long,
@@ -42,6 +42,27 @@ def test_the_guests_own_tests(machine: Machine, user: int) -> None:
     assert CLOSING.fullmatch(closing), closing
     for name in WHAT_6_1_HAS:
         assert f"skipped because missing: {name}" not in tests.output
+
+
+OF_THE_CATALOGUE = {
+    "redis-replica": r"OK\n1\nhello from the primary\n",
+    "git/git": r"A greeting\nhello from git\n",
+    "audio/mpg123": r"tone.wav: \d{5} bytes\n",
+}
+"""Examples that end by themselves, and what their clients say."""
+
+
+def test_programs_of_the_catalogue(machine: Machine, user: int) -> None:
+    runs = {
+        name: Command(interpreter(user), "-m", "rumpkit.cli", "run", str(EXAMPLES / f"{name}.toml"), user=user)
+        for name in OF_THE_CATALOGUE
+    }
+    machine.run(*runs.values(), timeout=1500)
+    assert machine.release.startswith("6.1")
+    for name, said in OF_THE_CATALOGUE.items():
+        print(f"{name}: {runs[name].seconds:.0f} s on Linux {machine.release}\n{runs[name].output}")
+        assert runs[name].status == 0
+        assert re.search(said, runs[name].output)
 
 
 def test_a_web_server_through_a_forward(machine: Machine, user: int) -> None:
