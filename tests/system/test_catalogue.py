@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.helpers.rump import EXAMPLES, NOBODY, Rump, eventually, rump, run, with_free_ports
+from tests.system.helpers.rump import EXAMPLES, NOBODY, Rump, eventually, rump, with_free_ports
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 
