@@ -11,7 +11,7 @@ from typing import Final, final
 from ...kern.abi.fcntl import S_IFDIR, S_IFMT
 from ...kern.device import Device
 from ...vfs.buffer import BufferCache
-from . import blockmap, directory, dirent, dirwrite, extentmap, extents, inline, removal
+from . import blockmap, directory, dirent, dirwrite, extentmap, extents, removal, storage
 from .bitmaps import block_bitmap, change_blocks, clear_bits, set_bits
 from .checksum import inode_seed
 from .extents import Extent
@@ -132,7 +132,7 @@ class _Replay:
             inode.size = old.size
             inode.block = old.block
             if fresh:
-                inline.empty_map(state)
+                storage.empty_map(state)
         state.extents = inode.flags & EXTENTS != 0
         state.sound = b""
         volume.mark_inode(state)

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from . import extents, xattr, xattrwrite
-from .features import EXTENTS as EXTENTS_FEATURE
+from . import xattr, xattrwrite
 from .geometry import corrupt
 from .inode import BLOCK_SIZE, EXTENTS
 from .inode import INLINE as FLAG
 from .state import InodeState
+from .storage import empty_map
 from .xattrformat import INLINE, SYSTEM
 
 PARENT: Final = 4
@@ -69,15 +69,3 @@ def clear(state: InodeState) -> None:
     inode.size = 0
     empty_map(state)
     state.volume.mark_inode(state)
-
-
-def empty_map(state: InodeState) -> None:
-    """Give an inode an empty block map: extents where the file system has them."""
-    inode = state.inode
-    state.extents = state.volume.fields.feature_incompat & EXTENTS_FEATURE != 0
-    if state.extents:
-        inode.flags |= EXTENTS
-        inode.block = bytes(extents.new_node(BLOCK_SIZE, 0, 4))
-    else:
-        inode.flags &= ~EXTENTS
-        inode.block = bytes(BLOCK_SIZE)

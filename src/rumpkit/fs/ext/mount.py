@@ -17,12 +17,12 @@ from .extentmap import RESERVE
 from .features import RECOVER
 from .filenode import FileNode
 from .geometry import corrupt
-from .inline import empty_map
 from .inode import BASE, EXTRA, NOATIME, NODUMP, ROOT, SYNC, Inode
 from .node import ExtNode, SpecialNode, SymlinkNode
 from .orphans import OrphanList, filed, listed
 from .removal import CREDITS, erase, has_map, is_small, shrink
 from .state import InodeState
+from .storage import empty_map
 from .superblock import STATE_VALID
 
 if TYPE_CHECKING:
@@ -235,6 +235,11 @@ class ExtMount(Mount):
         state.node = None
         del self._nodes[node.number]
         erase(self.volume, self.orphans, state, self.hyper.wall())
+
+    def drop_values(self, gone: list[InodeState]) -> None:
+        """Values of extended attributes that are files have lost their last reference, within this operation."""
+        for holder in gone:
+            erase(self.volume, self.orphans, holder, self.hyper.wall())
 
     def shrink(self, state: InodeState, size: int) -> None:
         """Cut a file."""

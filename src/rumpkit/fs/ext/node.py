@@ -138,7 +138,9 @@ class ExtNode(Vnode):
     def _change_attribute(self, name: bytes, value: bytes | None, flags: int) -> None:
         self.ext.begin(ATTRIBUTE_CREDITS)
         try:
-            xattrwrite.change(self.state, name, value, flags)
+            gone = xattrwrite.change(self.state, name, value, flags)
+            if gone:
+                self.ext.drop_values(gone)
             self.ctime = self.mount.hyper.wall()
             self.touched()
         except OSError as problem:
@@ -183,6 +185,8 @@ class SymlinkNode(ExtNode):
 def is_fast(state: InodeState) -> bool:
     """Whether a symbolic link's target is where other inodes have their block map."""
     inode = state.inode
+    if state.volume.has_values:  # whose blocks count, too
+        return inode.size < BLOCK_SIZE and not state.extents
     return inode.size < BLOCK_SIZE and not state.extents and state.sectors() <= _attribute_sectors(state)
 
 

@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING, Final
 
-from ...kern.abi.errno import EIO, error
 from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from . import extents, filewrite, inline, storage, xattr, xattrwrite
+from . import extents, filewrite, storage, xattr, xattrvalue, xattrwrite
 from .blockmap import largest
-from .geometry import corrupt
-from .inode import BLOCK_SIZE, EA_INODE, INLINE
+from .inode import BLOCK_SIZE, INLINE
 from .node import is_fast
 from .state import InodeState
 
@@ -102,7 +100,9 @@ def _finish(volume: "Volume", orphans: "OrphanList", state: InodeState, director
         found += there  # the values of a block that others have, too, stay
     for each in found:
         if each.inode:
-            _drop_value(volume, orphans, state, each.inode, now)
+            gone = xattrvalue.count(state, each.inode, -1)
+            if gone is not None:
+                erase(volume, orphans, gone, now)
     xattrwrite.drop(state)
     orphans.drop(state)
     inode.links = 0
@@ -111,24 +111,7 @@ def _finish(volume: "Volume", orphans: "OrphanList", state: InodeState, director
     inode.flags &= ~INLINE
     inode.block = bytes(BLOCK_SIZE)
     if state.extents:
-        inline.empty_map(state)
+        storage.empty_map(state)
     inode.dtime = now // SECOND & 0xFFFFFFFF
     volume.inodes.free(state.number, directory)
     volume.mark_inode(state)
-
-
-def _drop_value(volume: "Volume", orphans: "OrphanList", owner: InodeState, number: int, now: int) -> None:
-    """One attribute less has its value in a file of its own: its references are its time of change and its version."""
-    holder = volume.current_inode(number)
-    inode = holder.inode
-    if number < volume.geometry.first_inode or number == owner.number or not inode.flags & EA_INODE:
-        raise corrupt(f"{owner.where}: inode {number} is no value of an extended attribute")
-    count = (inode.ctime // SECOND & 0xFFFFFFFF) << 32 | inode.version
-    if count > 1:
-        inode.ctime = (count - 1 >> 32) * SECOND
-        inode.version = count - 1 & 0xFFFFFFFF
-        volume.mark_inode(holder)
-        return
-    if inode.file_acl or xattr.in_inode(holder):
-        raise error(EIO)
-    erase(volume, orphans, holder, now)

@@ -3,8 +3,10 @@
 from typing import Final
 
 from ...kern.abi.errno import ENOSPC, error
-from . import blockmap, extentmap, indirectmap
+from . import blockmap, extentmap, extents, indirectmap
 from .extents import MAX_LENGTH, MAX_UNWRITTEN, Extent
+from .features import EXTENTS as EXTENTS_FEATURE
+from .inode import BLOCK_SIZE, EXTENTS
 from .state import InodeState
 
 BATCH: Final = 256
@@ -64,3 +66,15 @@ def take(state: InodeState, start: int, end: int, metadata: bool = False) -> boo
     if gone:
         volume.mark_inode(state)
     return done
+
+
+def empty_map(state: InodeState) -> None:
+    """Give an inode an empty block map: extents where the file system has them."""
+    inode = state.inode
+    state.extents = state.volume.fields.feature_incompat & EXTENTS_FEATURE != 0
+    if state.extents:
+        inode.flags |= EXTENTS
+        inode.block = bytes(extents.new_node(BLOCK_SIZE, 0, 4))
+    else:
+        inode.flags &= ~EXTENTS
+        inode.block = bytes(BLOCK_SIZE)

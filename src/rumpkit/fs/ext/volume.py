@@ -12,7 +12,7 @@ from ...vfs.namecache import NameCache, NameCounters
 from . import bitmaps, superblock
 from .allocate import Allocator
 from .checksum import inode_checksum, seed, set_inode_checksum, stored_inode_checksum, superblock_checksum
-from .features import DIR_INDEX, DIR_NLINK, FILETYPE, INLINE_DATA, LARGEDIR
+from .features import DIR_INDEX, DIR_NLINK, EA_INODE, FILETYPE, INLINE_DATA, LARGEDIR
 from .geometry import Geometry, corrupt
 from .groups import Group, GroupTable
 from .inode import BASE, Inode
@@ -59,6 +59,8 @@ class Volume(Sealer):
         self.has_kinds: bool = self.fields.feature_incompat & FILETYPE != 0
         """Whether directory entries have the kinds of files."""
         self.has_inline: bool = self.fields.feature_incompat & INLINE_DATA != 0
+        self.has_values: bool = self.fields.feature_incompat & EA_INODE != 0
+        """Whether the value of an extended attribute may be a file."""
         self.counts_many: bool = self.fields.feature_ro_compat & DIR_NLINK != 0
         """Whether a directory may have more others in it than can be counted."""
         self.index_levels: int = 3 if self.fields.feature_incompat & LARGEDIR else 2
@@ -86,6 +88,8 @@ class Volume(Sealer):
         """Why nothing is written any more; "" while all is well."""
         self.attribute_blocks: dict[bytes, int] = {}
         """Blocks of extended attributes by what is in them."""
+        self.attribute_values: dict[tuple[int, int], int] = {}
+        """Files that are values of extended attributes, by checksum and size."""
         self._ahead: int = -1
         """Where the part of an inode table begins that was read last."""
         self._depth: int = 0

@@ -58,14 +58,25 @@ def value_of(state: InodeState, each: Attribute) -> bytes:
     holder = state.volume.current_inode(each.inode)
     if not holder.inode.flags & EA_INODE or holder.inode.size != each.size:
         raise corrupt(f"{state.where}: inode {each.inode} is no value of an extended attribute")
+    return read_value(state, holder)
+
+
+def read_value(state: InodeState, holder: InodeState) -> bytes:
+    """The value that is a file, of a size that was checked.  Raises EUCLEAN, EIO."""
+    volume = state.volume
+    volume.write_data()
     parts = []
-    bits = state.volume.block_bits
-    for number in range((each.size + (1 << bits) - 1) >> bits):
-        run = blockmap.find(holder, number, 1)
+    bits = volume.block_bits
+    size = holder.inode.size
+    number = 0
+    behind = (size + (1 << bits) - 1) >> bits
+    while number < behind:
+        run = blockmap.find(holder, number, behind - number)
         if not run.block or run.unwritten:
-            raise corrupt(f"{state.where}: inode {each.inode} has a hole")
-        parts.append(state.volume.cache.read_direct(run.block, 1))
-    return b"".join(parts)[: each.size]
+            raise corrupt(f"{state.where}: inode {holder.number} has a hole")
+        parts.append(volume.cache.read_direct(run.block, run.length))
+        number += run.length
+    return b"".join(parts)[:size]
 
 
 def get(state: InodeState, name: bytes) -> bytes:

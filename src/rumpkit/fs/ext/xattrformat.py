@@ -8,10 +8,12 @@ from typing import Final, final
 
 from ...kern.abi.errno import ENOTSUP, error
 from .geometry import corrupt
+from .inode import Inode
 
 MAGIC: Final = 0xEA020000
 MAGIC_BYTES: Final = MAGIC.to_bytes(4, "little")
 BLOCK_HEADER: Final = 32
+SECOND: Final = 1_000_000_000
 ENTRY: Final = struct.Struct("<BBHIII")
 HEAD: Final = struct.Struct("<IIIII")
 """Of a block: magic, references, blocks (1), hash, checksum."""
@@ -115,6 +117,11 @@ def emit(attributes: list[Attribute], data: bytearray, start: int, base: int) ->
         at += ENTRY.size
         data[at : at + len(each.name)] = each.name
         at += len(each.name) + 3 & ~3
+
+
+def references_of(inode: Inode) -> int:
+    """How many entries name a file that is a value: its time of change, which is none, and its version."""
+    return (inode.ctime // SECOND & 0xFFFFFFFF) << 32 | inode.version
 
 
 def entry_hash(name: bytes, value: bytes) -> int:

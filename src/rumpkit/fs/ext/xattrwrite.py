@@ -1,11 +1,12 @@
-"""Extended attributes of an inode changed: in the inode while there is room, then in a block that files with equal ones share."""
+"""Extended attributes of an inode changed: in the inode while there is room, then in a block that files with equal ones share, then, where
+the file system has that (ea_inode), in files of their own."""
 
-from typing import Final
+from typing import Final, final
 
-from ...kern.abi.errno import EEXIST, ENODATA, ENOSPC, ENOTSUP, error
-from ...kern.abi.fcntl import XATTR_CREATE, XATTR_REPLACE
+from ...kern.abi.errno import EEXIST, ENODATA, ENOSPC, error
+from ...kern.abi.fcntl import S_IFLNK, S_IFMT, XATTR_CREATE, XATTR_REPLACE
 from ...vfs.buffer import Buffer
-from . import seals, xattr, xattrformat
+from . import seals, xattr, xattrformat, xattrvalue
 from .aclformat import to_disk
 from .features import EXT_ATTR
 from .inode import BASE, EXTRA
@@ -16,6 +17,30 @@ MOST_SHARED: Final = 1024
 """Inodes that may have one block."""
 KNOWN: Final = 512
 """Blocks that are remembered for sharing."""
+
+
+@final
+class Counts:
+    """How many references more, or fewer, values that are files get by a change."""
+
+    def __init__(self) -> None:
+        self.more: dict[int, int] = {}
+        """By their inodes."""
+
+    def add(self, attributes: list[Attribute], count: int) -> None:
+        """Entries came to be, or went."""
+        for each in attributes:
+            if each.inode:
+                self.more[each.inode] = self.more.get(each.inode, 0) + count
+
+    def settle(self, state: InodeState) -> list[InodeState]:
+        """Count; returns those that have none any more."""
+        gone = []
+        for number, count in self.more.items():
+            holder = xattrvalue.count(state, number, count) if count else None
+            if holder is not None:
+                gone.append(holder)
+        return gone
 
 
 def room(state: InodeState) -> int:
@@ -50,8 +75,10 @@ def put_in_inode(state: InodeState, attributes: list[Attribute]) -> bool:
     return True
 
 
-def change(state: InodeState, name: bytes, value: bytes | None, flags: int) -> None:
-    """Set the attribute `name`, or with None remove it.  Raises ENODATA, EEXIST, ENOSPC, ENOTSUP, EINVAL."""
+def change(state: InodeState, name: bytes, value: bytes | None, flags: int) -> list[InodeState]:
+    """Set the attribute `name`, or with None remove it.  Returns files that were values and are none any more, to be removed
+    within the same operation.  Raises ENODATA, EEXIST, ENOSPC, ENOTSUP, EINVAL.
+    """
     index, rest = xattrformat.split(name)
     here = xattr.in_inode(state)
     block = xattr.in_block(state)
@@ -60,45 +87,68 @@ def change(state: InodeState, name: bytes, value: bytes | None, flags: int) -> N
         raise error(EEXIST)
     if not there and (value is None or flags & XATTR_REPLACE):
         raise error(ENODATA)
-    if any(each.inode for each in (*here, *block)):
-        raise OSError(
-            ENOTSUP, f"{state.where}: it has an extended attribute whose value is a file; that is not changed"
-        )
+    xattrvalue.check_changeable(state, [*here, *block])
+    counted = Counts()
     new_here = [each for each in here if each not in there]
     new_block = [each for each in block if each not in there]
     if value is not None:
         made = Attribute(index, rest, to_disk(value) if index in ACLS else value)
-        if xattrformat.space([*new_here, made]) <= room(state):
-            new_here.append(made)
-        else:
-            made.hash = xattrformat.entry_hash(made.name, made.value)
-            new_block.append(made)
-            new_block.sort(key=xattrformat.sort_key)
-            if xattrformat.space(new_block) > state.volume.block_size - BLOCK_HEADER:
-                raise error(ENOSPC)
+        _place(state, made, new_here, new_block, counted)
     if len(new_block) != len(block) or any(one is not two for one, two in zip(new_block, block, strict=True)):
-        _put_in_block(state, new_block)
+        _put_in_block(state, new_block, block, counted)
     put_in_inode(state, new_here)
+    counted.add(here, -1)
+    counted.add(new_here, 1)
+    more = xattrvalue.blocks_of(state, [*new_here, *new_block]) - xattrvalue.blocks_of(state, [*here, *block])
+    if more:
+        state.add_blocks(more)
+        state.volume.mark_inode(state)
     fields = state.volume.fields
     if not fields.feature_compat & EXT_ATTR:
         fields.feature_compat |= EXT_ATTR
         state.volume.mark_super()
+    return counted.settle(state)
+
+
+def _place(state: InodeState, made: Attribute, here: list[Attribute], block: list[Attribute], counted: Counts) -> None:
+    """Add an attribute to those in the inode or to those in the block, where its value becomes a file if there is no room for it
+    otherwise.  Raises ENOSPC."""
+    limit = state.volume.block_size - BLOCK_HEADER
+    if xattrformat.space([*here, made]) <= room(state):
+        here.append(made)
+        return
+    if xattrformat.space([*block, made]) > limit:
+        entry = Attribute(made.index, made.name, b"", 1, 1)
+        # A short link that has blocks and no block of attributes looks to e2fsck as if its target were addresses.
+        fits = state.inode.mode & S_IFMT != S_IFLNK and xattrformat.space([*here, entry]) <= room(state)
+        if not state.volume.has_values or not (fits or xattrformat.space([*block, entry]) <= limit):
+            raise error(ENOSPC)
+        if xattrvalue.make(state, made):
+            counted.more[made.inode] = -1
+        if fits:
+            here.append(made)
+            return
+    else:
+        made.hash = xattrformat.entry_hash(made.name, made.value)
+    block.append(made)
+    block.sort(key=xattrformat.sort_key)
 
 
 def drop(state: InodeState) -> None:
     """The inode goes: give up its block."""
     if state.inode.file_acl:
-        _put_in_block(state, [])
+        _put_in_block(state, [], [], Counts())
 
 
-def _put_in_block(state: InodeState, attributes: list[Attribute]) -> None:
-    """Give the inode these attributes in a block, one that is there already if it can be."""
+def _put_in_block(state: InodeState, attributes: list[Attribute], before: list[Attribute], counted: Counts) -> None:
+    """Give the inode these attributes in a block, one that is there already if it can be; `before` it had those."""
     volume = state.volume
     inode = state.inode
     old = inode.file_acl
     if not attributes:
         if old:
-            _release(state, old)
+            if _release(state, old):
+                counted.add(before, -1)
             inode.file_acl = 0
             state.add_blocks(-1)
             volume.mark_inode(state)
@@ -118,6 +168,7 @@ def _put_in_block(state: InodeState, attributes: list[Attribute]) -> None:
         if old and references(volume.cache.get(old)) == 1:
             buffer = volume.cache.get(old)
             volume.mark_sealed(buffer, seals.XATTR, volume.seed, old)
+            counted.add(before, -1)
         else:
             block, _ = volume.blocks.allocate(state.goal or old, 1)
             buffer = volume.cache.fresh(block)
@@ -125,6 +176,7 @@ def _put_in_block(state: InodeState, attributes: list[Attribute]) -> None:
             inode.file_acl = block
         HEAD.pack_into(body, 0, MAGIC, 1, 1, xattrformat.block_hash(attributes), 0)
         buffer.data[:] = body
+        counted.add(attributes, 1)
         volume.sound(buffer, seals.XATTR)
         known = volume.attribute_blocks
         if len(known) >= KNOWN:
@@ -132,8 +184,8 @@ def _put_in_block(state: InodeState, attributes: list[Attribute]) -> None:
         known[key] = inode.file_acl
     if not old:
         state.add_blocks(1)
-    elif old != inode.file_acl:
-        _release(state, old)
+    elif old != inode.file_acl and _release(state, old):
+        counted.add(before, -1)
     volume.mark_inode(state)
 
 
@@ -161,16 +213,17 @@ def _count(state: InodeState, buffer: Buffer, more: int) -> None:
     state.volume.mark_sealed(buffer, seals.XATTR, state.volume.seed, buffer.block)
 
 
-def _release(state: InodeState, block: int) -> None:
-    """One inode less has a block."""
+def _release(state: InodeState, block: int) -> bool:
+    """One inode less has a block; whether it was the last."""
     volume = state.volume
     buffer = volume.cache.get(block)
     if references(buffer) > 1:
         _count(state, buffer, -1)
-        return
+        return False
     volume.attribute_blocks.pop(bytes(buffer.data[BLOCK_HEADER:]), None)
     volume.drop_blocks(block, 1)
     volume.blocks.free(block, 1)
+    return True
 
 
 # Inline data -------------------------------------------------------------------------------------------

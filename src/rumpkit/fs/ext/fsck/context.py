@@ -24,6 +24,9 @@ CACHE: Final = 8 << 20
 MOST_FINDINGS: Final = 1000
 """Findings that are reported one by one; more are counted."""
 
+MOST_COUNTED: Final = 0xFFFF
+"""Entries of an inode that are counted."""
+
 # What an inode is, as directory entries say it.
 DIRECTORY: Final = 2
 SYMLINK: Final = 7
@@ -56,6 +59,8 @@ class Check:
         """Entries that name each inode: two bytes, little-endian, that stop at 65535."""
         self.links: dict[int, int] = {}
         """Numbers of links of the inodes that don't say 1."""
+        self.values: dict[int, int] = {}
+        """Files that hold values of extended attributes: how many entries they say to have; -1: they don't say."""
         self.parents: dict[int, int] = {}
         """Each directory, and the one that has an entry for it; 0: none was seen yet."""
         self.dotdots: dict[int, int] = {}
@@ -115,7 +120,7 @@ class Check:
         """Count an entry for an inode; how many there are now."""
         at = 2 * number
         value = self.counted[at] | self.counted[at + 1] << 8
-        if value < 65535:
+        if value < MOST_COUNTED:
             value += 1
             self.counted[at] = value & 0xFF
             self.counted[at + 1] = value >> 8

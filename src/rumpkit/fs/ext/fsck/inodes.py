@@ -9,12 +9,14 @@ from ..features import DIR_INDEX, HUGE_FILE, INLINE_DATA, LARGE_FILE, ORPHAN_FIL
 from ..features import EXTENTS as EXTENTS_FEATURE
 from ..group import INODE_UNINIT
 from ..inode import BAD_BLOCKS, BASE, EA_INODE, EXTENTS, HUGE, INDEXED, INLINE, JOURNAL, RESIZE, ROOT, Inode
+from ..xattrformat import references_of
 from .attributes import check_block, check_in_inode
 from .context import DIRECTORY, Check
 from .maps import FileMap, largest_directory
 
 READ_AT_ONCE: Final = 256
 """Blocks of an inode table that are read in one go."""
+SECOND: Final = 1_000_000_000
 SPECIAL: Final = (S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK)
 MODE_AT: Final = 0
 LINKS_AT: Final = 26
@@ -80,6 +82,9 @@ def _check_inode(check: Check, number: int, raw: bytes) -> None:
         return
     if links:
         check.kinds[number] = ATTRIBUTE_KIND if inode.flags & EA_INODE else TYPES[kind]
+    if links and inode.flags & EA_INODE:
+        lustre = inode.mtime // SECOND <= check.geometry.inodes  # its owner, in place of a count
+        check.values[number] = -1 if lustre else references_of(inode)
     if links != 1:
         check.links[number] = links
     if kind == S_IFDIR and links:
@@ -177,9 +182,7 @@ def _check_fields(check: Check, number: int, inode: Inode, raw: bytes, kind: int
         _check_inline(check, inode, kind, tail, where)
         return
     blocks = 1 if inode.file_acl and check_block(check, inode.file_acl, where) else 0
-    if kind in SPECIAL or (
-        kind == S_IFLNK and not inode.flags & EXTENTS and not inode.blocks - blocks * (check.block_size // 512)
-    ):
+    if kind in SPECIAL or (kind == S_IFLNK and _is_fast(check, inode, blocks)):
         _check_special(check, inode, kind, where)
     elif kind == S_IFLNK and inode.size < 60 and not inode.flags & EXTENTS:
         check.find(f"a short symbolic link has {inode.blocks} sectors", where)
@@ -194,6 +197,13 @@ def _check_blocks(check: Check, number: int, inode: Inode, blocks: int, where: s
     if inode.blocks != found and not _has_values(check):
         check.find(f"it has {found} sectors and says {inode.blocks}", where, True)
         check.bad_sectors.append((number, found))
+
+
+def _is_fast(check: Check, inode: Inode, blocks: int) -> bool:
+    """Whether a symbolic link has nothing but its inode, and `blocks` of attributes."""
+    if inode.flags & EXTENTS:
+        return False
+    return not inode.blocks - blocks * (check.block_size // 512) or (_has_values(check) and inode.size < 60)
 
 
 def _has_values(check: Check) -> bool:
@@ -223,7 +233,7 @@ def _check_inline(check: Check, inode: Inode, kind: int, tail: bytes | None, whe
     if inode.flags & EXTENTS or kind in SPECIAL:
         check.find("it has inline data and cannot", where)
     blocks = 1 if inode.file_acl and check_block(check, inode.file_acl, where) else 0
-    if inode.blocks != blocks * (check.block_size // 512) and not inode.flags & HUGE:
+    if inode.blocks != blocks * (check.block_size // 512) and not inode.flags & HUGE and not _has_values(check):
         check.find(f"it has inline data and {inode.blocks} sectors", where)
 
 

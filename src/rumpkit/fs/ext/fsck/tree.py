@@ -2,7 +2,7 @@
 
 from ..features import DIR_NLINK
 from ..inode import ROOT
-from .context import DIRECTORY, Check
+from .context import DIRECTORY, MOST_COUNTED, Check
 from .inodes import ATTRIBUTE_KIND, RESERVED_KIND
 
 
@@ -43,12 +43,15 @@ def check_links(check: Check) -> list[int]:
             continue
         said = check.links.get(number, 1)
         found = check.entries(number)
+        if kind == ATTRIBUTE_KIND:
+            said = check.values[number]
+            if said != found and said >= 0 and found < MOST_COUNTED:
+                check.find(f"{found} extended attributes have it as their value, and it says {said}", f"inode {number}")
+            continue
         if not found and kind != DIRECTORY:
-            if kind != ATTRIBUTE_KIND and number not in check.orphans:
+            if number not in check.orphans:
                 check.find("it has no name", f"inode {number}", True)
                 lost.append(number)
-            continue
-        if kind == ATTRIBUTE_KIND:
             continue
         if (
             said != found
