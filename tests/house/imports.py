@@ -37,7 +37,13 @@ ALLOWED = frozenset(
 )
 """What the kernel may import of the world: modules that compute and do nothing else."""
 
-ALLOWED_IN = {"librt": ("rumpkit.net.wire",), "rumpkit._form": ("rumpkit.net.wire", "rumpkit.fs.ext.crc")}
+ALLOWED_IN = {
+    "librt": ("rumpkit.net.wire",),
+    "rumpkit._form": ("rumpkit.net.wire", "rumpkit.fs.ext.crc"),
+    "lzma": ("rumpkit.fs.unpack.xz",),
+    "compression": ("rumpkit.fs.unpack.zstd",),
+    "zstandard": ("rumpkit.fs.unpack.zstd",),
+}
 """What only some packages of the kernel may import."""
 
 FORBIDDEN_BUILTINS = {

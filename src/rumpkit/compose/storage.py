@@ -30,7 +30,8 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "ext4": ("ext",),
     "fat": ("fat",),
     "vfat": ("fat",),
-    "auto": ("ext", "fat"),
+    "squashfs": ("squashfs",),
+    "auto": ("ext", "fat", "squashfs"),
 }
 """The components that a type of mount takes, other than those that every kernel with files has."""
 

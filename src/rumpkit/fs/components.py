@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .fat.type import Fat
     from .hostfs.type import Hostfs
     from .nullfs import Nullfs
+    from .squashfs.type import Squashfs
     from .tmpfs.type import Tmpfs
 
 
@@ -75,5 +76,15 @@ def hostfs(vfs: "Vfs") -> "Hostfs":
     from .hostfs.type import Hostfs
 
     kind = Hostfs()
+    vfs.types.register(kind)
+    return kind
+
+
+@component("squashfs", faction="fs")
+def squashfs(vfs: "Vfs") -> "Squashfs":
+    """Compressed images that are only read (squashfs 4.0)."""
+    from .squashfs.type import Squashfs
+
+    kind = Squashfs()
     vfs.types.register(kind)
     return kind

@@ -100,6 +100,8 @@ class FileSystemType:
         """Of its mounts, besides GENERIC_OPTIONS."""
         self.format_options: tuple[Option, ...] = format_options
         """Of `format`."""
+        self.read_only: bool = False
+        """What it mounts can only be read: a mount whose options say nothing of it is read-only."""
 
     def make(self, vfs: "Vfs", source: str, options: Mapping[str, OptionValue]) -> Mount:
         """A new instance, not yet in the tree.  `options` has a value for each of the type's options.

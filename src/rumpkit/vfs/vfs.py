@@ -110,7 +110,7 @@ class Vfs:
             raise error(ENFILE)
         place = encode(path)
         maker = self._recognised(source) if kind == AUTO else self.types.find(kind)
-        checked = check_options(maker, options or {})
+        checked = check_options(maker, {"read_only": maker.read_only, **(options or {})})
         mount = maker.make(self, source, checked)
         mount.read_only = bool(checked["read_only"])
         mount.access_times = bool(checked["access_times"])

@@ -25,7 +25,6 @@ OTHERS: Final = (
 )
 """Offset, bytes there, and what it is; qemu-img knows them all."""
 UNSUPPORTED: Final = (
-    (0, b"hsqs", "squashfs"),
     (0, b"XFSB", "XFS"),
     (0, b"LUKS\xba\xbe", "LUKS, which is encrypted"),
     (3, b"NTFS    ", "NTFS"),

@@ -1,0 +1,1 @@
+"""squashfs 4.0: compressed images that are only read."""

@@ -1,0 +1,1 @@
+"""Compressed pieces unpacked, within a limit: what squashfs has its blocks in."""
