@@ -6,11 +6,12 @@ import stat
 import pytest
 
 from rumpkit.compose.image.fresh import FreshImage
-from rumpkit.compose.image.replace import SUFFIX
 from rumpkit.compose.image.session import Session
 from rumpkit.hosts.posix.block import FileBackend
+from rumpkit.hosts.posix.filelock import NEW_SUFFIX as SUFFIX
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.posix.redo import LOG_SUFFIX, RedoLog
+from rumpkit.kern.abi.errno import EBUSY
 
 
 @pytest.fixture
@@ -174,3 +175,50 @@ def test_a_transaction_that_nobody_can_finish_goes_with_what_was_there(tmp_path)
         fresh.create(4096)
         fresh.finish()
     assert path.read_bytes() == bytes(4096) and not log.exists()
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("nameless", [False, True])
+def test_of_two_makers_one_wins_and_the_other_is_told(tmp_path, monkeypatch, there, nameless):
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    path = tmp_path / "disk.img"
+    if there:
+        path.write_bytes(bytes(512))
+    told = 0
+    made = []
+    with FreshImage(str(path), True) as first, FreshImage(str(path), True) as second:
+        for maker, size in ((first, 4096), (second, 8192)):
+            maker.create(size)
+        for maker, size in ((second, 8192), (first, 4096)):
+            try:
+                maker.finish()
+                made.append(size)
+            except OSError as problem:
+                assert problem.errno == EBUSY and "somebody else" in str(problem)
+                told += 1
+    assert told == 1 and made == [8192]
+    assert os.listdir(tmp_path) == ["disk.img"] and path.stat().st_size == 8192
+
+
+def test_one_that_is_being_made_is_not_taken_for_what_a_killed_one_left(tmp_path, monkeypatch):
+    """Where it has a name meanwhile: as long as somebody has it open as an image."""
+    monkeypatch.delattr(os, "O_TMPFILE")
+    path = tmp_path / "disk.img"
+    with FreshImage(str(path), True) as first, FreshImage(str(path), True) as second:
+        place = first.create(4096)
+        with Session(in_place=True) as session:
+            session.image(place.image, write=True)
+            with pytest.raises(OSError, match="somebody else is making it"):
+                second.create(8192)
+        first.finish()
+    assert os.listdir(tmp_path) == ["disk.img"] and path.stat().st_size == 4096
+
+
+def test_what_a_killed_maker_left_goes_when_the_image_is_written(tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(4096))
+    (tmp_path / f"disk.img{SUFFIX}").write_bytes(b"left")
+    with Session() as session:
+        session.image(str(path), write=True)
+    assert os.listdir(tmp_path) == ["disk.img"]

@@ -180,6 +180,38 @@ def test_a_log_that_was_nearly_the_image_is_its_owners_alone_again(
     assert modes[0] == 0o664 and 0o600 in modes[1:] and 0o664 not in modes[1:]
 
 
+def test_a_log_that_was_nearly_the_image_gives_back_what_it_had_reserved(
+    host: PosixHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the disk would have to have room for the image twice, of which nothing is needed."""
+    full = tmp_path / "full"
+    with open(full, "wb") as file:
+        file.truncate(64 << 20)
+        if reserve(file.fileno(), 0, 64 << 20):
+            pytest.skip("missing: fallocate")
+        file.write(b"head")
+    copy = copying.copy_extents
+    occupied: list[int] = []
+
+    def copy_extents(source: int, target: int, extents: Any) -> None:
+        occupied.append(os.fstat(source).st_blocks * 512)
+        copy(source, target, extents)
+
+    def refuse(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    monkeypatch.setattr(redo, "copy_extents", copy_extents)
+    inode = full.stat().st_ino
+    disk = FileBackend(host, str(full))
+    log = RedoLog(host, disk)
+    log.write(1 << 20, b"x" * (32 << 20))
+    log.commit([(1 << 20, 33 << 20)])
+    disk.close()
+    assert full.stat().st_ino == inode and full.read_bytes()[1 << 20 : 33 << 20] == b"x" * (32 << 20)
+    assert len(occupied) == 1 and occupied[0] < 34 << 20
+
+
 def test_where_it_cannot_be_renamed_it_is_copied(
     host: PosixHost, image: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

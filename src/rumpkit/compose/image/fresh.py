@@ -9,7 +9,7 @@ from ...hosts.posix.filelock import is_at, lock
 from ...kern.abi.errno import EBUSY, EEXIST, EINVAL, ELOOP, EPERM, EUCLEAN
 from .address import Address
 from .node import failure
-from .replace import Nameless, inherit, sync_folder
+from .replace import Nameless, alone, inherit, sync_folder
 from .session import Session
 
 
@@ -50,7 +50,7 @@ class FreshImage:
         return Address(self._file.place, self._file.place, "", "/")
 
     def finish(self) -> None:
-        """Make it durable, and put it in its place.
+        """Make it durable, and put it in its place.  Raises EBUSY where somebody else was faster.
 
         A transaction that waits there is the old image's, and is brought to its end before: whoever is killed meanwhile leaves the old
         image whole, or the new one without a log that isn't its own.
@@ -58,9 +58,18 @@ class FreshImage:
         assert self._file is not None
         inherit(self._file.fd, os.fstat(self._old) if self._old >= 0 else None)
         os.fsync(self._file.fd)
-        self._settle()
-        self._file.put()
+        with alone(self.path):
+            self._check_place()
+            self._settle()
+            self._file.put()
         self._drop()
+
+    def _check_place(self) -> None:
+        """Raise EBUSY where somebody else has put a file there meanwhile: who comes first has it."""
+        there = os.path.lexists(self.path)
+        if there if self._old < 0 else not is_at(self._old, self.path):
+            what = "replaced" if there else "removed"
+            raise failure(EBUSY, f"it was {what if self._old >= 0 else 'made'} by somebody else meanwhile", self._shown)
 
     def _settle(self) -> None:
         """Finish the transaction of what is replaced; one that can't be finished by anybody goes."""

@@ -1,14 +1,14 @@
 """Files of the host that take their place when they are whole: durable, with the owner and mode of what they replace."""
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Final, final
+from typing import IO, final
 
-SUFFIX: Final = ".rump-new"
-"""Behind the name of a file that is being made, where it needs one."""
+from ...hosts.posix.filelock import NEW_SUFFIX, is_at, remove_stale
 
 
 def inherit(descriptor: int, old: os.stat_result | None) -> None:
@@ -49,12 +49,16 @@ class Nameless:
         """How this process opens it once more."""
 
     def put(self) -> None:
-        """Give it its name, over what has it, durably."""
+        """Give it its name, over what has it, durably.  The caller is alone in its directory (`alone`).  Raises EBUSY where another maker
+        has taken the name that it has meanwhile."""
         if not self._name and not self._link(self._path):
-            self._name = self._path + SUFFIX
+            self._name = self._path + NEW_SUFFIX
             self._remove()  # of one that was killed just here
             os.link(self.place, self._name, src_dir_fd=self.fd)
         if self._name:
+            if not is_at(self.fd, self._name):
+                self._name = ""
+                raise OSError(errno.EBUSY, "somebody else is making it, too", self._path)
             os.replace(self._name, self._path)
             self._name = ""
         sync_folder(self._path)
@@ -76,8 +80,10 @@ class Nameless:
             except OSError as problem:
                 if problem.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                     raise
-        self._name = self._path + SUFFIX
-        self._remove()
+        self._name = self._path + NEW_SUFFIX
+        if not remove_stale(self._name):
+            self._name = ""
+            raise OSError(errno.EBUSY, "somebody else is making it")
         return os.open(self._name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
     def _link(self, path: str) -> bool:
@@ -92,6 +98,18 @@ class Nameless:
     def _remove(self) -> None:
         with suppress(FileNotFoundError):
             os.unlink(self._name)
+
+
+@contextmanager
+def alone(path: str) -> Iterator[None]:
+    """Be the only one who puts a new file into the directory of `path`, as long as the block takes."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # where there are no locks, the last one wins
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def sync_folder(path: str) -> None:
@@ -115,6 +133,7 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
             stream.flush()
             inherit(made.fd, old)
             os.fsync(made.fd)
-        made.put()
+        with alone(path):
+            made.put()
     finally:
         made.close()

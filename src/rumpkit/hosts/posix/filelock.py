@@ -7,6 +7,11 @@ them: rumpkit, util-linux, systemd; not QEMU, which locks bytes of the file.
 import errno
 import fcntl
 import os
+import stat
+from typing import Final
+
+NEW_SUFFIX: Final = ".rump-new"
+"""Behind the name of a file that is being made, where it needs one."""
 
 
 def lock(fd: int, exclusive: bool) -> str:
@@ -27,6 +32,21 @@ def is_at(fd: int, path: str) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(fd))
     except OSError:
         return False
+
+
+def remove_stale(path: str) -> bool:
+    """Remove a file that somebody was making when he was killed: nobody has it locked.  False where somebody has.  Raises OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode) and lock(fd, True):
+            return False
+        os.unlink(path)
+    finally:
+        os.close(fd)
+    return True
 
 
 def holder(fd: int) -> str:

@@ -23,6 +23,7 @@ from ...hyper.calls import Hypercalls
 from .allocate import reserve, start_writing
 from .block import BackendError, FileBackend, write_all
 from .copying import WRITE_BEHIND, copy_extents
+from .filelock import NEW_SUFFIX, remove_stale
 from .replacement import complete
 
 LOG_SUFFIX: Final = ".rump-redo"
@@ -239,13 +240,16 @@ class LogView(BlockBackend):
 
 def recover(image: int, path: str) -> None:
     """What a process that was killed has left beside the image `path`, open and locked as `image`: a committed log is brought to its
-    end, one that is not committed goes.  Raises as `committed`."""
+    end, one that is not committed goes, and so does an image that was to replace it.  Raises as `committed`."""
     path = os.path.realpath(path)
     if os.path.lexists(path + LOG_SUFFIX):
         _finish(image, path)
     if os.path.lexists(path + OPEN_SUFFIX):
         with suppress(OSError):  # not ours: whoever needs the name will say so
             os.unlink(path + OPEN_SUFFIX)
+    if os.path.lexists(path + NEW_SUFFIX):
+        with suppress(OSError):
+            remove_stale(path + NEW_SUFFIX)
 
 
 def _finish(image: int, path: str) -> None:

@@ -52,21 +52,22 @@ def complete(old: int, new: int, changed: Extents) -> bool:
         kept = None if data is None else without(data, changed)
         if data is None or kept is None or len(kept) > MAX_KEPT or _length(kept) > size:
             return False
-        os.ftruncate(new, status.st_size)
-        if not _keep_room(new, status, _length(data)):
-            return False
+        length = os.fstat(new).st_size
     except OSError:
         return False
     try:
-        copy_extents(old, new, kept)
-        if _adopt(old, new, status) and not lock(new, True):
-            os.fsync(new)
-            return True
+        os.ftruncate(new, status.st_size)
+        if _keep_room(new, status, _length(data)):
+            copy_extents(old, new, kept)
+            if _adopt(old, new, status) and not lock(new, True):
+                os.fsync(new)
+                return True
     except OSError:
         pass
     os.fchmod(new, 0o600)
-    for start, end in kept:
-        punch(new, start, end - start)
+    for start, end in without([(0, status.st_size)], changed):
+        punch(new, start, end - start)  # blocks that were reserved, too
+    os.ftruncate(new, length)
     return False
 
 
