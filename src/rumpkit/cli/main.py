@@ -26,6 +26,8 @@ VERBS = (
     Verb("exec", "exec", "run a further program on a running kernel"),
     Verb("logs", "logs", "show what programs of a running kernel have printed"),
     Verb("stop", "stop", "end a program of a running kernel, or all of it"),
+    Verb("start", "start", "start a program of a running kernel again that has ended"),
+    Verb("restart", "restart", "end a program of a running kernel and start it again"),
     Verb("stats", "stats", "show what the programs of running kernels cost, live"),
     Verb("net", "net", "look into a running kernel: interfaces, routes, sockets, counters, packets, limits"),
     Verb("fs", "fs", "make, look into, change, check and mount disk images"),

@@ -270,7 +270,9 @@ class Run:
         drops = host.console_drops if isinstance(host, PosixHost) else 0
         if drops and not quiet:
             print(f"rump: {drops} bytes of trace and console output were left out", file=sys.stderr)
-        return self.conductor.machine.status() if self.conductor.any_started() else code.SIGNALLED + number
+        return (
+            self.conductor.machine.status() if self.conductor.any_started() or not number else code.SIGNALLED + number
+        )
 
     def _programs(self, status: StatusLine) -> int:
         """Start the programs and wait for their end; the signal that has ended the run, or 0."""

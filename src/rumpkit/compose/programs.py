@@ -15,7 +15,6 @@ from .errors import ConfigError, ProgramError
 if TYPE_CHECKING:
     from ..net.dhcp.service import Dhcp
     from ..net.ip.service import Ip
-    from .interruption import Interruption
     from .kernel import Kernel
     from .limits import Limit
 
@@ -171,26 +170,29 @@ def _hosts(hostname: str) -> bytes:
     return text + (b"" if text.endswith(b"\n") else b"\n") + f"127.0.1.1 {hostname}\n".encode()
 
 
-def wait_online(kernel: "Kernel", timeout: float, interruption: "Interruption | None" = None) -> bool:
-    """See `Kernel.online`; an interruption ends the wait, too."""
+def address_clients(kernel: "Kernel") -> "list[Dhcp]":
+    """Who gets addresses for the kernel: one or none."""
+    service = kernel.core.service("Dhcp")
+    return [] if service is None else [cast("Dhcp", service)]
+
+
+def wait_online(kernel: "Kernel", timeout: float) -> bool:
+    """See `Kernel.online`."""
     service = kernel.core.service("Dhcp")
     if service is None:
         return True
     dhcp = cast("Dhcp", service)
-    queues = [dhcp.changes] if interruption is None else [dhcp.changes, interruption.queue]
     host = kernel.host
     host.enter()
     try:
         deadline = host.now + int(timeout * SECOND)
         parker = host.parker()
-        while not dhcp.bound() and host.now < deadline and not (interruption is not None and interruption.pending):
-            for queue in queues:
-                queue.add(parker)
+        while not dhcp.bound() and host.now < deadline:
+            dhcp.changes.add(parker)
             try:
                 parker.park(deadline)
             finally:
-                for queue in queues:
-                    queue.remove(parker)
+                dhcp.changes.remove(parker)
         return dhcp.bound()
     finally:
         host.leave()

@@ -308,7 +308,7 @@ def test_every_row_of_the_table_leads_somewhere() -> None:
     reached = {step.state for step in states.STEPS.values()} | {states.WAITING}
     assert names == reached
     for state in states.FINAL:
-        assert not [key for key in states.STEPS if key[0] == state]
+        assert {event for before, event in states.STEPS if before == state} == {states.ANEW}
     for state in states.ALIVE:  # whatever has a process can be killed for good, unless it is on the way to that
         assert (state, states.KILL) in states.STEPS or state == states.KILLING
 
@@ -324,3 +324,64 @@ def test_what_crashes_again_and_again_does_not_start_well() -> None:
     well.lives = {"job": [0.01] * 5}
     well.run(until=2)
     assert well.machine.settled(well.now) and not well.machine.failed()
+
+
+def test_a_program_is_started_again_by_hand() -> None:
+    world = World(run("a"), run("b", restart="always"))
+    world.after(1, lambda: world.machine.stop("a", world.now))
+    world.after(2, lambda: world.machine.start_again("a", world.now))
+    world.after(3, lambda: world.machine.start_again("a", world.now))  # it runs
+    world.run(5)
+    assert world.story == ["0 start a", "0 start b", "1 signal a 15", "1 end a", "1 finished a", "2 start a"]
+    assert world.state("a") == states.RUNNING and world.machine.programs["a"].restarts == 1
+
+
+def test_a_restart_is_a_stop_and_a_start_whatever_the_policy() -> None:
+    world = World(run("a", stop_timeout="2s"), run("b", after=["a"], restart="always"))
+    world.deaf = {"a"}
+    world.after(1, lambda: world.machine.restart("a", world.now))
+    world.after(2, lambda: world.machine.start_again("a", world.now))  # as is under way
+    world.run(9)
+    assert world.story == ["0 start a", "0 start b", "1 signal a 15", "3 kill a", "3 end a", "3 start a"]
+    assert world.machine.programs["a"].restarts == 1
+
+
+def test_a_stop_overtakes_a_restart() -> None:
+    world = World(run("a"), run("b"))
+    world.stops_in = 1.0
+    world.after(1, lambda: world.machine.restart("a", world.now))
+    world.after(1.5, lambda: world.machine.stop("a", world.now))
+    world.run(9)
+    assert world.state("a") == states.ENDED
+    world.machine.restart("b", world.now)
+    world.machine.stop_all(world.now)
+    world.run(20)
+    assert world.machine.done()
+    world.machine.start_again("a", world.now)
+    assert world.machine.done()
+
+
+def test_what_is_restarted_waits_for_what_it_is_after() -> None:
+    world = World(run("a", health=PORT), run("b", after=["a"]))
+    world.run(1)
+    world.stops_in = 0.5
+    world.checks = {"a": [False, False, True]}
+    for name in ("a", "b"):
+        world.machine.restart(name, world.now)
+    world.story.clear()
+    world.run(20)
+    assert next(one for one in world.story if "start" in one).endswith("start a")
+    started = [one for one in world.story if "start b" in one]
+    (again,) = [one for one in world.story if "start a" in one]
+    assert len(started) == 1 and float(started[0].split()[0]) >= float(again.split()[0]) + 0.5  # two checks later
+
+
+def test_nothing_starts_while_all_is_held() -> None:
+    world = World(run("a"), run("b"))
+    world.machine.held = True
+    world.run(1)
+    world.machine.stop("b", world.now)
+    assert world.story == ["finished b"] or world.story == ["0 finished b"]
+    world.machine.held = False
+    world.run(2)
+    assert [one.split(" ", 1)[1] for one in world.story if "start" in one] == ["start a"]

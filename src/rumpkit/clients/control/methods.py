@@ -123,6 +123,16 @@ METHODS.update(
             "end a program, or all of this kernel; answers once they have ended",
             {"program": PROGRAM, "kill": Parameter(bool, False, "at once")},
         ),
+        "start": Method(
+            asked("start"),
+            "start a program again that has ended, or all of them; answers once they run, or have failed to",
+            {"program": PROGRAM, "wait": Parameter(bool, False, "answer once they are healthy")},
+        ),
+        "restart": Method(
+            asked("restart"),
+            "end a program as its config says and start it again, or all that run; answers as start",
+            {"program": PROGRAM, "wait": Parameter(bool, False, "answer once they are healthy")},
+        ),
         "exec": Method(
             asked("exec"),
             "run a further program; a part with its number and process id once it runs, its exit code at the end.  "

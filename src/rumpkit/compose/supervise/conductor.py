@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..expand import Places, expand_run
 from ..limits import resource_limits
 from ..locate import dotted, path_of, placed
-from ..programs import ONLINE_TIMEOUT, home, identity, launch, status_of, wait_online
+from ..programs import ONLINE_TIMEOUT, address_clients, home, identity, launch, status_of
 from ..spec import RunSpec
 from ..values import parse_size
 from . import states
@@ -30,6 +30,7 @@ from .output import Output
 from .plan import RunPlan
 
 if TYPE_CHECKING:
+    from ...net.dhcp.service import Dhcp
     from ..interruption import Interruption
     from ..kernel import Kernel
 
@@ -79,17 +80,29 @@ class Conductor(Owner):
         self._checker = Checker(self, places)
         self.listeners: list[Word] = []
         """Called after every round, in which programs may have changed."""
+        self.look_again: Instant = FOREVER
+        """When there is to be another round at the latest, for a listener's sake."""
         for plan in made:
             output.log(plan.name, parse_size(plan.spec.log_limit))
 
     # For those who run it ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start what can be started, once the kernels have their addresses.  Raises what keeps a program from its first start."""
-        for kernel in self.kernels.values():
-            wait_online(kernel, ONLINE_TIMEOUT, self._interruption)
-        self.machine.advance(monotonic_ns())
+        """Start what can be started, once the kernels have their addresses; words are heard from the start.  Raises what keeps a
+        program from its first start."""
+        self._wait_online()
         self._work()
+
+    def _wait_online(self) -> None:
+        machine = self.machine
+        machine.held = True
+        end = monotonic_ns() + int(ONLINE_TIMEOUT * SECOND)
+        clients = [client for kernel in self.kernels.values() for client in address_clients(kernel)]
+        while clients and not self.interrupted() and not machine.done() and monotonic_ns() < end:
+            if self._sleep(end, clients):
+                break
+            self._work()
+        machine.held = False
 
     def wait(self, timeout: float | None = None) -> bool:
         """Work until the run is done; False if `timeout` seconds or an interruption come first.  Raises as `begin`."""
@@ -129,6 +142,14 @@ class Conductor(Owner):
         """End everything at once."""
         self.machine.kill_all(monotonic_ns())
         self._work()
+
+    def start_again(self, name: str) -> None:
+        """Start one program that has ended, or is about to."""
+        self.machine.start_again(name, monotonic_ns())
+
+    def restart(self, name: str) -> None:
+        """End one program, and start it again."""
+        self.machine.restart(name, monotonic_ns())
 
     def any_started(self) -> bool:
         """Whether any program has been."""
@@ -178,18 +199,21 @@ class Conductor(Owner):
         """Look after a guest that is no program of the config: `told` hears of its end, its exit code, and it is closed."""
         self._watched[guest] = told
 
-    def _sleep(self, end: Instant) -> None:
-        """Until something has happened or is due."""
+    def _sleep(self, end: Instant, clients: "Sequence[Dhcp]" = ()) -> bool:
+        """Until something has happened or is due; of `clients` whether all have addresses."""
         host = self._host
-        deadline = min(end, self.machine.next_deadline())
+        deadline = min(end, self.machine.next_deadline(), self.look_again)
+        self.look_again = FOREVER
         if self._ended:
             deadline = min(deadline, monotonic_ns() + SETTLE_INTERVAL)
         host.enter()
         try:
+            if clients and all(client.bound() for client in clients):
+                return True
             if self._words or self._to_start or self.interrupted() or self._news():
-                return
+                return False
             parker = host.parker()
-            queues = [self._queue, *(guest.changes for guest in self._alive())]
+            queues = [self._queue, *(client.changes for client in clients), *(guest.changes for guest in self._alive())]
             if self._interruption is not None:
                 queues.append(self._interruption.queue)
             for queue in queues:
@@ -199,6 +223,7 @@ class Conductor(Owner):
             finally:
                 for queue in queues:
                     queue.remove(parker)
+            return False
         finally:
             host.leave()
 
@@ -257,9 +282,9 @@ class Conductor(Owner):
         try:
             self.guests[name] = self._launch(program)
         except (OSError, ConfigError) as problem:
-            if not program.ever_started:
+            if not program.ever_started and not program.by_hand:
                 raise
-            self.output.say(name, f"cannot be started again: {problem}")
+            self.output.say(name, f"cannot be started again: {_told(problem)}", show=not self.detached)
             self.machine.refused(name, status_of(problem), monotonic_ns())
             return
         self._running.add(name)
@@ -322,7 +347,7 @@ class Conductor(Owner):
         """Its standard descriptors; those in `held` are to be closed once it has them."""
         source = self._input(plan, spec, held)
         if plan.pipe:
-            target: int | None = self._pipe(plan.name)[1]
+            target: int | None = self._end_of_pipe(plan.name, 1)
         else:
             target = self._outlet(plan, spec.stdout, "stdout", 1, held)
         if spec.stderr == "stdout":
@@ -332,7 +357,7 @@ class Conductor(Owner):
     def _input(self, plan: RunPlan, spec: RunSpec, held: list[int]) -> int | None:
         writer = next((one for one in self.machine.programs.values() if one.plan.pipe == plan.name), None)
         if writer is not None:
-            return self._pipe(writer.name)[0]
+            return self._end_of_pipe(writer.name, 0)
         if spec.stdin in ("", "inherit") and not self.detached:
             return None
         path = os.devnull if spec.stdin in ("", "inherit", "null") else spec.stdin
@@ -361,6 +386,18 @@ class Conductor(Owner):
             self._pipes[writer] = os.pipe2(os.O_CLOEXEC)
         return self._pipes[writer]
 
+    def _end_of_pipe(self, writer: str, end: int) -> int:
+        """For a start.  Who has ended for good, and is started again all the same, has a new one: of the same pipe, if the other
+        program has not ended, too."""
+        ends = list(self._pipe(writer))
+        if ends[end] < 0:
+            if ends[1 - end] < 0:
+                del self._pipes[writer]
+                return self._pipe(writer)[end]
+            ends[end] = os.open(f"/proc/self/fd/{ends[1 - end]}", (os.O_RDONLY, os.O_WRONLY)[end] | os.O_CLOEXEC)
+            self._pipes[writer] = (ends[0], ends[1])
+        return ends[end]
+
     def _close_pipe(self, writer: str, end: int) -> None:
         ends = self._pipes.get(writer)
         if ends is not None and ends[end] >= 0:
@@ -374,3 +411,9 @@ class Conductor(Owner):
     def drop_probe(self, name: str) -> None:
         """End it."""
         self._checker.drop(name)
+
+
+def _told(problem: OSError | ConfigError) -> str:
+    if isinstance(problem, OSError) and problem.filename:
+        return f"{problem.filename}: {problem.strerror}"
+    return str(problem)

@@ -81,6 +81,10 @@ class Program:
         self.ailment: str = ""
         """What the last failed one said."""
         self.stop_wanted: bool = False
+        self.start_wanted: bool = False
+        """Once it has ended."""
+        self.by_hand: bool = False
+        """Somebody has asked for its start, who is to hear what is wrong with it; the run goes on without."""
         self.given_up: bool = False
         """What it waits for won't come."""
 
@@ -102,6 +106,8 @@ class Supervisor:
         """A terminal has sent its signal itself."""
         self._number = 0
         """The signal that is passed on in the place of the programs' own."""
+        self.held: bool = False
+        """Nothing is started yet."""
         self.ending: bool = False
         """Everything is to end."""
 
@@ -139,11 +145,33 @@ class Supervisor:
     def stop(self, name: str, now: Instant) -> None:
         """End it, after those that have been started after it if everything ends; it is not started again."""
         self.programs[name].stop_wanted = True
+        self.programs[name].start_wanted = False
         self.advance(now)
+
+    def start_again(self, name: str, now: Instant) -> None:
+        """Start it as its config says, unless it runs; if it is about to end, then."""
+        program = self.programs[name]
+        if self.ending:
+            return
+        if program.state in states.ENDING:
+            program.start_wanted = True
+        else:
+            self._event(program, states.ANEW, now)
+        self.advance(now)
+
+    def restart(self, name: str, now: Instant) -> None:
+        """End it as its config says, and start it then."""
+        program = self.programs[name]
+        if not self.ending and program.state in states.ALIVE:
+            program.stop_wanted = program.start_wanted = True
+            self.advance(now)
+        else:
+            self.start_again(name, now)
 
     def end_now(self, name: str, now: Instant) -> None:
         """End it at once."""
         self.programs[name].stop_wanted = True
+        self.programs[name].start_wanted = False
         self._event(self.programs[name], states.KILL, now)
 
     def stop_all(self, now: Instant, silent: bool = False, number: int = 0) -> None:
@@ -179,26 +207,12 @@ class Supervisor:
     def settled(self, now: Instant) -> bool:
         """Whether all have got where they shall be: healthy, or without a check running for a moment, or ended (and to be started again
         if that was no failure)."""
-        return all(
-            one.state in (*states.FINAL, states.HEALTHY)
-            or (one.state == states.RUNNING and one.plan.health is None and now - one.since >= MOMENT)
-            or (one.state == states.BACKOFF and one.exit_code == 0)
-            for one in self.programs.values()
-        )
+        return all(settled(one, now) for one in self.programs.values())
 
     def failed(self) -> list[str]:
         """Programs of which nobody can say that they do what they should, and why."""
-        texts = []
-        for one in self.programs.values():
-            if one.state == states.UNHEALTHY:
-                texts.append(f"{one.name} is unhealthy: {one.ailment}")
-            elif one.given_up:
-                texts.append(f"{one.name} was not started")
-            elif one.state == states.BACKOFF and one.exit_code and one.in_a_row > PATIENCE:
-                texts.append(f"{one.name} has {how_it_ended(one.exit_code)}, {one.in_a_row} times in a row")
-            elif one.state == states.ENDED and one.exit_code:
-                texts.append(f"{one.name} has {how_it_ended(one.exit_code)}")
-        return texts
+        texts = [(one.name, why_failed(one)) for one in self.programs.values()]
+        return [f"{name} {text}" for name, text in texts if text]
 
     def status(self) -> int:
         """The run's exit status: the main program's, or else the first that is not 0 (128 + N for signal N)."""
@@ -218,7 +232,7 @@ class Supervisor:
         now, before = self._now, program.state
         if program.stop_wanted and program.state not in states.LEAVING and self._may_stop(program):
             self._event(program, states.STOP, now)
-        elif program.state == states.WAITING and not program.stop_wanted:
+        elif program.state == states.WAITING and not program.stop_wanted and not self.held:
             self._look_whether_ready(program)
         elif program.deadline <= now:
             program.deadline = FOREVER
@@ -255,6 +269,9 @@ class Supervisor:
 
     def _ended(self, program: Program, status: int, now: Instant, event: str) -> None:
         program.exit_code = status
+        if program.start_wanted and not self.ending:
+            self._event(program, states.ANEW, now)
+            return
         made = program.plan
         if now - program.since >= STEADY and program.state in states.UP:
             program.in_a_row = 0
@@ -370,6 +387,13 @@ class Supervisor:
         """It will never be started."""
         program.given_up = True
 
+    def renew_by_hand(self, program: Program) -> None:
+        """Somebody wants it to start, as if for the first time."""
+        program.restarts += program.ever_started
+        program.in_a_row = 0
+        program.by_hand = True
+        program.ever_started = program.given_up = program.stop_wanted = program.start_wanted = False
+
 
 ACTIONS: Final[dict[str, Callable[[Supervisor, Program], None]]] = {
     "start": Supervisor.start,
@@ -380,6 +404,7 @@ ACTIONS: Final[dict[str, Callable[[Supervisor, Program], None]]] = {
     "kill": Supervisor.kill,
     "back_off": Supervisor.back_off,
     "give_up": Supervisor.give_up,
+    "renew_by_hand": Supervisor.renew_by_hand,
 }
 
 CONDITIONS: Final[dict[str, Callable[[Program], tuple[bool, bool]]]] = {
@@ -391,6 +416,28 @@ CONDITIONS: Final[dict[str, Callable[[Program], tuple[bool, bool]]]] = {
     plan.ENDED: lambda other: (other.state == states.ENDED and other.exit_code == 0, other.state in states.FINAL),
 }
 """What is waited for: whether it is there, and whether it will never be."""
+
+
+def settled(program: Program, now: Instant) -> bool:
+    """Whether one has got where it shall be (see `Supervisor.settled`)."""
+    return (
+        program.state in (*states.FINAL, states.HEALTHY)
+        or (program.state == states.RUNNING and program.plan.health is None and now - program.since >= MOMENT)
+        or (program.state == states.BACKOFF and program.exit_code == 0)
+    )
+
+
+def why_failed(program: Program) -> str:
+    """Why nobody can say that it does what it should; "" if all is well so far."""
+    if program.state == states.UNHEALTHY:
+        return f"is unhealthy: {program.ailment}"
+    if program.given_up:
+        return "was not started"
+    if program.state == states.BACKOFF and program.exit_code and program.in_a_row > PATIENCE:
+        return f"has {how_it_ended(program.exit_code)}, {program.in_a_row} times in a row"
+    if program.state == states.ENDED and program.exit_code:
+        return f"has {how_it_ended(program.exit_code)}"
+    return ""
 
 
 def how_it_ended(status: int) -> str:

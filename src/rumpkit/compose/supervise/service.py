@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from errno import EINVAL, ENOENT, ESRCH
+from errno import EINVAL, ENOENT, ESHUTDOWN, ESRCH
 from signal import SIGHUP, valid_signals
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -21,7 +21,7 @@ from ...hyper.time import SECOND, Instant
 from ..errors import ConfigError, ProgramError
 from ..programs import home, identity, launch, status_of
 from . import states
-from .machine import Program
+from .machine import MOMENT, Program, settled, why_failed
 from .output import Entry
 from .usage import usage
 
@@ -254,6 +254,52 @@ class StopRequest(Request):
             self.conductor.listeners.remove(self._look)
 
 
+class StartRequest(Request):
+    """The start of programs, or first their end; it is answered when they are started, or, with `wait`, are where they shall be."""
+
+    again = False
+
+    def work(self) -> None:
+        conductor = self.conductor
+        if conductor.machine.ending:
+            raise ControlError(ESHUTDOWN, "this kernel is being stopped")
+        self._chosen = self.programs()
+        if not self.parameters["program"]:
+            ended = [one for one in self._chosen if one.state in states.FINAL]
+            self._chosen = [one for one in self._chosen if (one in ended) != self.again]
+        for one in self._chosen:
+            (conductor.restart if self.again else conductor.start_again)(one.name)
+        conductor.listeners.append(self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic_ns()
+        problems = [(one, why_failed(one)) for one in self._chosen]
+        failed = [f"{self.service.short(one)} {text}" for one, text in problems if text]
+        under_way = (states.WAITING, states.STARTING, *states.ENDING)
+        if self.parameters["wait"]:
+            done = all(settled(one, now) for one in self._chosen)
+            self.conductor.look_again = min(self.conductor.look_again, now + MOMENT)
+        else:
+            done = not any(one.state in under_way for one in self._chosen)
+        if failed or done or self.conductor.machine.ending:
+            self.answer({"programs": [self.service.row(one) for one in self._chosen], "failed": failed})
+
+    def ended(self) -> None:
+        self.finished()
+
+    def finished(self) -> None:
+        self.over = True
+        if self._look in self.conductor.listeners:
+            self.conductor.listeners.remove(self._look)
+
+
+@final
+class RestartRequest(StartRequest):
+    """The same of programs that run."""
+
+    again = True
+
+
 @final
 class ExecRequest(Request):
     """A further program; it ends with the client."""
@@ -327,6 +373,8 @@ REQUESTS: Final[dict[str, Callable[["Service", dict[str, Any]], Request]]] = {
     "stats": StatsRequest,
     "logs": LogsRequest,
     "stop": StopRequest,
+    "start": StartRequest,
+    "restart": RestartRequest,
     "exec": ExecRequest,
     "exec_signal": ExecSignalRequest,
 }
@@ -366,7 +414,7 @@ class Service(ProgramService):
         alive = guest is not None and guest.exit_code is None and program.state in states.ALIVE
         return {
             "program": self.short(program),
-            "state": program.state,
+            "state": states.STARTING if self.conductor.machine.held else program.state,
             "pid": pid_of(guest.program.pidfd) if guest is not None and alive else None,
             "up": (time.monotonic_ns() - program.since) / SECOND if alive else None,
             "restarts": program.restarts,

@@ -38,6 +38,8 @@ SICK: Final = "sick"
 """Too many in a row have failed."""
 RENEW: Final = "renew"
 """The same of a program that its policy restarts."""
+ANEW: Final = "anew"
+"""It is not running, and somebody wants it to."""
 STOP: Final = "stop"
 KILL: Final = "kill"
 DUE: Final = "due"
@@ -47,7 +49,8 @@ ALIVE: Final = (STARTING, ABORTING, RUNNING, HEALTHY, UNHEALTHY, RENEWING, STOPP
 """States with a process, or with one on its way."""
 UP: Final = (RUNNING, HEALTHY, UNHEALTHY)
 FINAL: Final = (ENDED, SKIPPED)
-LEAVING: Final = (ABORTING, STOPPING, KILLING, *FINAL)
+ENDING: Final = (ABORTING, STOPPING, KILLING)
+LEAVING: Final = (*ENDING, *FINAL)
 """States that need not be asked to end."""
 
 
@@ -101,5 +104,11 @@ STEPS: Final[dict[tuple[str, str], Step]] = {
     (BACKOFF, DUE): Step(STARTING, "start"),
     (BACKOFF, STOP): Step(ENDED, ""),
     (BACKOFF, KILL): Step(ENDED, ""),
+    (ABORTING, ANEW): Step(WAITING, "renew_by_hand"),
+    (STOPPING, ANEW): Step(WAITING, "renew_by_hand"),
+    (KILLING, ANEW): Step(WAITING, "renew_by_hand"),
+    (BACKOFF, ANEW): Step(WAITING, "renew_by_hand"),
+    (ENDED, ANEW): Step(WAITING, "renew_by_hand"),
+    (SKIPPED, ANEW): Step(WAITING, "renew_by_hand"),
 }
 """What is not here changes nothing."""
