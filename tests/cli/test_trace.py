@@ -1,40 +1,42 @@
-"""What `--trace` prints of each call."""
+"""What `--trace` makes of a call: a line as strace has it, with colours where there is a terminal, or JSON."""
 
 from __future__ import annotations
 
-import re
+import json
 
 import pytest
 
-from rumpkit import O_CREAT, O_RDWR, Kernel
-from rumpkit.cli.trace import attach, show
-from rumpkit.hosts.posix.host import PosixHost
-from rumpkit.kern.abi.errno import ENOENT, error
-from rumpkit.kern.wait import Blocked, WaitQueue
+from rumpkit.cli.trace import as_json, line
+from rumpkit.guests.linux.tracing.calls import Entry
+
+CALL = Entry("call", 100.5, 2, 777, "connect", ["3", "{...}", "16"], "-1 ECONNREFUSED (Connection refused)", -111, 0.25)
+SIGNAL = Entry("signal", 101.0, 2, 777, "SIGTERM", [], "{si_signo=SIGTERM}", 15, 0.0)
 
 
-def test_values_as_strace_shows_them() -> None:
-    assert show(7) == "7"
-    assert show(b"ab\n") == r"b'ab\n'"
-    assert show(bytes(40)) == repr(bytes(32)) + "+8"
-    assert show(error(ENOENT)) == "-1 ENOENT (No such file or directory)"
-    assert show(Blocked(WaitQueue(), 0)) == "..."
+def test_a_line() -> None:
+    said = line("web", CALL, 0.5, durations=True)
+    assert said == "  0.500000 web[2] connect(3, {...}, 16) = -1 ECONNREFUSED (Connection refused) <0.250000>"
+    assert line("web", SIGNAL, 1.0) == "  1.000000 web[2] --- SIGTERM {si_signo=SIGTERM} ---"
+    killed = Entry("exit", 0.0, 2, 777, "", [], "killed by SIGTERM", -15, 0.0)
+    assert line("web", killed, 1.0) == "  1.000000 web[2] +++ killed by SIGTERM +++"
 
 
-def test_a_kernels_calls_on_its_console(capfd: pytest.CaptureFixture[str]) -> None:
-    host = PosixHost(console=2)
-    with Kernel(mounts={"/": "tmpfs"}, host=host) as kernel:
-        process = kernel.process()
-        attach(kernel)
-        fd = process.open("/file", O_RDWR | O_CREAT)
-        process.write(fd, b"hello")
-        with pytest.raises(OSError):
-            process.stat("/none")
-        kernel.core.trace.sink = None
-        process.close(fd)
-    host.close()
-    lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 3, lines
-    assert re.fullmatch(rf" +\d+\.\d{{6}} \[\d+\] open\(.*/file.*\) = {fd}", lines[0])
-    assert lines[1].endswith(f"write({fd}, b'hello') = 5")
-    assert lines[2].endswith("= -1 ENOENT (No such file or directory)")
+def test_a_call_that_has_not_returned_has_no_duration() -> None:
+    pending = CALL._replace(result="? <unfinished ...>", value=None)
+    assert line("web", pending, 0.0, durations=True).endswith("= ? <unfinished ...>")
+
+
+@pytest.mark.parametrize("entry", [CALL, SIGNAL])
+def test_colours_are_around_what_is_said_without_them(entry: Entry) -> None:
+    import re
+
+    coloured = line("web", entry, 0.5, coloured=True)
+    assert "\x1b[" in coloured
+    assert re.sub("\x1b\\[[0-9]*m", "", coloured) == line("web", entry, 0.5)
+
+
+def test_json() -> None:
+    found = json.loads(as_json("web", CALL, 0.5))
+    assert found["call"] == "connect" and found["value"] == -111 and found["duration"] == 0.25
+    assert (found["pid"], found["host_pid"], found["since_start"]) == (2, 777, 0.5)
+    assert json.loads(as_json("web", SIGNAL, 1.0))["signal"] == "SIGTERM"

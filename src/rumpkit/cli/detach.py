@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..compose.errors import ConfigError
 from ..compose.load import located
 from . import exit as code
+from . import trace
 
 if TYPE_CHECKING:
     from ..compose.kernel import Kernel
@@ -28,8 +29,8 @@ END_TIMEOUT = 60.0
 
 def detach(arguments: argparse.Namespace) -> int:
     """Start the run, wait until it is ready, print its kernels' names."""
-    if arguments.trace or arguments.no_control:
-        option = "--trace" if arguments.trace else "--no-control"
+    if trace.wanted(arguments) or arguments.no_control:
+        option = "--no-control" if arguments.no_control else "--trace"
         print(f"rump: {option} and --detach make no sense together: nobody would see it", file=sys.stderr)
         return code.USAGE
     reader, writer = os.pipe2(os.O_CLOEXEC)

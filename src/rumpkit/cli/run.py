@@ -21,6 +21,7 @@ from ..compose.supervise.output import Output
 from ..compose.supervise.plan import Placed, plans
 from ..hosts.posix.host import PosixHost
 from . import exit as code
+from . import trace
 from .status import StatusLine
 from .terminal import in_foreground, reads_keys
 from .traffic import Traffic
@@ -40,7 +41,8 @@ examples:
   rump run --forward "8080 -> 80" -- nginx -g "daemon off;"
   rump run --capture web.pcapng web.toml           every frame, for tshark or Wireshark
   rump run --detach web.toml                       in the background; rump ps, exec, logs, stop, stats from then on
-  rump run --trace web.toml                        every socket call, on stderr
+  rump run --trace web.toml                        the calls of the network, on stderr, as strace has them
+  rump run -e file,connect -o calls.txt -- curl http://10.0.2.2:8000/
 
 The exit status is the program's (128+N if signal N ended it).
 """
@@ -101,7 +103,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", help="a config (TOML)")
     parser.usage = "rump run [options] [FILE] [-- CMD ...]"
     parser.add_argument("--capture", metavar="FILE.pcapng", help="record every frame")
-    parser.add_argument("--trace", action="store_true", help="show every system call that the kernel serves, on stderr")
     parser.add_argument(
         "--forward",
         metavar="SPEC",
@@ -120,6 +121,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ready", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no status line, no messages of our own")
+    trace.configure(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -225,12 +227,17 @@ class Run:
         made = plans([Placed(name, run) for name, kernel in kernels.items() for run in kernel.spec.run])
         self.output = Output([plan.name for plan in made], self.quiet)
         self.conductor = Conductor(kernels, made, places, self.output, interruption, self.detached)
+        self.trace: trace.TraceLog | None = None
 
     def go(self) -> int:
         """From the start to the end; the exit status."""
         try:
             with ExitStack() as stack:
                 stack.callback(self.output.close)
+                if trace.wanted(self.arguments):
+                    self.trace = trace.TraceLog(self.arguments)
+                    self.conductor.tracer = self.trace.tracer
+                    stack.callback(self.trace.close)
                 stack.callback(self.conductor.close)
                 return self._go()
         except ConfigError as problem:
@@ -243,10 +250,6 @@ class Run:
     def _go(self) -> int:
         arguments, quiet = self.arguments, self.quiet
         for name, kernel in self.kernels.items():
-            if arguments.trace:
-                from .trace import attach
-
-                attach(kernel)
             if kernel.spec.kernel.control and not arguments.no_control:
                 self._listen(name, kernel)
         captures = self._captures()
@@ -255,7 +258,7 @@ class Run:
                 for forward in kernel.forwards():
                     print(f"rump: forwarding {forward}", file=sys.stderr)
         status = StatusLine()
-        status.enabled = status.enabled and not quiet
+        status.enabled = status.enabled and not quiet and not (self.trace is not None and self.trace.on_terminal)
         with status.over():
             number = self._programs(status)
         self.conductor.settle()

@@ -13,6 +13,7 @@ from ..kern.abi.errno import ENOENT
 from .errors import ConfigError, ProgramError
 
 if TYPE_CHECKING:
+    from ..guests.linux.tracing.tracer import Tracer
     from ..net.dhcp.service import Dhcp
     from ..net.ip.service import Ip
     from .kernel import Kernel
@@ -47,9 +48,10 @@ def launch(
     terminal: bool = False,
     allow: Sequence[str] = (),
     limits: "Sequence[Limit]" = (),
+    tracer: "Tracer | None" = None,
 ) -> Guest:
     """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
-    that of a session of its own."""
+    that of a session of its own.  `tracer` looks at it from outside."""
     host = kernel.host
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
@@ -69,6 +71,7 @@ def launch(
             terminal=terminal,
             allow=allow,
             limits=limits,
+            tracer=tracer,
         )
     except OSError as problem:
         if problem.filename != command[0]:

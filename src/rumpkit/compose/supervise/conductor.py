@@ -30,6 +30,7 @@ from .output import Output
 from .plan import RunPlan
 
 if TYPE_CHECKING:
+    from ...guests.linux.tracing.tracer import Tracer
     from ...net.dhcp.service import Dhcp
     from ..interruption import Interruption
     from ..kernel import Kernel
@@ -78,6 +79,8 @@ class Conductor(Owner):
         self._pipes: dict[str, tuple[int, int]] = {}
         """Ends of pipes between programs, by who writes; -1: closed."""
         self._checker = Checker(self, places)
+        self.tracer: Callable[[str], Tracer | None] | None = None
+        """Gives what is to look at a program of a name, for every start of it."""
         self.listeners: list[Word] = []
         """Called after every round, in which programs may have changed."""
         self.look_again: Instant = FOREVER
@@ -300,8 +303,17 @@ class Conductor(Owner):
             user = identity(spec.user)
             kernel = self.kernels[plan.kernel]
             limits = resource_limits(spec.limits)
+            tracer = None if self.tracer is None else self.tracer(plan.name)
             return launch(
-                kernel, spec.command, environment, spec.cwd or None, streams, user, allow=spec.allow, limits=limits
+                kernel,
+                spec.command,
+                environment,
+                spec.cwd or None,
+                streams,
+                user,
+                allow=spec.allow,
+                limits=limits,
+                tracer=tracer,
             )
         except ConfigError as problem:
             raise ConfigError(

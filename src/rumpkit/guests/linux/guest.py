@@ -37,6 +37,7 @@ from .spawn import Program, spawn
 
 if TYPE_CHECKING:
     from .trace import CallTrace
+    from .tracing.tracer import Tracer
 
 Handler = Callable[[Context, Notification], "int | None"]
 
@@ -140,6 +141,7 @@ class Guest:
         mirror: Mirror | None = None,
         sockets: ProcNet | None = None,
         share: Share | None = None,
+        tracer: "Tracer | None" = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
@@ -154,6 +156,7 @@ class Guest:
         self.unseen: dict[str, str] = {**(files.refused if files else {}), **program.refused}
         """The kernel's mounts that the program should see and doesn't, and why."""
         self._share = share
+        self.tracer = tracer
         self._mirror = mirror
         self._sockets = sockets
         self._followed: list[FollowedFile] = []
@@ -184,10 +187,11 @@ class Guest:
         allow: Sequence[str] = (),
         limits: Sequence[tuple[int, int, int]] = (),
         terminal: bool = False,
+        tracer: "Tracer | None" = None,
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
 
-        `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't."""
+        `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't.  `tracer` looks at it from outside."""
         kernel_files = KernelFiles(kernel, shown, user)
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
@@ -220,6 +224,7 @@ class Guest:
                 launcher=share.launcher,
                 allow=allow,
                 limits=limits,
+                attach=None if tracer is None else tracer.attach,
             )
         except BaseException:
             share.close()
@@ -227,7 +232,7 @@ class Guest:
             sockets.close()
             kernel_files.close()
             raise
-        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets, share)
+        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets, share, tracer)
 
     @property
     def refusals(self) -> Mapping[Refusal, int]:
@@ -356,6 +361,8 @@ class Guest:
         self.kill()
         self._context.run(self._context.drop_relays)
         self.program.close()
+        if self.tracer is not None:
+            self.tracer.join(STOP_TIMEOUT)
         if self._files is not None:
             self._files.close()
         if self._share is not None:

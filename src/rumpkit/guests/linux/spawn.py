@@ -197,6 +197,7 @@ def spawn(
     launcher: Launcher | None = None,
     allow: Sequence[str] = (),
     limits: Sequence[tuple[int, int, int]] = (),
+    attach: Callable[[int], None] | None = None,
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -207,7 +208,8 @@ def spawn(
     1 and 2.  Everything else it inherits as from a shell:
     process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
     standard input.  `allow` names system calls that it may make besides those of `fences`; `limits` are resources with
-    a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.
+    a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.  `attach` is given its process id before its
+    first instruction.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -248,7 +250,7 @@ def spawn(
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()))
         control.settimeout(START_TIMEOUT)
-        return _Conversation(control, plan, serve, wire, show_sockets).follow(supply)
+        return _Conversation(control, plan, serve, wire, show_sockets, attach).follow(supply)
     except BaseException:
         control.close()
         supply.close()
@@ -285,7 +287,9 @@ class _Conversation:
         serve: Callable[[int, int], None] | None,
         wire: Callable[[int, Sequence[int], bool], None] | None,
         show_sockets: Callable[[int], None] | None,
+        attach: Callable[[int], None] | None = None,
     ) -> None:
+        self._attach = attach
         self._control = control
         self._plan = plan
         self._serve = serve
@@ -305,6 +309,8 @@ class _Conversation:
                 self._held.append(libc.pidfd_getfd(self._held[-1], number))
             except PermissionError as problem:
                 raise check.Missing(check.TRACING, problem.strerror or "EPERM") from None
+            if self._attach is not None:
+                self._attach(pid_of(self._held[-2]))
             self._control.send(b"G")
             self._expect("running")
             self._find_init()
