@@ -31,7 +31,8 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "fat": ("fat",),
     "vfat": ("fat",),
     "squashfs": ("squashfs",),
-    "auto": ("ext", "fat", "squashfs"),
+    "tar": ("tar",),
+    "auto": ("ext", "fat", "squashfs", "tar"),
 }
 """The components that a type of mount takes, other than those that every kernel with files has."""
 

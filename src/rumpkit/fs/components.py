@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .hostfs.type import Hostfs
     from .nullfs import Nullfs
     from .squashfs.type import Squashfs
+    from .tar.type import Tar
     from .tmpfs.type import Tmpfs
 
 
@@ -86,5 +87,15 @@ def squashfs(vfs: "Vfs") -> "Squashfs":
     from .squashfs.type import Squashfs
 
     kind = Squashfs()
+    vfs.types.register(kind)
+    return kind
+
+
+@component("tar", faction="fs")
+def tar(vfs: "Vfs") -> "Tar":
+    """Tar archives that are only read, also several over each other, as the layers of container images are."""
+    from .tar.type import Tar
+
+    kind = Tar()
     vfs.types.register(kind)
     return kind
