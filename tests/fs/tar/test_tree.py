@@ -20,7 +20,8 @@ def refused(*archives: bytes, **options: object) -> OSError:
         files.mount("tar", "/mnt", source, **options)
     assert caught.value.strerror
     for name in source.split(","):
-        assert files.vfs.devices.named(name).claims == 0
+        device = files.vfs.devices.named(name)
+        assert device is not None and device.claims == 0
     return caught.value
 
 
