@@ -19,7 +19,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from rumpkit.dev.ramdisk import RamDisk
-from rumpkit.dev.recorder import Event, Flush, RecorderBackend, Write, apply, crash, marks, prefix
+from rumpkit.dev.recorder import Durable, Event, Flush, RecorderBackend, Write, apply, crash, marks, prefix
 from rumpkit.kern.abi.errno import ENODATA, ENOENT, ENOTDIR, ENOTSUP, EPERM
 from rumpkit.kern.abi.fcntl import O_CREAT, O_RDONLY, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT
 from rumpkit.vfs.types import Finding, check_format_options
@@ -355,7 +355,7 @@ class Recorded:
     def points(self, seeds: int) -> Iterator[tuple[int, int | None]]:
         """Every prefix, and so many random subsets of what was not flushed at each."""
         for count in range(1, len(self.events) + 1):
-            if isinstance(self.events[count - 1], (Write, Flush)):
+            if isinstance(self.events[count - 1], (Write, Durable, Flush)):
                 yield count, None
                 for seed in range(seeds):
                     yield count, seed * 1000 + count

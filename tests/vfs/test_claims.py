@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rumpkit.dev.partition import PartitionBackend
 from rumpkit.kern.abi.errno import EBUSY, EINVAL, EROFS
 from rumpkit.kern.abi.fcntl import MNT_DETACH, O_RDONLY
 from rumpkit.vfs.types import check_format_options
@@ -77,3 +78,32 @@ def test_a_mount_that_was_detached_has_it_until_its_last_file_is_closed(files: F
     fails(EBUSY, files.mount, kind, "/a", "disk")
     files.root.close(fd)
     files.mount(kind, "/a", "disk")
+
+
+def test_a_disk_and_its_partitions_are_in_each_others_way(kind: str) -> None:
+    files = Files(components=(*COMPONENTS, "fat"))
+    disks = files.service("Disks")
+    maker = files.vfs.types.find(kind)
+    whole = files.entered(disks.attach_ram, "disk", 24 << 20)
+    for name, start in (("first", 8), ("second", 16), ("over", 12)):
+        part = PartitionBackend(whole.backend, start << 20, 8 << 20)
+        device = files.entered(disks.attach, name, part)
+        if name != "over":
+            files.entered(maker.format, files.vfs, device, check_format_options(maker, {}))
+    small = files.entered(disks.attach, "small", PartitionBackend(whole.backend, 0, 8 << 20))
+    files.entered(maker.format, files.vfs, small, check_format_options(maker, {}))  # what the whole disk has, too
+    files.mount(kind, "/a", "first")
+    files.mount(kind, "/b", "second")
+    for name in ("disk", "over"):
+        with pytest.raises(OSError, match=f"{name} has bytes in common with first, which is mounted already") as caught:
+            files.mount(kind, "/c", name)
+        assert caught.value.errno == EBUSY
+        fails(EBUSY, files.mount, kind, "/c", name, read_only=True)
+    for where in ("/a", "/b"):
+        files.entered(files.vfs.unmount, where)
+    files.mount(kind, "/a", "first", read_only=True)
+    fails(EBUSY, files.mount, kind, "/c", "disk")
+    files.entered(files.vfs.unmount, "/a")
+    files.mount(kind, "/c", "small")
+    files.mount(kind, "/a", "first")
+    fails(EBUSY, files.mount, kind, "/b", "disk")

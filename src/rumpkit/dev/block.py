@@ -9,7 +9,7 @@ from typing import Final, final
 from ..hyper.block import BlockBackend
 from ..hyper.calls import Hypercalls
 from ..hyper.mutex import Mutex
-from ..kern.abi.errno import EINVAL, ENOSPC, ENOTTY, EROFS, error
+from ..kern.abi.errno import EBUSY, EINVAL, ENOSPC, ENOTTY, EROFS, error
 from ..kern.abi.fcntl import O_ACCMODE, O_RDONLY, S_IFBLK
 from ..kern.counters import Counters
 from ..kern.device import Device
@@ -29,10 +29,12 @@ class BlockCounters(Counters):
         self.read_bytes: int = 0
         self.writes: int = 0
         self.written_bytes: int = 0
+        self.durable_writes: int = 0
+        """Writes that returned once they were durable; they are not among `writes`."""
         self.flushes: int = 0
 
     def names(self) -> tuple[str, ...]:
-        return ("reads", "read_bytes", "writes", "written_bytes", "flushes")
+        return ("reads", "read_bytes", "writes", "written_bytes", "durable_writes", "flushes")
 
 
 @final
@@ -45,10 +47,26 @@ class BlockDevice(Device):
         self.counters: BlockCounters = BlockCounters()
         self.opens: int = 0
         """Open files and mounts of this device."""
+        self.peers: dict[str, BlockDevice] = {}
+        """All disks that are attached where this one is."""
         self._hyper: Hypercalls = hyper
         self._mutex: Mutex = hyper.mutex()
         self._flushing: Mutex = hyper.mutex()
         """Held while the backend flushes; before the other where both are."""
+
+    def claim(self, write: bool) -> None:
+        """As any device's; a disk and its partitions, and partitions that overlap, are in each other's way, too.  Raises EBUSY."""
+        disk, start, end = self.backend.window()
+        for other in self.peers.values():
+            if other is not self and other.claims and (write or other.claims < 0):
+                same, first, last = other.backend.window()
+                if same is disk and first < end and start < last:
+                    raise OSError(
+                        EBUSY,
+                        f"{self.name} has bytes in common with {other.name}, which is mounted already"
+                        + ("" if write else ", for writing"),
+                    )
+        super().claim(write)
 
     def open(self, flags: int) -> Device:
         """Raises EROFS where a read-only device is opened for writing."""
@@ -100,6 +118,33 @@ class BlockDevice(Device):
         self.counters.writes += 1
         self.counters.written_bytes += len(data)
         return len(data)
+
+    def write_durable(self, offset: int, data: bytes) -> None:
+        """Write all of `data`, and return once that is durable (FUA).  Sleeps off the schedule as `flush`.  Raises ENOSPC, EROFS, EIO."""
+        if offset < 0:
+            raise error(EINVAL)
+        if self.backend.read_only:
+            raise error(EROFS)
+        if offset + len(data) > self.backend.size:
+            raise error(ENOSPC)
+        self._flushing.acquire()
+        try:
+            if self.backend.shares_flush:
+                self._hyper.unschedule()
+                try:
+                    self.backend.write_durable(offset, data)
+                finally:
+                    self._hyper.schedule()
+            else:
+                self._begin()
+                try:
+                    self.backend.write_durable(offset, data)
+                finally:
+                    self._end()
+        finally:
+            self._flushing.release()
+        self.counters.durable_writes += 1
+        self.counters.written_bytes += len(data)
 
     def flush(self) -> None:
         """Return once what was written is durable.  Sleeps off the schedule, and where the backend can, others read and write

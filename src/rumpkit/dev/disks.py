@@ -46,6 +46,7 @@ class Disks:
         if self._devices.named(name) is not None:
             raise error(EEXIST, name)
         disk = BlockDevice(self._kernel.hyper, name, device_number(MAJOR, self._minor), backend)
+        disk.peers = self._disks
         self._devices.attach(disk)
         self._kernel.counters.register(f"disk.{name}", disk.counters)
         self._minor += 1

@@ -100,6 +100,22 @@ class FaultBackend(BlockBackend):
         self._fail(WRITE, write, len(data))
         self._keep(write)
 
+    def write_durable(self, offset: int, data: bytes) -> None:
+        """Write to the base, past the cache.  Raises as `write`; what shall go wrong with writes does so with these, too."""
+        if self.read_only:
+            raise error(EROFS)
+        self._check(offset, len(data))
+        write = Write(offset, data)
+        self._fail(WRITE, write, len(data))
+        end = offset + len(data)
+        older = [each for each in self._cache if each.offset < end and offset < each.offset + len(each.data)]
+        apply(older, self._base)  # or they would come over it later
+        self._base.write_durable(offset, data)
+        if older:
+            self._cache = [each for each in self._cache if each not in older]
+            self._cached -= sum(len(each.data) for each in older)
+        self._seen.write(offset, data)
+
     def flush(self) -> None:
         """Write the cache to the base, and flush that.  Raises what a fault says (the cache stays as it is), EIO without power."""
         self._fail(FLUSH, Write(0, b""), self.size)

@@ -89,6 +89,18 @@ class PartitionBackend(BlockBackend):
         self._check(offset, len(data))
         self._backend.write(self.start + offset, data)
 
+    def write_durable(self, offset: int, data: bytes) -> None:
+        """As `write`, durable on return."""
+        if self.read_only:
+            raise error(EROFS)
+        self._check(offset, len(data))
+        self._backend.write_durable(self.start + offset, data)
+
+    def window(self) -> tuple[BlockBackend, int, int]:
+        """Where it lies on the whole disk."""
+        disk, start, _ = self._backend.window()
+        return disk, start + self.start, start + self.start + self.size
+
     def flush(self) -> None:
         """Return once what was written is durable: the whole backend's flush."""
         self._backend.flush()

@@ -28,13 +28,17 @@ class Flush(NamedTuple):
     """A flush that has returned: what was written before is durable."""
 
 
+class Durable(NamedTuple):
+    """The write before it has returned, and is durable (FUA)."""
+
+
 class Mark(NamedTuple):
     """What the recorder's user noted: "the file a was synced"."""
 
     note: str
 
 
-Event: TypeAlias = Write | Flush | Mark
+Event: TypeAlias = Write | Durable | Flush | Mark
 
 
 @final
@@ -55,11 +59,16 @@ class RecorderBackend(BlockBackend):
 
     def write(self, offset: int, data: bytes) -> None:
         """As the base, and recorded if it succeeds.  Raises ENOSPC beyond the recorder's limit."""
-        if self.recorded + len(data) > self._limit:
-            raise OSError(ENOSPC, f"the recorder keeps no more than {self._limit} bytes")
+        self._room(data)
         self._base.write(offset, data)
-        self.recorded += len(data)
-        self.events.append(Write(offset, data))
+        self._record(offset, data)
+
+    def write_durable(self, offset: int, data: bytes) -> None:
+        """The same, as a write and what says that it is durable."""
+        self._room(data)
+        self._base.write_durable(offset, data)
+        self._record(offset, data)
+        self.events.append(Durable())
 
     def flush(self) -> None:
         """As the base, and recorded if it succeeds."""
@@ -79,6 +88,14 @@ class RecorderBackend(BlockBackend):
         """Close the base."""
         self._base.close()
 
+    def _room(self, data: bytes) -> None:
+        if self.recorded + len(data) > self._limit:
+            raise OSError(ENOSPC, f"the recorder keeps no more than {self._limit} bytes")
+
+    def _record(self, offset: int, data: bytes) -> None:
+        self.recorded += len(data)
+        self.events.append(Write(offset, data))
+
 
 def marks(events: list[Event], count: int) -> list[str]:
     """What was noted among the first `count` events."""
@@ -93,15 +110,21 @@ def prefix(events: list[Event], count: int) -> list[Write]:
 def crash(events: list[Event], count: int, seed: int, keep: float = 0.5, torn: float = 0.25) -> list[Write]:
     """The writes that a disk has where the power fails after the first `count` events, by `seed`.
 
-    All before the last flush among them; of the later ones each with probability `keep`, of which a share `torn` has some of its sectors.
+    All before the last flush among them, and those that were durable on return; of the other later ones each with probability `keep`, of
+    which a share `torn` has some of its sectors.
     """
     random = Seeded(seed)
     last = max((index for index, event in enumerate(events[:count]) if isinstance(event, Flush)), default=-1)
     kept = prefix(events, last + 1)
-    for event in events[last + 1 : count]:
-        if not isinstance(event, Write) or not random.chance(keep):
+    for index in range(last + 1, count):
+        event = events[index]
+        if not isinstance(event, Write):
             continue
-        if random.chance(torn):
+        if index + 1 < count and isinstance(events[index + 1], Durable):
+            kept.append(event)
+        elif not random.chance(keep):
+            continue
+        elif random.chance(torn):
             kept += tear(event, random)
         else:
             kept.append(event)

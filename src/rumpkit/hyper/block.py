@@ -18,7 +18,7 @@ class BlockBackend(ABC):
         """Bytes."""
         self.read_only: bool = read_only
         self.shares_flush: bool = False
-        """Other calls may be made while `flush` is under way; what they write it need not make durable."""
+        """Other calls may be made while `flush` or `write_durable` is under way; what they write it need not make durable."""
 
     @abstractmethod
     def read(self, offset: int, size: int) -> bytes:
@@ -31,6 +31,15 @@ class BlockBackend(ABC):
     @abstractmethod
     def flush(self) -> None:
         """Return once everything written before is durable."""
+
+    def write_durable(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at `offset`, and return once that is durable (FUA); what was written before need not be."""
+        self.write(offset, data)
+        self.flush()
+
+    def window(self) -> "tuple[BlockBackend, int, int]":
+        """The storage that these bytes are a part of, the first of them there, and the one after the last."""
+        return self, 0, self.size
 
     def discard(self, offset: int, size: int) -> bool:
         """Give back what holds these bytes, which read as zeros then.  False where the storage can't: nothing has changed."""

@@ -80,6 +80,10 @@ class Device:
         """Write at byte `offset` (which character devices ignore), returning how much was taken."""
         raise error(EINVAL)
 
+    def write_durable(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at byte `offset`, and return once that is durable (FUA)."""
+        raise error(EINVAL)
+
     def flush(self) -> None:
         """Return once what was written is durable."""
         return None

@@ -173,6 +173,15 @@ class BufferCache:
         self.forget(block, count)
         self._write(block, data)
 
+    def write_durable(self, block: int, data: bytes) -> None:
+        """As `write_direct`, durable on return.  Raises the same."""
+        count, odd = divmod(len(data), self.block_size)
+        if odd:
+            raise OSError(EINVAL, f"{len(data)} bytes are not whole blocks of {self.block_size}")
+        self._check(block, count)
+        self.forget(block, count)
+        self.device.write_durable(block * self.block_size, data)
+
     def write_back(self, buffers: Iterable[Buffer]) -> None:
         """Write those of `buffers` that are dirty and not pinned now, in the order of blocks, neighbours in one write.
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from rumpkit.dev.ramdisk import RamDisk
-from rumpkit.dev.recorder import Flush, Mark, RecorderBackend, apply, crash, prefix
+from rumpkit.dev.recorder import Durable, Flush, Mark, RecorderBackend, apply, crash, prefix
 from rumpkit.kern.abi.fcntl import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY
 from tests.fs.fat.fatlab import Lab, tree
 from tests.vfs.helpers import Client
@@ -145,7 +145,7 @@ class Workload:
         for count, event in enumerate(self.events, 1):
             if isinstance(event, Mark):
                 passed = int(event.note)
-            for seed in range(1 + (0 if isinstance(event, Mark | Flush) else subsets)):
+            for seed in range(1 + (0 if isinstance(event, Mark | Durable | Flush) else subsets)):
                 disk = RamDisk(len(self.base))
                 disk.write(0, self.base)
                 apply(crash(self.events, count, 1000 * count + seed) if seed else prefix(self.events, count), disk)

@@ -44,6 +44,38 @@ def test_read_write_flush(host, image):
     assert image.read_bytes()[4080:] == bytes(range(240, 250)) + b"badend"
 
 
+@pytest.mark.parametrize("refused", [None, errno.EOPNOTSUPP])
+def test_writes_that_are_durable_on_return(host, image, monkeypatch, refused):
+    """By the host's flag for that, else by a flush."""
+    calls = []
+    pwritev, fdatasync = os.pwritev, os.fdatasync
+
+    def write(fd, pieces, offset, flags=0):
+        calls.append(flags)
+        if refused:
+            raise OSError(refused, "no")
+        return pwritev(fd, pieces, offset, flags)
+
+    def flush(fd):
+        calls.append("flush")
+        fdatasync(fd)
+
+    monkeypatch.setattr(os, "pwritev", write)
+    monkeypatch.setattr(os, "fdatasync", flush)
+    disk = FileBackend(host, str(image))
+    for data in (b"one", b"two"):
+        disk.write_durable(4093, data)
+        assert image.read_bytes()[4093:] == data
+    assert calls == ([os.RWF_DSYNC, "flush", "flush"] if refused else [os.RWF_DSYNC] * 2)
+    with failure(errno.EINVAL):
+        disk.write_durable(4094, b"xyz")
+    disk.close()
+    disk = FileBackend(host, str(image), read_only=True)
+    with failure(errno.EROFS):
+        disk.write_durable(0, b"x")
+    disk.close()
+
+
 @pytest.mark.parametrize(("offset", "size"), [(4096, 1), (4090, 7), (-1, 1), (0, 4097), (0, -1)])
 def test_beyond_the_end(host, image, offset, size):
     disk = FileBackend(host, str(image))

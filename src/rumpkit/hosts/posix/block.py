@@ -50,6 +50,8 @@ class FileBackend(BlockBackend):
         self.path: str = path
         self._fd: int = fd
         self._hyper: Hypercalls = hyper
+        self._through: int = getattr(os, "RWF_DSYNC", 0)
+        """pwritev's flag for durable writes; 0 where the host has none."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Read exactly `size` bytes at `offset`.  Raises EINVAL beyond the end, EIO if the file has shrunk."""
@@ -65,6 +67,23 @@ class FileBackend(BlockBackend):
             raise BackendError(errno.EROFS, os.strerror(errno.EROFS), self.path)
         self._check(offset, len(data))
         write_all(self._fd, data, offset)
+
+    def write_durable(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at `offset`, durably (pwritev2 with RWF_DSYNC; else fdatasync).  Raises as `write`."""
+        self._hyper.assert_unscheduled("a block write")
+        if self.read_only:
+            raise BackendError(errno.EROFS, os.strerror(errno.EROFS), self.path)
+        self._check(offset, len(data))
+        if self._through:
+            try:
+                if os.pwritev(self._fd, [data], offset, self._through) == len(data):
+                    return
+            except OSError as problem:
+                if problem.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                    raise
+                self._through = 0
+        write_all(self._fd, data, offset)
+        os.fdatasync(self._fd)
 
     def flush(self) -> None:
         """Return once everything is durable (fdatasync)."""

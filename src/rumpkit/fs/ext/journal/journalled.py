@@ -4,10 +4,10 @@ Between the file system, whose mount lock makes it the only caller, and the buff
 
 * Blocks that operations change are pinned in the cache until their transaction commits: before that no change reaches its
   place.  Operations gather in one transaction until it is large (`limit`) or old (`interval`), or somebody syncs.
-* A commit writes revoke blocks, descriptors and copies of the blocks to the log; a barrier; the commit block; a barrier.  File
-  data was written past the cache before, so the first barrier holds for it, too.
-* The log has copies, so operations may go on while the barriers take their time: a commit that somebody waits for (`sync`) gives
-  the mount's lock up from the first one on.  The blocks stay pinned until it is durable, what it frees is not given out
+* A commit writes revoke blocks, descriptors and copies of the blocks to the log; a barrier; the commit block, durable
+  on return (FUA).  File data was written past the cache before, so the barrier holds for it, too.
+* The log has copies, so operations may go on while that takes its time: a commit that somebody waits for (`sync`) gives
+  the mount's lock up from the barrier on.  The blocks stay pinned until it is durable, what it frees is not given out
   (`Sealer.withhold`), and the next commit waits.  It needs the mount's lock for nothing more, so who holds that may wait for it.
 * Committed blocks are ordinary dirty blocks of the cache, which writes them home when it likes.  When the log is too
   full for the next transaction, or at the end, all of them go home (`checkpoint`), and the log is empty.
@@ -248,10 +248,9 @@ class Journalled(Transaction):
         return held
 
     def _make_durable(self, held: dict[int, Buffer]) -> None:
-        """The barriers of a commit, with the commit block between them."""
+        """The barrier of a commit, and its commit block, which is durable on return."""
         self._cache.flush()
         self._writer.commit(self._sequence, self._hyper.wall())
-        self._cache.flush()
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         for buffer in held.values():
             buffer.pins -= 1

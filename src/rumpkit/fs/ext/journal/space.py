@@ -67,6 +67,10 @@ class LogSpace:
             at += size
             block += size // self.block_size
 
+    def write_durable(self, block: int, data: bytes) -> None:
+        """Write one block, durable on return.  Raises as `write`."""
+        self.cache.write_durable(self.find(block)[0], data)
+
     def runs(self) -> list[tuple[int, int]]:
         """What it was made of."""
         ends = [*self._starts[1:], self.blocks]

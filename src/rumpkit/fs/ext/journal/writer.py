@@ -66,9 +66,10 @@ class LogWriter:
         return places
 
     def commit(self, sequence: int, wall: int) -> None:
-        """Write the commit block of the transaction that was written last; its time is `wall`.  Raises EIO."""
-        self._put(encode_commit(self._journal, sequence, wall, self._sum if self._old else 0, self._seed))
-        self._flush()
+        """Write the commit block of the transaction that was written last, durably; its time is `wall`.  Raises EIO."""
+        data = encode_commit(self._journal, sequence, wall, self._sum if self._old else 0, self._seed)
+        self._space.write_durable(self.at, data)
+        self.at = self._parts_at = self._next(self.at)
 
     def _descriptor(self, sequence: int, blocks: list[int], held: dict[int, Buffer], places: dict[int, int]) -> None:
         journal = self._journal
