@@ -124,6 +124,32 @@ def test_archives(image, tmp_path):
     assert code == 0 and b"./group\n" in out and not err
 
 
+def test_members_of_an_archive(image, tmp_path):
+    archive = tmp_path / "both.tar"
+    rump("tar", "-c", "-f", archive, f"{image}:/etc", f"{image}:/usr")
+    everything = rump("tar", "-t", "-f", archive).splitlines()
+    listed = rump("tar", "-t", "-f", archive, "usr/lib", "./etc/group").splitlines()
+    assert listed == [b"etc/group", b"usr/lib/", b"usr/lib/odd", b"name"]  # of which the last two are one
+    assert rump("tar", "-t", "-f", archive, "usr/").splitlines() == [
+        name for name in everything if b"usr" in name or name == b"name"
+    ]
+    out = tmp_path / "out"
+    out.mkdir()
+    rump("tar", "-x", "-f", archive, out, "etc/group", "usr/lib64")
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["etc", "etc/group", "usr", "usr/lib64"]
+    assert (out / "etc/group").read_bytes() == rump("cat", f"{image}:/etc/group")
+    rump("mkdir", f"{image}:/in")
+    code, _, err = run("tar", "-x", "-f", archive, f"{image}:/in", "etc/group", "no/such", "etc/grou")
+    assert code == 1 and err.count(b"the archive has no such member") == 2 and b"no/such" in err
+    assert (
+        rump("find", f"{image}:/in", "-printf", "%p ") == f"{image}:/in {image}:/in/etc {image}:/in/etc/group ".encode()
+    )
+    code, _, err = run("tar", "-t", "-f", archive, "nothing")
+    assert code == 1 and b"nothing: the archive has no such member" in err
+    assert "leads out" in complaint("tar", "-t", "-f", archive, "../x", check=125)
+    clean(image, kind="ext4")
+
+
 def test_a_full_disk_or_a_closed_pipe_ends_it_with_one_line(image):
     command = ["tar", "-c", str(image)]
     from tests.system.fs_tools import RUMP

@@ -10,12 +10,14 @@ from typing import IO, TYPE_CHECKING
 
 from ...compose.image.node import failure
 from ...compose.image.session import named, source_date_epoch
-from ...kern.abi.errno import ENOTDIR
+from ...kern.abi.errno import ENOENT, ENOTDIR
 from .common import Complaints, Output, Session, add_in_place, add_paths, bad_usage, changing, output_error, parse_tree
 from .progress import Watch, expect
 
 if TYPE_CHECKING:
     import tarfile
+
+    from ...compose.image.unpacking import Reader, Selection
 
 DESCRIPTION = """\
 Write a tree as a tar archive (-c), unpack one (-x), or list one (-t).  Archives are POSIX (pax): times to the nanosecond, extended
@@ -27,10 +29,13 @@ examples:
   rump fs tar -c disk.img@2 | zstd > root.tar.zst
   docker export box | rump fs tar -x disk.img:/
   rump fs tar -x -f root.tar.gz disk.img@ROOT:/srv
+  rump fs tar -x -f root.tar.gz disk.img@ROOT:/ etc/passwd usr/share/doc
   rump fs tar -tv -f root.tar.gz
+  rump fs tar -t -f root.tar.gz etc
 
 Names in the archive are relative to the directory that is written (./passwd); of several, and of a file, they begin with its own
-(etc/passwd).  With SOURCE_DATE_EPOCH later times become that one.  Exits with 1 where something could not be written or unpacked.
+(etc/passwd).  Members are named as -t lists them; with a directory comes what is below it.  With SOURCE_DATE_EPOCH later times become
+that one.  Exits with 1 where something could not be written or unpacked, or is not in the archive.
 """
 
 COMPRESSIONS = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".tbz2": "bz2", ".xz": "xz", ".txz": "xz"}
@@ -44,7 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-c", dest="create", action="store_true", help="write an archive of what is named")
     what.add_argument("-x", dest="extract", action="store_true", help="unpack an archive into a directory")
     what.add_argument("-t", dest="list", action="store_true", help="list an archive")
-    add_paths(parser, "paths", "IMAGE[:PATH]", "*", "trees to write, or the directory to unpack into")
+    add_paths(
+        parser,
+        "paths",
+        "IMAGE[:PATH]",
+        "*",
+        "with -c: trees to write; with -x: the directory to unpack into, and members to unpack; with -t: members to list",
+    )
     parser.add_argument("-f", dest="file", default="-", metavar="FILE", help="the archive (a host path; -: a stream)")
     parser.add_argument("-v", dest="verbose", action="store_true", help="say the names; with -t: and what ls -l says")
     parser.add_argument("-z", dest="gzip", action="store_true", help="with -c: compress by gzip")
@@ -59,8 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(arguments)
     if arguments.create and not arguments.paths:
         return bad_usage("rump fs tar -c wants what to write")
-    if arguments.extract and len(arguments.paths) != 1:
-        return bad_usage("rump fs tar -x wants the one directory to unpack into; it unpacks all of the archive")
+    if arguments.extract and not arguments.paths:
+        return bad_usage(
+            "rump fs tar -x wants the directory to unpack into (and members, where not all shall be unpacked)"
+        )
     suffix = os.path.splitext(arguments.file)[1]
     if arguments.create and suffix in ELSEWHERE and not (arguments.gzip or arguments.xz):
         return bad_usage(
@@ -145,7 +158,9 @@ def _extract(session: Session, complaints: Complaints, arguments: argparse.Names
     with _opened(arguments.file, False) as stream, named("standard input" if arguments.file == "-" else arguments.file):
         _follow(watch, stream)
         reader = Reader(stream, node, complaints, watch, -1 if epoch is None else epoch * 10**9, arguments.owners)
+        reader.selection = _selection(arguments.paths[1:])
         reader.unpack()
+    _say_missing(reader, complaints)
     if reader.lost_xattrs:
         print(f"rump: {text}: {reader.lost_xattrs} extended attributes could not be kept", file=sys.stderr)
     if reader.lost_owners:
@@ -168,12 +183,28 @@ def _list(arguments: argparse.Namespace) -> int:
     from ...compose.image.unpacking import Reader
 
     output = Output()
+    complaints = Complaints()
     with _opened(arguments.file, False) as stream, named("standard input" if arguments.file == "-" else arguments.file):
-        for info in Reader(stream, outside(b"/")).names():
+        reader = Reader(stream, outside(b"/"))
+        reader.selection = _selection(arguments.paths)
+        for info in reader.names():
             name = output.name(info.name.encode("utf-8", "surrogateescape")) + (b"/" if info.isdir() else b"")
             output.line(_details(output, info) + name + _target(output, info) if arguments.verbose else name)
     output.flush()
-    return 0
+    _say_missing(reader, complaints)
+    return complaints.code()
+
+
+def _selection(names: list[str]) -> "Selection | None":
+    from ...compose.image.unpacking import Selection
+
+    return Selection([os.fsencode(name) for name in names]) if names else None
+
+
+def _say_missing(reader: "Reader", complaints: Complaints) -> None:
+    """Name the members that were asked for and are not in the archive."""
+    for name in reader.selection.missing() if reader.selection is not None else ():
+        complaints(name, failure(ENOENT, "the archive has no such member"))
 
 
 def _details(output: Output, info: "tarfile.TarInfo") -> bytes:

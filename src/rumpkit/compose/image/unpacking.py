@@ -6,7 +6,7 @@ Directories get their times and modes at the end, when nothing more comes into t
 
 import stat as modes
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, Final, final
 
 from ...kern.abi.errno import EINVAL, EISDIR, ENOTDIR, ENOTSUP, EPERM
@@ -18,6 +18,27 @@ from .trees import Complaint, throw
 
 MAX_SEGMENTS: Final = 1 << 20
 """Extents of one sparse file."""
+
+
+@final
+class Selection:
+    """Members of an archive that are wanted, by name; of directories, what is below them, too."""
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        """`./` before a name and a slash behind it mean nothing, as in the archive."""
+        self._wanted: dict[tuple[bytes, ...], bytes] = {_parts(name): name for name in names}
+        self._seen: set[tuple[bytes, ...]] = set()
+
+    def has(self, path: bytes) -> bool:
+        """Whether a member is wanted."""
+        names = tuple(name for name in path.split(b"/") if name not in (b"", b"."))
+        found = [names[:depth] for depth in range(len(names) + 1) if names[:depth] in self._wanted]
+        self._seen.update(found)
+        return bool(found)
+
+    def missing(self) -> list[bytes]:
+        """Those that no member had."""
+        return [name for names, name in self._wanted.items() if names not in self._seen]
 
 
 @final
@@ -48,13 +69,15 @@ class Reader:
         self._at: list[tuple[bytes, Node]] = []
         """The directories down to where the last member went, open."""
         self._directories: dict[tuple[bytes, ...], tarfile.TarInfo] = {}
+        self.selection: Selection | None = None
+        """The members that are wanted; None: all."""
         self.lost_xattrs: int = 0
         """Extended attributes that the target can't keep."""
         self.lost_owners: int = 0
         """Files whose mode or owner it can't keep."""
 
     def names(self) -> Iterator[tarfile.TarInfo]:
-        """The members, in their order.  Raises OSError for a damaged archive."""
+        """The members that are wanted, in their order.  Raises OSError for a damaged archive."""
         while True:
             try:
                 info = self._tar.next()
@@ -62,7 +85,8 @@ class Reader:
                 raise failure(EINVAL, f"the archive is damaged: {problem}") from None
             if info is None:
                 return
-            yield info
+            if self.selection is None or self.selection.has(info.name.encode("utf-8", "surrogateescape")):
+                yield info
             self._tar.members = []  # it would remember all of them
 
     def unpack(self) -> int:
