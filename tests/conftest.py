@@ -70,11 +70,10 @@ def _listen_to_signals() -> None:
 
 
 def _keep_apart(config: pytest.Config) -> None:
-    """Where several processes run the tests: the kernels of each are found by its own tests only (clients/control/place.py)."""
-    if hasattr(config, "workerinput"):
-        folder = tempfile.TemporaryDirectory(prefix="rumpkit-tests-")
-        config.add_cleanup(folder.cleanup)
-        os.environ["XDG_RUNTIME_DIR"] = folder.name
+    """The tests' kernels are found by the tests of this process only, and find none of the user's (clients/control/place.py)."""
+    folder = tempfile.TemporaryDirectory(prefix="rumpkit-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["RUMPKIT_RUNTIME_DIR"] = folder.name
 
 
 def _configure_hypothesis(long: bool) -> None:

@@ -48,7 +48,7 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         runtime = Path(name, "run")
         runtime.mkdir(mode=0o700)
-        with Rump("run", "--", sys.executable, "-c", CHATTER, env={"XDG_RUNTIME_DIR": str(runtime)}) as running:
+        with Rump("run", "--", sys.executable, "-c", CHATTER, env={"RUMPKIT_RUNTIME_DIR": str(runtime)}) as running:
             assert running.process.stdout is not None
             assert running.process.stdout.readline() == "ready\n"
             yield Path(name)
@@ -62,7 +62,7 @@ def test_a_transcript_is_what_is_said(command: str, lines: list[str], folder: Pa
         words[:1] = [sys.executable, "-m", "rumpkit.cli"]
     elif shutil.which(words[0]) is None:
         pytest.skip(f"missing: {words[0]}")
-    environment = {**os.environ, "PYTHONPATH": search_path(), "XDG_RUNTIME_DIR": str(folder / "run")}
+    environment = {**os.environ, "PYTHONPATH": search_path(), "RUMPKIT_RUNTIME_DIR": str(folder / "run")}
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
     said = {shape(line) for line in (done.stdout + done.stderr).splitlines()}

@@ -48,13 +48,10 @@ while True:
 @pytest.fixture(scope="module", autouse=True)
 def runtime() -> Iterator[str]:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        before = os.environ.get("XDG_RUNTIME_DIR")
-        os.environ["XDG_RUNTIME_DIR"] = folder
+        before = os.environ["RUMPKIT_RUNTIME_DIR"]
+        os.environ["RUMPKIT_RUNTIME_DIR"] = folder
         yield folder
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
+        os.environ["RUMPKIT_RUNTIME_DIR"] = before
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +277,7 @@ def test_which_kernel(running: Rump) -> None:
 @guest
 def test_a_killed_kernel_is_not_listed_and_its_socket_goes(runtime: str) -> None:
     with Rump("run", "--", "sleep", "1000") as doomed:
-        path = f"{runtime}/rumpkit/rump-{doomed.process.pid}.sock"
+        path = f"{runtime}/rump-{doomed.process.pid}.sock"
         eventually(lambda: os.path.exists(path))
         doomed.process.send_signal(signal.SIGKILL)
         doomed.process.wait()

@@ -10,5 +10,7 @@ import pytest
 def runtime(monkeypatch):
     """Where the test's sockets are; short, and not below a directory that pytest watches over."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        sockets = Path(folder, "rumpkit")
+        sockets.mkdir(mode=0o700)
+        monkeypatch.setenv("RUMPKIT_RUNTIME_DIR", str(sockets))
         yield Path(folder)

@@ -16,6 +16,7 @@ from rumpkit.clients.control import place
 def runtime(tmp_path, monkeypatch):
     folder = tmp_path / "runtime"
     folder.mkdir(mode=0o700)
+    monkeypatch.delenv("RUMPKIT_RUNTIME_DIR")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     return folder
 
@@ -86,6 +87,15 @@ def test_a_runtime_directory_that_others_can_enter_is_not_used(runtime, monkeypa
     assert place.candidates() == [Path(f"/tmp/rumpkit-{os.geteuid()}")]
     monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
     assert len(place.candidates()) == 1
+
+
+def test_a_directory_for_rumpkit_alone_is_the_only_one(runtime, tmp_path, monkeypatch):
+    alone = tmp_path / "alone"
+    alone.mkdir(mode=0o700)
+    monkeypatch.setenv("RUMPKIT_RUNTIME_DIR", str(alone))
+    assert place.candidates() == [alone]
+    alone.chmod(0o750)
+    assert place.candidates()[0] == runtime / "rumpkit"
 
 
 def test_a_directory_that_is_not_ours_alone_is_refused(runtime, tmp_path, monkeypatch):

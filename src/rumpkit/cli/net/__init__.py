@@ -15,7 +15,8 @@ examples:
   rump net ss -ti -k rump-4711      TCP connections of the one called so, inside included
   rump net capture -o - | tshark -r -
 
-Kernels are found by their names, which begin as their host names do, in $XDG_RUNTIME_DIR/rumpkit or /tmp/rumpkit-UID: yours only.
+Kernels are found by their names, which begin as their host names do, in $XDG_RUNTIME_DIR/rumpkit or /tmp/rumpkit-UID, or, if set,
+in $RUMPKIT_RUNTIME_DIR alone: yours only.
 """
 
 

@@ -1,6 +1,7 @@
 """Where control sockets are: a directory of the user's own, one socket a kernel, named after it.
 
 The directory is `$XDG_RUNTIME_DIR/rumpkit`, or `/tmp/rumpkit-UID` where there is no runtime directory of ours that is closed to others.
+`$RUMPKIT_RUNTIME_DIR`, where that is such a directory, is looked into alone: for kernels that know nothing of your others.
 A socket appears under its name only once it listens, so who is refused by one knows that its kernel is gone, and may remove it.
 """
 
@@ -36,6 +37,9 @@ def _ours(path: str) -> bool:
 
 def candidates() -> list[Path]:
     """The directories where our sockets may be, the best first."""
+    alone = os.environ.get("RUMPKIT_RUNTIME_DIR", "")
+    if alone.startswith("/") and _ours(alone):
+        return [Path(alone)]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     places = [Path(runtime, "rumpkit")] if runtime.startswith("/") and _ours(runtime) else []
     return [*places, Path(f"/tmp/rumpkit-{os.geteuid()}")]
