@@ -32,10 +32,13 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "vfat": ("fat",),
     "squashfs": ("squashfs",),
     "tar": ("tar",),
+    "oci": ("tar",),
     "auto": ("ext", "fat", "squashfs", "tar"),
 }
 """The components that a type of mount takes, other than those that every kernel with files has."""
 
+_MAYBE_PACKED: Final = ("auto", "tar", "oci")
+"""Types of mounts whose source may be compressed, or a container image."""
 _NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null")
 
 
@@ -117,12 +120,49 @@ def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
 
 
 def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
-    """The mount with the name of a disk that is its host file."""
+    """The mount with the name of a disk that is its host file.  What is packed is unpacked before."""
+    try:
+        disk, only_read = _look(mount.source)
+        if mount.kind in _MAYBE_PACKED and not disk:
+            return _attach_packed(host, kernel, mount)
+    except OSError as problem:
+        raise ConfigError(f"{mount.source!r} cannot be opened: {problem.strerror or problem}") from None
+    name = _free_name(kernel)
+    _attach(host, kernel, DiskSpec(name, mount.source, read_only=mount.read_only or only_read))
+    return replace(mount, source=name)
+
+
+def _attach_packed(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
+    """The mount of an archive or a container image, whose layers are disks each.  Raises OSError, ConfigError."""
+    from .oci.prepare import prepare
+
+    found = prepare(mount.source, mount.kind)
+    names = []
+    for path in [place.path for place in found.places] or [mount.source]:
+        names.append(_free_name(kernel))
+        _attach(host, kernel, DiskSpec(names[-1], path, read_only=True))
+    options = {**found.options, **mount.options}
+    return replace(mount, type=found.type, source=",".join(names), options=options)
+
+
+def _look(path: str) -> tuple[bool, bool]:
+    """Whether a host path is a disk as it is, so that nothing has to be unpacked; and whether what is on it can only be read."""
+    from ..fs.tar.header import BLOCK, is_header
+    from .image.foreign import packed
+
+    if not os.path.exists(path) or os.path.isdir(path):
+        return False, False
+    with open(path, "rb") as file:
+        head = file.read(BLOCK)
+    archive = is_header(head)
+    return not archive and not packed(head), archive or head.startswith(b"hsqs")
+
+
+def _free_name(kernel: RumpKernel) -> str:
+    """A name for a disk that has none in the config."""
     disks = cast("Disks", kernel.service("Disks"))
     taken = {disk.name for disk in disks.disks()}
-    name = next(name for name in (f"disk{number}" for number in range(len(taken) + 1)) if name not in taken)
-    _attach(host, kernel, DiskSpec(name, mount.source, read_only=mount.read_only))
-    return replace(mount, source=name)
+    return next(name for name in (f"disk{number}" for number in range(len(taken) + 1)) if name not in taken)
 
 
 def _attach_directory(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, single: bool = False) -> MountSpec:
