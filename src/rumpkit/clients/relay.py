@@ -147,8 +147,8 @@ class Relay(Source):
         self.discards: bool = False
         """The host side reads no more: what the kernel has for it is dropped."""
         self._bell: _Bell = _Bell(self)
-        self._input: bool = True
-        """There may be something to read from the host."""
+        self._input: bool = False
+        """There may be something to read from the host.  If there is at the start, watching it says so."""
         self._input_ends: bool = False
         """An end was reported: read on after short reads, as no further edge will come."""
         self._input_done: bool = False

@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from rumpkit.guests.linux import abi
+from rumpkit.guests.linux.calls import HANDLERS, LIMITED
 from rumpkit.guests.linux.fences import ALLOWED
 from rumpkit.guests.linux.filter import ALLOW, KILL, NOTIFY, RULES, TIOCSTI, Assembler, build, refuse
-from rumpkit.guests.linux.guest import HANDLERS, LIMITED
 from rumpkit.guests.linux.numbers import NUMBERS
 from rumpkit.kern.abi import errno, socket
 

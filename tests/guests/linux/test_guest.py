@@ -263,6 +263,28 @@ class TestStreams:
             assert until(lambda: open_descriptors() <= before + 64)  # the stock of sockets comes in batches
             assert not one._context.relays
 
+    def test_a_connection_that_is_over_is_known_until_it_is_closed(self):
+        code = (
+            "told = {signal.SIGUSR1}; signal.pthread_sigmask(signal.SIG_BLOCK, told)\n"
+            "l = socket.create_server(('', 80)); c, _ = l.accept()\n"
+            "assert c.recv(9) == b''; c.shutdown(socket.SHUT_WR); signal.sigwait(told)\n"
+            "print(c.getsockname()[1]); c.close(); l.close(); signal.sigwait(told)\n"
+        )
+        with two_kernels() as (here, there):
+            output = Output()
+            with python(here, code, output) as one:
+                one.wait_listening(80, 10)
+                with there.process().connect("tcp", (HERE, 80)) as client:
+                    client.shutdown(socket.SHUT_WR)
+                    assert client.recv(9) == b""
+                context = one._context
+                assert until(lambda: len(context.records) == 2 and not context.relays)
+                one.send(signal.SIGUSR1)
+                assert until(lambda: not context.records), context.records
+                one.send(signal.SIGUSR1)
+                assert one.wait(20) == 0
+            assert output.text() == "80\n"
+
 
 class TestDatagrams:
     def test_a_server_and_a_client(self, as_user):

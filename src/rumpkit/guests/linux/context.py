@@ -12,7 +12,7 @@ from ...clients.relay import Relay, RelayPool
 from ...hosts.posix.host import PosixHost
 from ...hyper.calls import Alarm, AlarmTarget
 from ...hyper.time import FOREVER, Instant
-from ...kern.abi.errno import EINVAL, error
+from ...kern.abi.errno import EBADF, EINVAL, error
 from ...kern.abi.fcntl import O_NONBLOCK
 from ...kern.kernel import RumpKernel
 from ...kern.socket import StreamSocket
@@ -137,17 +137,38 @@ class Context:
             record.place = (thread, fd)
         return self.descriptors.copy(thread, fd)
 
-    def hand_over(self, call: Notification, fd: int, record: Record, flags: int) -> bool:
+    def holds(self, record: Record) -> bool:
+        """Whether the program still has a socket where we saw it last.  In any thread."""
+        thread, fd = record.place
+        # Most often it has not, and then access(2) is quicker to say so than an exception.
+        return (
+            os.access(f"/proc/{thread}/fd/{fd}", os.F_OK) and self.descriptors.socket_inode(thread, fd) == record.inode
+        )
+
+    def watch(self, record: Record) -> bool:
+        """Have sweeps tell when the program has closed a socket; False if it has done so.  In any thread."""
+        try:
+            copy = self.descriptors.copy(*record.place)
+        except OSError as problem:
+            return problem.errno != EBADF
+        try:
+            self.lifelines.watch(copy, record.inode)
+        finally:
+            os.close(copy)
+        return True
+
+    def hand_over(self, call: Notification, fd: int, record: Record, flags: int, watched: bool = True) -> bool:
         """Give a socket to the program as the result of its call, with SOCK_NONBLOCK and SOCK_CLOEXEC in `flags`.
 
-        Takes `fd` over.  False if the program did not get it: the record is then forgotten, and the rest is the caller's to
-        undo."""
+        Takes `fd` over.  A sweep tells when the program has closed it if it is `watched`.  False if the program did not get it:
+        the record is then forgotten, and the rest is the caller's to undo."""
         if self.lifelines.due():
             self.sweep()
         if flags & O_NONBLOCK:
             os.set_blocking(fd, False)
         self.records[record.inode] = record
-        self.lifelines.watch(fd, record.inode)
+        if watched:
+            self.lifelines.watch(fd, record.inode)
         number = self.listener.inject(call.id, fd, bool(flags & os.O_CLOEXEC))
         os.close(fd)
         record.place = (call.thread, number)

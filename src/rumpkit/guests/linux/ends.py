@@ -8,6 +8,7 @@ Filling is how such a socket is kept from being writable: its send buffer is mad
 copy.  When it shall become writable, the filling is read from our end, and only then the buffer gets its size back.
 """
 
+import _socket
 import os
 import socket
 from typing import Final, final
@@ -108,18 +109,13 @@ def put_token(end: socket.socket) -> bool:
 
 def take_token(copy: int) -> bool:
     """Take one token back, through a copy of the program's end, which this closes; False if it has read them itself."""
-    if os.get_blocking(copy):
-        with stream(copy) as end:
-            try:
-                return end.recv(1, socket.MSG_DONTWAIT) == _TOKEN
-            except OSError:
-                return False
+    end = _socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, copy)  # the one without Python around it
     try:
-        return os.read(copy, 1) == _TOKEN
+        return end.recv(1, socket.MSG_DONTWAIT) == _TOKEN
     except OSError:
         return False
     finally:
-        os.close(copy)
+        end.close()
 
 
 def poison(copy: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""A guest: one unmodified Linux program on a kernel, from the outside; and the sources that bring its calls to the handlers.
+"""A guest: one unmodified Linux program on a kernel, from the outside.
 
 The top of this package.  `Guest.start` launches the program and lets the host's event loop serve it; the methods may be called from
 any thread.
@@ -15,104 +15,27 @@ from typing import TYPE_CHECKING, Final, final
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
 from ...hyper.time import FOREVER, SECOND, Instant
-from ...kern.abi.errno import ECHILD, EIO
-from ...kern.abi.ioctl import SIOCOUTQ
+from ...kern.abi.errno import ECHILD
 from ...kern.kernel import RumpKernel
 from ...kern.wait import WaitQueue
-from . import libc, sysctls
-from .calls_ending import call_ioctl, call_shutdown
-from .calls_name import call_getpeername, call_getsockname
-from .calls_option import call_getsockopt, call_setsockopt
-from .calls_socket import call_accept, call_accept4, call_bind, call_connect, call_listen, call_socket
+from . import sysctls
+from .calls import Calls
 from .context import Context
 from .files import KernelFiles, ShownMount
 from .following import FollowedFile
 from .launcher import Share
-from .listener import Notification
 from .mirror import Mirror
 from .procnet import ProcNet
-from .record import complain, guarded
-from .refusals import Refusal, Refusals
+from .record import guarded
+from .refusals import Refusal
 from .spawn import Program, spawn
 
 if TYPE_CHECKING:
-    from .trace import CallTrace
     from .tracing.tracer import Tracer
-
-Handler = Callable[[Context, Notification], "int | None"]
-
-HANDLERS: Final[dict[str, Handler]] = {
-    "socket": call_socket,
-    "bind": call_bind,
-    "listen": call_listen,
-    "connect": call_connect,
-    "accept": call_accept,
-    "accept4": call_accept4,
-    "getsockname": call_getsockname,
-    "getpeername": call_getpeername,
-    "setsockopt": call_setsockopt,
-    "getsockopt": call_getsockopt,
-    "shutdown": call_shutdown,
-    "ioctl": call_ioctl,
-}
-"""System call to handler; what is notified besides is refused."""
-LIMITED: Final = {"ioctl": SIOCOUTQ}
-"""Of these, all are refused whose second argument is another."""
 
 SETTLE_INTERVAL: Final = 0.01
 STOP_TIMEOUT: Final = 5.0
 """Seconds that a program has to end after SIGTERM."""
-
-
-@final
-class Calls(Source):
-    """The notification descriptor: takes calls and has them handled."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context.listener.fd, False)
-        self._context = context
-        self._handlers = {libc.number(name): handler for name, handler in HANDLERS.items()}
-        self._limited = {libc.number(name): request for name, request in LIMITED.items()}
-        self.handled = 0
-        """Calls so far."""
-        self._trace: CallTrace | None = None
-        self.refusals = Refusals()
-
-    def on_events(self, events: int, now: Instant) -> None:
-        listener = self._context.listener
-        if not events & select.EPOLLIN:
-            self._context.host.loop.unregister(self)  # no program is left that could call
-            return
-        call = listener.receive()
-        if call is None:
-            return
-        self.handled += 1
-        handler = self._handlers.get(call.number)
-        second = call.arguments[1] & 0xFFFFFFFF
-        if handler is None or self._limited.get(call.number, second) != second:
-            self.refusals.refuse(listener, call)
-            return
-        if self._context.kernel.trace.sink is not None:
-            self._follow(call)
-        try:
-            value = handler(self._context, call)
-        except OSError as problem:
-            listener.fail(call.id, problem.errno or EIO)
-            return
-        except Exception as problem:
-            listener.fail(call.id, EIO)
-            complain(problem)
-            return
-        if value is not None:
-            listener.answer(call.id, value)
-
-    def _follow(self, call: Notification) -> None:
-        if self._trace is None:
-            from .trace import CallTrace
-
-            self._trace = CallTrace(self._context, {libc.number(name): name for name in HANDLERS})
-            self._context.listener.watcher = self._trace
-        self._trace.begin(call)
 
 
 @final

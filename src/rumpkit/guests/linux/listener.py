@@ -6,7 +6,7 @@ Between `abi` and `supervisor`.  One listener serves a program and everything it
 import fcntl
 import os
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, final
+from typing import Final, Protocol, final
 
 from ...kern.abi.errno import EINPROGRESS, EINTR, EINVAL, ENOENT
 from ...kern.abi.fcntl import O_CLOEXEC
@@ -17,15 +17,19 @@ _GONE = (ENOENT, EINPROGRESS)
 """The call was interrupted; or it was answered already, by a try of ours that a signal or a debugger interrupted."""
 
 
-class Notification(NamedTuple):
+@final
+class Notification:
     """One system call that waits for its answer."""
 
-    id: int
-    thread: int
-    """The caller's thread id, as this process sees it."""
-    number: int
-    arguments: tuple[int, ...]
-    """Six unsigned 64-bit words."""
+    __slots__ = ("arguments", "id", "number", "thread")
+
+    def __init__(self, id: int, thread: int, number: int, arguments: tuple[int, ...]) -> None:
+        self.id: Final = id
+        self.thread: Final = thread
+        """The caller's thread id, as this process sees it."""
+        self.number: Final = number
+        self.arguments: Final = arguments
+        """Six unsigned 64-bit words."""
 
 
 class Watcher(Protocol):
@@ -76,7 +80,7 @@ class Listener:
     def valid(self, id: int) -> bool:
         """Whether the call still waits: its thread was not killed or interrupted by a signal handler."""
         try:
-            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, id.to_bytes(8, "little"))
+            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_ID_VALID, bytearray(id.to_bytes(8, "little")))
         except OSError as problem:
             if problem.errno == ENOENT:
                 return False
@@ -103,8 +107,10 @@ class Listener:
         return self._send(id, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
 
     def _send(self, id: int, value: int, error: int, flags: int) -> bool:
+        # A bytearray, though nothing comes back: fcntl.ioctl asks for one that it may change first, and a no costs a microsecond.
+        response = bytearray(abi.RESPONSE.pack(id, value, error, flags))
         try:
-            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_SEND, abi.RESPONSE.pack(id, value, error, flags))
+            fcntl.ioctl(self.fd, abi.SECCOMP_IOCTL_NOTIF_SEND, response)
         except OSError as problem:
             if problem.errno in _GONE:
                 return False

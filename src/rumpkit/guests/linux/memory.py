@@ -34,24 +34,31 @@ class Memory:
             (ctypes.c_char * _VECTORS.size).from_buffer(self._vectors),
         )
         self._local = ctypes.addressof(self._keep[0])
-        self._vector = ctypes.addressof(self._keep[1])
-        self._readv = self._function("process_vm_readv")
-        self._writev = self._function("process_vm_writev")
+        vector = ctypes.addressof(self._keep[1])
+        self._ours, self._theirs = ctypes.c_void_p(vector), ctypes.c_void_p(vector + 16)
+        self._readv, self._reads = self._functions("process_vm_readv")
+        self._writev, self._writes = self._functions("process_vm_writev")
 
     @staticmethod
-    def _function(name: str) -> Any:
+    def _functions(name: str) -> tuple[Any, Any]:
+        """The call, and the call with errno kept.  Without errno, and without declared types (small numbers go as int, pointers as the
+        c_void_p they are), it takes half of the time."""
         import ctypes
 
-        address, count = ctypes.c_void_p, ctypes.c_ulong
-        prototype = ctypes.CFUNCTYPE(
-            ctypes.c_ssize_t, ctypes.c_int, address, count, address, count, count, use_errno=True
-        )
-        return prototype((name, libc.library()))
+        library = libc.library()
+        quick, thorough = ctypes.CFUNCTYPE(ctypes.c_ssize_t), ctypes.CFUNCTYPE(ctypes.c_ssize_t, use_errno=True)
+        return quick((name, library)), thorough((name, library))
 
-    def _transfer(self, function: Any, thread: int, address: int, size: int, then: int = 0, then_size: int = 0) -> None:
+    def _transfer(
+        self, function: Any, again: Any, thread: int, address: int, size: int, then: int = 0, then_size: int = 0
+    ) -> None:
         total = size + then_size
         _VECTORS.pack_into(self._vectors, 0, self._local, total, address, size, then, then_size)
-        done = function(thread, self._vector, 1, self._vector + 16, 2 if then_size else 1, 0)
+        parts = 2 if then_size else 1
+        if function(thread, self._ours, 1, self._theirs, parts, 0) == total:
+            return
+        # Once more, to hear why; nothing is lost where it works this time.
+        done = again(thread, self._ours, 1, self._theirs, parts, 0)
         if done == total:
             return
         if done < 0:
@@ -65,7 +72,7 @@ class Memory:
         if not size:
             return b""
         self._guard("guest memory")
-        self._transfer(self._readv, thread, address, min(size, LIMIT))
+        self._transfer(self._readv, self._reads, thread, address, min(size, LIMIT))
         return bytes(self._buffer[:size])
 
     def write(self, thread: int, address: int, data: bytes) -> None:
@@ -76,7 +83,7 @@ class Memory:
             return
         self._guard("guest memory")
         self._buffer[: len(data)] = data
-        self._transfer(self._writev, thread, address, len(data))
+        self._transfer(self._writev, self._writes, thread, address, len(data))
 
     def write_sized(self, thread: int, address: int, data: bytes, length: int, size: int) -> None:
         """Write `data`, and at `length` the number `size` (a socklen_t): what most calls that return data do."""
@@ -87,7 +94,7 @@ class Memory:
         end = len(data)
         self._buffer[:end] = data
         _WORD.pack_into(self._buffer, end, size)
-        self._transfer(self._writev, thread, address, end, length, _WORD.size)
+        self._transfer(self._writev, self._writes, thread, address, end, length, _WORD.size)
 
     def read_word(self, thread: int, address: int) -> int:
         """An unsigned 32-bit integer, such as a socklen_t."""

@@ -4,7 +4,6 @@ A call may stop waiting without telling: its thread was killed, or ran a signal 
 nobody (ENOENT), so nothing is done for a parked call that can't be undone.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple, final
 
@@ -28,8 +27,10 @@ class Parked:
     """The calls that wait for one thing."""
 
     def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._calls: deque[Waiting] = deque()
+        self._listener: Listener = listener
+        self._calls: list[
+            Waiting
+        ] = []  # few, and most often none: a deque takes half a kilobyte and the time to make it
 
     def add(self, call: Notification, flags: int = 0, deadline: Instant = FOREVER, late: int = 0) -> None:
         """Let a call wait, until its deadline passes: then it fails with `late`."""
@@ -37,12 +38,12 @@ class Parked:
 
     def next(self) -> Waiting | None:
         """Take the call that has waited longest."""
-        return self._calls.popleft() if self._calls else None
+        return self._calls.pop(0) if self._calls else None
 
     def fail_all(self, error: int) -> None:
         """End all waits with an errno; 0 is success."""
         while self._calls:
-            waiting = self._calls.popleft()
+            waiting = self._calls.pop(0)
             if error:
                 self._listener.fail(waiting.call.id, error)
             else:

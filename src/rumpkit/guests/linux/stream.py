@@ -11,12 +11,12 @@ methods run off the schedule in the loop's thread, but for those that say otherw
 import os
 import select
 import socket as host_socket
-from collections import deque
 from typing import TYPE_CHECKING, Final, cast, final
 
 from ...clients.relay import Relay, RelayPool
 from ...hosts.posix.loop import Source
-from ...hyper.time import FOREVER, Instant
+from ...hosts.task import Task
+from ...hyper.time import FOREVER, MILLISECOND, Instant
 from ...kern.abi.errno import ECONNABORTED, EINVAL
 from ...kern.socket import SocketAddress, StreamSocket
 from ...kern.wait import Blocked
@@ -38,6 +38,8 @@ LISTENING: Final = 4
 OVER: Final = 5
 """A listener that was shut down."""
 
+SECOND_LOOK: Final = 50 * MILLISECOND
+"""After the end of a socket's relay it is looked once more whether the program has closed it."""
 _UNSENT: Final = 64
 """Ended connections with unsent bytes before it is worth looking which of them are done."""
 
@@ -95,7 +97,7 @@ class Stream(Record):
         self.connect_heard: bool = False
         """Whether a connect call has told of the success."""
         self.parked: Parked = Parked(context.listener)
-        self.waiting: deque[tuple[StreamSocket, SocketAddress]] = deque()
+        self.waiting: list[tuple[StreamSocket, SocketAddress]] = []
         """Connections that were taken from the kernel for calls that came to nothing, and from whom."""
         self.inert: bool = False
         """A listener for real IPv6 only, which never hears of anything."""
@@ -110,6 +112,8 @@ class Stream(Record):
         self._connecting: Blocked | None = None
         self._door: _Door | None = None
         self._pump: ProgramRelay | None = None
+        self._watched: bool = True
+        """Whether a sweep tells when the program has closed it; before that its relay does."""
 
     # Connecting -------------------------------------------------------------------------------------------------
 
@@ -187,20 +191,34 @@ class Stream(Record):
 
     def relay(self, end: int) -> None:
         """Move bytes between our end and the kernel's socket until both directions are over.  Takes `end` over."""
-        self.context.run(self._relay, end)
-
-    def _relay(self, end: int) -> None:
-        self._pump = relay = ProgramRelay(self.context.relay_pool, end, self)
-        self.context.relays.add(relay)
-        relay.start(self.context.host.now)
+        context = self.context
+        host = context.host
+        host.enter()
+        try:
+            self._pump = relay = ProgramRelay(context.relay_pool, end, self)
+            context.relays.add(relay)
+            relay.start(host.now)
+        finally:
+            host.leave()
 
     def relay_ended(self, now: Instant) -> None:
         """On the schedule, in any thread.  As a rule the program has closed the socket, and the kernel's must close with
-        it: from then on TCP answers what the peer still sends with a reset.  If it was only shut down, or is elsewhere by
-        now, a sweep will tell."""
+        it: from then on TCP answers what the peer still sends with a reset.  If it was only shut down, that comes soon, or a
+        sweep will tell."""
         self._pump = None
+        if self.context.holds(self):
+            self.context.host.later(_SecondLook(self), SECOND_LOOK)
+        elif self.context.let_go(self):
+            self.socket.release(now)
+
+    def look_again(self, now: Instant) -> None:
+        """A while after the relay's end.  On the schedule, in any thread."""
         context = self.context
-        if context.descriptors.socket_inode(*self.place) != self.inode and context.let_go(self):
+        if context.records.get(self.inode) is not self or self._pump is not None:
+            return
+        if context.holds(self) and (self._watched or context.watch(self)):
+            self._watched = True
+        elif context.let_go(self):
             self.socket.release(now)
 
     # Listening --------------------------------------------------------------------------------------------------
@@ -230,7 +248,12 @@ class Stream(Record):
         """Have one connection in `waiting`, if there is any; how many wait, there and in the kernel."""
         if self.inert or self.state != LISTENING:
             return 0
-        return self.context.run(self._pull)
+        host = self.context.host
+        host.enter()
+        try:
+            return self._pull()
+        finally:
+            host.leave()
 
     def _pull(self) -> int:
         if not self.waiting and self.stream.arrivals():
@@ -275,24 +298,26 @@ class Stream(Record):
     def _give(self, parked: Waiting) -> bool:
         context = self.context
         call = parked.call
-        arrival = socket, peer = self.waiting.popleft()
+        arrival = socket, peer = self.waiting.pop(0)
         try:
             if call.arguments[1]:
                 context.write_name(call, encode(peer, self.family))
             ours, theirs = context.factory.take_pair()
         except OSError as problem:
-            self.waiting.appendleft(arrival)
+            self.waiting.insert(0, arrival)
             return context.listener.fail(call.id, problem.errno or EINVAL)
         record = Stream(context, os.fstat(theirs).st_ino, self.family, socket, CONNECTED)
         record.connect_heard = True
+        record._watched = False
         if self.inherited:
             ends.give_options(theirs, self.inherited)
             record.inherited = dict(self.inherited)
         if not parked.flags & os.O_NONBLOCK:
             os.set_blocking(theirs, True)
-        if not context.hand_over(call, theirs, record, parked.flags & os.O_CLOEXEC):
+        # When the program has closed it, our end hears of that.
+        if not context.hand_over(call, theirs, record, parked.flags & os.O_CLOEXEC, watched=False):
             os.close(ours)
-            self.waiting.appendleft(arrival)
+            self.waiting.insert(0, arrival)
             return False
         record.relay(ours)
         return True
@@ -318,7 +343,7 @@ class Stream(Record):
         now = self.context.host.now
         self.socket.queue.unsubscribe(self)
         while self.waiting:
-            connection, _ = self.waiting.popleft()
+            connection, _ = self.waiting.pop(0)
             connection.abort(now)
             connection.release(now)
         if not self.inert:
@@ -383,6 +408,17 @@ def _peer_of(socket: "Socket") -> SocketAddress:
         return socket.origin()
     except OSError:  # gone before it was accepted; Linux still knows who it was
         return bytes(4), 0
+
+
+@final
+class _SecondLook(Task):
+    """Many programs shut a connection down before they close it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream: Stream = stream
+
+    def run(self, now: Instant) -> None:
+        self._stream.look_again(now)
 
 
 class _Door(Source):
