@@ -53,6 +53,9 @@ class BlockDevice(Device):
         self._mutex: Mutex = hyper.mutex()
         self._flushing: Mutex = hyper.mutex()
         """Held while the backend flushes; before the other where both are."""
+        self._begun: int = 0
+        self._flushed: int = 0
+        """Flushes that were begun, and the last that went well."""
 
     def claim(self, write: bool) -> None:
         """As any device's; a disk and its partitions, and partitions that overlap, are in each other's way, too.  Raises EBUSY."""
@@ -148,13 +151,19 @@ class BlockDevice(Device):
 
     def flush(self) -> None:
         """Return once what was written is durable.  Sleeps off the schedule, and where the backend can, others read and write
-        meanwhile.  Raises EIO."""
+        meanwhile.  Who finds that a flush has begun and ended since he came has what he wants.  Raises EIO."""
+        wanted = self._begun + 1
         self._flushing.acquire()
         try:
+            if self._flushed >= wanted:
+                return
+            self._begun += 1
+            number = self._begun
             if self.backend.shares_flush:
                 self._flush_beside()
             else:
                 self._flush_alone()
+            self._flushed = number
         finally:
             self._flushing.release()
         self.counters.flushes += 1

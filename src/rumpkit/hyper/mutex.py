@@ -24,7 +24,7 @@ class Mutex(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Give the lock up; one waiter gets it, in the order they came."""
+        """Give the lock up; one waiter gets it, in the order they came, or somebody who has come just now: a few times, and no more."""
 
     def retake(self) -> None:
         """Take the lock, whatever signals arrive meanwhile: for who has given it up for a while, and whose callers count on it."""

@@ -1,32 +1,103 @@
-"""Mutexes of the POSIX host: locks that threads may wait for without holding the schedule."""
+"""Mutexes of the POSIX host: locks that threads may wait for without holding the schedule.
+
+Who waits is woken in the order of arrival.  Whoever comes while the lock is free takes it at once, as waking a thread takes long; but
+nobody is passed over more than MOST_PASSED times: then the lock is handed to him.
+"""
 
 import threading
-from typing import final
+from typing import Final, final
 
 from ...hyper.calls import Hypercalls
 from ...hyper.mutex import Mutex
 
+MOST_PASSED: Final = 8
+"""So often others may take a lock before the first of those who wait for it."""
+
+
+@final
+class _Waiter:
+    """Somebody who waits."""
+
+    def __init__(self) -> None:
+        self.signal = threading.Lock()
+        """Taken while he sleeps."""
+        self.signal.acquire()
+        self.woken: bool = False
+        self.given: bool = False
+        """The lock is his."""
+        self.passed: int = 0
+
 
 @final
 class PosixMutex(Mutex):
-    """A lock that gives the schedule up while it waits."""
+    """A lock that gives the schedule up while it waits.  Its state is changed on the schedule alone."""
 
     def __init__(self, hyper: Hypercalls) -> None:
         self._hyper: Hypercalls = hyper
-        self._lock = threading.Lock()
+        self._taken: bool = False
+        self._waiters: list[_Waiter] = []
 
     def acquire(self) -> None:
         """Take the lock."""
-        if self._lock.acquire(False):
+        if self._taken:
+            self._wait()
             return
-        hyper = self._hyper
-        hyper.unschedule()
-        hyper.assert_unscheduled("a mutex")
-        try:
-            self._lock.acquire()
-        finally:
-            hyper.schedule()
+        waiters = self._waiters
+        if waiters:
+            if waiters[0].passed >= MOST_PASSED:
+                self._wait()
+                return
+            waiters[0].passed += 1
+        self._taken = True
 
     def release(self) -> None:
         """Give the lock up."""
-        self._lock.release()
+        if not self._taken:
+            raise RuntimeError("a mutex is given up that nobody took")
+        waiters = self._waiters
+        if not waiters:
+            self._taken = False
+            return
+        first = waiters[0]
+        if first.passed >= MOST_PASSED:
+            del waiters[0]
+            first.given = True
+        else:
+            self._taken = False
+        self._wake(first)
+
+    def _wait(self) -> None:
+        hyper = self._hyper
+        waiter = _Waiter()
+        self._waiters.append(waiter)
+        while True:
+            hyper.unschedule()
+            hyper.assert_unscheduled("a mutex")
+            try:
+                waiter.signal.acquire()
+            except BaseException:
+                hyper.schedule()
+                self._give_up(waiter)
+                raise
+            hyper.schedule()
+            waiter.woken = False
+            if waiter.given:
+                return
+            if not self._taken:
+                self._taken = True
+                self._waiters.remove(waiter)
+                return
+
+    def _wake(self, waiter: _Waiter) -> None:
+        if not waiter.woken:
+            waiter.woken = True
+            waiter.signal.release()
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        """A signal has ended the waiting: whatever he has been given is the next one's."""
+        if waiter.given:
+            self.release()
+            return
+        self._waiters.remove(waiter)
+        if not self._taken and self._waiters:
+            self._wake(self._waiters[0])

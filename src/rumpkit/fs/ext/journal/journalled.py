@@ -72,10 +72,10 @@ class Journalled(Transaction):
         self._since: Instant = 0
         """When the running transaction's first change was made."""
         self._sealer: Sealer | None = None
-        self._log: Mutex = hyper.mutex()
-        """Held by whoever writes to the log.  Whoever waits for the mount's lock does not have it."""
+        self._gate: Mutex = hyper.mutex()
+        """Each commit has one, and holds it until it is over: so whoever waits for one commit doesn't wait for the next, too."""
         self._busy: bool = False
-        """Somebody has."""
+        """A commit is under way.  Whoever waits for the mount's lock has none."""
         self._begun: int = 0
         self._durable: int = 0
         """Commits that were written to the log, and those that are durable."""
@@ -196,25 +196,34 @@ class Journalled(Transaction):
                 raise
         finally:
             self._busy = False
-            self._log.release()
+            self._gate.release()
             if away and lock is not None:
                 lock.retake()
         return True
 
     def _take_log(self, lock: Mutex | None) -> bool:
         """Be the only one who writes to the log; wait for another without the mount's lock, if that is given.  True: not any more, as
-        the transaction that was running has become durable by another's commit."""
+        the transaction that was running has become durable by another's commit.
+
+        So nobody waits for more than two commits: the one under way, and the next, which has all that there was when he came.
+        """
         wanted = self._begun + 1
-        while lock is not None and self._busy:
+        while self._busy:
+            gate = self._gate
+            if lock is None:
+                gate.acquire()
+                gate.release()
+                continue
             lock.release()
             try:
-                self._log.acquire()
-                self._log.release()
+                gate.acquire()
+                gate.release()
             finally:
                 lock.retake()
             if self._durable >= wanted:
                 return True
-        self._log.acquire()
+        self._gate = self._hyper.mutex()
+        self._gate.acquire()
         self._busy = True
         return False
 
