@@ -17,6 +17,7 @@ from ..kern.device import Device
 
 KEPT: Final = 256
 """Blocks that stay, however small the limit: those that came in last."""
+UNCHECKED: Final = -1
 LARGEST_IO: Final = 1 << 20
 """Bytes of neighbours that are written, or read ahead, in one call of the device."""
 
@@ -41,7 +42,7 @@ class BufferCounters(Counters):
 class Buffer:
     """One block in memory.  Change `data` in place, then `mark` it."""
 
-    __slots__ = ("block", "data", "dirty", "pins", "used")
+    __slots__ = ("block", "checked", "data", "dirty", "pins", "used")
 
     def __init__(self, block: int, data: bytearray) -> None:
         self.block: int = block
@@ -53,6 +54,8 @@ class Buffer:
         """Those who want it neither written back nor evicted (a journal whose transaction holds it): they count up and down themselves."""
         self.used: int = 0
         """When it was last asked for, in blocks that came in until then."""
+        self.checked: int = UNCHECKED
+        """As what kind of block its file system has found it sound, by the file system's own numbers.  It goes with the buffer."""
 
 
 @final
@@ -146,6 +149,11 @@ class BufferCache:
         for number in range(block, block + count):
             if number in buffers:
                 self._drop(number)
+
+    def distrust(self, block: int, count: int) -> None:
+        """What was found out of these blocks' contents (`Buffer.checked`) counts no longer."""
+        for number in self._held(block, count):
+            self._buffers[number].checked = UNCHECKED
 
     def read_direct(self, block: int, count: int) -> bytes:
         """`count` blocks of file data, which are not cached; where one is dirty in the cache, that counts.  Raises EIO, EUCLEAN, EINVAL."""

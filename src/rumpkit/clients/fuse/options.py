@@ -21,8 +21,10 @@ class FuseOptions(NamedTuple):
     """Refuse every change (EROFS)."""
     allow_other: bool = False
     """Let other users in; without privileges /etc/fuse.conf must say `user_allow_other`."""
-    permissions: bool = True
-    """Let Linux check modes and owners (default_permissions).  False: who gets in may do everything."""
+    permissions: bool | None = None
+    """Let Linux check modes and owners (default_permissions).  False: who gets in may do everything.  None: it checks, unless the mount is
+    the superuser's own (`attach.superuser`), who may do everything anyway.  Where it checks, it asks for a directory's attributes after
+    each change in it: three requests for a new file instead of two."""
     owner: Owner | None = None
     """Show everything as this user's; what is made belongs to the kernel's superuser.  None: owners are shown as they are."""
     name_timeout: float = 1.0

@@ -128,6 +128,8 @@ class ExtMount(Mount):
                 node.recent = False
             else:
                 del nodes[number]
+                # The two know each other: so they go at once, and not when Python looks for cycles.
+                node.state.node = None
                 wanted -= 1
                 if not wanted:
                     break

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.errno import EIO, EROFS, EUCLEAN
 from ...kern.device import Device
-from ...vfs.buffer import Buffer, BufferCache
+from ...vfs.buffer import UNCHECKED, Buffer, BufferCache
 from ...vfs.namecache import NameCache, NameCounters
 from . import bitmaps, superblock
 from .allocate import Allocator
@@ -25,8 +25,6 @@ from .transaction import Sealer, Transaction, Unjournalled
 if TYPE_CHECKING:
     from .mount import ExtMount
 
-CHECKED: Final = 8192
-"""Blocks that are remembered as sound."""
 AHEAD_MASK: Final = 15
 """Blocks of an inode table that are read at once, less one."""
 LOW: Final = 4096
@@ -69,10 +67,8 @@ class Volume(Sealer):
         self.groups: GroupTable = GroupTable(cache, geometry, self.seed)
         self.transaction: Transaction = Unjournalled(cache, cache.limit // 8)
         self.transaction.attach(self)
-        self._checked: dict[int, Buffer] = {}
-        self._kinds: dict[int, int] = {}
-        """Blocks whose contents were found sound, as long as they are these buffers, and what they were checked as: on a
-        damaged file system a block may be claimed as several things."""
+        # Whoever had the cache before may have gone by another geometry.
+        cache.distrust(0, cache.blocks)
         self.unsealed: dict[int, tuple[int, int, int]] = {}
         """Blocks of the running transaction whose checksums are to be made: kind (seals.py), seed, extra."""
         self.dirty_inodes: list[InodeState] = []
@@ -133,20 +129,17 @@ class Volume(Sealer):
         return self.read_inode(number) if state is None else state
 
     def sound(self, buffer: Buffer, kind: int) -> None:
-        """Remember that the contents of a block were checked, as those of one kind (seals.py)."""
-        if len(self._checked) >= CHECKED:
-            self._checked.clear()
-        self._checked[buffer.block] = buffer
-        self._kinds[buffer.block] = kind
+        """Remember, as long as it is cached, that the contents of a block were checked, as those of one kind (seals.py): on a damaged
+        file system a block may be claimed as several things."""
+        buffer.checked = kind
 
     def is_sound(self, buffer: Buffer, kind: int) -> bool:
         """Whether the contents were checked, as those of a block of that kind and none other since."""
-        block = buffer.block
-        return self._checked.get(block) is buffer and self._kinds[block] == kind
+        return buffer.checked == kind
 
     def unsound(self, buffer: Buffer) -> None:
         """A block is changed as one of a kind that is not checked."""
-        self._checked.pop(buffer.block, None)
+        buffer.checked = UNCHECKED
 
     # Writing -------------------------------------------------------------------------------------------
 
@@ -223,10 +216,9 @@ class Volume(Sealer):
         """Blocks of metadata are no longer in use."""
         self.transaction.revoke(block, count)
         unsealed = self.unsealed
-        checked = self._checked
         for number in range(block, block + count):
             unsealed.pop(number, None)
-            checked.pop(number, None)
+        self.cache.distrust(block, count)
 
     def started(self) -> None:
         """The first change of a transaction was made: the mount is to be written back in time."""
