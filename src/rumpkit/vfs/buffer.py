@@ -83,6 +83,10 @@ class BufferCache:
         self._write_at: int = 0
         """The same for dirty ones; 0: the limit."""
 
+    def has(self, block: int) -> bool:
+        """Whether the block is cached."""
+        return block in self._buffers
+
     def get(self, block: int) -> Buffer:
         """The block, read in where it isn't cached.  Raises EIO, and EUCLEAN outside the device."""
         buffer = self._buffers.get(block)

@@ -129,6 +129,50 @@ for call, *arguments in ((os.listdir, {str(place / "closed")!r}), (os.unlink, {s
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("options", "checks", "requests"), [(SOLE, False, 2), (SOLE._replace(permissions=True), True, 3)]
+)
+def test_in_roots_own_mount_nothing_is_checked(
+    tmp_path: Path, options: FuseOptions, checks: bool, requests: int
+) -> None:
+    with mounted(tmp_path, options) as (kernel, place):
+        (line,) = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {place} " in line]
+        assert ("default_permissions" in line) is checks
+        (place / "first").touch()
+        before = kernel.counters()["fuse.requests"]
+        for number in range(100):
+            os.close(os.open(place / str(number), os.O_CREAT | os.O_WRONLY))
+        assert kernel.counters()["fuse.requests"] - before == requests * 100
+        os.close(os.open(place / "closed", os.O_CREAT | os.O_WRONLY, 0o600))
+        os.chown(place / "closed", 1234, 1234)
+        assert (place / "closed").read_bytes() == b"", "what root may do"
+        assert os.access(place / "closed", os.W_OK) and not os.access(place / "closed", os.X_OK)
+        assert outcome(subprocess.run, [place / "closed"]) == errno.EACCES
+        (place / "d").mkdir(0o700)
+        asked = f"import os; os.setgroups([]); os.setgid(1234); os.setuid(1234); os.listdir({str(place)!r})"
+        said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+        assert "PermissionError" in said.stderr, "nobody else gets in"
+
+
+@pytest.mark.needs("setpriv", "unshare")
+@pytest.mark.once
+def test_who_is_no_superuser_has_linux_check() -> None:
+    code = "import os\nfrom rumpkit.clients.fuse import attach, SOLE\n{}\nprint(attach.settled(SOLE).permissions)"
+    plain = code.format("os.setgid(65534); os.setuid(65534)")
+    code = code.format("")
+    said = [
+        subprocess.run([*words, sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.strip()
+        for words, text in (
+            ([], code),
+            (["setpriv", "--bounding-set=-dac_override"], code),
+            (["unshare", "--user", "--map-root-user"], code),
+            ([], plain),
+        )
+    ]
+    assert said == ["False", "True", "True", "True"]
+    assert attach.settled(SOLE._replace(allow_other=True)).permissions
+
+
 def test_read_only(tmp_path: Path) -> None:
     with mounted(tmp_path, FuseOptions(read_only=True)) as (_, place):
         assert outcome(os.mkdir, place / "d") == errno.EROFS

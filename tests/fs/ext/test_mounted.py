@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from typing import Any
 
 import pytest
 
+from rumpkit.fs.ext.node import ExtNode
+from rumpkit.fs.ext.volume import AHEAD_TRIES
 from rumpkit.kern.abi.errno import EIO, ENOSPC, ENOTEMPTY, ENOTSUP, EROFS, EUCLEAN
 from rumpkit.kern.abi.fcntl import (
     FALLOC_FL_KEEP_SIZE,
@@ -18,6 +21,7 @@ from rumpkit.kern.abi.fcntl import (
     SEEK_DATA,
     SEEK_HOLE,
 )
+from rumpkit.vfs.buffer import KEPT, Buffer
 from rumpkit.vfs.types import Finding, check_format_options
 from tests.vfs.helpers import Files, fails
 
@@ -162,6 +166,56 @@ def test_vnodes_are_dropped_and_come_back():
     client.close(held)
     assert client.get("/mnt/held") == b"still here"
     disk.unmount()
+
+
+def alive(kind: type, mount: Any) -> int:
+    """Objects of a class in memory that belong to a mount, known to it or not."""
+    found = [each for each in gc.get_objects() if issubclass(type(each), kind)]
+    return len([each for each in found if kind is Buffer or each.mount is mount])
+
+
+def test_what_a_long_walk_has_seen_is_gone_at_once():
+    disk = Disk("ext4", {"block_size": 1024, "features": "^has_journal"})
+    client = disk.mount()
+    for number in range(1500):
+        client.put(f"/mnt/f{number}", b"x")
+    disk.unmount()
+    client = disk.mount(vnodes=64)
+    mount: Any = disk.files.vfs.mounts()[-1]
+    cache = mount.volume.cache
+    cache.limit = cache._evict_at = KEPT + 64
+    gc.collect()
+    gc.disable()
+    try:
+        others = alive(Buffer, mount) - len(cache._buffers)
+        for number in range(1500):
+            client.lstat(f"/mnt/f{number * 701 % 1500}")
+            if not number % 100:
+                assert alive(ExtNode, mount) <= len(mount._nodes) < 100
+                assert alive(Buffer, mount) - others <= len(cache._buffers)
+        assert cache.counters.evicted
+    finally:
+        gc.enable()
+    disk.unmount()
+
+
+def test_inode_tables_are_read_ahead_only_where_that_is_of_use():
+    disk = Disk("ext4", {"block_size": 1024, "features": "^has_journal"})
+
+    def read(step: int) -> int:
+        """Blocks that are read for 160 inodes, `step` from one to the next."""
+        disk.mount(read_only=True)
+        mount: Any = disk.files.vfs.mounts()[-1]
+        counters, volume = mount.volume.cache.counters, mount.volume
+        assert volume.geometry.inodes_per_block == 4 and volume.geometry.inodes > 2000
+        before = counters.read_ahead + counters.misses
+        for number in range(160):
+            disk.files.entered(volume.read_inode, 12 + number * step % 2000)
+        disk.unmount()
+        return int(counters.read_ahead + counters.misses - before)
+
+    assert read(1) <= 160 // 4 + 2 * 16, "one after the other: those that they lie in, and a part"
+    assert read(701) <= 160 + AHEAD_TRIES * 16, "far apart: hardly more than one each"
 
 
 def test_damage_stops_writing():

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 AHEAD_MASK: Final = 15
 """Blocks of an inode table that are read at once, less one."""
+AHEAD_TRIES: Final = 8
+"""So many places in inode tables that lay far apart, one after the other, and nothing is read ahead any more: a large directory's files
+are asked for in the order of its hashes."""
 LOW: Final = 4096
 """With fewer free blocks than that, those that were freed are wanted at once."""
 GATHERED: Final = 4 << 20
@@ -87,7 +90,8 @@ class Volume(Sealer):
         self.attribute_values: dict[tuple[int, int], int] = {}
         """Files that are values of extended attributes, by checksum and size."""
         self._ahead: int = -1
-        """Where the part of an inode table begins that was read last."""
+        """The part of an inode table that was read last, by its first block."""
+        self._ahead_tries: int = AHEAD_TRIES
         self._depth: int = 0
         self._data: list[tuple[int, bytes]] = []
         """File data for blocks that the running transaction gives to files: it has to be there before that is."""
@@ -108,11 +112,8 @@ class Volume(Sealer):
         """An inode, as it is in the cache or on disk.  Raises EUCLEAN where its checksum or a size in it is wrong."""
         block, at = self.inode_place(number)
         size = self.geometry.inode_size
-        if block & ~AHEAD_MASK != self._ahead:
-            self._ahead = block & ~AHEAD_MASK
-            table = self.groups.get((number - 1) // self.geometry.inodes_per_group).descriptor.inode_table
-            first = max(table, self._ahead)
-            self.cache.read_ahead(first, min(self._ahead + AHEAD_MASK + 1, table + self.geometry.inode_blocks) - first)
+        if not self.cache.has(block):
+            self._read_table(number, block)
         raw = bytes(self.cache.get(block).data[at : at + size])
         inode = Inode(raw, size)
         state = InodeState(self, number, inode)
@@ -122,6 +123,17 @@ class Volume(Sealer):
         if size > BASE and (inode.extra_isize > size - BASE or inode.extra_isize & 3):
             raise corrupt(f"inode {number}: extra_isize is {inode.extra_isize}")
         return state
+
+    def _read_table(self, number: int, block: int) -> None:
+        """Read the part of an inode table in that `block` lies in, for the inode `number`, unless the last ones were of no further use."""
+        part = block & ~AHEAD_MASK
+        near = part == self._ahead or part == self._ahead + AHEAD_MASK + 1
+        self._ahead = part
+        self._ahead_tries = AHEAD_TRIES if near else max(self._ahead_tries - 1, 0)
+        if self._ahead_tries:
+            table = self.groups.get((number - 1) // self.geometry.inodes_per_group).descriptor.inode_table
+            first = max(table, part)
+            self.cache.read_ahead(first, min(part + AHEAD_MASK + 1, table + self.geometry.inode_blocks) - first)
 
     def current_inode(self, number: int) -> InodeState:
         """An inode as the running transaction has it, for those without a vnode.  Raises EUCLEAN, EIO."""
