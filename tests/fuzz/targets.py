@@ -12,7 +12,7 @@ from rumpkit.compose.check import check
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.load import parse
 from rumpkit.compose.values import parse_duration, parse_forward, parse_link, parse_size
-from tests.fuzz import connection, disks, extdisks, frames
+from tests.fuzz import connection, disks, extdisks, frames, packdisks
 from tests.net.wire.roundtrips import ROUND_TRIPS
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -53,6 +53,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
     "qcow2": (disks.qcow2, disks.QCOW2),
     "ext-journal": (extdisks.journal, extdisks.JOURNALS),
     "ext-image": (extdisks.image, extdisks.IMAGE_CHANGES),
+    "squashfs": (packdisks.squashfs, packdisks.SQUASHFS),
+    "tar": (packdisks.tar, packdisks.TAR),
 }
 """By name: the function, and inputs to begin with."""
 

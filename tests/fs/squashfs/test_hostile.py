@@ -1,0 +1,202 @@
+"""Hand-made squashfs: what is sound is read, what is not is refused with what is wrong."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+
+from rumpkit.fs.squashfs import format as fmt
+from rumpkit.kern.abi import errno as abi
+from tests.fs.squashfs.squashmake import (
+    attach,
+    directory_inode,
+    file_inode,
+    head,
+    image,
+    mounted,
+    one_file,
+    run,
+)
+from tests.vfs.helpers import COMPONENTS, Files
+
+
+def wrong(call, *arguments) -> str:
+    """What is said of the image."""
+    with pytest.raises(OSError) as caught:
+        call(*arguments)
+    assert caught.value.errno == abi.EUCLEAN, caught.value
+    return str(caught.value.strerror)
+
+
+def unmountable(data: bytes, code: int = abi.EUCLEAN) -> str:
+    files = Files(components=(*COMPONENTS, "squashfs"))
+    attach(files, data)
+    with pytest.raises(OSError) as caught:
+        files.mount("squashfs", "/mnt", "disk0")
+    assert caught.value.errno == code, caught.value
+    device = files.vfs.devices.named("disk0")
+    assert device is not None and device.claims == 0
+    return str(caught.value.strerror)
+
+
+def test_the_smallest_image_is_read() -> None:
+    for data in (b"hello", b"", b"x" * 10_000):
+        with mounted(one_file(data)) as client:
+            assert client.names("/mnt") == ["file"]
+            assert client.get("/mnt/file") == data
+            status = client.stat("/mnt/file")
+            assert (status.st_ino, status.st_size, status.st_mode) == (1, len(data), 0o100644)
+            assert client.stat("/mnt/..").st_ino == client.stat("/").st_ino
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"block_log": 13},
+        {"block_log": 21, "block_size": 1 << 21},
+        {"block_log": 11, "block_size": 1 << 11},
+        {"bytes_used": 1 << 40},
+        {"bytes_used": 10},
+        {"inode_table": 1 << 40},
+        {"inode_table": 0},
+        {"directory_table": 100},
+        {"ids": 65535},
+        {"ids": 0},
+        {"id_table": fmt.NO_TABLE},
+        {"fragments": 1 << 31, "fragment_table": 96},
+        {"xattr_table": 1 << 50},
+        {"inodes": 0},
+        {"inodes": 1},
+        {"root": 1 << 47},
+        {"root": 8191},
+        {"root": 0},
+    ],
+    ids=str,
+)
+def test_superblocks_that_make_no_sense(given: dict[str, int]) -> None:
+    assert unmountable(one_file(**given)).startswith("squashfs: ")
+
+
+def test_what_is_not_known() -> None:
+    assert "3.1" in unmountable(one_file(major=3, minor=1), abi.EINVAL)
+    assert "compressor 9" in unmountable(one_file(compressor=9), abi.EINVAL)
+    unmountable(one_file(magic=1), abi.EINVAL)
+    unmountable(b"hsqs", abi.EINVAL)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[5 | 1 << 25], [0xFFFFFF | fmt.PLAIN], [4097 | fmt.PLAIN], [5], [4 | fmt.PLAIN]],
+    ids=str,
+)
+def test_data_blocks_that_make_no_sense(lengths: list[int]) -> None:
+    listing = run([("file", 0, 1, 2)])
+    inode = file_inode(1, 96, 5, lengths)
+    with mounted(image([inode, directory_inode(2, len(listing))], 1, listing, b"hello")) as client:
+        wrong(client.get, "/mnt/file")
+
+
+def test_a_file_that_is_larger_than_its_list() -> None:
+    listing = run([("file", 0, 1, 2)])
+    inode = file_inode(1, 96, 0xFFFFFFFF, [5 | fmt.PLAIN])
+    with mounted(image([inode, directory_inode(2, len(listing))], 1, listing, b"hello")) as client:
+        wrong(client.get, "/mnt/file")
+    inode = head(2, 1) + fmt.FILE.pack(96, 7, 0, 5)  # a fragment that there is not
+    with mounted(image([inode, directory_inode(2, len(listing))], 1, listing, b"hello")) as client:
+        assert "fragment 7 of 0" in wrong(client.get, "/mnt/file")
+
+
+@pytest.mark.parametrize("name", [b".", b"..", b"a/b", b"a\0b"], ids=str)
+def test_names_that_no_file_has(name: bytes) -> None:
+    with mounted(one_file(name=name)) as client:
+        wrong(client.names, "/mnt")
+        wrong(client.stat, "/mnt/file")
+
+
+def test_directories_that_make_no_sense() -> None:
+    listing = run([("file", 0, 1, 2)], count=300)
+    inode = file_inode(1, 96, 0, [])
+    with mounted(image([inode, directory_inode(2, len(listing))], 1, listing)) as client:
+        assert "301 entries" in wrong(client.names, "/mnt")
+    listing = run([("file", 0, 1, 9)])
+    with mounted(image([inode, directory_inode(2, len(listing))], 1, listing)) as client:
+        assert "type 9" in wrong(client.names, "/mnt")
+    listing = run([("file", 0, 1, 2)])
+    with mounted(image([inode, directory_inode(2, len(listing) + 5000)], 1, listing)) as client:
+        wrong(client.names, "/mnt")
+    with mounted(image([inode, directory_inode(2, len(listing), offset=9000)], 1, listing)) as client:
+        wrong(client.names, "/mnt")
+    huge = head(8, 2, 0o755) + fmt.DIRECTORY_EXTENDED.pack(2, 0xFFFFFFFF, 0, 99, 65535, 0, fmt.NONE)
+    with mounted(image([inode, huge], 1, listing)) as client:
+        assert "limit" in wrong(client.names, "/mnt")
+        wrong(client.stat, "/mnt/file")
+
+
+def test_inodes_that_make_no_sense() -> None:
+    listing = run([("file", 0, 1, 2)])
+    for inode in (
+        head(15, 1) + bytes(60),
+        head(0, 1) + bytes(60),
+        head(3, 1) + fmt.SYMLINK.pack(1, 5000) + bytes(5000),
+        head(3, 1) + fmt.SYMLINK.pack(1, 4) + b"a\0bc",
+        head(4, 1) + fmt.DEVICE.pack(0, 5),
+        head(2, 1, uid=3) + fmt.FILE.pack(96, fmt.NONE, 0, 0),
+        head(9, 1) + fmt.FILE_EXTENDED.pack(96, 1 << 63, 0, 1, fmt.NONE, 0, fmt.NONE),
+        head(2, 77) + fmt.FILE.pack(96, fmt.NONE, 0, 0),
+        head(2, 3) + fmt.FILE.pack(96, fmt.NONE, 0, 0),
+    ):
+        with mounted(image([inode, directory_inode(2, len(listing))], 1, listing)) as client:
+            wrong(client.stat, "/mnt/file")
+
+
+def test_a_directory_in_itself() -> None:
+    listing = run([("again", 0, 2, 1), ("sub", 32, 3, 1)])
+    root = directory_inode(2, len(listing))
+    with mounted(image([root, directory_inode(3, len(listing))], 0, listing)) as client:
+        wrong(client.stat, "/mnt/again")
+        assert client.stat("/mnt/sub").st_ino == 3
+        wrong(client.stat, "/mnt/sub/again")
+        wrong(client.stat, "/mnt/sub/sub")
+        assert client.stat("/mnt/sub/../sub").st_ino == 3
+
+
+def test_much_that_comes_out_of_little() -> None:
+    """A block that unpacks to more than it may is an error before it has taken the memory."""
+    bomb = zlib.compress(bytes(3 << 20), 9)[:4000]
+    listing = run([("file", 0, 1, 2)])
+    inode = file_inode(1, 96, 4096, [len(bomb)])
+    with mounted(image([inode, directory_inode(2, len(listing))], 1, listing, bomb)) as client:
+        assert "more than 4096" in wrong(client.get, "/mnt/file")
+
+
+def test_a_file_of_holes_takes_no_memory() -> None:
+    """A list of a million lengths of 0 is read piece by piece, wherever one begins."""
+    blocks = 300_000
+    lengths = struct.pack("<2I", 0, 0) * (blocks // 2)
+    size = blocks * 4096
+    inode = head(9, 1) + fmt.FILE_EXTENDED.pack(96, size, size, 1, fmt.NONE, 0, fmt.NONE) + lengths
+    listing = run([("file", 32, 1, 2)])
+    root = directory_inode(2, len(listing))
+    data = image([root, inode], 0, listing, compress=True)
+    assert len(data) < 20_000
+    with mounted(data, metadata_bytes=1 << 16) as client:
+        fd = client.open("/mnt/file", 0)
+        for at in (size - 10, 5, size // 2, size - 5000):
+            assert client.pread(fd, 4096, at) == bytes(min(4096, size - at))
+        assert client.pread(fd, 10, size) == b""
+        client.close(fd)
+
+
+def test_an_image_is_recognised() -> None:
+    files = Files(components=(*COMPONENTS, "squashfs"))
+    attach(files, one_file())
+    device = files.vfs.devices.named("disk0")
+    assert device is not None
+    found = files.entered(files.vfs.types.recognise, device)[1]
+    assert (found.kind, found.block_size, found.features[0], found.state) == ("squashfs", 4096, "gzip", "read-only")
+    files.mount("auto", "/mnt", "disk0")
+    with pytest.raises(OSError) as caught:
+        files.root.put("/mnt/file", b"new")
+    assert caught.value.errno == abi.EROFS
