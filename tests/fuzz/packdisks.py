@@ -23,9 +23,12 @@ def squashfs(data: bytes) -> None:
 
 
 def tar(data: bytes) -> None:
-    """An archive; the checksums of its headers are mended, so that what is behind them is reached."""
-    mended = bytearray(data)
-    for at in range(0, len(data) - 511, 512):
+    """One of ARCHIVES with some bytes changed: which one in the first byte, then two bytes say where, and one what.  The checksums of its
+    headers are mended, so that what is behind them is reached."""
+    mended = bytearray(ARCHIVES[data[0] % len(ARCHIVES)] if data else b"")
+    for at in range(1, len(data) - 2, 3):
+        mended[int.from_bytes(data[at : at + 2], "little") % len(mended)] = data[at + 2]
+    for at in range(0, len(mended) - 511, 512):
         block = mended[at : at + 512]
         if block[257:262] == b"ustar":
             block[148:156] = b" " * 8
@@ -79,8 +82,8 @@ def _tolerated(call: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
-SQUASHFS = [squashmake.one_file(b"x" * 5000), squashmake.one_file(b"")]
-TAR = [
+SQUASHFS = [squashmake.one_file(b"x" * 50), squashmake.one_file(b"")]
+ARCHIVES = [
     tarmake.archive(
         ("a/b", b"1"),
         ("l", tarmake.link("a")),
@@ -97,3 +100,4 @@ TAR = [
         )
     )[:3072],
 ]
+TAR = [bytes([number]) + change for number in range(len(ARCHIVES)) for change in (b"\x9c\0z", b"\x7c\0a\x7d\0b")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rumpkit.dev.ramdisk import RamDisk
@@ -53,7 +53,12 @@ def run(entries: list[tuple[str | bytes, int, int, int]], count: int = -1) -> by
 
 
 def image(
-    made: list[bytes], top: int, listing: bytes, data: bytes = b"", compress: bool = False, **given: int
+    made: list[bytes],
+    top: int,
+    listing: bytes,
+    data: bytes = b"",
+    compress: bool = False,
+    given: Mapping[str, int] | None = None,
 ) -> bytes:
     """An image of these inodes, of which number `top` is the root's, with one directory table.  `given` has fields of the superblock."""
     table = b"".join(made)
@@ -69,16 +74,16 @@ def image(
     body += struct.pack("<Q", ids)
     values = [fmt.MAGIC, 3, 1000, BLOCK, 0, 1, 12, 0, 1, 4, 0, offset, 96 + len(body), id_table, fmt.NO_TABLE]
     values += [inode_table, directory_table, fmt.NO_TABLE, fmt.NO_TABLE]
-    fields = dict(zip(NAMES, values, strict=True)) | given
+    fields = dict(zip(NAMES, values, strict=True)) | dict(given or {})
     return fmt.SUPERBLOCK.pack(*fields.values()) + body
 
 
-def one_file(data: bytes = b"hello", name: str | bytes = "file", **given: int) -> bytes:
+def one_file(data: bytes = b"hello", name: str | bytes = "file", given: Mapping[str, int] | None = None) -> bytes:
     """An image with one file."""
     lengths = [len(data[at : at + BLOCK]) | fmt.PLAIN for at in range(0, len(data), BLOCK)]
     inode = file_inode(1, 96, len(data), lengths)
     listing = run([(name, 0, 1, 2)])
-    return image([inode, directory_inode(2, len(listing))], 1, listing, data, **given)
+    return image([inode, directory_inode(2, len(listing))], 1, listing, data, given=given)
 
 
 def attach(files: Files, data: bytes) -> None:
