@@ -37,6 +37,8 @@ EPILOG = """\
 examples:
   rump run -- curl http://10.0.2.2:8000/           10.0.2.2 is this machine's loopback
   rump run cache.toml                              the programs of a config
+  rump run --writable . -- redis-server            files are read-only but where you say
+  rump run --root rootfs.img -- /bin/sh            an image, or a directory, as its root
   rump run cache.toml -- redis-cli ping            another program on the same kernel config
   rump run --forward "8080 -> 80" -- nginx -g "daemon off;"
   rump run --capture web.pcapng web.toml           every frame, for tshark or Wireshark
@@ -109,6 +111,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help='forward a host port, as "127.0.0.1:8080 -> 80"; may be given several times',
+    )
+    parser.add_argument(
+        "--root", metavar="PATH", default="", help="what programs have as their root: a directory or an image"
+    )
+    parser.add_argument("--root-writable", action="store_true", help="let them write to it, and not to memory")
+    parser.add_argument(
+        "-w",
+        "--writable",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help='a directory of the host that they may change, such as "."; may be given several times',
+    )
+    parser.add_argument(
+        "--visible",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="one that they see though it lies in /tmp, /var/tmp or /run, or they have another root",
     )
     parser.add_argument(
         "--no-control", action="store_true", help='no control socket: "rump net" does not find the kernel'
@@ -186,7 +207,21 @@ def _kernels(arguments: argparse.Namespace) -> tuple[dict[str, Spec], Places]:
             spec.run = [RunSpec(list(arguments.command))]
     for forward in arguments.forward:
         _add_forward(kernels, forward)
+    for spec in kernels.values():
+        _add_files(spec, arguments)
     return kernels, places
+
+
+def _add_files(spec: Spec, arguments: argparse.Namespace) -> None:
+    """What the options say of the programs' files."""
+    kernel = spec.kernel
+    if arguments.root:
+        kernel.root = os.path.abspath(arguments.root)
+        for run in spec.run:
+            run.root = ""
+    kernel.root_writable = kernel.root_writable or arguments.root_writable
+    kernel.writable += map(os.path.abspath, arguments.writable)
+    kernel.visible += map(os.path.abspath, arguments.visible)
 
 
 def _refuse_program(arguments: argparse.Namespace) -> None:

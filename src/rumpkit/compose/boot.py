@@ -22,6 +22,7 @@ from ..vfs import components as _vfs_components
 from . import plugins as _plugins
 from .errors import ConfigError, suggest
 from .links import OpenedLink, open_link, set_switches
+from .roots import images
 from .spec import InterfaceSpec, Spec
 from .storage import open_storage, storage_components
 from .values import DHCP, interface_name, parse_link, parse_vlan
@@ -69,7 +70,7 @@ class Booted:
 def component_names(spec: Spec) -> tuple[str, ...]:
     """The components that a spec asks for: files where it mounts something, or has no interface; the network where it
     has interfaces; and those it names."""
-    vfs: tuple[str, ...] = VFS if spec.mount or spec.disk or spec.etfs or not spec.interface else ()
+    vfs: tuple[str, ...] = VFS if spec.mount or spec.disk or spec.etfs or images(spec) or not spec.interface else ()
     vfs += storage_components(spec)
     net: tuple[str, ...] = ()
     if spec.interface or spec.route:

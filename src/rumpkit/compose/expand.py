@@ -31,6 +31,11 @@ class Places:
             return str(self._tmp)
         raise ConfigError(f"there is no variable ${{{name}}}", hint=suggest(name, ("here", "tmp")))
 
+    @property
+    def tmp(self) -> str:
+        """The private folder, "" if nobody has asked for it."""
+        return str(self._tmp) if self._tmp is not None else ""
+
     def close(self) -> None:
         """Remove the private folder and all that is in it."""
         if self._tmp is not None:
@@ -59,6 +64,7 @@ def expand_run(run: RunSpec, places: Places) -> RunSpec:
         command=[expand(word, places) for word in run.command],
         env=env,
         cwd=_path(run.cwd, places),
+        **{key: [_shown(path, places) for path in getattr(run, key)] for key in ("writable", "visible", "hidden")},
         health=run.health and replace(run.health, command=[expand(word, places) for word in run.health.command]),
         stdin=_stream(run.stdin, places),
         stdout=_stream(run.stdout, places),
@@ -68,6 +74,12 @@ def expand_run(run: RunSpec, places: Places) -> RunSpec:
 
 def _path(text: str, places: Places) -> str:
     return str(places.here / expand(text, places)) if text else ""
+
+
+def _shown(text: str, places: Places) -> str:
+    from .roots import absolute
+
+    return absolute(str(places.here), expand(text, places))
 
 
 def _stream(text: str, places: Places) -> str:

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from ..clients.fuse import FuseOptions
     from ..clients.fuse.session import FuseMount
     from ..guests.linux.guest import Guest
+    from ..guests.linux.root import Scratch
     from .capture import Capture
     from .links import OpenedLink
 
 
+ST_RDONLY = 1
 Entry = TypeVar("Entry", DiskSpec, MountSpec)
 DiskLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 """A host file, or the keys of a [[disk]]."""
@@ -103,6 +105,8 @@ class Kernel:
         self.spec: Spec = spec
         self.boot_time: float = (time.monotonic_ns() - started) / 1e9
         """Seconds that the constructor took to boot, config file included."""
+        self.scratch: Scratch | None = None
+        """What its programs have in memory, once there are any."""
         self._closed = False
         self._drive: Drive | None = None
         self._control: ControlServer | None = None
@@ -142,16 +146,28 @@ class Kernel:
         stdout: int | None = None,
         stderr: int | None = None,
         allow: Sequence[str] = (),
+        root: str | Path = "",
+        root_writable: bool | None = None,
+        writable: Sequence[str | Path] = (),
+        visible: Sequence[str | Path] = (),
     ) -> Guest:
-        """Start an unmodified Linux program on this kernel; its sockets are the kernel's, its files the host's.
+        """Start an unmodified Linux program on this kernel; its sockets are the kernel's, its files the host's, read-only.
 
         `env` is added to the environment; the descriptors default to ours; `allow` names system calls that it may make though they
-        reach beyond itself.  Raises `rumpkit.guests.linux.check.Missing`
+        reach beyond itself; `root`, `root_writable`, `writable` and `visible` are the keys of a [[run]] (an image can be a root if the
+        kernel's config names it).  Raises `rumpkit.guests.linux.check.Missing`
         where the machine lacks something, `rumpkit.compose.errors.ProgramError` for the program (ENOENT, EACCES, ENOEXEC).
         """
         from .programs import start
+        from .roots import Sees
 
-        return start(self, command, env or {}, cwd, (stdin, stdout, stderr), allow)
+        program = Sees(
+            os.path.abspath(root) if root else "",
+            root_writable,
+            [os.path.abspath(path) for path in writable],
+            [os.path.abspath(path) for path in visible],
+        )
+        return start(self, command, env or {}, cwd, (stdin, stdout, stderr), allow, program)
 
     def fuse_mount(self, directory: str | Path, path: str = "/", options: FuseOptions | None = None) -> FuseMount:
         """Show the kernel's files from `path` on at `directory` of the host, until it is unmounted or the kernel closes.
@@ -213,6 +229,18 @@ class Kernel:
             self._control = ControlServer(self.host, self.core, programs)
             self._booted.on_close(self._control.close)
         return self._control.name
+
+    def has_file(self, path: str) -> bool:
+        """Whether the kernel has something at this path."""
+        try:
+            self.process().stat(path)
+        except OSError:
+            return False
+        return True
+
+    def is_read_only(self, path: str) -> bool:
+        """Whether what is mounted there refuses every change.  Raises ENOENT."""
+        return bool(self.process().statvfs(path).f_flag & ST_RDONLY)
 
     def graph(self) -> str:
         """The components and how they are wired, one line each, in the order they were built."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, cast
 
 from ..guests.linux.files import ShownMount
 from ..guests.linux.guest import Guest
+from ..guests.linux.root import Root
 from ..hosts.posix.host import PosixHost
 from ..hyper.time import SECOND
 from ..kern.abi.errno import ENOENT
 from .errors import ConfigError, ProgramError
+from .roots import Sees, root_of
 
 if TYPE_CHECKING:
     from ..guests.linux.tracing.tracer import Tracer
@@ -31,9 +33,10 @@ def start(
     cwd: str | Path | None,
     stdio: tuple[int | None, int | None, int | None],
     allow: Sequence[str] = (),
+    program: Sees = Sees(),
 ) -> Guest:
     """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
-    guest = launch(kernel, command, env, cwd, stdio, allow=allow)
+    guest = launch(kernel, command, env, cwd, stdio, allow=allow, program=program)
     kernel.on_close(guest.close)
     return guest
 
@@ -49,21 +52,25 @@ def launch(
     allow: Sequence[str] = (),
     limits: "Sequence[Limit]" = (),
     tracer: "Tracer | None" = None,
+    program: Sees = Sees(),
 ) -> Guest:
     """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
-    that of a session of its own.  `tracer` looks at it from outside."""
+    that of a session of its own.  `tracer` looks at it from outside; `program` says what it sees of files."""
     host = kernel.host
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
+    environment = {**os.environ, **env}
+    where = str(cwd) if cwd is not None else None
+    root = root_of(kernel, program, command, where or os.getcwd(), environment.get("PATH", os.defpath))
     descriptors = [default if given is None else given for default, given in enumerate(stdio)]
     try:
         guest = Guest.start(
             kernel.core,
             host,
             command,
-            environment={**os.environ, **env},
-            directory=str(cwd) if cwd is not None else None,
-            files=_private_files(kernel),
+            environment=environment,
+            directory=where,
+            files=_private_files(kernel, root),
             hostname=kernel.spec.kernel.hostname,
             stdio=(descriptors[0], descriptors[1], descriptors[2]),
             shown=_shown_mounts(kernel),
@@ -72,19 +79,30 @@ def launch(
             allow=allow,
             limits=limits,
             tracer=tracer,
+            root=root,
         )
     except OSError as problem:
         if problem.filename != command[0]:
             raise
         text = problem.strerror or ""
-        if problem.errno == ENOENT and os.path.isfile(command[0]):
-            text += " (not the program: the interpreter that it names)"
+        if problem.errno == ENOENT:
+            text += _lacking(kernel, root, command[0])
         raise ProgramError(problem.errno, text, problem.filename) from None
     _require_mounts(kernel, guest)
     if RESOLV_CONF in guest.program.files:
         names = cast("Ip", kernel.core.service("Ip")).names
         guest.follow(RESOLV_CONF, names.changes, names.resolv_conf)
     return guest
+
+
+def _lacking(kernel: "Kernel", root: Root | None, command: str) -> str:
+    """Where a program isn't, or that it is there, and what it names is missing: the interpreter of a script, or the loader."""
+    where = f" in {root.name}" if root is not None and root.foreign else ""
+    if command.startswith("/") and root is not None and root.kernel_path:
+        there = kernel.has_file(root.kernel_path + command)
+    else:
+        there = os.path.isfile((root.source if root is not None and "/" in command else "") + command)
+    return f"{where} (not the program: the interpreter or loader that it names)" if there else where
 
 
 def home(text: str) -> dict[str, str]:
@@ -155,9 +173,9 @@ def _require_mounts(kernel: "Kernel", guest: Guest) -> None:
             raise ConfigError(f"programs can't see {spec.path}: {reason}", key=f"mount[{index}].programs")
 
 
-def _private_files(kernel: "Kernel") -> dict[str, bytes]:
-    """What the program sees instead of the host's files: the kernel's name servers, and its own host name."""
-    files = {HOSTS: _hosts(kernel.spec.kernel.hostname)}
+def _private_files(kernel: "Kernel", root: Root | None) -> dict[str, bytes]:
+    """What the program sees instead of its root's files: the kernel's name servers, and its own host name."""
+    files = {HOSTS: _hosts(kernel.spec.kernel.hostname, root is not None and root.foreign)}
     service = kernel.core.service("Ip")
     text = cast("Ip", service).names.resolv_conf() if service is not None else ""
     if text or kernel.core.service("Dhcp") is not None:  # which may tell of some later
@@ -165,11 +183,16 @@ def _private_files(kernel: "Kernel") -> dict[str, bytes]:
     return files
 
 
-def _hosts(hostname: str) -> bytes:
-    try:
-        text = Path(HOSTS).read_bytes()
-    except OSError:
-        text = b"127.0.0.1 localhost\n"
+def _hosts(hostname: str, bare: bool) -> bytes:
+    """The host's, but for a root of its own, and the kernel's own name."""
+    text = b"127.0.0.1 localhost\n"
+    if bare:
+        text += b"::1 localhost ip6-localhost ip6-loopback\n"
+    else:
+        try:
+            text = Path(HOSTS).read_bytes()
+        except OSError:
+            pass
     return text + (b"" if text.endswith(b"\n") else b"\n") + f"127.0.1.1 {hostname}\n".encode()
 
 

@@ -16,6 +16,23 @@ class KernelSpec:
     """Further components to build, or other implementations of an interface, by name."""
     control: bool = True
     """Whether `rump run` has the kernel listen on a control socket, for `rump net`, `ps`, `exec` and others."""
+    root: str = ""
+    """What programs have as their root: a directory, an image ("rootfs.img") that the kernel can mount, or a directory in OCI's image
+    layout.  Default: the host's files, read-only.  Relative to the config's folder."""
+    root_type: str = ""
+    """What the image holds, a type of [[mount]].  Default: whatever is found."""
+    root_writable: bool = False
+    """Whether what programs write goes to that directory or image.  Else a directory is read-only, and what is written to an image is kept in
+    memory and forgotten with the kernel."""
+    writable: list[str] = field(default_factory=list)
+    """Files and directories of the host that programs see at the same paths and may change, as far as their user may; "/" is all of it,
+    with none of it hidden.  Relative to the config's folder, as the next two."""
+    visible: list[str] = field(default_factory=list)
+    """Such that they see and can't change: in /tmp, /var/tmp and /run, of which they have others, and in another root."""
+    hidden: list[str] = field(default_factory=list)
+    """Such that they shall not see, such as "~/.ssh"; they are empty for them."""
+    scratch: str = "1G"
+    """How much memory the files in the programs' /tmp, /var/tmp and /run may take, all together."""
 
 
 @dataclass(slots=True)
@@ -196,6 +213,18 @@ class RunSpec:
     user: str = ""
     """Whom to run as: "nobody", "nobody:nogroup", "65534:65534", "root"; with HOME, USER and LOGNAME of theirs.  Default: as
     `rump`.  An ordinary user's program is that in a user namespace, with his subordinate ids if he has any."""
+    root: str = ""
+    """Its root, as in [kernel], and if that names another one, "/" for the host's."""
+    root_type: str = ""
+    """As in [kernel]."""
+    root_writable: bool | None = None
+    """As in [kernel].  Default: what that says."""
+    writable: list[str] = field(default_factory=list)
+    """More that it may change, beside what [kernel] says and ${tmp}."""
+    visible: list[str] = field(default_factory=list)
+    """More that it sees, beside what [kernel] says, the config's folder, its working directory and what its command names."""
+    hidden: list[str] = field(default_factory=list)
+    """More that it doesn't see."""
     allow: list[str] = field(default_factory=list)
     """System calls that it may make though they reach beyond itself, such as "ptrace" for a debugger."""
     limits: LimitsSpec | None = None

@@ -11,6 +11,7 @@ from ..kern.abi.errno import EINVAL
 from ..kern.abi.fcntl import S_IFBLK
 from ..kern.kernel import RumpKernel
 from .errors import ConfigError, suggest
+from .roots import complete_roots, image_mounts, images
 from .spec import DiskSpec, EtfsSpec, MountSpec, Spec
 from .values import parse_size
 
@@ -45,17 +46,26 @@ _NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null")
 def storage_components(spec: Spec) -> tuple[str, ...]:
     """The components that a spec's disks and mounts ask for."""
     names: list[str] = []
-    if spec.disk or any(mount.source for mount in spec.mount) or any(entry.type == "block" for entry in spec.etfs):
+    roots = images(spec)
+    if (
+        spec.disk
+        or roots
+        or any(mount.source for mount in spec.mount)
+        or any(entry.type == "block" for entry in spec.etfs)
+    ):
         names.append("disks")
     if any(entry.type == "file" for entry in spec.etfs):
         names.append("hostfs")
     for mount in spec.mount:
         names += COMPONENTS.get(mount.kind, ())
+    for image in roots:
+        names += COMPONENTS.get(image.type, ())
     return tuple(dict.fromkeys(names))
 
 
 def complete(folder: str, spec: Spec) -> None:
     """Make the host paths in a spec absolute, which are relative to the config's folder, and fill in the mounts' types."""
+    complete_roots(folder, spec)
     for disk in spec.disk:
         if disk.source:
             disk.source = os.path.join(os.path.abspath(folder), disk.source)
@@ -101,6 +111,20 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
         except ConfigError as problem:
             raise problem.under(f"etfs[{index}]") from None
 
+    for image, mount in image_mounts(spec):
+        try:
+            _open_image(host, kernel, image.writable, mount)
+        except ConfigError as problem:
+            text = f"{image.source!r} can't be a root: {problem.message}"
+            raise ConfigError(text, key=image.key, hint=problem.hint) from None
+
+
+def _open_image(host: Hypercalls, kernel: RumpKernel, writable: bool, mount: MountSpec) -> None:
+    """Mount an image that programs have as their root.  Raises ConfigError."""
+    vfs = cast("Vfs", kernel.service("Vfs"))
+    mount = _attach_source(host, kernel, mount, snapshot=not writable)
+    _scheduled(host, partial(_mount, vfs, 0, mount))
+
 
 def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
     """Show a host file at a path.  Raises ConfigError."""
@@ -119,16 +143,16 @@ def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
         raise ConfigError(f"{entry.source!r} cannot be {entry.path} of the kernel: {problem.strerror}") from None
 
 
-def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
-    """The mount with the name of a disk that is its host file.  What is packed is unpacked before."""
+def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, snapshot: bool = False) -> MountSpec:
+    """The mount with the name of a disk that is its host file, or with `snapshot` a snapshot of it.  What is packed is unpacked before."""
     try:
         disk, only_read = _look(mount.source)
         if mount.kind in _MAYBE_PACKED and not disk:
             return _attach_packed(host, kernel, mount)
     except OSError as problem:
         raise ConfigError(f"{mount.source!r} cannot be opened: {problem.strerror or problem}") from None
-    name = _free_name(kernel)
-    _attach(host, kernel, DiskSpec(name, mount.source, read_only=mount.read_only or only_read))
+    name, read_only = _free_name(kernel), mount.read_only or only_read
+    _attach(host, kernel, DiskSpec(name, mount.source, read_only=read_only, snapshot=snapshot and not read_only))
     return replace(mount, source=name)
 
 

@@ -63,7 +63,17 @@ class Checker:
             streams = (null, null, null)
             user, environment = identity(run.user), {**home(run.user), **run.env}
             command, limits = run.health.command, resource_limits(run.limits)
-            return launch(kernel, command, environment, run.cwd or None, streams, user, allow=run.allow, limits=limits)
+            return launch(
+                kernel,
+                command,
+                environment,
+                run.cwd or None,
+                streams,
+                user,
+                allow=run.allow,
+                limits=limits,
+                program=self._conductor.sees(run),
+            )
         finally:
             os.close(null)
 

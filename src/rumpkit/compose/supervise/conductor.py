@@ -21,6 +21,7 @@ from ..expand import Places, expand_run
 from ..limits import resource_limits
 from ..locate import dotted, path_of, placed
 from ..programs import ONLINE_TIMEOUT, address_clients, home, identity, launch, status_of
+from ..roots import Sees, sees
 from ..spec import RunSpec
 from ..values import parse_size
 from . import states
@@ -314,6 +315,7 @@ class Conductor(Owner):
                 allow=spec.allow,
                 limits=limits,
                 tracer=tracer,
+                program=self.sees(spec),
             )
         except ConfigError as problem:
             raise ConfigError(
@@ -326,6 +328,10 @@ class Conductor(Owner):
         finally:
             for fd in held:
                 os.close(fd)
+
+    def sees(self, run: RunSpec) -> Sees:
+        """What a program sees of files; its variables are expanded, ${tmp} too."""
+        return sees(run, str(self._places.here), self._places.tmp)
 
     def _key(self, plan: RunPlan, key: str) -> str:
         """Where a program's `key` stands in the file."""

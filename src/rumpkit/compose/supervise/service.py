@@ -20,6 +20,7 @@ from ...guests.linux.family import pid_of
 from ...hyper.time import SECOND, Instant
 from ..errors import ConfigError, ProgramError
 from ..programs import home, identity, launch, status_of
+from ..spec import RunSpec
 from . import states
 from .machine import MOMENT, Program, settled, why_failed
 from .output import Entry
@@ -324,6 +325,7 @@ class ExecRequest(Request):
                 (fds[0], fds[1], fds[2]),
                 user,
                 given["terminal"],
+                program=self.conductor.sees(RunSpec(command)),
             )
         except ProgramError as problem:
             status = status_of(problem)

@@ -28,6 +28,7 @@ from .mirror import Mirror
 from .procnet import ProcNet
 from .record import guarded
 from .refusals import Refusal
+from .root import Root
 from .spawn import Program, spawn
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ class Guest:
         limits: Sequence[tuple[int, int, int]] = (),
         terminal: bool = False,
         tracer: "Tracer | None" = None,
+        root: Root | None = None,
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
 
         `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't.  `tracer` looks at it from outside."""
-        kernel_files = KernelFiles(kernel, shown, user)
+        kernel_files = KernelFiles(kernel, shown, user, root)
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
         host.enter()
@@ -148,6 +150,8 @@ class Guest:
                 allow=allow,
                 limits=limits,
                 attach=None if tracer is None else tracer.attach,
+                root=root,
+                root_options=kernel_files.root_options(),
             )
         except BaseException:
             share.close()

@@ -13,29 +13,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-_PLAIN: Final = abi.MS_NOSUID | abi.MS_NODEV
+PLAIN: Final = abi.MS_NOSUID | abi.MS_NODEV
 _STAGES: Final = ("/tmp", "/run", "/mnt", "/var", "/etc")
 _OLD: Final = "/.old"
+
+
+def stage() -> str:
+    """A directory where something can be mounted for a moment."""
+    return next(directory for directory in _STAGES if path.isdir(directory))
 
 
 def isolate() -> None:
     """Keep our mounts to ourselves, while the host's later ones still come in.  Raises OSError."""
     libc.mount("none", "/", None, abi.MS_REC | abi.MS_SLAVE)
+    hold_devices()
 
 
-def cover(files: dict[str, bytes], hidden: list[str], kept: dict[str, int] | None = None) -> list[str]:
-    """Show `files` (path and content) in place of the host's, and the directories `hidden` as empty.
+def cover(
+    files: dict[str, bytes], hidden: list[str], kept: dict[str, int] | None = None, own: list[str] | None = None
+) -> list[str]:
+    """Show `files` (path and content) in place of the host's, and the directories `hidden` as empty.  In the directories `own` we may make files.
 
     Symbolic links are followed, as a reader of the path would.  Returns the paths that could not be covered because
     there is nothing to cover.  Into `kept`, if given, go descriptors by which to write the files again.  Raises OSError."""
     for directory in hidden:
         if path.isdir(directory):
-            libc.mount("tmpfs", path.realpath(directory), "tmpfs", _PLAIN, "mode=755,size=1m")
-    stage = next(directory for directory in _STAGES if path.isdir(directory))
+            libc.mount("tmpfs", path.realpath(directory), "tmpfs", PLAIN, "mode=755,size=1m")
     targets = {name: path.realpath(name) for name in files}
-    missing = [name for name, target in targets.items() if not _exists(target, hidden)]
+    ours = [*(own or ()), *(path.realpath(directory) for directory in hidden if path.isdir(directory))]
+    missing = [name for name, target in targets.items() if not _exists(target, ours)]
+    stage = next(directory for directory in _STAGES if path.isdir(directory) and not _holds(directory, targets))
     # A file system in memory, seen at `stage` for a moment only: the bind mounts keep it.
-    libc.mount("tmpfs", stage, "tmpfs", _PLAIN, "mode=755,size=1m")
+    libc.mount("tmpfs", stage, "tmpfs", PLAIN, "mode=755,size=1m")
     try:
         for number, (name, target) in enumerate(targets.items()):
             if name in missing:
@@ -53,27 +62,33 @@ def cover(files: dict[str, bytes], hidden: list[str], kept: dict[str, int] | Non
     return missing
 
 
-def _exists(target: str, hidden: list[str]) -> bool:
+def _holds(directory: str, targets: dict[str, str]) -> bool:
+    """Whether one of the targets would vanish behind something mounted there."""
+    return any(target.startswith(path.realpath(directory) + "/") for target in targets.values())
+
+
+def _exists(target: str, ours: list[str]) -> bool:
     """Whether there is a file to mount upon; in a directory that is ours alone we may make one."""
     if path.isfile(target):
         return True
-    if path.dirname(target) in [path.realpath(directory) for directory in hidden if path.isdir(directory)]:
+    if any(target.startswith(directory + "/") for directory in ours):
+        os.makedirs(path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o644))
         return True
     return False
 
 
-def mirror(directory: str, targets: list[str]) -> None:
-    """Show `directory` by a copy of its entries, which are the host's, with the directories `targets` added.  Nothing else can be made
+def mirror(directory: str, targets: list[str], files: list[str] | None = None) -> None:
+    """Show `directory` by a copy of its entries, which are the host's, with the directories `targets` and empty `files` added.  Nothing else can be made
     in it.  Raises OSError; then everything is as it was."""
     stage = next(candidate for candidate in _STAGES if path.isdir(candidate) and candidate != directory)
-    libc.mount("tmpfs", stage, "tmpfs", _PLAIN, "mode=755,size=4m")
+    libc.mount("tmpfs", stage, "tmpfs", PLAIN, "mode=755,size=4m")
     try:
         if directory == "/":
-            _mirror_root(stage, targets)
+            _mirror_root(stage, targets, files or [])
             stage = ""
             return
-        _fill(directory, stage, [path.relpath(target, directory) for target in targets])
+        _fill(directory, stage, _relative(targets, directory), _relative(files or [], directory))
         libc.mount(stage, directory, None, abi.MS_MOVE)
         stage = ""
         _seal(directory)
@@ -82,18 +97,22 @@ def mirror(directory: str, targets: list[str]) -> None:
             libc.unmount(stage, abi.MNT_DETACH)
 
 
-def _mirror_root(stage: str, targets: list[str]) -> None:
+def _relative(targets: list[str], directory: str) -> list[str]:
+    return [path.relpath(target, directory) for target in targets]
+
+
+def _mirror_root(stage: str, targets: list[str], files: list[str]) -> None:
     """The root can't be mounted over: the copy becomes the new root, and the old one goes."""
     os.mkdir(stage + _OLD)
     libc.syscall("pivot_root", stage.encode(), (stage + _OLD).encode())
     os.chdir("/")
-    _fill(_OLD, "", [target[1:] for target in targets])
+    _fill(_OLD, "", _relative(targets, "/"), _relative(files, "/"))
     libc.unmount(_OLD, abi.MNT_DETACH)
     os.rmdir(_OLD)
     _seal("/")
 
 
-def _fill(source: str, into: str, missing: list[str]) -> None:
+def _fill(source: str, into: str, missing: list[str], files: list[str]) -> None:
     """Let the entries of one directory appear in another, which is empty."""
     for entry in os.scandir(source):
         place = f"{into}/{entry.name}"
@@ -108,19 +127,22 @@ def _fill(source: str, into: str, missing: list[str]) -> None:
         libc.mount(entry.path, place, None, abi.MS_BIND | abi.MS_REC)
     for name in missing:
         os.makedirs(f"{into}/{name}", exist_ok=True)
+    for name in files:
+        os.makedirs(path.dirname(f"{into}/{name}"), exist_ok=True)
+        os.close(os.open(f"{into}/{name}", os.O_WRONLY | os.O_CREAT, 0o644))
 
 
 def _seal(directory: str) -> None:
     """Make the copy read-only: what a program made in it would vanish with the program."""
-    libc.mount("none", directory, None, abi.MS_REMOUNT | abi.MS_BIND | abi.MS_RDONLY | _PLAIN)
+    libc.mount("none", directory, None, abi.MS_REMOUNT | abi.MS_BIND | abi.MS_RDONLY | PLAIN)
 
 
 def mount_fuse(directory: str, options: str, read_only: bool) -> int:
     """Mount a FUSE file system that nobody serves yet; returns the /dev/fuse to serve it by.  Raises OSError."""
-    device = os.open("fuse", os.O_RDWR, dir_fd=_devices) if _devices >= 0 else os.open("/dev/fuse", os.O_RDWR)
+    device = os.open("fuse", os.O_RDWR, dir_fd=_devices)
     try:
         data = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()},{options}"
-        libc.mount("rump", directory, "fuse.rump", _PLAIN | (abi.MS_RDONLY if read_only else 0), data)
+        libc.mount("rump", directory, "fuse.rump", PLAIN | (abi.MS_RDONLY if read_only else 0), data)
     except OSError:
         os.close(device)
         raise
@@ -131,7 +153,7 @@ def mount_proc() -> bool:
     """Show the program's own process ids in /proc.  False where that is forbidden (in containers that mask parts of
     /proc): then the host's /proc stays, whose /proc/self is right all the same."""
     try:
-        libc.mount("proc", "/proc", "proc", _PLAIN | abi.MS_NOEXEC)
+        libc.mount("proc", "/proc", "proc", PLAIN | abi.MS_NOEXEC)
     except OSError:
         return False
     return True
@@ -146,7 +168,7 @@ def mount_interfaces() -> bool:
     then /sys/class/net stays the host's, too."""
     stage = next(directory for directory in _STAGES if path.isdir(directory))
     try:
-        libc.mount("sysfs", stage, "sysfs", _PLAIN | abi.MS_NOEXEC | abi.MS_RDONLY)
+        libc.mount("sysfs", stage, "sysfs", PLAIN | abi.MS_NOEXEC | abi.MS_RDONLY)
     except OSError:
         return False
     try:
@@ -201,7 +223,7 @@ def mount_proc_net() -> int:
 def _mount_link(target: str, place: str) -> None:
     """Mount a symbolic link to `target` over the one at `place`.  Raises OSError."""
     stage = next(directory for directory in _STAGES if path.isdir(directory))
-    libc.mount("tmpfs", stage, "tmpfs", _PLAIN, "mode=755,size=1m")
+    libc.mount("tmpfs", stage, "tmpfs", PLAIN, "mode=755,size=1m")
     try:
         os.symlink(target, f"{stage}/link")
         flags = abi.OPEN_TREE_CLONE | abi.OPEN_TREE_CLOEXEC | abi.AT_SYMLINK_NOFOLLOW
@@ -225,33 +247,38 @@ _LINKS: Final = (
 _NODE: Final = abi.MS_NOSUID | abi.MS_NOEXEC
 _TERMINALS: Final = "newinstance,ptmxmode=0666,mode=620"
 _devices = -1
-"""The host's /dev, once the program's is another."""
+"""The host's /dev, whatever the program's is."""
+
+
+def hold_devices() -> None:
+    """Have the host's /dev, before another one is mounted there."""
+    global _devices
+    _devices = os.open("/dev", os.O_PATH | os.O_CLOEXEC)
+
+
+def devices() -> int:
+    """The host's /dev, as a descriptor to open its devices by."""
+    return _devices
 
 
 def mount_dev() -> None:
     """Show a /dev with what every program may use, pseudo-terminals and shared memory of its own, and nothing of the host's hardware.  The
     terminal that is our standard input is its console.  Raises OSError, and then /dev is as it was."""
-    global _devices
-    held = os.open("/dev", os.O_PATH | os.O_CLOEXEC)
     stage = next(directory for directory in _STAGES if path.isdir(directory))
+    libc.mount("tmpfs", stage, "tmpfs", PLAIN, "mode=755,size=1m")
     try:
-        libc.mount("tmpfs", stage, "tmpfs", _PLAIN, "mode=755,size=1m")
-        try:
-            _fill_dev(stage)
-            libc.mount(stage, "/dev", None, abi.MS_MOVE)
-        except OSError:
-            libc.unmount(stage, abi.MNT_DETACH)
-            raise
+        _fill_dev(stage)
+        libc.mount(stage, "/dev", None, abi.MS_MOVE)
     except OSError:
-        os.close(held)
+        libc.unmount(stage, abi.MNT_DETACH)
         raise
-    _devices = held
 
 
 def _fill_dev(stage: str) -> None:
-    nodes = [(f"/dev/{name}", name) for name in _NODES if path.exists(f"/dev/{name}")]
+    host = f"/proc/self/fd/{_devices}"
+    nodes = [(f"{host}/{name}", name) for name in _NODES if path.exists(f"{host}/{name}")]
     if os.isatty(0):
-        nodes.append((os.readlink("/proc/self/fd/0"), "console"))
+        nodes.append((f"{host}/{os.readlink('/proc/self/fd/0').removeprefix('/dev/')}", "console"))
     for source, name in nodes:
         os.close(os.open(f"{stage}/{name}", os.O_WRONLY | os.O_CREAT, 0o600))
         libc.mount(source, f"{stage}/{name}", None, abi.MS_BIND)
@@ -264,4 +291,4 @@ def _fill_dev(stage: str) -> None:
     os.mkdir(f"{stage}/pts")
     libc.mount("devpts", f"{stage}/pts", "devpts", abi.MS_NOSUID | abi.MS_NOEXEC, _TERMINALS)
     os.mkdir(f"{stage}/shm")
-    libc.mount("tmpfs", f"{stage}/shm", "tmpfs", _PLAIN, "mode=1777")
+    libc.mount("tmpfs", f"{stage}/shm", "tmpfs", PLAIN, "mode=1777")

@@ -210,12 +210,13 @@ def _write(path: str, text: bytes) -> None:
         os.close(fd)
 
 
-def open_devices(count: int) -> list[int]:
-    """Up to `count` descriptors of /dev/net/tun, for interfaces of this namespace; none where that can't be opened."""
+def open_devices(count: int, devices: int) -> list[int]:
+    """Up to `count` descriptors of /dev/net/tun, for interfaces of this namespace; none where that can't be opened.  `devices` is the host's
+    /dev."""
     opened: list[int] = []
     try:
         for _ in range(count):
-            opened.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            opened.append(os.open("net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=devices))
     except OSError:
         pass
     return opened

@@ -27,6 +27,11 @@ class Places(NamedTuple):
     """Mounts that can't appear, and why."""
 
 
+def below(path: str, other: str) -> bool:
+    """Whether a path is another one, or leads into it; both are absolute and normalised."""
+    return path == other or path.startswith(other.rstrip("/") + "/")
+
+
 def arrange(paths: Sequence[str]) -> Places:
     """Find or plan a place for each of `paths` (absolute, normalised).  Paths below another one have their place in that one's mount."""
     mirrored: dict[str, list[str]] = {}

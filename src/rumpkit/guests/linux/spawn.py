@@ -20,6 +20,7 @@ from . import abi, check, handed, ids, libc
 from .family import pid_of, send_to_group
 from .filter import build
 from .launcher import Launcher
+from .root import Root, planned
 
 _NOTE_SIZE: Final = 1 << 16
 _WITH_IPV6: Final = 4
@@ -29,6 +30,19 @@ _MOST_DESCRIPTORS: Final = 1 + _MOST_DEVICES
 """Descriptors that come with one note, at most."""
 START_TIMEOUT: Final = 20.0
 """Seconds that a start may take on a loaded machine before it counts as failed."""
+
+
+class RootPlan(TypedDict):
+    """What the program's root is; see `root.Root`."""
+
+    source: str
+    kernel: bool
+    read_only: bool
+    shown: list[tuple[str, bool]]
+    hidden: list[str]
+    scratch: list[tuple[str, int]]
+    size: int
+    options: str
 
 
 class Plan(TypedDict):
@@ -43,6 +57,7 @@ class Plan(TypedDict):
     files: dict[str, bytes]
     hidden: list[str]
     mirrored: dict[str, list[str]]
+    root: RootPlan | None
     mounts: list[tuple[str, str, bool]]
     six: bool
     devices: int
@@ -57,6 +72,9 @@ class Plan(TypedDict):
     terminal: bool
     limits: list[tuple[int, int, int]]
 
+
+ROOT: Final = -1
+"""The place among the mounts of a root that is the kernel's."""
 
 HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
 """Where the host's own name services listen: behind them a program would see the host's network and not ours."""
@@ -198,6 +216,8 @@ def spawn(
     allow: Sequence[str] = (),
     limits: Sequence[tuple[int, int, int]] = (),
     attach: Callable[[int], None] | None = None,
+    root: Root | None = None,
+    root_options: str = "",
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -209,7 +229,8 @@ def spawn(
     process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
     standard input.  `allow` names system calls that it may make besides those of `fences`; `limits` are resources with
     a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.  `attach` is given its process id before its
-    first instruction.
+    first instruction.  `root` is what it has as its root; None: the host's files as they are, to be changed as its user may.
+    `root_options` are those of the FUSE mount of a root that is the kernel's, which `serve` is given as place `ROOT`.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -219,6 +240,9 @@ def spawn(
     handed.require(stdio)
     namespaces = _namespaces(bool(hostname))
     numbers = ids.plan(user)
+    root_plan = None if root is None else planned(root)
+    if root_plan is not None:
+        root_plan["options"] = root_options
     plan: Plan = {
         "supervisor": os.getpid(),
         "namespaces": namespaces,
@@ -229,6 +253,7 @@ def spawn(
         "files": dict(files or {}),
         "mirrored": {directory: list(targets) for directory, targets in (mirrored or {}).items()},
         "mounts": [(mount.path, mount.options, mount.read_only) for mount in mounts],
+        "root": root_plan,
         "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
         "six": six,
         "devices": min(devices, _MOST_DEVICES),
@@ -236,7 +261,7 @@ def spawn(
         "sysctls": dict(sysctls or {}),
         "filter": build(libc.machine(), allow, bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual),
         "user": None if user is None else (user[0], user[1], list(user[2])),
-        "directory": directory or os.getcwd(),
+        "directory": directory or ("/" if root is not None and root.foreign else os.getcwd()),
         "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
         "command": [os.fspath(word) for word in command],
         "environment": dict(os.environ if environment is None else environment),
@@ -246,18 +271,46 @@ def spawn(
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     starter = launcher or Launcher()
+    hand = _Hand(root)
     try:
         with its_control, its_supply:
-            _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()))
+            _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()), hand.take())
         control.settimeout(START_TIMEOUT)
-        return _Conversation(control, plan, serve, wire, show_sockets, attach).follow(supply)
+        return _Conversation(control, plan, serve, wire, show_sockets, attach, hand).follow(supply)
     except BaseException:
         control.close()
         supply.close()
         raise
     finally:
+        hand.give(-1)
         if launcher is None:
             starter.close()
+
+
+@final
+class _Hand:
+    """Hands the scratch file system of a kernel's programs from the start before this one to the next."""
+
+    def __init__(self, root: Root | None) -> None:
+        self._scratch = None if root is None else root.scratch
+        self._fd = -1
+
+    def take(self) -> tuple[int, ...]:
+        """The descriptors to give to the starter."""
+        if self._scratch is None:
+            return ()
+        self._fd = self._scratch.take()
+        return (self._fd,) if self._fd >= 0 else ()
+
+    def give(self, fd: int) -> None:
+        """The starter has given one back, or won't (-1).  Only the first call counts."""
+        scratch, self._scratch = self._scratch, None
+        if scratch is not None:
+            if self._fd >= 0:
+                os.close(self._fd)
+            scratch.give(fd)
+        elif fd >= 0:
+            os.close(fd)
 
 
 def _namespaces(named: bool) -> int:
@@ -266,11 +319,11 @@ def _namespaces(named: bool) -> int:
     return flags | (abi.CLONE_NEWUTS if named else 0) | (0 if check.privileged() else abi.CLONE_NEWUSER)
 
 
-def _launch(starter: Launcher, plan: Plan, descriptors: tuple[int, int, int, int, int]) -> None:
+def _launch(starter: Launcher, plan: Plan, descriptors: tuple[int, int, int, int, int], more: tuple[int, ...]) -> None:
     memory = os.memfd_create("plan")
     try:
         os.write(memory, marshal.dumps(cast(dict[str, Any], plan)))
-        starter.launch((*descriptors[:3], memory, *descriptors[3:]))
+        starter.launch((*descriptors[:3], memory, *descriptors[3:], *more))
     finally:
         os.close(memory)
 
@@ -287,9 +340,11 @@ class _Conversation:
         serve: Callable[[int, int], None] | None,
         wire: Callable[[int, Sequence[int], bool], None] | None,
         show_sockets: Callable[[int], None] | None,
-        attach: Callable[[int], None] | None = None,
+        attach: Callable[[int], None] | None,
+        hand: _Hand,
     ) -> None:
         self._attach = attach
+        self._hand = hand
         self._control = control
         self._plan = plan
         self._serve = serve
@@ -336,6 +391,10 @@ class _Conversation:
         if message[0] == "mounted":
             self._begin_to_serve(message[1], fds[0])
             return message
+        if message[0] == "scratch":
+            os.set_inheritable(fds[0], False)
+            self._hand.give(fds[0])
+            return message
         if message[0] == "sockets" and self._show_sockets is not None:
             self._show_sockets(fds[0])
             return message
@@ -371,13 +430,15 @@ class _Conversation:
 
     def _expect(self, what: str) -> tuple[Any, ...]:
         message = self._next()
-        while message[0] in ("init", "mounted", "refused", "wired", "sockets", "file"):
+        while message[0] in ("init", "mounted", "refused", "wired", "sockets", "file", "scratch"):
             message = self._next()
         if message[0] == what:
             return message
         if message[0] == "gone":
             raise OSError(EPIPE, "the starter of the program has died")
         _, stage, code, text = message
+        if stage == "root":  # of a path that the config names
+            raise OSError(code, os.strerror(code), text)
         subject = {"exec": self._plan["command"][0], "directory": self._plan["directory"]}.get(stage)
         raise check.explain(stage, code, text) if subject is None else OSError(code, text, subject)
 

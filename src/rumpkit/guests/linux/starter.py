@@ -15,9 +15,10 @@ a marshalled dict (`spawn.Plan`).  What becomes of it is reported on another suc
     ("init", process id)               from the starter, in the supervisor's numbers
     ("wired", whether there is IPv6)   with a netlink channel of the network namespace, and as many open /dev/net/tun as the plan
                                        asks for and this machine gives
+    ("scratch",)                       with the mount of what programs of one kernel have in memory, for the next start
     ("file", path)                     with a descriptor by which to write a private file again
     ("sockets",)                       with the /dev/fuse of /proc/net, which the supervisor serves from now on
-    ("mounted", place in the plan)     with the /dev/fuse of a mount, which the supervisor serves from now on
+    ("mounted", place in the plan)     with the /dev/fuse of a mount, which the supervisor serves from now on; place -1 is the root
     ("refused", place, errno, text)    a mount that can't be made here; the program starts without
     ("ready", proc, uncovered)         with an inject and a capture socket, and two more of IPv6 if there is that, and if
                                        there is one that for obituaries
@@ -42,7 +43,7 @@ import os
 import select
 import sys
 
-from . import abi, capabilities, libc, mounts, network
+from . import abi, capabilities, libc, mounts, network, roots
 from .netlink import Channel
 
 TYPE_CHECKING = False
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 SERVICE: Final = 3
 _FIRST_UNUSED: Final = 4
 ORDER: Final = 6
-"""Descriptors of an order to start a program: its standard streams, the plan, control, supply."""
+"""Descriptors of an order to start a program: its standard streams, the plan, control, supply.  A further one is the scratch mount that an
+earlier start has reported."""
 _START: Final = b"S"
 _CLOSED: Final = b"c"
 
@@ -65,13 +67,15 @@ class Starter:
     """The steps of a start, in the order in which they are written."""
 
     def __init__(self, order: list[int]) -> None:
-        *self.streams, memory, control, supply = order
+        *self.streams, memory, control, supply = order[:ORDER]
+        self.scratch = order[ORDER] if len(order) > ORDER else -1
         self.plan: dict[str, Any] = marshal.loads(os.pread(memory, os.fstat(memory).st_size, 0))
         os.close(memory)
         if self.plan["limits"]:
             import resource  # noqa: F401  # here, where its file can be read
         self.stage = "namespaces"
         """What is being done, for reports of failure."""
+        self.root: roots.Arrangement | None = None
         self.problems: dict[str, OSError] = {}
         """Directories that could not be mirrored, and why."""
         self.control = _socket.socket(fileno=control)
@@ -127,6 +131,8 @@ class Starter:
         """In the starter process: let go of what init has got."""
         for fd in self.streams:
             os.close(fd)
+        if self.scratch >= 0:
+            os.close(self.scratch)
         self.control.close()
         self.supply.close()
 
@@ -138,15 +144,15 @@ class Starter:
         if self.plan["hostname"]:
             self.stage = "host name"
             _socket.sethostname(self.plan["hostname"])
-        self.stage = "mounts"
-        mounts.isolate()
-        self.mirror()
+        own = self.arrange_root()
         files: dict[str, int] = {}
-        uncovered = mounts.cover(self.plan["files"], self.plan["hidden"], files)
+        uncovered = mounts.cover(self.plan["files"], self.plan["hidden"], files, own)
         for name, fd in files.items():
             self.report("file", name, fds=(fd,))
             os.close(fd)
         proc = mounts.mount_proc()
+        if not proc and self.root is not None:
+            self.root.keep_proc()
         self.stage = "network"
         six = network.prepare(self.plan["six"], self.plan["sysctls"])
         network.allow_ping(os.getegid())
@@ -157,6 +163,8 @@ class Starter:
         mounts.mount_dev()
         if proc and self.plan["sockets_shown"]:
             self.show_sockets()
+        if self.root is not None:
+            self.root.leave()
         self.mount_kernels()
         self.stage = "network"
         versions = [_socket.AF_INET, _socket.AF_INET6] if six else [_socket.AF_INET]
@@ -175,6 +183,39 @@ class Starter:
         main = self.start_main()
         if main:
             self.serve(supervisor, wake, main)
+
+    def arrange_root(self) -> list[str]:
+        """Have the program's root, but for what everyone gets; the directories where we may make what we need.  Raises OSError."""
+        self.stage = "mounts"
+        plan = self.plan["root"]
+        if plan is None:
+            mounts.isolate()
+            self.mirror()
+            return []
+        root = self.root = roots.Arrangement(
+            plan, [place for place, _, _ in self.plan["mounts"]], list(self.plan["files"])
+        )
+        try:
+            root.hold()
+            if root.foreign:
+                stage = root.stage()
+                if plan["kernel"]:
+                    device = mounts.mount_fuse(stage, plan["options"], plan["read_only"])
+                    self.report("mounted", -1, fds=(device,))
+                    os.close(device)
+                else:
+                    root.attach_source(stage)
+                root.enter(stage)
+            root.furnish()
+            scratch, self.scratch = root.share_scratch(self.scratch), -1
+            self.report("scratch", fds=(scratch,))
+            os.close(scratch)
+            root.show()
+        except roots.Problem as problem:
+            self.report("failed", "root", problem.errno, problem.filename)
+            os._exit(1)
+        self.problems = root.problems
+        return root.own
 
     def map_ids(self, child: int) -> bool:
         """Have the numbers of init's user namespace mapped by those who may, where it may not itself; False if that fails, which has
@@ -202,7 +243,7 @@ class Starter:
     def wire(self, six: bool) -> None:
         """Hand out what the supervisor shows the kernel's interfaces with."""
         channel = Channel()
-        devices = network.open_devices(self.plan["devices"])
+        devices = network.open_devices(self.plan["devices"], mounts.devices())
         self.report("wired", six, fds=(channel.socket.fileno(), *devices))
         channel.close()
         for device in devices:
@@ -419,7 +460,7 @@ def _next_order(service: _socket.socket) -> tuple[bytes, list[int]]:
     """What to do, and with which descriptors; nothing when the supervisor has closed its end."""
     word = 4
     try:
-        note, rights, _, _ = service.recvmsg(1, _socket.CMSG_SPACE(ORDER * word), _socket.MSG_CMSG_CLOEXEC)
+        note, rights, _, _ = service.recvmsg(1, _socket.CMSG_SPACE((ORDER + 1) * word), _socket.MSG_CMSG_CLOEXEC)
     except OSError:
         return b"", []
     data = rights[0][2] if rights else b""

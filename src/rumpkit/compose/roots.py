@@ -1,0 +1,166 @@
+"""Which root a program has, and what of the host it sees: from the keys of [kernel] and [[run]] to what guests take.
+
+Above `guests.linux.root`, below `programs` and `storage`.  A directory becomes the root as it is; an image is mounted in the kernel, at a place
+of its own that no config can name, and comes to the programs by FUSE.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..guests.linux.places import below
+from ..guests.linux.root import SCRATCH, Root, Scratch
+from .errors import ConfigError
+from .spec import MountSpec, RunSpec, Spec
+from .values import parse_size
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+IMAGES: Final = "/.root"
+"""The kernel's directory with the images that are roots."""
+OCI_LAYOUT: Final = "oci-layout"
+"""The file that a directory in OCI's image layout has."""
+HOST: Final = ("", "/")
+_BINARIES: Final = ("bin", "sbin")
+_PLACES: Final = [place for place, _ in SCRATCH]
+
+
+class Image(NamedTuple):
+    """An image that is a root."""
+
+    source: str
+    type: str
+    writable: bool
+    place: str
+    """Where it is mounted in the kernel."""
+    key: str
+    """The config's key that names it."""
+
+
+class Sees(NamedTuple):
+    """What a program sees of files, as its [[run]] says; what that leaves out the kernel's keys say."""
+
+    root: str = ""
+    root_writable: bool | None = None
+    writable: Sequence[str] = ()
+    visible: Sequence[str] = ()
+    hidden: Sequence[str] = ()
+    here: str = ""
+    """The config's folder."""
+    tmp: str = ""
+    """The run's private folder, if there is one."""
+
+
+def sees(run: RunSpec, here: str = "", tmp: str = "") -> Sees:
+    """Of a program whose variables are expanded."""
+    return Sees(run.root, run.root_writable, run.writable, run.visible, run.hidden, here, tmp)
+
+
+def complete_roots(folder: str, spec: Spec) -> None:
+    """Make the paths of roots absolute, and those of [kernel] that are shown; those of [[run]] may have variables still."""
+    owners: list[object] = [spec.kernel, *spec.run]
+    for owner in owners:
+        root = owner.root
+        if root and not root.startswith("/"):
+            owner.root = os.path.join(os.path.abspath(folder), root)
+    for key in ("writable", "visible", "hidden"):
+        setattr(spec.kernel, key, [absolute(folder, path) for path in getattr(spec.kernel, key)])
+
+
+def absolute(folder: str, path: str) -> str:
+    """A path of a config's, where ~ is a home."""
+    return os.path.normpath(os.path.join(os.path.abspath(folder), os.path.expanduser(path)))
+
+
+def images(spec: Spec) -> list[Image]:
+    """The images that programs have as roots, each once.  Raises ConfigError where two would write differently."""
+    found: dict[str, Image] = {}
+    named = [(spec.kernel.root, spec.kernel.root_type, spec.kernel.root_writable, "kernel.root")]
+    for index, run in enumerate(spec.run):
+        writable = spec.kernel.root_writable if run.root_writable is None else run.root_writable
+        source = run.root or spec.kernel.root
+        named.append((source, run.root_type or spec.kernel.root_type, writable, f"run[{index}].root"))
+    if spec.run and not any(not run.root for run in spec.run):
+        named = named[1:]
+    for source, kind, writable, key in named:
+        if source in HOST or not is_image(source, kind):
+            continue
+        one = found.setdefault(source, Image(source, kind or _kind(source), writable, f"{IMAGES}/{len(found)}", key))
+        if one.writable != writable:
+            raise ConfigError(
+                "another program has this image with another root_writable", key=key, hint="say the same in both"
+            )
+    return list(found.values())
+
+
+def is_image(source: str, kind: str = "") -> bool:
+    """Whether a root is something that the kernel mounts; else it is a directory that is one as it stands."""
+    return bool(kind) or not os.path.isdir(source) or os.path.exists(os.path.join(source, OCI_LAYOUT))
+
+
+def _kind(source: str) -> str:
+    return "oci" if os.path.isdir(source) else "auto"
+
+
+def image_mounts(spec: Spec) -> list[tuple[Image, MountSpec]]:
+    """The images as mounts of the kernel."""
+    return [(one, MountSpec(one.place, one.type, one.source, programs="hide")) for one in images(spec)]
+
+
+def scratch_of(kernel: "Kernel") -> Scratch:
+    """What the programs of a kernel have in memory."""
+    if kernel.scratch is None:
+        kernel.scratch = Scratch(parse_size(kernel.spec.kernel.scratch))
+        kernel.on_close(kernel.scratch.close)
+    return kernel.scratch
+
+
+def root_of(kernel: "Kernel", program: Sees, command: Sequence[str], cwd: str, path: str) -> Root | None:
+    """What a program has as its root; None: the host's files as they are, as `writable` has "/".  `path` is its PATH.  Raises ConfigError."""
+    own = kernel.spec.kernel
+    source = program.root or own.root
+    writable = [*own.writable, *program.writable, *([program.tmp] if program.tmp else [])]
+    visible, hidden = [*own.visible, *program.visible], [*own.hidden, *program.hidden]
+    for key, paths in (("writable", writable), ("visible", visible)):
+        for one in paths:
+            if not os.path.lexists(one):
+                raise ConfigError(f"{one!r} is not there on the host", key=key, hint=f"mkdir -p {one}")
+    scratch = scratch_of(kernel)
+    if source in HOST:
+        if "/" in map(os.path.normpath, writable):
+            return None
+        visible += _named(command, cwd, program.here, path)
+        return Root(scratch, writable=writable, visible=visible, hidden=hidden)
+    may_write = own.root_writable if program.root_writable is None else program.root_writable
+    if program.here and any(below(word, program.here) for word in command) and program.here not in HOST:
+        visible.append(program.here)
+    root = Root(scratch, "", "", not may_write, writable, visible, hidden, source)
+    for image in images(kernel.spec):
+        if image.source == source:
+            # What isn't written to the image is written to memory.
+            return root._replace(kernel_path=image.place, read_only=kernel.is_read_only(image.place))
+    if not os.path.isdir(source):
+        raise ConfigError(f"{source!r} is no directory and no image", key="root")
+    return root._replace(source=source)
+
+
+def _named(command: Sequence[str], cwd: str, here: str, path: str) -> list[str]:
+    """What a program needs to see in the directories of which it has others: its command, what that names, where it is."""
+    found = [word for word in command if word.startswith("/") and _is_data(word)]
+    found += [here, cwd]
+    for directory in path.split(":"):
+        above, _, name = directory.rstrip("/").rpartition("/")
+        found.append(above if name in _BINARIES else directory)
+    found = [os.path.normpath(one) for one in found if one.startswith("/")]
+    return [one for one in found if os.path.realpath(one) not in _PLACES and _is_data(one)]
+
+
+def _is_data(path: str) -> bool:
+    """Whether it is a file or a directory, and no socket."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)

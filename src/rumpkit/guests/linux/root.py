@@ -1,0 +1,127 @@
+"""What a program has as its root, and what of the host it sees there: the supervisor's side.
+
+Between `compose`, which decides it, and `spawn`, whose plan bears it to `starter`, where `roots` does it.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+from .places import below
+
+if TYPE_CHECKING:
+    from .spawn import RootPlan
+
+SCRATCH: Final = (("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/run", 0o755))
+"""Directories that programs on one kernel have in memory, and not of the host or an image; with their modes."""
+LISTENING: Final = 0x10000
+"""Of a socket in /proc/net/unix: __SO_ACCEPTCON."""
+STREAMS: Final = ("0001", "0005")
+"""Types of socket that only take connections where they listen."""
+UNIX_SOCKETS: Final = "/proc/net/unix"
+MOST_HIDDEN: Final = 4096
+"""Sockets that are hidden one by one, at most."""
+DEFAULT_SIZE: Final = 1 << 30
+
+
+@final
+class Scratch:
+    """The memory behind `SCRATCH` of one kernel's programs.  The first program makes it; each start hands it on to the next, as a mount that is
+    nowhere (open_tree(2)).  It goes with the last program and this object."""
+
+    def __init__(self, size: int = DEFAULT_SIZE) -> None:
+        self.size = size
+        """Bytes that it has at most."""
+        self._fd = -1
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        """The mount, -1 for none yet.  Others wait until `give`."""
+        self._lock.acquire()
+        fd, self._fd = self._fd, -1
+        return fd
+
+    def give(self, fd: int) -> None:
+        """Have a mount for the next start; -1: there is none, as the start has failed."""
+        self._fd = fd
+        self._lock.release()
+
+    def close(self) -> None:
+        """Let go of it."""
+        fd = self.take()
+        if fd >= 0:
+            os.close(fd)
+        self.give(-1)
+
+
+class Root(NamedTuple):
+    """A program's root.  Paths are absolute."""
+
+    scratch: Scratch
+    source: str = ""
+    """A directory of the host's; "": the host's root."""
+    kernel_path: str = ""
+    """Instead, a directory of the kernel's files, by FUSE."""
+    read_only: bool = True
+    """Of the host's root always so."""
+    writable: Sequence[str] = ()
+    """Files and directories of the host that are there as on the host, and may be changed."""
+    visible: Sequence[str] = ()
+    """Such that may be read though they lie in `SCRATCH`, or in a root that isn't the host's."""
+    hidden: Sequence[str] = ()
+    """Such that are shown empty."""
+    name: str = ""
+    """What it is called in messages; "" of the host's."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is not the host's."""
+        return bool(self.source or self.kernel_path)
+
+
+def planned(root: Root) -> "RootPlan":
+    """What the starter is told.  Raises FileNotFoundError for what there is not on the host."""
+    shown: dict[str, bool] = {}
+    for path in root.writable:
+        shown[os.path.abspath(path)] = True
+    covered = [place for place, _ in SCRATCH]
+    for path in map(os.path.abspath, root.visible):
+        if root.foreign or any(below(path, one) or below(os.path.realpath(path), one) for one in covered):
+            shown.setdefault(path, False)
+    hidden = [path for path in map(os.path.abspath, root.hidden) if os.path.lexists(path)]
+    if not root.foreign:
+        given = [*shown, *covered]
+        hidden += [path for path in host_sockets() if not any(below(path, one) for one in given)]
+    return {
+        "source": root.source,
+        "kernel": bool(root.kernel_path),
+        "read_only": root.read_only,
+        "shown": sorted((path, may) for path, may in shown.items() if not _shown_anyway(path, may, shown)),
+        "hidden": hidden,
+        "scratch": list(SCRATCH),
+        "size": root.scratch.size,
+        "options": "",
+    }
+
+
+def _shown_anyway(path: str, writable: bool, shown: dict[str, bool]) -> bool:
+    """Whether it lies in another that is shown in the same way."""
+    return any(path != other and below(path, other) and may == writable for other, may in shown.items())
+
+
+def host_sockets() -> list[str]:
+    """Unix sockets of the host's that are files, and to which somebody listens (proc_net(5)).  A program that could connect to them would
+    reach what its kernel isn't asked about."""
+    found = []
+    try:
+        with open(UNIX_SOCKETS, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()[1:]
+    except OSError:
+        return []
+    for line in lines:
+        words = line.split(None, 7)
+        if len(words) == 8 and words[7].startswith("/"):
+            if words[4] not in STREAMS or int(words[3], 16) & LISTENING:
+                found.append(words[7])
+    return sorted(set(found))[:MOST_HIDDEN]
