@@ -12,7 +12,7 @@ from ..hosts.posix.host import PosixHost
 from ..hyper.time import SECOND
 from ..kern.abi.errno import ENOENT
 from .errors import ConfigError, ProgramError
-from .roots import Sees, root_of
+from .roots import ALIKE, Sees, root_of
 
 if TYPE_CHECKING:
     from ..guests.linux.tracing.tracer import Tracer
@@ -33,7 +33,7 @@ def start(
     cwd: str | Path | None,
     stdio: tuple[int | None, int | None, int | None],
     allow: Sequence[str] = (),
-    program: Sees = Sees(),
+    program: Sees = ALIKE,
 ) -> Guest:
     """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
     guest = launch(kernel, command, env, cwd, stdio, allow=allow, program=program)
@@ -52,7 +52,7 @@ def launch(
     allow: Sequence[str] = (),
     limits: "Sequence[Limit]" = (),
     tracer: "Tracer | None" = None,
-    program: Sees = Sees(),
+    program: Sees = ALIKE,
 ) -> Guest:
     """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
     that of a session of its own.  `tracer` looks at it from outside; `program` says what it sees of files."""
@@ -102,7 +102,7 @@ def _lacking(kernel: "Kernel", root: Root | None, command: str) -> str:
         there = kernel.has_file(root.kernel_path + command)
     else:
         there = os.path.isfile((root.source if root is not None and "/" in command else "") + command)
-    return f"{where} (not the program: the interpreter or loader that it names)" if there else where
+    return f"{where} (not the program: the interpreter that it names)" if there else where
 
 
 def home(text: str) -> dict[str, str]:

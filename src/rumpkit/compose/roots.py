@@ -1,7 +1,7 @@
 """Which root a program has, and what of the host it sees: from the keys of [kernel] and [[run]] to what guests take.
 
-Above `guests.linux.root`, below `programs` and `storage`.  A directory becomes the root as it is; an image is mounted in the kernel, at a place
-of its own that no config can name, and comes to the programs by FUSE.
+Above `guests.linux.root`, below `programs` and `storage`.  A directory becomes the root as it is; an image is mounted in the kernel, at a
+place of its own, and comes to the programs by FUSE.
 """
 
 import os
@@ -53,6 +53,10 @@ class Sees(NamedTuple):
     """The run's private folder, if there is one."""
 
 
+ALIKE: Final = Sees()
+"""As the kernel's keys say."""
+
+
 def sees(run: RunSpec, here: str = "", tmp: str = "") -> Sees:
     """Of a program whose variables are expanded."""
     return Sees(run.root, run.root_writable, run.writable, run.visible, run.hidden, here, tmp)
@@ -60,13 +64,13 @@ def sees(run: RunSpec, here: str = "", tmp: str = "") -> Sees:
 
 def complete_roots(folder: str, spec: Spec) -> None:
     """Make the paths of roots absolute, and those of [kernel] that are shown; those of [[run]] may have variables still."""
-    owners: list[object] = [spec.kernel, *spec.run]
-    for owner in owners:
-        root = owner.root
-        if root and not root.startswith("/"):
-            owner.root = os.path.join(os.path.abspath(folder), root)
-    for key in ("writable", "visible", "hidden"):
-        setattr(spec.kernel, key, [absolute(folder, path) for path in getattr(spec.kernel, key)])
+    kernel = spec.kernel
+    kernel.root = absolute(folder, kernel.root) if kernel.root else ""
+    for run in spec.run:
+        run.root = absolute(folder, run.root) if run.root else ""
+    kernel.writable = [absolute(folder, path) for path in kernel.writable]
+    kernel.visible = [absolute(folder, path) for path in kernel.visible]
+    kernel.hidden = [absolute(folder, path) for path in kernel.hidden]
 
 
 def absolute(folder: str, path: str) -> str:
@@ -118,7 +122,9 @@ def scratch_of(kernel: "Kernel") -> Scratch:
 
 
 def root_of(kernel: "Kernel", program: Sees, command: Sequence[str], cwd: str, path: str) -> Root | None:
-    """What a program has as its root; None: the host's files as they are, as `writable` has "/".  `path` is its PATH.  Raises ConfigError."""
+    """What a program has as its root; None: the host's files as they are, as `writable` has "/".  `path` is its PATH.
+
+    Raises ConfigError."""
     own = kernel.spec.kernel
     source = program.root or own.root
     writable = [*own.writable, *program.writable, *([program.tmp] if program.tmp else [])]
@@ -147,14 +153,23 @@ def root_of(kernel: "Kernel", program: Sees, command: Sequence[str], cwd: str, p
 
 
 def _named(command: Sequence[str], cwd: str, here: str, path: str) -> list[str]:
-    """What a program needs to see in the directories of which it has others: its command, what that names, where it is."""
-    found = [word for word in command if word.startswith("/") and _is_data(word)]
-    found += [here, cwd]
+    """What a program needs to see in the directories of which it has others: what its command names, with what lies beside it, its search
+    path, where it is, and the config's folder."""
+    found = [here, cwd]
+    for word in command:
+        if word.startswith("/"):
+            found += [os.path.dirname(word), word]
     for directory in path.split(":"):
         above, _, name = directory.rstrip("/").rpartition("/")
         found.append(above if name in _BINARIES else directory)
     found = [os.path.normpath(one) for one in found if one.startswith("/")]
-    return [one for one in found if os.path.realpath(one) not in _PLACES and _is_data(one)]
+    return [one for one in found if not _covered(one) and _is_data(one)]
+
+
+def _covered(path: str) -> bool:
+    """Whether it is one of `SCRATCH`, or above one."""
+    real = os.path.realpath(path)
+    return any(below(place, real) for place in _PLACES)
 
 
 def _is_data(path: str) -> bool:

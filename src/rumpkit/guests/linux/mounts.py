@@ -32,7 +32,8 @@ def isolate() -> None:
 def cover(
     files: dict[str, bytes], hidden: list[str], kept: dict[str, int] | None = None, own: list[str] | None = None
 ) -> list[str]:
-    """Show `files` (path and content) in place of the host's, and the directories `hidden` as empty.  In the directories `own` we may make files.
+    """Show `files` (path and content) in place of the root's, and the directories `hidden` as empty.  In the directories `own` we may
+    make files.
 
     Symbolic links are followed, as a reader of the path would.  Returns the paths that could not be covered because
     there is nothing to cover.  Into `kept`, if given, go descriptors by which to write the files again.  Raises OSError."""
@@ -79,8 +80,8 @@ def _exists(target: str, ours: list[str]) -> bool:
 
 
 def mirror(directory: str, targets: list[str], files: list[str] | None = None) -> None:
-    """Show `directory` by a copy of its entries, which are the host's, with the directories `targets` and empty `files` added.  Nothing else can be made
-    in it.  Raises OSError; then everything is as it was."""
+    """Show `directory` by a copy of its entries, which are the root's, with the directories `targets` and empty `files` added.  Nothing
+    else can be made in it.  Raises OSError; then everything is as it was."""
     stage = next(candidate for candidate in _STAGES if path.isdir(candidate) and candidate != directory)
     libc.mount("tmpfs", stage, "tmpfs", PLAIN, "mode=755,size=4m")
     try:
@@ -110,6 +111,8 @@ def _mirror_root(stage: str, targets: list[str], files: list[str]) -> None:
     libc.unmount(_OLD, abi.MNT_DETACH)
     os.rmdir(_OLD)
     _seal("/")
+    os.close(_devices)
+    hold_devices()  # those of the old root are nowhere now
 
 
 def _fill(source: str, into: str, missing: list[str], files: list[str]) -> None:

@@ -211,8 +211,8 @@ def _write(path: str, text: bytes) -> None:
 
 
 def open_devices(count: int, devices: int) -> list[int]:
-    """Up to `count` descriptors of /dev/net/tun, for interfaces of this namespace; none where that can't be opened.  `devices` is the host's
-    /dev."""
+    """Up to `count` descriptors of /dev/net/tun, for interfaces of this namespace; none where that can't be opened.  `devices` is a
+    descriptor of the host's /dev."""
     opened: list[int] = []
     try:
         for _ in range(count):

@@ -27,8 +27,8 @@ DEFAULT_SIZE: Final = 1 << 30
 
 @final
 class Scratch:
-    """The memory behind `SCRATCH` of one kernel's programs.  The first program makes it; each start hands it on to the next, as a mount that is
-    nowhere (open_tree(2)).  It goes with the last program and this object."""
+    """The memory behind `SCRATCH` of one kernel's programs.  The first program's start makes it; each hands it on to the next, as a mount
+    that is nowhere (open_tree(2)).  It goes with the last program and this object."""
 
     def __init__(self, size: int = DEFAULT_SIZE) -> None:
         self.size = size

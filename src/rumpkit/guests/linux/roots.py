@@ -1,9 +1,9 @@
-"""The program's root: the host's, read-only and without what is the host's own; or another one.  Run by the starter, in a mount namespace
-that nobody else sees, beside `mounts`.
+"""The program's root: the host's, read-only and without what is the host's own; or another one.  Run by the starter, in a mount
+namespace that nobody else sees, beside `mounts`.
 
-The host's mounts are cut off: those that it makes later don't appear.  What the program may see or change in places that get covered is held as
-mounts that are nowhere (open_tree(2)) while they are covered, and put there afterwards.  Another root becomes the root (pivot_root(2)) before
-anything else is done, so that every path, and every symbolic link in it, leads within it.
+The host's mounts are cut off: those that it makes later don't appear.  What the program may see or change in places that get covered is
+held as mounts that are nowhere (open_tree(2)) while they are covered, and put there afterwards.  Another root becomes the root
+(pivot_root(2)) before anything else is done, so that every path, and every symbolic link in it, leads within it.
 """
 
 from __future__ import annotations
