@@ -12,6 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from rumpkit import Kernel
 from rumpkit.compose.programs import launch
 from rumpkit.guests.linux.numbers import NUMBERS
-from rumpkit.kern.abi.errno import ENOTSUP
+from rumpkit.kern.abi.errno import EISDIR, ENOTSUP
 from tests.guests.linux.guest_helpers import PROGRAMS, Output, two_kernels
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
 
@@ -89,6 +90,20 @@ EXPECTED = {
     "address_added": "EPERM",
     "route_added": "EPERM",
     "shared_memory_of_the_host": "ENOENT",
+    "file_of_the_host": "EROFS",
+    "file_of_the_host_by_its_descriptor": "EROFS",
+    "attributes_of_a_file_of_the_host": "EROFS",
+    "name_made_on_the_host": "EROFS",
+    "name_removed_on_the_host": "EROFS",
+    "link_to_a_file_of_the_host": "EXDEV",
+    "users_of_the_host": "EROFS EACCES",
+    "programs_of_the_host": "EROFS EACCES",
+    "root_of_the_host": "EROFS EACCES",
+    "temporary_files_of_the_host": "ENOENT",
+    "runtime_files_of_the_host": "[]",
+    "unix_socket_of_the_host": "ECONNREFUSED EACCES",
+    "unix_socket_in_tmp": "ENOENT",
+    "datagram_to_a_socket_of_the_host": "ECONNREFUSED EACCES",
 }
 """What may come of an attempt: several words are several possibilities."""
 
@@ -101,7 +116,7 @@ def host() -> Iterator[dict[str, object]]:
     shared = libc.shmget(key, 4096, 0o1666)  # IPC_CREAT, for all
     assert shared >= 0
     abstract = f"rumpkit-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX) as unix, socket.socket() as server:
+    with socket.socket(socket.AF_UNIX) as unix, socket.socket() as server, folders() as (folder, unseen):
         unix.bind(f"\0{abstract}")
         unix.listen()
         server.bind(("127.0.0.1", 0))
@@ -115,8 +130,31 @@ def host() -> Iterator[dict[str, object]]:
             "address": _address(),
             "interfaces": [name for _, name in socket.if_nameindex() if name != "lo"],
             "key": key,
+            "folder": folder,
+            "unseen": unseen,
         }
     libc.shmctl(shared, IPC_RMID, None)
+
+
+@contextmanager
+def folders() -> Iterator[tuple[str, str]]:
+    """Two folders in /tmp that everyone may write to, each with a file and sockets that somebody listens to."""
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as one,
+        tempfile.TemporaryDirectory(dir="/tmp") as two,
+        ExitStack() as stack,
+    ):
+        for folder in (one, two):
+            os.chmod(folder, 0o777)
+            Path(folder, "file").touch()
+            os.chmod(f"{folder}/file", 0o666)
+            for name, kind in (("listener", socket.SOCK_STREAM), ("datagrams", socket.SOCK_DGRAM)):
+                bound = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
+                bound.bind(f"{folder}/{name}")
+                os.chmod(f"{folder}/{name}", 0o777)
+                if kind == socket.SOCK_STREAM:
+                    bound.listen()
+        yield one, two
 
 
 def _address() -> str:
@@ -139,7 +177,7 @@ def outcomes(request: pytest.FixtureRequest, host: dict[str, object]) -> dict[st
     def tried() -> None:
         with two_kernels() as (here, _):
             command = [PYTHON, "-S", str(PROGRAMS / "escapes.py"), json.dumps(host)]
-            guest = here.run(command, stdout=output.fd, cwd="/")
+            guest = here.run(command, stdout=output.fd, cwd="/", visible=[str(host["folder"])])
             try:
                 assert guest.wait(60) == 0
             finally:
@@ -175,6 +213,16 @@ def test_a_socket_of_the_hosts_network_is_no_stream(kind: int, stream: str) -> N
         with pytest.raises(OSError, match=r"standard \w+ is a socket of the host's network") as problem:
             here.run(["true"], **given)
         assert problem.value.errno == ENOTSUP
+
+
+def test_a_directory_is_no_stream(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with two_kernels() as (here, _), pytest.raises(OSError, match="is a directory of the host") as problem:
+            here.run(["true"], stdin=folder)
+        assert problem.value.errno == EISDIR
+    finally:
+        os.close(folder)
 
 
 def test_a_unix_socket_is_one() -> None:

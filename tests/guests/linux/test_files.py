@@ -192,9 +192,26 @@ def test_without_the_device_the_run_says_so_and_goes_on() -> None:
 def test_a_place_that_cannot_be_is_refused(tmp_path: Path) -> None:
     def test() -> None:
         with Kernel(mounts={"/": "tmpfs", f"{tmp_path}/none": "tmpfs", "/data": "tmpfs"}) as kernel:
-            guest = kernel.run(["/bin/sh", "-c", "touch /data/f"], cwd="/")
+            guest = kernel.run(["/bin/sh", "-c", "touch /data/f"], cwd="/", writable=["/"])
             assert guest.wait(60) == 0
             assert list(guest.unseen) == [f"{tmp_path}/none"]
+
+    tried(as_root, test)
+
+
+def test_where_the_root_is_read_only_every_place_can_be(tmp_path: Path) -> None:
+    def test() -> None:
+        folder = tmp_path / "home"
+        folder.mkdir()
+        (folder / "file").touch()
+        mounts = {"/": "tmpfs", f"{folder}/none": "tmpfs", "/tmp/none/here": "tmpfs"}
+        with Kernel(mounts=mounts) as kernel:
+            guest = kernel.run(
+                ["/bin/sh", "-ec", f"touch {folder}/none/f /tmp/none/here/f; test -e {folder}/file"], visible=[folder]
+            )
+            assert guest.wait(60) == 0 and not guest.unseen
+            assert get(kernel, f"{folder}/none/f") == get(kernel, "/tmp/none/here/f") == b""
+            assert os.listdir(folder) == ["file"]
 
     tried(as_root, test)
 

@@ -82,7 +82,8 @@ def _exists(target: str, ours: list[str]) -> bool:
 def mirror(directory: str, targets: list[str], files: list[str] | None = None) -> None:
     """Show `directory` by a copy of its entries, which are the root's, with the directories `targets` and empty `files` added.  Nothing
     else can be made in it.  Raises OSError; then everything is as it was."""
-    stage = next(candidate for candidate in _STAGES if path.isdir(candidate) and candidate != directory)
+    # Not above it, where it would vanish behind the stage.
+    stage = next(one for one in _STAGES if path.isdir(one) and not f"{directory}/".startswith(f"{one}/"))
     libc.mount("tmpfs", stage, "tmpfs", PLAIN, "mode=755,size=4m")
     try:
         if directory == "/":

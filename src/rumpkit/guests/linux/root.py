@@ -91,8 +91,13 @@ def planned(root: Root) -> "RootPlan":
             shown.setdefault(path, False)
     hidden = [path for path in map(os.path.abspath, root.hidden) if os.path.lexists(path)]
     if not root.foreign:
-        given = [*shown, *covered]
-        hidden += [path for path in host_sockets() if not any(below(path, one) for one in given)]
+        given = [path for path, may in shown.items() if may]
+        seen = [path for path, may in shown.items() if not may]
+        hidden += [
+            path
+            for path in host_sockets()
+            if not _within(path, given) and (_within(path, seen) or not _within(path, covered))
+        ]
     return {
         "source": root.source,
         "kernel": bool(root.kernel_path),
@@ -103,6 +108,10 @@ def planned(root: Root) -> "RootPlan":
         "size": root.scratch.size,
         "options": "",
     }
+
+
+def _within(path: str, places: Sequence[str]) -> bool:
+    return any(below(path, one) for one in places)
 
 
 def _shown_anyway(path: str, writable: bool, shown: dict[str, bool]) -> bool:

@@ -28,6 +28,7 @@ ENTRIES: Final = 4096
 """How many entries a directory may have to be shown by a copy."""
 _ENAMETOOLONG: Final = 36
 _ENOTDIR: Final = 20
+_EROFS: Final = 30
 
 
 class Problem(OSError):
@@ -98,34 +99,28 @@ class Arrangement:
         if not self.foreign:
             # Devices stay usable: Linux has no way to make an exception for those of /dev, wherever that is.
             _set(abi.AT_FDCWD, b"/", abi.MOUNT_ATTR_RDONLY | abi.MOUNT_ATTR_NOSUID)
-        self._make_places()
+        if self.foreign:
+            self._furnish_root()
         if self._sys >= 0:
             _put(self._sys, "/sys")
         self._sys = -1
 
     def show(self) -> None:
         """Put there what was held, and hide what is to be.  Raises OSError."""
-        for place, _, tree in self._trees:
+        trees, self._trees = self._trees, []
+        for place, writable, tree in trees:
             target = self._target(place, tree)
             try:
                 _put(tree, target)
             except OSError as problem:
                 raise Problem(problem.errno, os.strerror(problem.errno or 0), place) from None
+            self._trees.append((place, writable, -1))
         self._hide()
 
     def _target(self, place: str, tree: int) -> str:
         """Where to put something of the host's, which may have to be made."""
         target = path.realpath(place)
-        if path.lexists(target):
-            return target
-        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-        above = _existing(target)
-        if not any(_below(above, own) for own in self.own) and self.plan["read_only"]:
-            _mirror(above, [target] if directory else [], [] if directory else [target])
-        elif directory:
-            os.makedirs(target, exist_ok=True)
-        else:
-            _touch(target)
+        self._make(target, not stat.S_ISDIR(os.fstat(tree).st_mode))
         return target
 
     def _hide(self) -> None:
@@ -146,34 +141,58 @@ class Arrangement:
         finally:
             libc.unmount(_STAGE, abi.MNT_DETACH)
 
-    def _make_places(self) -> None:
-        """Have directories, and files, to mount upon.  What can't be made is a problem of the mounts there."""
+    def _furnish_root(self) -> None:
+        """Have the directories that every root has, and what files are to be shown upon.  Raises OSError."""
+        for one in _NEEDED:
+            self._make(path.realpath(one), False)
         scratch = [place for place, _ in self.plan["scratch"]]
-        wanted = [*(_NEEDED if self.foreign else ()), *self.places]
-        missing: dict[str, tuple[list[str], list[str]]] = {}
-        for number, one in enumerate([*wanted, *self.files]):
-            target, is_file = path.realpath(one), number >= len(wanted)
-            if path.lexists(target) or any(_below(target, own) for own in scratch if target != own):
-                continue
-            if any(_below(one, other) and one != other for other in self.places):
-                continue  # in another mount, which will have it
-            if is_file and not self.foreign:
-                continue
-            missing.setdefault(_existing(target), ([], []))[is_file].append(target)
-        for above, (directories, files) in sorted(missing.items()):
+        for one in self.files:
+            target = path.realpath(one)
+            if not any(_below(target, place) for place in scratch):
+                self._make(target, True)
+
+    def make_places(self) -> None:
+        """Have directories to mount upon.  What can't be made is a problem of the mounts there."""
+        missing: dict[str, list[str]] = {}
+        for one in self.places:
+            target = path.realpath(one)
+            if not path.lexists(target) and not any(_below(one, other) and one != other for other in self.places):
+                missing.setdefault(_existing(target), []).append(target)
+        for above, targets in sorted(missing.items()):
             try:
-                self._make(above, directories, files)
+                if self._is_hosts(above):
+                    text = f"the host has no such directory, and programs may make files in {above}: make it there, with mkdir"
+                    raise OSError(_EROFS, text)
+                if self._may_make(above):
+                    for target in targets:
+                        os.makedirs(target, exist_ok=True)
+                else:
+                    _mirror(above, targets, [])
             except OSError as problem:
                 self.problems[above] = problem
 
-    def _make(self, above: str, directories: list[str], files: list[str]) -> None:
-        if self.plan["read_only"]:
-            _mirror(above, directories, files)
+    def _make(self, target: str, is_file: bool) -> None:
+        if path.lexists(target):
             return
-        for one in directories:
-            os.makedirs(one, exist_ok=True)
-        for one in files:
-            _touch(one)
+        above = _existing(target)
+        if not self._may_make(above):
+            _mirror(above, [] if is_file else [target], [target] if is_file else [])
+        elif is_file:
+            _touch(target)
+        else:
+            os.makedirs(target)
+
+    def _may_make(self, above: str) -> bool:
+        """Whether what we make there is in memory, or in a root that may be written to."""
+        shown = max((place for place, _, _ in self._trees if _below(above, path.realpath(place))), default="")
+        if shown:
+            return self._is_hosts(above)
+        return any(_below(above, own) for own in self.own) or not self.plan["read_only"]
+
+    def _is_hosts(self, above: str) -> bool:
+        """Whether it is of the host and may be changed."""
+        found = [(path.realpath(place), writable) for place, writable, _ in self._trees]
+        return max(((place, writable) for place, writable in found if _below(above, place)), default=("", False))[1]
 
     # What programs of one kernel have in memory -----------------------------------------------------------------
 
@@ -202,9 +221,6 @@ class Arrangement:
             next_one = _tree(_STAGE)
         finally:
             libc.unmount(_STAGE, abi.MNT_DETACH)
-        for place in self.places:
-            if any(_below(place, own) for own in self.own):
-                os.makedirs(place, exist_ok=True)
         return next_one
 
     # The rest ---------------------------------------------------------------------------------------------------

@@ -211,6 +211,7 @@ class Starter:
             self.report("scratch", fds=(scratch,))
             os.close(scratch)
             root.show()
+            root.make_places()
         except roots.Problem as problem:
             self.report("failed", "root", problem.errno, problem.filename)
             os._exit(1)

@@ -1,7 +1,8 @@
 """A program that tries to get out, and writes a line "attempt: what came of it" for each way: the name of an error, or what it got.
 
 Run on a kernel by test_escapes.py, which says what may come of each.  What it shall look for on the host comes as JSON: `pid` and
-`namespaces` of a process there, the name of its `abstract` socket, the `port` of another one, an `address` and the `interfaces` of the
+`namespaces` of a process there, a `folder` in /tmp that it is shown, with a `file` and a `listener` (a unix socket), and another folder
+in /tmp, `unseen`, with the same, the name of its `abstract` socket, the `port` of another one, an `address` and the `interfaces` of the
 host's, the `key` of shared memory; and `numbers` of system calls.
 """
 
@@ -496,6 +497,89 @@ def route_added() -> str:
 @attempt
 def shared_memory_of_the_host() -> int:
     return linux("shmget", HOST["key"], 0, 0)
+
+
+# The host's files -----------------------------------------------------------------------------------------------
+
+
+@attempt
+def file_of_the_host() -> object:
+    return writable(HOST["folder"] + "/file")
+
+
+@attempt
+def file_of_the_host_by_its_descriptor() -> object:
+    fd = os.open(HOST["folder"] + "/file", os.O_RDONLY)
+    return writable(f"/proc/self/fd/{fd}")
+
+
+@attempt
+def attributes_of_a_file_of_the_host() -> object:
+    return os.chmod(HOST["folder"] + "/file", 0o600)
+
+
+@attempt
+def name_made_on_the_host() -> object:
+    return os.mkdir(HOST["folder"] + "/made")
+
+
+@attempt
+def name_removed_on_the_host() -> object:
+    return os.unlink(HOST["folder"] + "/file")
+
+
+@attempt
+def link_to_a_file_of_the_host() -> object:
+    return os.link(HOST["folder"] + "/file", "/tmp/linked")
+
+
+@attempt
+def users_of_the_host() -> object:
+    return writable("/etc/passwd")
+
+
+@attempt
+def programs_of_the_host() -> object:
+    return os.unlink("/usr/bin/env")
+
+
+@attempt
+def root_of_the_host() -> object:
+    return os.mkdir("/made-by-a-program")
+
+
+@attempt
+def temporary_files_of_the_host() -> object:
+    return os.listdir(HOST["unseen"])
+
+
+@attempt
+def runtime_files_of_the_host() -> object:
+    return [
+        os.path.join(folder, name)
+        for place in ("/run", "/var/run", "/var/tmp")
+        for folder, _, names in os.walk(place)
+        for name in names
+        if not os.path.islink(os.path.join(folder, name)) and name != "stub-resolv.conf"  # which is ours
+    ]
+
+
+@attempt
+def unix_socket_of_the_host() -> object:
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect(HOST["folder"] + "/listener")
+
+
+@attempt
+def unix_socket_in_tmp() -> object:
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect(HOST["unseen"] + "/listener")
+
+
+@attempt
+def datagram_to_a_socket_of_the_host() -> object:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        return one.sendto(b"x", HOST["folder"] + "/datagrams")
 
 
 def main() -> None:
