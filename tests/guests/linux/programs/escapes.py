@@ -514,23 +514,23 @@ def file_of_the_host_by_its_descriptor() -> object:
 
 
 @attempt
-def attributes_of_a_file_of_the_host() -> object:
-    return os.chmod(HOST["folder"] + "/file", 0o600)
+def attributes_of_a_file_of_the_host() -> None:
+    os.chmod(HOST["folder"] + "/file", 0o600)
 
 
 @attempt
-def name_made_on_the_host() -> object:
-    return os.mkdir(HOST["folder"] + "/made")
+def name_made_on_the_host() -> None:
+    os.mkdir(HOST["folder"] + "/made")
 
 
 @attempt
-def name_removed_on_the_host() -> object:
-    return os.unlink(HOST["folder"] + "/file")
+def name_removed_on_the_host() -> None:
+    os.unlink(HOST["folder"] + "/file")
 
 
 @attempt
-def link_to_a_file_of_the_host() -> object:
-    return os.link(HOST["folder"] + "/file", "/tmp/linked")
+def link_to_a_file_of_the_host() -> None:
+    os.link(HOST["folder"] + "/file", "/tmp/linked")
 
 
 @attempt
@@ -539,13 +539,13 @@ def users_of_the_host() -> object:
 
 
 @attempt
-def programs_of_the_host() -> object:
-    return os.unlink("/usr/bin/env")
+def programs_of_the_host() -> None:
+    os.unlink("/usr/bin/env")
 
 
 @attempt
-def root_of_the_host() -> object:
-    return os.mkdir("/made-by-a-program")
+def root_of_the_host() -> None:
+    os.mkdir("/made-by-a-program")
 
 
 @attempt
@@ -565,15 +565,15 @@ def runtime_files_of_the_host() -> object:
 
 
 @attempt
-def unix_socket_of_the_host() -> object:
+def unix_socket_of_the_host() -> None:
     with socket.socket(socket.AF_UNIX) as one:
-        return one.connect(HOST["folder"] + "/listener")
+        one.connect(HOST["folder"] + "/listener")
 
 
 @attempt
-def unix_socket_in_tmp() -> object:
+def unix_socket_in_tmp() -> None:
     with socket.socket(socket.AF_UNIX) as one:
-        return one.connect(HOST["unseen"] + "/listener")
+        one.connect(HOST["unseen"] + "/listener")
 
 
 @attempt
