@@ -63,6 +63,7 @@ after = ["first:ended"]
 name = "first"
 command = ["sh", "-c", "echo one > in.txt; echo done"]
 cwd = "."
+writable = ["."]
 stdout = "prefix"
 """
     code, output, errors = rump("run", config(tmp_path, text))
@@ -95,6 +96,7 @@ def test_restarts_until_it_works(tmp_path: Path) -> None:
 name = "flaky"
 command = ["sh", "-c", "echo x >> tries; test $(wc -l < tries) -ge 3 || exit 7"]
 cwd = "."
+writable = ["."]
 restart = "on-failure"
 restart_delay = "10ms"
 """

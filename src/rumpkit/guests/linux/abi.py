@@ -137,6 +137,7 @@ OPEN_TREE_CLOEXEC: Final = 0o2000000
 AT_FDCWD: Final = -100
 AT_SYMLINK_NOFOLLOW: Final = 0x100
 MOVE_MOUNT_F_EMPTY_PATH: Final = 4
+MOVE_MOUNT_T_SYMLINKS: Final = 0x10
 
 # Routing netlink (rtnetlink(7)) -------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 PLAIN: Final = abi.MS_NOSUID | abi.MS_NODEV
-_STAGES: Final = ("/tmp", "/run", "/mnt", "/var", "/etc")
+_STAGES: Final = ("/tmp", "/run", "/mnt", "/var", "/etc", "/dev")
 _OLD: Final = "/.old"
 
 

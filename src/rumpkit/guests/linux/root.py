@@ -80,8 +80,8 @@ class Root(NamedTuple):
         return bool(self.source or self.kernel_path)
 
 
-def planned(root: Root) -> "RootPlan":
-    """What the starter is told.  Raises FileNotFoundError for what there is not on the host."""
+def planned(root: Root, options: str) -> "RootPlan":
+    """What the starter is told; `options` are of the FUSE mount of a root that is the kernel's.  Raises FileNotFoundError for what there is not on the host."""
     shown: dict[str, bool] = {}
     for path in root.writable:
         shown[os.path.abspath(path)] = True
@@ -106,7 +106,8 @@ def planned(root: Root) -> "RootPlan":
         "hidden": hidden,
         "scratch": list(SCRATCH),
         "size": root.scratch.size,
-        "options": "",
+        "options": options,
+        "name": root.name,
     }
 
 

@@ -27,6 +27,7 @@ _TREE: Final = abi.OPEN_TREE_CLONE | abi.OPEN_TREE_CLOEXEC | abi.AT_RECURSIVE
 ENTRIES: Final = 4096
 """How many entries a directory may have to be shown by a copy."""
 _ENAMETOOLONG: Final = 36
+_ENOENT: Final = 2
 _ENOTDIR: Final = 20
 _EROFS: Final = 30
 
@@ -144,7 +145,12 @@ class Arrangement:
     def _furnish_root(self) -> None:
         """Have the directories that every root has, and what files are to be shown upon.  Raises OSError."""
         for one in _NEEDED:
-            self._make(path.realpath(one), False)
+            try:
+                self._make(path.realpath(one), False)
+                if not path.isdir(one):
+                    raise OSError(_ENOTDIR, os.strerror(_ENOTDIR))
+            except OSError as problem:
+                raise Problem(problem.errno, problem.strerror, one) from None
         scratch = [place for place, _ in self.plan["scratch"]]
         for one in self.files:
             target = path.realpath(one)
@@ -163,6 +169,8 @@ class Arrangement:
                 if self._is_hosts(above):
                     text = f"the host has no such directory, and programs may make files in {above}: make it there, with mkdir"
                     raise OSError(_EROFS, text)
+                if above == "/" and self.foreign and self.plan["read_only"]:
+                    raise OSError(_ENOENT, "the root has a link there, to what is not there")
                 if self._may_make(above):
                     for target in targets:
                         os.makedirs(target, exist_ok=True)
@@ -175,6 +183,8 @@ class Arrangement:
         if path.lexists(target):
             return
         above = _existing(target)
+        if above == "/" and self.foreign and self.plan["read_only"]:
+            raise OSError(_ENOENT, "a link to what is not there")  # what it lacks itself `enter` has added
         if not self._may_make(above):
             _mirror(above, [] if is_file else [target], [target] if is_file else [])
         elif is_file:
@@ -249,7 +259,8 @@ def _tree(place: str) -> int:
 
 def _put(tree: int, place: str) -> None:
     """Mount a tree, and let go of it."""
-    libc.syscall("move_mount", tree, b"", abi.AT_FDCWD, os.fsencode(place), abi.MOVE_MOUNT_F_EMPTY_PATH)
+    flags = abi.MOVE_MOUNT_F_EMPTY_PATH | abi.MOVE_MOUNT_T_SYMLINKS
+    libc.syscall("move_mount", tree, b"", abi.AT_FDCWD, os.fsencode(place), flags)
     os.close(tree)
 
 

@@ -43,6 +43,7 @@ class RootPlan(TypedDict):
     scratch: list[tuple[str, int]]
     size: int
     options: str
+    name: str
 
 
 class Plan(TypedDict):
@@ -240,9 +241,6 @@ def spawn(
     handed.require(stdio)
     namespaces = _namespaces(bool(hostname))
     numbers = ids.plan(user)
-    root_plan = None if root is None else planned(root)
-    if root_plan is not None:
-        root_plan["options"] = root_options
     plan: Plan = {
         "supervisor": os.getpid(),
         "namespaces": namespaces,
@@ -253,7 +251,7 @@ def spawn(
         "files": dict(files or {}),
         "mirrored": {directory: list(targets) for directory, targets in (mirrored or {}).items()},
         "mounts": [(mount.path, mount.options, mount.read_only) for mount in mounts],
-        "root": root_plan,
+        "root": None if root is None else planned(root, root_options),
         "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
         "six": six,
         "devices": min(devices, _MOST_DEVICES),
@@ -268,23 +266,38 @@ def spawn(
         "terminal": terminal,
         "limits": list(limits),
     }
+    starter = launcher or Launcher()
+    try:
+        return _start(starter, plan, stdio, _Hand(root), _Callbacks(serve, wire, show_sockets, attach))
+    finally:
+        if launcher is None:
+            starter.close()
+
+
+class _Callbacks(NamedTuple):
+    """Those of `spawn`'s arguments that are called during a start."""
+
+    serve: Callable[[int, int], None] | None
+    wire: Callable[[int, Sequence[int], bool], None] | None
+    show_sockets: Callable[[int], None] | None
+    attach: Callable[[int], None] | None
+
+
+def _start(starter: Launcher, plan: Plan, stdio: tuple[int, int, int], hand: "_Hand", callbacks: _Callbacks) -> Program:
+    """Give the plan to the starter, and follow what it says.  Raises what went wrong, leaving nothing behind."""
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    starter = launcher or Launcher()
-    hand = _Hand(root)
     try:
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()), hand.take())
         control.settimeout(START_TIMEOUT)
-        return _Conversation(control, plan, serve, wire, show_sockets, attach, hand).follow(supply)
+        return _Conversation(control, plan, callbacks, hand).follow(supply)
     except BaseException:
         control.close()
         supply.close()
         raise
     finally:
         hand.give(-1)
-        if launcher is None:
-            starter.close()
 
 
 @final
@@ -333,23 +346,11 @@ class _Conversation:
     """What the starter and its init say, as far as the start goes.  The two speak at the same time: the news which
     process is init may come before or after init's own first word."""
 
-    def __init__(
-        self,
-        control: socket.socket,
-        plan: Plan,
-        serve: Callable[[int, int], None] | None,
-        wire: Callable[[int, Sequence[int], bool], None] | None,
-        show_sockets: Callable[[int], None] | None,
-        attach: Callable[[int], None] | None,
-        hand: _Hand,
-    ) -> None:
-        self._attach = attach
-        self._hand = hand
+    def __init__(self, control: socket.socket, plan: Plan, callbacks: _Callbacks, hand: _Hand) -> None:
         self._control = control
         self._plan = plan
-        self._serve = serve
-        self._wire = wire
-        self._show_sockets = show_sockets
+        self._hand = hand
+        self._serve, self._wire, self._show_sockets, self._attach = callbacks
         self._refused: dict[str, str] = {}
         self._files: dict[str, int] = {}
         self._init = 0
@@ -438,7 +439,8 @@ class _Conversation:
             raise OSError(EPIPE, "the starter of the program has died")
         _, stage, code, text = message
         if stage == "root":  # of a path that the config names
-            raise OSError(code, os.strerror(code), text)
+            root = self._plan["root"]
+            raise OSError(code, os.strerror(code), f"{text} of {root['name']}" if root and root["name"] else text)
         subject = {"exec": self._plan["command"][0], "directory": self._plan["directory"]}.get(stage)
         raise check.explain(stage, code, text) if subject is None else OSError(code, text, subject)
 

@@ -61,6 +61,7 @@ _CLOSED: Final = b"c"
 _PYTHON_IGNORES: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
 _STANDARD: Final = (0, 1, 2)
 _EPERM: Final = 1
+_EIO: Final = 5
 
 
 class Starter:
@@ -124,6 +125,8 @@ class Starter:
             self.be_init(supervisor)
         except OSError as problem:
             self.report("failed", self.stage, problem.errno, str(problem))
+        except Exception as problem:
+            self.report("failed", self.stage, _EIO, repr(problem))
         finally:
             os._exit(1)
 
