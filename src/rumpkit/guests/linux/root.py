@@ -81,7 +81,7 @@ class Root(NamedTuple):
 
 
 def planned(root: Root, options: str) -> "RootPlan":
-    """What the starter is told; `options` are of the FUSE mount of a root that is the kernel's.  Raises FileNotFoundError for what there is not on the host."""
+    """What the starter is told; `options` are of the FUSE mount of a root that is the kernel's."""
     shown: dict[str, bool] = {}
     for path in root.writable:
         shown[os.path.abspath(path)] = True
