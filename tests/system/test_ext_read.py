@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -42,9 +43,14 @@ FEATURES = {
     "bigalloc": "-t ext4 -b 1024 -O bigalloc -C 16384",
     "orphan-file": "-t ext4 -b 4096 -O orphan_file",
     "large-dir": "-t ext4 -b 1024 -O large_dir",
+    # As Android's build makes them: system images (AOSP's mke2fs.conf, without a journal), and the users' data.
+    "android-system": "-t ext4 -b 4096 -I 256 -O none,ext_attr,dir_index,filetype,extent,sparse_super,large_file,huge_file,"
+    "uninit_bg,dir_nlink,extra_isize",
+    "android-data": "-t ext4 -b 4096 -I 256 -O metadata_csum,64bit,stable_inodes",
+    "android-data-all": "-t ext4 -b 4096 -I 256 -O metadata_csum,64bit,project,quota,verity,stable_inodes,casefold,encrypt",
 }
 
-QUICK = ("ext2-1k", "ext3-2k", "ext4-1k", "ext4", "inline", "meta-bg")
+QUICK = ("ext2-1k", "ext3-2k", "ext4-1k", "ext4", "inline", "meta-bg", "android-system", "android-data-all")
 CASES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in FEATURES]
 
 
@@ -123,6 +129,29 @@ def test_everything_is_equal(features, tree: Path, tmp_path: Path):
             assert sorted(client.names(f"/mnt/names-{count}")) == sorted(os.listdir(tree / f"names-{count}"))
         assert client.statvfs("/mnt").f_files > 100
     assert image.read_bytes() == (tmp_path / "before").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("-O quota", "quota"),
+        ("-O project", "project"),
+        ("-O verity", "verity"),
+        ("-O casefold", "casefold (directories may ignore the case of names)"),
+        ("-O encrypt", "encrypt (names and contents may be encrypted)"),
+        ("-O mmp", "mmp (another host may have it mounted)"),
+        ("-O bigalloc -C 16384", "bigalloc"),
+        ("-O quota,verity,casefold", "casefold, quota, verity"),
+    ],
+)
+def test_what_is_not_written_is_named(options: str, said: str, tmp_path: Path):
+    image = make(tmp_path / "image", 24 * MEBIBYTE, f"-t ext4 -b 1024 {options}")
+    before = image.read_bytes()
+    with pytest.raises(OSError, match=re.escape(f"it can only be mounted read-only: {said}")), mounted(image):
+        pass
+    with mounted(image, read_only=True) as files:
+        assert files.root.names("/mnt") == ["lost+found"]
+    assert image.read_bytes() == before
 
 
 def test_holes(tree: Path, tmp_path: Path):

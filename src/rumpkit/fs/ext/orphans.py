@@ -1,7 +1,8 @@
 """Orphans: files without a name that are in use still, or that are being cut.  A crash leaves them in a list on disk.
 
 The superblock has the last one; each has the number of the one before it in place of its time of deletion.  With the
-feature orphan_file there may be numbers in that file, too, which a mount works off.
+feature orphan_file there may be numbers in that file, too, which a mount works off.  That file spares several processors a common list;
+here one has the file system to himself, so orphans go to the list, which every implementation reads beside the file.
 """
 
 from typing import TYPE_CHECKING, Final, final
