@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, final
 
 from ...clients.relay import Relay, RelayPool
 from ...hosts.posix.host import PosixHost
+from ...hosts.posix.libc import keep_heap
 from ...hyper.calls import Alarm, AlarmTarget
 from ...hyper.time import FOREVER, Instant
 from ...kern.abi.errno import EBADF, EINVAL, error
@@ -81,6 +82,7 @@ class Context:
 
     def __init__(self, kernel: RumpKernel, host: PosixHost, program: Program) -> None:
         guard = host.assert_unscheduled
+        keep_heap()
         self.kernel: RumpKernel = kernel
         self.host: PosixHost = host
         self.program: Program = program

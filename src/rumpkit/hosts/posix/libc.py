@@ -17,6 +17,14 @@ MS_NODEV = 0x4
 MNT_DETACH = 0x2
 UMOUNT_NOFOLLOW = 0x8
 
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+"""Of mallopt(3)."""
+KEPT = 16 << 20
+"""Bytes at the end of a heap that stay there when they are free."""
+MAPPED = 4 << 20
+"""From this size on a piece of memory is mapped for itself, and unmapped when it is free."""
+
 _library: Any = None
 
 
@@ -29,6 +37,15 @@ def library() -> Any:
         _library = ctypes.CDLL(None, use_errno=True)
         _library.syscall.restype = ctypes.c_long
     return _library
+
+
+def keep_heap() -> None:
+    """Have the C library keep up to KEPT bytes that become free.  Left alone it gives a buffer of a hundred kilobytes back to Linux each
+    time, so that each read of bulk data pays for new pages: a fifth of what such a transfer takes.  Nothing happens without glibc."""
+    mallopt = getattr(library(), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, KEPT)
+        mallopt(M_MMAP_THRESHOLD, MAPPED)
 
 
 def failed(what: str) -> OSError:
