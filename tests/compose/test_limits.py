@@ -71,3 +71,13 @@ def test_describe_shows_them(tmp_path: Path) -> None:
     (one,) = describe(written(tmp_path, 'limits = { files = 1024, memory = "512M" }'))
     (program,) = one.as_json()["programs"]
     assert program["limits"] == "files 1024, memory 512M"
+
+
+def test_what_all_of_a_program_gets(tmp_path: Path) -> None:
+    path = written(tmp_path, 'limits = { memory = "64M", cpus = 1.5, strict = true }')
+    (run,) = load_checked(path).run
+    assert limits.limit_numbers(run.limits) == {"memory": 64 << 20, "cpus": 1.5}
+    assert describe_limits(run.limits) == "memory 64M, cpus 1.5, strict"
+    for text in ("cpus = 0", "cpus = 10000"):
+        with pytest.raises(ConfigError, match=r"is not within 0.01 to 4096 processors"):
+            load_checked(written(tmp_path, f"limits = {{ {text} }}"))

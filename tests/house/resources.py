@@ -232,6 +232,19 @@ def _pure() -> str | None:
     return None if form() == "pure" else "this is the native form"
 
 
+def _cgroup(*controllers: str) -> Callable[[], str | None]:
+    """A control group (version 2) that we may make others in, with these controllers."""
+
+    def probe() -> str | None:
+        if _linux():
+            return sys.platform
+        from rumpkit.guests.linux.cgroups import why_missing
+
+        return why_missing(controllers) or None
+
+    return probe
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "ordinary-user": _ordinary_user,
@@ -248,6 +261,10 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "seccomp": _seccomp,
     "fuse": _device("/dev/fuse"),
     "kvm": _device("/dev/kvm"),
+    "cgroup2": _cgroup(),
+    "cgroup-memory": _cgroup("memory"),
+    "cgroup-cpu": _cgroup("cpu"),
+    "cgroup-pids": _cgroup("pids"),
     "ipv6": _ipv6,
     "compiler": _compiler,
     "processes": _processes,

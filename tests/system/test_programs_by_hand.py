@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from rumpkit.guests.linux.cgroups import why_missing
 from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture: control sockets of the test's own)
-from tests.system.helpers.rump import Rump, eventually, rump
+from tests.system.helpers.rump import Rump, eventually, interpreter, rump
 
 pytestmark = [pytest.mark.needs("seccomp", "userns"), pytest.mark.once]
 UNANSWERED = '[kernel]\nhostname = "slow"\n[[interface]]\nlink = "switch:lan"\naddress = "dhcp"\n'
@@ -118,3 +119,56 @@ pipe = "reader"
         assert rump("start", "pipes/writer")[0] == 0
         eventually(lambda: read.read_text() == "hello\n" * 2)
         running.stop()
+
+
+def test_exec_as_a_program_of_the_config_runs_and_with_limits_of_its_own(tmp_path: Path) -> None:
+    text = """
+[kernel]
+hostname = "like"
+
+[[run]]
+name = "server"
+command = ["sleep", "1000"]
+limits = { files = 64, file_size = "1M" }
+env = { COLOUR = "blue", SIZE = "3" }
+cwd = "/usr"
+"""
+    text += 'user = "nobody"\n' if os.geteuid() == 0 else ""
+    script = "echo $(ulimit -n) $(id -u) $COLOUR $SIZE $(pwd)"
+    with Rump("run", config(tmp_path, text)) as running:
+        eventually(lambda: rows("like").get("server", {}).get("state") == "running")
+        uid = 65534 if os.geteuid() == 0 else os.geteuid()
+        code, output, errors = rump("exec", "--env", "SIZE=4", "like/server", "--", "sh", "-c", script)
+        assert (code, output) == (0, f"64 {uid} blue 4 /usr\n"), errors
+        code, output, _ = rump("exec", "-l", "files=32", "-w", "/", "server", "--", "sh", "-c", f"{script}; ulimit -f")
+        assert (code, output) == (0, f"32 {uid} blue 3 /\n2048\n")
+        ours = os.popen("ulimit -n").read().strip()
+        assert rump("exec", "like", "--", "sh", "-c", "ulimit -n")[1].strip() == ours
+        code, _, errors = rump("exec", "--limit", "file=3", "like", "--", "true")
+        assert code != 0 and "there is no limit 'file' (did you mean \"files\"?)" in errors
+        code, _, errors = rump("exec", "--limit", "files=3", "like", "--", "true")
+        assert code != 0 and "files: 3 is not within 16 to" in errors
+        stats = {
+            row["name"].partition("/")[2]: row for row in json.loads(rump("stats", "--json", "-i", "0.1", "like")[1])
+        }
+        assert stats["server"]["limits"] == {"files": 64, "file_size": 1 << 20}
+        running.stop()
+
+
+def test_a_limit_of_memory_whatever_keeps_it(tmp_path: Path) -> None:
+    grow = "grown = []\\nwhile True: grown.append(bytearray(1 << 20))"
+    text = f"""
+[kernel]
+hostname = "small"
+
+[[run]]
+name = "cache"
+command = ["{interpreter(0)}", "-S", "-c", "{grow}"]
+limits = {{ memory = "100M" }}
+"""
+    code, _, errors = rump("run", config(tmp_path, text))
+    if why_missing(["memory"]):
+        assert code == 1 and "MemoryError" in errors
+        assert "rump: cache memory: this machine gives no control group to us (" in errors
+    else:
+        assert code == 128 + 9 and "rump: cache was killed: it reached memory = 100M\n" in errors

@@ -8,7 +8,9 @@ from typing import NamedTuple
 from . import exit as code
 from .table import show, show_json
 
-DESCRIPTION = "Show what this machine allows: unmodified programs, their mounts, TAP links, the compiled form; and how to allow the rest."
+DESCRIPTION = """\
+Show what this machine allows: unmodified programs, their mounts, TAP links, control groups, the compiled form; and how to allow the
+rest."""
 EPILOG = """\
 examples:
   rump check            a table
@@ -35,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Probe and print."""
     guests = _guest_findings()
-    findings = [*guests, *_fuse(), _tap(), _form()]
+    findings = [*guests, *_fuse(), _tap(), *_groups(), _form()]
     if arguments.json:
         show_json([finding._asdict() for finding in findings])
     else:
@@ -80,6 +82,18 @@ def _tap() -> Finding:
         reason = failure.strerror or str(failure)
     remedy = f"run as root, or let your user open /dev/net/tun ({reason})"
     return Finding("/dev/net/tun", not reason, 'for "tap:NAME" and "tun:NAME" links', remedy)
+
+
+def _groups() -> list[Finding]:
+    """What keeps limits of whole programs."""
+    from ..guests.linux.cgroups import why_missing
+
+    found = []
+    for controller, key in (("memory", "memory"), ("cpu", "cpus"), ("pids", "processes")):
+        reason = why_missing([controller])
+        purpose = f"for limits = {{ {key} }} of a whole program; else of each process, or none"
+        found.append(Finding(f"control group: {controller}", not reason, purpose, reason))
+    return found
 
 
 def _form() -> Finding:

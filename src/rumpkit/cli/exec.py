@@ -25,12 +25,15 @@ from .running import NAMES, add_name, connected
 
 DESCRIPTION = """\
 Run a program on a running kernel.  It has our standard input, output and error; where these are a terminal it has one of its
-own (-t, -T).  The exit status is the program's; signals are passed on; it ends with us."""
+own (-t, -T).  The exit status is the program's; signals are passed on; it ends with us.  Under the name of a program of the
+kernel it has that one's user, environment, folder and limits, each as far as no option says otherwise."""
 EPILOG = (
     """\
 examples:
   rump exec -- redis-cli info                   on the only kernel
   rump exec cache-4711 -- sh                    a shell
+  rump exec cache-4711/redis -- redis-cli ping  as redis runs there: user, environment, limits
+  rump exec --limit memory=64M --limit cpus=0.5 -- ./job
   rump exec web-4712 -- curl -sS http://127.0.0.1/ > page.html
 """
     + NAMES
@@ -42,14 +45,22 @@ READ_SIZE = 65536
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.usage = "rump exec [options] [NAME] -- CMD ..."
-    add_name(parser, "a kernel; default: the only one")
+    add_name(parser, "a kernel, or KERNEL/PROGRAM; default: the only kernel")
     terminal = parser.add_mutually_exclusive_group()
     terminal.add_argument("-t", "--tty", action="store_true", help="give it a terminal of its own, whatever ours is")
     terminal.add_argument(
         "-T", "--no-tty", action="store_true", help="give it our descriptors, even if they are a terminal"
     )
     parser.add_argument("-e", "--env", metavar="NAME=VALUE", action="append", default=[], help="add to its environment")
-    parser.add_argument("-w", "--cwd", metavar="DIR", default="", help="its folder; default: ours")
+    parser.add_argument(
+        "-l",
+        "--limit",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="what it may use at most, as [run.limits] has it: files=64, memory=64M, cpus=0.5",
+    )
+    parser.add_argument("-w", "--cwd", metavar="DIR", default="", help="its folder; default: ours, or the program's")
     parser.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="whom to run as")
 
 
@@ -58,16 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.command:
         print("rump exec: what shall be run? write: rump exec [NAME] -- CMD ...", file=sys.stderr)
         return code.USAGE
-    env = {}
-    for one in arguments.env:
-        name, equals, value = one.partition("=")
-        if not equals:
+    for one in (*arguments.env, *arguments.limit):
+        if "=" not in one:
             print(f"rump exec: {one!r} is not NAME=VALUE", file=sys.stderr)
             return code.USAGE
-        env[name] = value
+    env, limits = (dict(one.split("=", 1) for one in given) for given in (arguments.env, arguments.limit))
     wants = arguments.tty or (not arguments.no_tty and all(os.isatty(fd) for fd in (0, 1)))
-    wish = {"command": list(arguments.command), "env": env, "cwd": arguments.cwd or os.getcwd(), "user": arguments.user}
-    with connected(arguments.name) as (control, _):
+    wish = {"command": list(arguments.command), "env": env, "user": arguments.user, "limits": limits}
+    with connected(arguments.name) as (control, program):
+        wish |= {"program": program, "cwd": os.path.abspath(arguments.cwd) if arguments.cwd or not program else ""}
         control.patience(None)
         how = with_terminal if wants else with_descriptors
         status = how(control, wish)
@@ -89,7 +99,7 @@ def with_terminal(control: Control, wish: dict[str, Any]) -> int:
         _copy_size(ours)
         stream = control.stream("exec", (theirs, theirs, theirs), terminal=True, **wish)
         try:
-            number = next(stream)["number"]
+            number = begun(next(stream))
         except StopIteration as end:
             return ended(end.value)
         finally:
@@ -113,9 +123,16 @@ def follow(stream: Any, signals: "Signals") -> int:
     """Until the program's end; its exit code."""
     while True:
         try:
-            signals.started(next(stream)["number"])
+            signals.started(begun(next(stream)))
         except StopIteration as end:
             return ended(end.value)
+
+
+def begun(said: dict[str, Any]) -> int:
+    """The number of a program that has been started; what this machine doesn't give it is told."""
+    for note in said["notes"]:
+        print(f"rump: {note}", file=sys.stderr)
+    return int(said["number"])
 
 
 def ended(said: dict[str, Any]) -> int:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ..clients.control import place
@@ -14,8 +15,9 @@ from .table import show, show_json
 from .traffic import amount
 
 DESCRIPTION = """\
-Show, second by second, the processor time and memory of each program's processes, its sockets, its bytes over TCP, and
-the system calls of it that the kernel was asked for; and of each kernel (with its supervisor) the bytes of its interfaces."""
+Show, second by second, the processor time and memory of each program's processes, with its limits behind, its sockets and
+their bytes, and the system calls of it that the kernel was asked for; and of each kernel (with its supervisor) the bytes of its
+interfaces."""
 EPILOG = (
     """\
 examples:
@@ -108,9 +110,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
             (
                 row["name"],
                 row["state"],
-                _text(row, "cpu_percent", "{:.1f}%"),
-                amount(row["memory"]) if "memory" in row else "",
-                _text(row, "processes", "{}"),
+                _text(row, "cpu_percent", "{:.1f}%") + _most(row, "cpus", lambda number: f"{number * 100:g}%"),
+                _beside(row, "memory", amount),
+                _beside(row, "processes", "{:.0f}".format),
                 _text(row, "sockets", "{}"),
                 *(
                     amount(row[key]) if key in row else ""
@@ -123,6 +125,19 @@ def _show(rows: list[dict[str, Any]]) -> None:
         ],
         right=tuple(range(2, 12)),
     )
+
+
+def _beside(row: dict[str, Any], key: str, how: Callable[[float], str]) -> str:
+    """What is used, and the limit where there is one; a control group counts threads with processes."""
+    if key not in row:
+        return ""
+    used = row.get("tasks", row[key]) if key == "processes" and key in row.get("limits", {}) else row[key]
+    return how(used) + _most(row, key, how)
+
+
+def _most(row: dict[str, Any], key: str, how: Callable[[float], str]) -> str:
+    limit = row.get("limits", {}).get(key)
+    return "" if limit is None or "memory" not in row else f" / {how(limit)}"
 
 
 def _text(row: dict[str, Any], key: str, how: str) -> str:

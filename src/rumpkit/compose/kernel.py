@@ -150,12 +150,16 @@ class Kernel:
         root_writable: bool | None = None,
         writable: Sequence[str | Path] = (),
         visible: Sequence[str | Path] = (),
+        user: str = "",
+        limits: Mapping[str, object] | None = None,
     ) -> Guest:
         """Start an unmodified Linux program on this kernel; its sockets are the kernel's, its files the host's, read-only.
 
         `env` is added to the environment; the descriptors default to ours; `allow` names system calls that it may make though they
         reach beyond itself; `root`, `root_writable`, `writable` and `visible` are the keys of a [[run]] (an image can be a root if the
-        kernel's config names it).  Raises `rumpkit.guests.linux.check.Missing`
+        kernel's config names it); `user` is whom to run as, with HOME and the like of theirs; `limits` has the keys of a file's
+        [run.limits], {"memory": "64M", "files": 1024}, and what the machine keeps otherwise is in the guest's `notes`.
+        Raises ConfigError for these; `rumpkit.guests.linux.check.Missing`
         where the machine lacks something, `rumpkit.compose.errors.ProgramError` for the program (ENOENT, EACCES, ENOEXEC).
         """
         from .programs import start
@@ -167,7 +171,7 @@ class Kernel:
             [os.path.abspath(path) for path in writable],
             [os.path.abspath(path) for path in visible],
         )
-        return start(self, command, env or {}, cwd, (stdin, stdout, stderr), allow, program)
+        return start(self, command, env or {}, cwd, (stdin, stdout, stderr), allow, program, user, limits)
 
     def fuse_mount(self, directory: str | Path, path: str = "/", options: FuseOptions | None = None) -> FuseMount:
         """Show the kernel's files from `path` on at `directory` of the host, until it is unmounted or the kernel closes.

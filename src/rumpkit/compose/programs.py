@@ -12,14 +12,16 @@ from ..hosts.posix.host import PosixHost
 from ..hyper.time import SECOND
 from ..kern.abi.errno import ENOENT
 from .errors import ConfigError, ProgramError
+from .limits import allow as allowed
+from .limits import limits_from
 from .roots import ALIKE, Sees, root_of
+from .spec import LimitsSpec
 
 if TYPE_CHECKING:
     from ..guests.linux.tracing.tracer import Tracer
     from ..net.dhcp.service import Dhcp
     from ..net.ip.service import Ip
     from .kernel import Kernel
-    from .limits import Limit
 
 ONLINE_TIMEOUT = 30.0
 """Seconds that DHCP servers have to give addresses before programs start without."""
@@ -34,9 +36,15 @@ def start(
     stdio: tuple[int | None, int | None, int | None],
     allow: Sequence[str] = (),
     program: Sees = ALIKE,
+    user: str = "",
+    limits: Mapping[str, object] | None = None,
 ) -> Guest:
     """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
-    guest = launch(kernel, command, env, cwd, stdio, allow=allow, program=program)
+    spec = limits_from(limits) if limits else None
+    environment = {**home(user), **env}
+    guest = launch(
+        kernel, command, environment, cwd, stdio, identity(user), allow=allow, limits=spec, program=program
+    )
     kernel.on_close(guest.close)
     return guest
 
@@ -50,12 +58,14 @@ def launch(
     user: "Identity | None" = None,
     terminal: bool = False,
     allow: Sequence[str] = (),
-    limits: "Sequence[Limit]" = (),
+    limits: LimitsSpec | None = None,
+    name: str = "",
     tracer: "Tracer | None" = None,
     program: Sees = ALIKE,
 ) -> Guest:
     """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
-    that of a session of its own.  `tracer` looks at it from outside; `program` says what it sees of files."""
+    that of a session of its own; `name` is for its control group; `tracer` looks at it from outside; `program` says what it sees of
+    files.  Raises ConfigError, ProgramError, OSError, Missing."""
     host = kernel.host
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
@@ -63,6 +73,7 @@ def launch(
     where = str(cwd) if cwd is not None else None
     root = root_of(kernel, program, command, where or os.getcwd(), environment.get("PATH", os.defpath))
     descriptors = [default if given is None else given for default, given in enumerate(stdio)]
+    allowance = allowed(limits, name or "program")
     try:
         guest = Guest.start(
             kernel.core,
@@ -77,17 +88,24 @@ def launch(
             user=user,
             terminal=terminal,
             allow=allow,
-            limits=limits,
+            limits=allowance.resources,
+            group=allowance.group,
+            processors=allowance.processors,
             tracer=tracer,
             root=root,
         )
-    except OSError as problem:
+    except BaseException as problem:
+        if allowance.group is not None:
+            allowance.group.remove()
+        if not isinstance(problem, OSError):
+            raise
         if problem.filename != command[0]:
             raise
         text = problem.strerror or ""
         if problem.errno == ENOENT:
             text += _lacking(kernel, root, command[0])
         raise ProgramError(problem.errno, text, problem.filename) from None
+    guest.notes = allowance.notes
     _require_mounts(kernel, guest)
     if RESOLV_CONF in guest.program.files:
         names = cast("Ip", kernel.core.service("Ip")).names

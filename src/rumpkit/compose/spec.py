@@ -178,16 +178,25 @@ class HealthSpec:
 
 @dataclass(slots=True)
 class LimitsSpec:
-    """[run.limits]: what each process of a program may use at most (setrlimit(2))"""
+    """[run.limits]: what a program may use at most: by a control group (cgroups(7)), or each of its processes by itself (setrlimit(2))"""
 
     files: int | None = None
     """Descriptors that are open at a time; what would open another fails (EMFILE)."""
     processes: int | None = None
-    """Processes and threads of the program's user at a time, all together; fork fails then (EAGAIN).  An ordinary user's program is
-    counted by itself; one that root has started, with all that its user runs.  Linux doesn't count root's."""
+    """Processes and threads of the program at a time; fork fails then (EAGAIN).  Where the machine gives no control group, those of the
+    program's user: an ordinary user's program is counted by itself then, one that root has started, with all that its user runs,
+    and root's not at all (RLIMIT_NPROC)."""
     memory: str = ""
-    """Of data: heap, stacks of threads, other private memory that can be written to (RLIMIT_DATA; not the address space, of which
-    Java, Go and node reserve many times what they use).  Bytes, with K, M or G behind it; allocating more fails (ENOMEM)."""
+    """Bytes, with K, M or G behind it, that are in use by all of the program's processes together, files in the page cache included; Linux
+    ends the program that needs more.  Where the machine gives no control group, a limit of each process's data: heap, stacks of
+    threads, other private memory that can be written to (RLIMIT_DATA; not the address space, of which Java, Go and node reserve
+    many times what they use); allocating more fails (ENOMEM)."""
+    cpus: float | None = None
+    """Processors, such as 0.5 or 2, whose time all of the program may use.  Where the machine gives no control group, it is started on so
+    many processors, which it can change."""
+    strict: bool = False
+    """Don't start the program where the machine gives no control group for `memory`, `processes` and `cpus`; otherwise say so, and
+    use what there is."""
     cpu_time: str = ""
     """Whole seconds of a processor, such as "60s", rounded up; then SIGXCPU, and a second later SIGKILL."""
     file_size: str = ""

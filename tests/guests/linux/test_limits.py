@@ -8,8 +8,10 @@ import signal
 import pytest
 
 from rumpkit.compose.limits import resource_limits
-from rumpkit.compose.programs import Identity, launch
+from rumpkit.compose.programs import Identity
 from rumpkit.compose.spec import LimitsSpec
+from rumpkit.guests.linux.guest import Guest
+from rumpkit.hosts.posix.host import PosixHost
 from tests.guests.linux.guest_helpers import Output, two_kernels
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
 
@@ -56,7 +58,12 @@ def ran(code: str, limits: LimitsSpec, user: Identity | None = None) -> tuple[in
     output = Output()
     with two_kernels() as (here, _):
         command = [PYTHON, "-S", "-c", SHOW + code]
-        guest = launch(here, command, {}, "/", (None, output.fd, None), user, limits=resource_limits(limits))
+        # Of each process, whatever control groups this machine has.
+        given = resource_limits(limits)
+        assert isinstance(here.host, PosixHost)
+        guest = Guest.start(
+            here.core, here.host, command, directory="/", stdio=(0, output.fd, 2), user=user, limits=given
+        )
         try:
             return guest.wait(60), output.text().strip()
         finally:

@@ -142,6 +142,14 @@ METHODS.update(
                 "env": Parameter(dict, {}, "added to the environment"),
                 "cwd": Parameter(str, "", "its folder"),
                 "user": Parameter(str, "", "whom to run as"),
+                "program": Parameter(
+                    str,
+                    "",
+                    "as which program of this kernel: with its user, environment, folder, limits, further system calls",
+                ),
+                "limits": Parameter(
+                    dict, {}, "what it may use at most, with the keys of [run.limits]; before the program's"
+                ),
                 "terminal": Parameter(bool, False, "the descriptors are a terminal, which shall be its own"),
             },
             3,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, final
 
 from ...guests.linux.guest import Guest
 from ...hyper.time import SECOND
+from ..errors import ConfigError
 from ..expand import Places, expand_run
-from ..limits import resource_limits
 from ..programs import home, identity, launch
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Checker:
             self._under_way[name] = (number, self._launch(name))
         except OSError as problem:
             tell(False, f"{problem.filename or spec.command[0]}: {problem.strerror}")
+        except ConfigError as problem:
+            tell(False, str(problem))
 
     def _launch(self, name: str) -> Guest:
         plan = self._conductor.machine.programs[name].plan
@@ -62,16 +64,16 @@ class Checker:
             kernel = self._conductor.kernels[plan.kernel]
             streams = (null, null, null)
             user, environment = identity(run.user), {**home(run.user), **run.env}
-            command, limits = run.health.command, resource_limits(run.limits)
             return launch(
                 kernel,
-                command,
+                run.health.command,
                 environment,
                 run.cwd or None,
                 streams,
                 user,
                 allow=run.allow,
-                limits=limits,
+                limits=run.limits,
+                name=f"{plan.name.replace('/', '.')}-health",
                 program=self._conductor.sees(run),
             )
         finally:

@@ -18,7 +18,7 @@ from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.wait import WaitQueue
 from ..errors import ConfigError
 from ..expand import Places, expand_run
-from ..limits import resource_limits
+from ..limits import why_killed
 from ..locate import dotted, path_of, placed
 from ..programs import ONLINE_TIMEOUT, address_clients, home, identity, launch, status_of
 from ..roots import Sees, sees
@@ -244,6 +244,8 @@ class Conductor(Owner):
                 self._words.popleft()()
             for name in [name for name in self._running if self.guests[name].exit_code is not None]:
                 self._running.discard(name)
+                if self.guests[name].killed_for_memory():
+                    self.say(name, why_killed(self.machine.programs[name].plan.spec.limits))
                 self.retire(self.guests[name])
                 self.machine.exited(name, self.guests[name].exit_code or 0, monotonic_ns())
             for guest in [guest for guest in self._watched if guest.exit_code is not None]:
@@ -298,14 +300,13 @@ class Conductor(Owner):
         plan = program.plan
         held: list[int] = []
         try:
-            spec = expand_run(plan.spec, self._places)
+            spec = self.expanded(program)
             environment = {**home(spec.user), **spec.env}
             streams = self._streams(plan, spec, held)
             user = identity(spec.user)
             kernel = self.kernels[plan.kernel]
-            limits = resource_limits(spec.limits)
             tracer = None if self.tracer is None else self.tracer(plan.name)
-            return launch(
+            guest = launch(
                 kernel,
                 spec.command,
                 environment,
@@ -313,10 +314,15 @@ class Conductor(Owner):
                 streams,
                 user,
                 allow=spec.allow,
-                limits=limits,
+                limits=spec.limits,
+                name=program.name.replace("/", "."),
                 tracer=tracer,
                 program=self.sees(spec),
             )
+            if not program.ever_started:
+                for note in guest.notes:
+                    self.say(program.name, note)
+            return guest
         except ConfigError as problem:
             raise ConfigError(
                 problem.message,
@@ -332,6 +338,10 @@ class Conductor(Owner):
     def sees(self, run: RunSpec) -> Sees:
         """What a program sees of files; its variables are expanded, ${tmp} too."""
         return sees(run, str(self._places.here), self._places.tmp)
+
+    def expanded(self, program: Program) -> RunSpec:
+        """Its part of the config, with places and files in it.  Raises ConfigError."""
+        return expand_run(program.plan.spec, self._places)
 
     def _key(self, plan: RunPlan, key: str) -> str:
         """Where a program's `key` stands in the file."""

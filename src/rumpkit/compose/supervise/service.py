@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from errno import EINVAL, ENOENT, ESHUTDOWN, ESRCH
 from signal import SIGHUP, valid_signals
 from typing import TYPE_CHECKING, Any, Final, final
@@ -19,8 +20,9 @@ from ...guests.linux.check import Missing
 from ...guests.linux.family import pid_of
 from ...hyper.time import SECOND, Instant
 from ..errors import ConfigError, ProgramError
+from ..limits import limit_numbers, limits_from, why_killed
 from ..programs import home, identity, launch, status_of
-from ..spec import RunSpec
+from ..spec import LimitsSpec, RunSpec
 from . import states
 from .machine import MOMENT, Program, settled, why_failed
 from .output import Entry
@@ -128,9 +130,9 @@ class StatsRequest(Request):
         rows = []
         for one in self.programs():
             guest = self.conductor.guests.get(one.name)
-            rows.append(self.service.cost(self.service.short(one), one.state, guest))
+            rows.append(self.service.cost(self.service.short(one), one.state, guest, one.plan.spec.limits))
         for number, running in self.service.execs.items():
-            rows.append(self.service.cost(f"exec-{number}", "running", running.guest))
+            rows.append(self.service.cost(f"exec-{number}", "running", running.guest, running.limits))
         traffic = {"bytes_in": 0, "bytes_out": 0}
         host = self.service.host
         host.enter()
@@ -307,25 +309,31 @@ class ExecRequest(Request):
 
     guest: "Guest | None" = None
     number = 0
+    limits: LimitsSpec | None = None
 
     def work(self) -> None:
         given = self.parameters
-        command = given["command"]
+        command, program = given["command"], given["program"]
         fds = given["descriptors"]
         try:
             if not command or not all(isinstance(word, str) and "\0" not in word for word in command):
                 raise ControlError(EINVAL, "the command is a list of words")
-            env = {**home(given["user"]), **{str(name): str(value) for name, value in given["env"].items()}}
-            user = identity(given["user"])
+            like = self.conductor.expanded(self.programs()[0]) if program else RunSpec([])
+            who = given["user"] or like.user
+            env = {**home(who), **like.env, **{str(name): str(value) for name, value in given["env"].items()}}
+            self.limits = limits_from({**asdict(like.limits or LimitsSpec()), **given["limits"]})
             guest = launch(
                 self.service.kernel,
                 command,
                 env,
-                given["cwd"] or None,
+                given["cwd"] or like.cwd or None,
                 (fds[0], fds[1], fds[2]),
-                user,
+                identity(who),
                 given["terminal"],
-                program=self.conductor.sees(RunSpec(command)),
+                like.allow,
+                self.limits,
+                f"{program or 'kernel'}-exec",
+                program=self.conductor.sees(like if program else RunSpec(command)),
             )
         except ProgramError as problem:
             status = status_of(problem)
@@ -339,7 +347,7 @@ class ExecRequest(Request):
         self.service.execs[self.number] = self
         self.conductor.watch(guest, self._gone)
         pid = pid_of(guest.program.pidfd)
-        self.say(lambda outlet: outlet.part({"number": self.number, "pid": pid}))
+        self.say(lambda outlet: outlet.part({"number": self.number, "pid": pid, "notes": guest.notes}))
 
     def abandoned(self) -> None:
         for fd in self.parameters["descriptors"]:
@@ -347,7 +355,9 @@ class ExecRequest(Request):
 
     def _gone(self, status: int) -> None:
         self.service.execs.pop(self.number, None)
-        self.answer({"exit": status})
+        killed = self.guest is not None and self.guest.killed_for_memory()
+        problem = {"problem": f"{self.parameters['command'][0]} {why_killed(self.limits)}"} if killed else {}
+        self.answer({"exit": status, **problem})
 
     def ended(self) -> None:
         """As a terminal's hang-up does, and as that can be ignored, for good."""
@@ -426,10 +436,11 @@ class Service(ProgramService):
             "command": list(program.plan.spec.command),
         }
 
-    def cost(self, name: str, state: str, guest: "Guest | None") -> dict[str, Any]:
-        """What `stats` shows."""
-        row: dict[str, Any] = {"program": name, "state": state}
+    def cost(self, name: str, state: str, guest: "Guest | None", limits: LimitsSpec | None) -> dict[str, Any]:
+        """What `stats` shows; in a control group memory is what that counts, so that it can be held against the limit."""
+        row: dict[str, Any] = {"program": name, "state": state, "limits": limit_numbers(limits)}
         if guest is None or guest.exit_code is not None:
             return row
         used = usage(guest.program.init)
-        return {**row, "processes": used.processes, "cpu": used.cpu, "memory": used.memory, **guest.numbers()}
+        row |= {"processes": used.processes, "cpu": used.cpu, "memory": used.memory}
+        return {**row, **(guest.group.use() if guest.group is not None else {}), **guest.numbers()}

@@ -73,6 +73,7 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         "setsockopt": 54,
         "getsockopt": 55,
         "clone": 56,
+        "unshare": 272,
         "pivot_root": 155,
         "accept4": 288,
         "seccomp": 317,
@@ -91,6 +92,7 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         "getsockopt": 209,
         "shutdown": 210,
         "clone": 220,
+        "unshare": 97,
         "pivot_root": 41,
         "accept4": 242,
         "seccomp": 277,
@@ -107,6 +109,7 @@ PR_SET_NO_NEW_PRIVS: Final = 38
 
 TIOCSCTTY: Final = 0x540E
 CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000

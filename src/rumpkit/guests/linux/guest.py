@@ -4,6 +4,7 @@ The top of this package.  `Guest.start` launches the program and lets the host's
 any thread.
 """
 
+import itertools
 import os
 import select
 import signal
@@ -20,6 +21,7 @@ from ...kern.kernel import RumpKernel
 from ...kern.wait import WaitQueue
 from . import sysctls
 from .calls import Calls
+from .cgroups import Group
 from .context import Context
 from .files import KernelFiles, ShownMount
 from .following import FollowedFile
@@ -66,10 +68,15 @@ class Guest:
         sockets: ProcNet | None = None,
         share: Share | None = None,
         tracer: "Tracer | None" = None,
+        group: Group | None = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
         self.program = program
+        self.group = group
+        """What all of it may use; None where that has no limits."""
+        self.notes: list[str] = []
+        """What this machine keeps otherwise than was asked for."""
         self._host = host
         self._context = Context(kernel, host, program)
         self._calls = Calls(self._context)
@@ -110,13 +117,17 @@ class Guest:
         shown: Sequence[ShownMount] = (),
         allow: Sequence[str] = (),
         limits: Sequence[tuple[int, int, int]] = (),
+        group: Group | None = None,
+        processors: int = 0,
         terminal: bool = False,
         tracer: "Tracer | None" = None,
         root: Root | None = None,
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
 
-        `shown` are mounts of the kernel that the program sees; `unseen` says which it doesn't.  `tracer` looks at it from outside."""
+        The group is the guest's from its start on, which takes it away at its end; `shown` are mounts of the kernel that the program
+        sees; `unseen` says which it doesn't.  `processors` is how many it is started on (0: all of ours), as it can change.  `tracer`
+        looks at it from outside."""
         kernel_files = KernelFiles(kernel, shown, user, root)
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
@@ -149,9 +160,10 @@ class Guest:
                 launcher=share.launcher,
                 allow=allow,
                 limits=limits,
-                attach=None if tracer is None else tracer.attach,
+                attach=lambda process: _attach(process, processors, tracer),
                 root=root,
                 root_options=kernel_files.root_options(),
+                group="" if group is None else str(group.path),
             )
         except BaseException:
             share.close()
@@ -159,7 +171,7 @@ class Guest:
             sockets.close()
             kernel_files.close()
             raise
-        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets, share, tracer)
+        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets, share, tracer, group)
 
     @property
     def refusals(self) -> Mapping[Refusal, int]:
@@ -224,6 +236,10 @@ class Guest:
             raise TimeoutError(f"{self.name} does not listen on port {port} after {timeout} s")
         if port not in context.ports:
             raise ChildProcessError(ECHILD, f"{self.name} ended with {self.exit_code} and never listened on {port}")
+
+    def killed_for_memory(self) -> bool:
+        """Whether Linux has ended it because it used all the memory of its group.  To be asked before `close`."""
+        return self.group is not None and self.group.killed_for_memory()
 
     def _wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         host, changes = self._host, self._context.changes
@@ -294,9 +310,24 @@ class Guest:
             self._files.close()
         if self._share is not None:
             self._share.close()
+        if self.group is not None:
+            self.group.remove()
 
     def __enter__(self) -> "Guest":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+_turns: Final = itertools.count()
+
+
+def _attach(process: int, processors: int, tracer: "Tracer | None") -> None:
+    """Before its first instruction."""
+    if processors:
+        ours = sorted(os.sched_getaffinity(0))
+        start = next(_turns) * processors % len(ours)  # others each time
+        os.sched_setaffinity(process, (ours[start:] + ours[:start])[:processors])
+    if tracer is not None:
+        tracer.attach(process)

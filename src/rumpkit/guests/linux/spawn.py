@@ -72,6 +72,7 @@ class Plan(TypedDict):
     environment: dict[str, str]
     terminal: bool
     limits: list[tuple[int, int, int]]
+    group: str
 
 
 ROOT: Final = -1
@@ -219,6 +220,7 @@ def spawn(
     attach: Callable[[int], None] | None = None,
     root: Root | None = None,
     root_options: str = "",
+    group: str = "",
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -232,6 +234,7 @@ def spawn(
     a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.  `attach` is given its process id before its
     first instruction.  `root` is what it has as its root; None: the host's files as they are, to be changed as its user may.
     `root_options` are those of the FUSE mount of a root that is the kernel's, which `serve` is given as place `ROOT`.
+    `group` is the directory of a control group for it and all that it starts.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
@@ -265,6 +268,7 @@ def spawn(
         "environment": dict(os.environ if environment is None else environment),
         "terminal": terminal,
         "limits": list(limits),
+        "group": group,
     }
     starter = launcher or Launcher()
     try:
@@ -329,6 +333,8 @@ class _Hand:
 def _namespaces(named: bool) -> int:
     """The flags of those that a program gets; a user namespace only where we can't do without."""
     flags = abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | abi.CLONE_NEWIPC
+    if os.path.exists("/proc/self/ns/cgroup"):
+        flags |= abi.CLONE_NEWCGROUP
     return flags | (abi.CLONE_NEWUTS if named else 0) | (0 if check.privileged() else abi.CLONE_NEWUSER)
 
 

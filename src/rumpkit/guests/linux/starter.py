@@ -96,15 +96,19 @@ class Starter:
     def run(self, supervisor: int) -> None:
         """In the starter process: make the namespaces' first process, which does not come back."""
         mapped, mapper = os.pipe2(os.O_CLOEXEC) if self.plan["helpers"] else (-1, -1)
+        self.entrance = -1
         try:
+            self.entrance = self.open_entrance()
             child = libc.syscall("clone", self.plan["namespaces"] | abi.CLONE_PARENT | _signal.SIGCHLD, 0, 0, 0, 0)
         except OSError as problem:
             self.report("failed", self.stage, problem.errno, str(problem))
-            for fd in (mapped, mapper):
+            for fd in (mapped, mapper, self.entrance):
                 if fd >= 0:
                     os.close(fd)
             return
         if child:
+            if self.entrance >= 0:
+                os.close(self.entrance)
             self.report("init", child)
             if mapper >= 0:
                 if self.map_ids(child):
@@ -147,6 +151,8 @@ class Starter:
         if self.plan["hostname"]:
             self.stage = "host name"
             _socket.sethostname(self.plan["hostname"])
+        self.stage = "group"
+        self.find_group()
         own = self.arrange_root()
         files: dict[str, int] = {}
         uncovered = mounts.cover(self.plan["files"], self.plan["hidden"], files, own)
@@ -162,6 +168,7 @@ class Starter:
         self.wire(six)
         self.stage = "mounts"
         mounts.mount_interfaces()
+        self.show_group()
         self.seal_settings()
         mounts.mount_dev()
         if proc and self.plan["sockets_shown"]:
@@ -220,6 +227,25 @@ class Starter:
             os._exit(1)
         self.problems = root.problems
         return root.own
+
+    def open_entrance(self) -> int:
+        """Where the program enters its control group; -1 without one.  In the starter's mount namespace, as the program's is read-only
+        there, which it could not become with this open.  Raises OSError."""
+        return os.open(f"{self.plan['group']}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) if self.plan["group"] else -1
+
+    def find_group(self) -> None:
+        """Open the program's control group, where the host's files are to be seen still.  Raises OSError."""
+        if self.plan["group"]:
+            self.group = os.open(self.plan["group"], os.O_PATH | os.O_CLOEXEC)
+
+    def show_group(self) -> None:
+        """Let the program find its group, and no other, where programs look how much they may use."""
+        if self.plan["group"]:
+            try:
+                libc.mount(f"/proc/self/fd/{self.group}", "/sys/fs/cgroup", None, abi.MS_BIND)
+            except OSError:  # it finds nothing there, then
+                pass
+            os.close(self.group)
 
     def map_ids(self, child: int) -> bool:
         """Have the numbers of init's user namespace mapped by those who may, where it may not itself; False if that fails, which has
@@ -338,6 +364,11 @@ class Starter:
                 fcntl.ioctl(0, abi.TIOCSCTTY, 0)
                 stage = "filter"
             own = bool(self.plan["namespaces"] & abi.CLONE_NEWUSER)
+            if self.plan["group"]:
+                stage = "group"
+                os.write(self.entrance, b"0")
+                libc.syscall("unshare", abi.CLONE_NEWCGROUP)
+                stage = "filter"
             if not own or self.plan["user"] is not None:
                 capabilities.give_up(("SYS_RESOURCE",) if self.plan["limits"] else ())
             libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
