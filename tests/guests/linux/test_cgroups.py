@@ -67,7 +67,7 @@ def test_a_program_sees_its_group_as_the_only_one(group: Group) -> None:
     with two_kernels() as (here, _):
         seen = ran(here, group, "cat /proc/self/cgroup; ls /sys/fs/cgroup; cat /sys/fs/cgroup/cgroup.procs | wc -l")
     assert "0::/\n" in seen and "rumpkit" not in seen
-    assert "cgroup.procs\n" in seen and seen.splitlines()[-1] == "3"  # sh, cat, wc
+    assert "cgroup.procs\n" in seen and seen.splitlines()[-1] in ("2", "3")  # sh, cat, and wc if it is there yet
     assert not left()  # the guest has taken it away
 
 
