@@ -54,6 +54,7 @@ command = ["sleep", "1000"]
 [[run]]
 name = "short"
 command = ["sh", "-c", "echo life >> {tmp_path}/lives; exec sleep 1000"]
+writable = ["${{here}}"]
 stop_signal = "SIGINT"
 
 [[run]]
@@ -106,6 +107,7 @@ hostname = "pipes"
 [[run]]
 name = "reader"
 command = ["sh", "-c", "while sleep 0.01; do while read line; do echo $line >> {tmp_path}/read; done; done"]
+writable = ["${{here}}"]
 
 [[run]]
 name = "writer"

@@ -42,9 +42,7 @@ def start(
     """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
     spec = limits_from(limits) if limits else None
     environment = {**home(user), **env}
-    guest = launch(
-        kernel, command, environment, cwd, stdio, identity(user), allow=allow, limits=spec, program=program
-    )
+    guest = launch(kernel, command, environment, cwd, stdio, identity(user), allow=allow, limits=spec, program=program)
     kernel.on_close(guest.close)
     return guest
 
