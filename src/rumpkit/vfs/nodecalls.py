@@ -273,6 +273,30 @@ class NodeCalls:
         finally:
             leave(mount)
 
+    def nameless(self, directory: Vnode, mode: int, mask: int, uid: int, gid: int, credentials: Credentials) -> Vnode:
+        """Make a regular file without a name near a directory, which `link` may give one; held, for the caller to let go of.
+
+        Raises ENOTDIR, EACCES, EROFS, ENOSPC, ENOTSUP.
+        """
+        if directory.kind != S_IFDIR:
+            raise error(ENOTDIR)
+        mount = directory.mount
+        mount.check_writable()
+        enter(mount)
+        try:
+            check_access(directory, credentials, MODIFY)
+            inherited = default_acl(directory) if directory.default_acl is not None else None
+            made = mode & ~mask if inherited is None else inherit(inherited, mode)[0]
+            vnode = directory.nameless(made, uid, _group(directory, gid))
+            if inherited is not None:
+                self._calls.give_acl(directory, b"", vnode, inherited, mode)
+            vnode.linkable = True
+            vnode.hold()
+            self.vfs.counters.created += 1
+            return vnode
+        finally:
+            leave(mount)
+
     def symlink(
         self, directory: Vnode, name: bytes, target: bytes, uid: int, gid: int, credentials: Credentials
     ) -> Vnode:
@@ -295,9 +319,10 @@ class NodeCalls:
             raise error(EPERM)
         mount = self._enter_to_add(directory, name, credentials)
         try:
-            if vnode.links == 0:
+            if vnode.links == 0 and not vnode.linkable:
                 raise error(ENOENT)
             directory.link(name, vnode)
+            vnode.linkable = False
             self.vfs.events.linked(vnode, directory, name)
             self.vfs.counters.created += 1
         finally:

@@ -14,15 +14,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.clients import fuse
 from rumpkit.clients.fuse import SOLE, FuseOptions, Owner, attach
+from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.kern.abi.fcntl import O_CREAT, O_WRONLY
+from rumpkit.vfs.types import check_format_options
 from tests.clients.fuse.fuse_helpers import mounted, outcome
 from tests.guests.linux.sandbox_helpers import as_nobody, in_child, without_device
+from tests.vfs.helpers import COMPONENTS, Files
 
 pytestmark = pytest.mark.needs("fuse", "root")
 
@@ -60,6 +65,53 @@ def test_an_open_file_without_a_name_lives(tmp_path: Path) -> None:
         file.flush()
         assert os.fstat(file.fileno()).st_nlink == 0
         assert os.pread(file.fileno(), 100, 0) == b"before and after"
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4", "vfat"])
+def test_files_without_a_name(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """O_TMPFILE: the file goes with its last descriptor, unless it is given a name meanwhile."""
+    host = PosixHost(console=-1)
+    request.addfinalizer(host.close)
+    files = Files(host=host, components=(*COMPONENTS, "fat"))
+    if kind != "tmpfs":
+        disk = files.entered(files.service("Disks").attach_ram, "disk", 16 << 20)
+        maker = files.vfs.types.find(kind)
+        files.entered(maker.format, files.vfs, disk, check_format_options(maker, {}))
+    files.mount(kind, "/m", "disk" if kind != "tmpfs" else "")
+    flags = os.O_TMPFILE | os.O_RDWR
+    with fuse.mount(files.kernel, "/m", str(tmp_path), fuse.SOLE):
+        if kind == "vfat":
+            assert outcome(os.open, tmp_path, flags, 0o600) == errno.EOPNOTSUPP
+            return
+        free = os.statvfs(tmp_path)
+        try:
+            fd = os.open(tmp_path, flags, 0o640)
+        except OSError as problem:
+            if problem.errno == errno.EOPNOTSUPP and tuple(map(int, os.uname().release.split(".")[:2])) < (6, 1):
+                pytest.skip("missing: Linux 6.1")
+            raise
+        os.write(fd, b"first" * 1000)
+        assert os.pread(fd, 5, 0) == b"first" and os.fstat(fd).st_nlink == 0
+        assert stat.S_IMODE(os.fstat(fd).st_mode) == 0o640
+        assert "named" not in os.listdir(tmp_path)
+        os.link(f"/proc/self/fd/{fd}", tmp_path / "named", src_dir_fd=fd)
+        os.write(fd, b"more")
+        os.close(fd)
+        assert (tmp_path / "named").read_bytes() == b"first" * 1000 + b"more"
+        assert (tmp_path / "named").stat().st_nlink == 1
+        os.unlink(tmp_path / "named")
+        fd = os.open(tmp_path, flags | os.O_EXCL)
+        os.write(fd, b"second" * 1000)
+        os.fsync(fd)
+        assert outcome(partial(os.link, f"/proc/self/fd/{fd}", tmp_path / "no", src_dir_fd=fd)) == errno.ENOENT
+        os.close(fd)
+        os.sync()
+        deadline = time.monotonic() + 60
+        while os.statvfs(tmp_path).f_ffree != free.f_ffree:  # Linux forgets it when it likes
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert [name for name in files.root.names("/m") if name != "lost+found"] == []
+    files.entered(files.vfs.unmount, "/m")
 
 
 def test_shared_mappings(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ...kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from ...vfs.acl import ACCESS, DEFAULT
 from ...vfs.nodecalls import SUPERUSER, NodeCalls
 from ...vfs.vfs import Vfs, encode
-from ...vfs.vnode import FIRST_COOKIE, Entry, Mount, Vnode
+from ...vfs.vnode import FIRST_COOKIE, Entry, Mount, Vnode, let_go
 from . import wire
 from .nodes import Node, NodeTable
 from .options import FuseOptions
@@ -187,6 +187,16 @@ class Operations:
         uid, gid = (0, 0) if self._owner else (request.uid, request.gid)
         made = self.calls.create(self._vnode(request), name, mode, mask & 0o777, uid, gid, device, SUPERUSER)
         return self.entry(self.nodes.enter(made, request.node, name))
+
+    def tmpfile(self, request: Request) -> bytes:
+        """TMPFILE: a regular file without a name, which it may be given by LINK.  Linux opens it as it does others, but says so."""
+        _, mode, mask, _ = request.fields(wire.CREATE_IN)
+        uid, gid = (0, 0) if self._owner else (request.uid, request.gid)
+        made = self.calls.nameless(self._vnode(request), S_IFREG | mode & 0o7777, mask & 0o777, uid, gid, SUPERUSER)
+        try:
+            return self.entry(self.nodes.enter(made, 0, b"")) + wire.OPEN_OUT.pack(0, wire.KEEP_CACHE, 0)
+        finally:
+            let_go(made)
 
     def symlink(self, request: Request) -> bytes:
         """SYMLINK."""

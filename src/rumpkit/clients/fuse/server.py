@@ -369,7 +369,8 @@ class FuseServer(Watcher):
         nodes = self.operations.nodes
         self._trim_at = len(nodes) + TRIM // 2
         for node in nodes.oldest():
-            self._notify_entry(node.above, node.name)
+            if node.above:
+                self._notify_entry(node.above, node.name)
 
     def _notify(self, code: int, body: bytes) -> None:
         if self._stopping:

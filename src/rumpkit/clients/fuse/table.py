@@ -24,6 +24,7 @@ def table(operations: Operations, writeback: bool = False) -> list[Operation]:
         (wire.SYMLINK, operations.symlink),
         (wire.MKNOD, operations.mknod),
         (wire.MKDIR, operations.mkdir),
+        (wire.TMPFILE, operations.tmpfile),
         (wire.UNLINK, operations.unlink),
         (wire.RMDIR, operations.rmdir),
         (wire.RENAME, operations.rename),

@@ -1,4 +1,4 @@
-"""FUSE's wire format: the numbers and structures of Linux <linux/fuse.h>, protocol 7.31 to 7.36, as this server uses them.
+"""FUSE's wire format: the numbers and structures of Linux <linux/fuse.h>, protocol 7.31 to 7.36 (and TMPFILE), as this server uses them.
 
 All of it is in the machine's byte order, which is little-endian on every machine that Linux guests run on.  Below `requests` and
 `server`; imports nothing of rumpkit.
@@ -61,6 +61,8 @@ RENAME2: Final = 45
 LSEEK: Final = 46
 COPY_FILE_RANGE: Final = 47
 SYNCFS: Final = 50
+TMPFILE: Final = 51
+"""Since 7.37 (Linux 6.1), and asked for whatever version was agreed on."""
 OPERATIONS: Final = 64
 """More than there are."""
 
@@ -133,6 +135,12 @@ READ_SIZE: Final = 40
 WRITE_OUT: Final = Struct("<II")
 MKNOD_IN: Final = Struct("<IIII")
 """Mode, rdev, umask, padding."""
+CREATE_IN: Final = Struct("<IIII")
+"""Flags, mode, umask, flags; a name follows, of TMPFILE an empty or a made-up one."""
+OPEN_OUT: Final = Struct("<QII")
+"""Handle, flags, padding; behind an entry."""
+KEEP_CACHE: Final = 1 << 1
+"""A flag of it: what Linux has of the file in its cache is good."""
 MKDIR_IN: Final = Struct("<II")
 """Mode, umask."""
 RENAME_IN: Final = Struct("<Q")
