@@ -60,7 +60,7 @@ def test_an_empty_file_is_a_kernel_of_defaults() -> None:
             '[[interface]]\nlink = "user"\n\n[[interface]]\nlink = "user"\nmtu = "big"\n',
             "c.toml:6: interface[1].mtu: expected an integer, got a string",
         ),
-        ("[[run]]\nenv = {}\n", "c.toml:1: run[0]: lacks the key `command`"),
+        ("[[mount]]\ntype = 'tmpfs'\n", "c.toml:1: mount[0]: lacks the key `path`"),
         ("[kernel]\nhostname = \n", "c.toml:2: is not valid TOML: Invalid value"),
         ('[[run]]\ncommand = ["a", 7]\n', "c.toml:2: run[0].command[1]: expected a string, got an integer"),
     ],

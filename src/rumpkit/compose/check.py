@@ -38,14 +38,14 @@ def check(spec: Spec, file: str = "", text: str = "", kernel: str = "", runs: bo
     a file of several this is, whose programs are checked together (`check_runs`), as `runs` = False leaves them to others."""
     tests = _tests(spec)
     if runs and not kernel:
-        tests += run_tests([RunPlace(("run", index), "", run) for index, run in enumerate(spec.run)])
+        tests += run_tests([RunPlace(("run", index), "", run, spec.kernel.root) for index, run in enumerate(spec.run)])
     apply([(placed(path, kernel), test) for path, test in tests], file, text)
 
 
 def check_runs(kernels: Mapping[str, Spec], file: str = "", text: str = "") -> None:
     """The same for the programs of all kernels of a file."""
     places = [
-        RunPlace(placed(("run", index), kernel), kernel, run)
+        RunPlace(placed(("run", index), kernel), kernel, run, spec.kernel.root)
         for kernel, spec in kernels.items()
         for index, run in enumerate(spec.run)
     ]

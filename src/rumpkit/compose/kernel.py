@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..guests.linux.root import Scratch
     from .capture import Capture
     from .links import OpenedLink
+    from .oci.layout import Defaults
 
 
 ST_RDONLY = 1
@@ -105,6 +106,8 @@ class Kernel:
         self.spec: Spec = spec
         self.boot_time: float = (time.monotonic_ns() - started) / 1e9
         """Seconds that the constructor took to boot, config file included."""
+        self.images: dict[str, Defaults | None] = {}
+        """What container images that are roots say of their programs, as far as somebody has asked."""
         self.scratch: Scratch | None = None
         """What its programs have in memory, once there are any."""
         self._closed = False

@@ -14,8 +14,9 @@ from ..kern.abi.errno import ENOENT
 from .errors import ConfigError, ProgramError
 from .limits import allow as allowed
 from .limits import limits_from
+from .oci.program import defaults_for, user_in
 from .roots import ALIKE, Sees, root_of
-from .spec import LimitsSpec
+from .spec import LimitsSpec, RunSpec
 
 if TYPE_CHECKING:
     from ..guests.linux.tracing.tracer import Tracer
@@ -67,8 +68,11 @@ def launch(
     host = kernel.host
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
-    environment = {**os.environ, **env}
+    said = defaults_for(kernel, program.root or kernel.spec.kernel.root)
+    environment = {**os.environ, **(said.env if said is not None else {}), **env}
     where = str(cwd) if cwd is not None else None
+    if said is not None and where is None:
+        where = said.cwd or "/"
     root = root_of(kernel, program, command, where or os.getcwd(), environment.get("PATH", os.defpath))
     descriptors = [default if given is None else given for default, given in enumerate(stdio)]
     allowance = allowed(limits, name or "program")
@@ -169,6 +173,19 @@ def identity(text: str) -> Identity | None:
     if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
         return None
     return uid, gid, groups
+
+
+def as_image_says(kernel: "Kernel", run: RunSpec, source: str) -> "tuple[list[str], Identity | None, dict[str, str]]":
+    """A program's command, user, and what the environment says of him: as its [[run]] has them, else as the container image says that is
+    its root (`source`).  Raises ConfigError."""
+    said = defaults_for(kernel, source)
+    command = run.command or (said.command if said is not None else [])
+    if not command:
+        raise ConfigError("is empty", key="command", hint='write ["program", "argument"]')
+    if run.user or said is None or not said.user:
+        return command, identity(run.user), home(run.user)
+    user, place = user_in(kernel, source, said.user)
+    return command, user, {"HOME": place} if place else {}
 
 
 def _shown_mounts(kernel: "Kernel") -> list[ShownMount]:

@@ -209,8 +209,9 @@ class LimitsSpec:
 class RunSpec:
     """[[run]]: an unmodified program on the kernel."""
 
-    command: list[str]
-    """The program and its arguments; ${here} is the config's folder, ${tmp} a private one that is removed after."""
+    command: list[str] = field(default_factory=list)
+    """The program and its arguments; ${here} is the config's folder, ${tmp} a private one that is removed after.  Default: what
+    the container image says that is its root."""
     name: str = ""
     """What `rump ps` and others call it.  Default: the command's own name, with a number behind it for a second one."""
     env: dict[str, str] = field(default_factory=dict)

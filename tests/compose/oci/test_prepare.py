@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.compose.check import check
 from rumpkit.compose.errors import ConfigError
+from rumpkit.compose.load import parse
 from rumpkit.compose.oci.prepare import defaults_of, prepare
 from rumpkit.kern.abi import errno as abi
 from tests.compose.oci.ocimake import INDEX, Layout, digest, docker_save
@@ -235,3 +237,10 @@ def test_what_skopeo_copies(layout: Layout, tmp_path: Path) -> None:
     check_mounted(f"{tmp_path}/copy:again")
     check_mounted(f"{tmp_path}/copy.tar")
     check_mounted(f"{tmp_path}/docker.tar")
+
+
+def test_a_program_without_a_command_needs_a_root() -> None:
+    text = "[[run]]\nenv = {}\n"
+    with pytest.raises(ConfigError, match=r"run\[0\].command: is empty"):
+        check(parse(text), "c.toml", text)
+    check(parse("[kernel]\nroot = 'image'\n" + text), "c.toml", text)

@@ -28,6 +28,8 @@ class RunPlace(NamedTuple):
     path: KeyPath
     kernel: str
     spec: RunSpec
+    root: str = ""
+    """Its kernel's root."""
 
 
 def run_tests(places: Sequence[RunPlace]) -> list[Test]:
@@ -54,7 +56,7 @@ def run_tests(places: Sequence[RunPlace]) -> list[Test]:
 
 def _value_tests(place: RunPlace) -> list[Test]:
     path, spec = place.path, place.spec
-    tests: list[Test] = [((*path, "command"), lambda: _words(spec.command))]
+    tests: list[Test] = [((*path, "command"), lambda: _words(spec.command, spec.root or place.root))]
     tests.append(((*path, "restart"), lambda: _one_of(spec.restart, POLICIES)))
     tests.append(((*path, "restart_limit"), lambda: _count(spec.restart_limit, 0)))
     for index, name in enumerate(spec.allow):
@@ -106,7 +108,9 @@ def _name(name: str, place: RunPlace, known: dict[str, RunPlace]) -> None:
     known[name] = place
 
 
-def _words(command: list[str]) -> None:
+def _words(command: list[str], root: str = "/") -> None:
+    if not command and root.strip("/"):
+        return  # which may be a container image
     if not command or not command[0]:
         raise ConfigError("is empty", hint='write ["program", "argument"]')
 

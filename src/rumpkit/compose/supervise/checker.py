@@ -8,7 +8,7 @@ from ...guests.linux.guest import Guest
 from ...hyper.time import SECOND
 from ..errors import ConfigError
 from ..expand import Places, expand_run
-from ..programs import home, identity, launch
+from ..programs import as_image_says, launch
 
 if TYPE_CHECKING:
     from .conductor import Conductor
@@ -63,11 +63,11 @@ class Checker:
         try:
             kernel = self._conductor.kernels[plan.kernel]
             streams = (null, null, null)
-            user, environment = identity(run.user), {**home(run.user), **run.env}
+            _, user, environment = as_image_says(kernel, run, run.root or kernel.spec.kernel.root)
             return launch(
                 kernel,
                 run.health.command,
-                environment,
+                {**environment, **run.env},
                 run.cwd or None,
                 streams,
                 user,

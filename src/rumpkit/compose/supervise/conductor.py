@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..expand import Places, expand_run
 from ..limits import why_killed
 from ..locate import dotted, path_of, placed
-from ..programs import ONLINE_TIMEOUT, address_clients, home, identity, launch, status_of
+from ..programs import ONLINE_TIMEOUT, address_clients, as_image_says, launch, status_of
 from ..roots import Sees, sees
 from ..spec import RunSpec
 from ..values import parse_size
@@ -301,15 +301,14 @@ class Conductor(Owner):
         held: list[int] = []
         try:
             spec = self.expanded(program)
-            environment = {**home(spec.user), **spec.env}
             streams = self._streams(plan, spec, held)
-            user = identity(spec.user)
             kernel = self.kernels[plan.kernel]
+            command, user, environment = as_image_says(kernel, spec, spec.root or kernel.spec.kernel.root)
             tracer = None if self.tracer is None else self.tracer(plan.name)
             guest = launch(
                 kernel,
-                spec.command,
-                environment,
+                command,
+                {**environment, **spec.env},
                 spec.cwd or None,
                 streams,
                 user,
