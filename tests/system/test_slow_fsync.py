@@ -147,7 +147,8 @@ def test_others_use_the_mount_while_it_flushes(host: PosixHost, kind: str) -> No
 
 
 def test_what_fat_has_written_in_order_is_waited_for_alone(host: PosixHost) -> None:
-    """FAT's order of writes is kept under the lock; the flush that only makes it durable is not, nor is one with nothing to write."""
+    """FAT's order of writes is kept under the lock; the first flush and the one that only makes it durable are not, nor is one with
+    nothing to write."""
     mounted = Mounted(host, "vfat")
     root, disk = mounted.root, mounted.disk
     root.put("/m/there", PIECE)
@@ -170,8 +171,11 @@ def test_what_fat_has_written_in_order_is_waited_for_alone(host: PosixHost) -> N
     root.write(fd, PIECE)
     disk.gated = True
     with running(lambda: root.fsync(fd)):
-        for _ in range(flushes - 1):
+        for number in range(flushes - 1):
             mounted.stuck()
+            if number == 0:  # of the data and the FAT, which others may look at
+                client = mounted.files.process()
+                assert client.get("/m/there") == PIECE and client.stat("/m/new").st_size == len(PIECE) * 3
             disk.go.release()
         mounted.stuck()
         client = mounted.files.process()

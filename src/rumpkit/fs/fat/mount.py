@@ -140,6 +140,7 @@ class FatMount(Mount):
 
     def bury(self, node: Node) -> None:
         """A file without a name that nobody holds goes, and its storage with it."""
+        self.volume.writer.changes += 1
         if self.nodes.get(node.number) is node:
             del self.nodes[node.number]
             self.drop(node)

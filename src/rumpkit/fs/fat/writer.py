@@ -48,6 +48,8 @@ class Writer:
         """Files whose entries are not up to date."""
         self.commits: int = 0
         """How many there were."""
+        self.changes: int = 0
+        """Grows with whatever may make something to be written."""
         self.tail: bytearray = bytearray()
         self.tail_address: int = 0
         self._marked: bool = False
@@ -66,6 +68,7 @@ class Writer:
 
     def begin(self) -> None:
         """Something will change: mark the volume as in use.  Raises EIO, EROFS."""
+        self.changes += 1
         if not self._marked:
             self._mark(True)
             self._marked = True
@@ -162,8 +165,27 @@ class Writer:
     def commit(self, lock: Mutex | None = None) -> None:
         """Make everything durable, but for what is free now.  Raises EIO; what was not written then is still pending.
 
-        With the mount's `lock` others go on during the last flush; those before keep an order that a change would break.
+        With the mount's `lock` others go on during the first flush and the last.  What they have changed during the first may refer to
+        clusters that the FAT on the device doesn't have yet: then that is written, too, and waited for under the lock.
         """
+        pending = self._prepare()
+        if self._unflushed or self._flushing:
+            changes = self.changes
+            self.flush(lock)
+            if self.changes != changes:
+                pending = self._prepare()
+                if self._unflushed or self._flushing:
+                    self.flush()
+        last = lock is not None and not self.table.cuts and not self.alloc.freeing
+        self._commit_directories(pending, not last)
+        self.commits += 1
+        self._commit_frees()
+        if last and (self._unflushed or self._flushing):
+            self.flush(lock)
+
+    def _prepare(self) -> list[Slots]:
+        """Write what has to be durable before directory entries are; the directories that come then."""
+        self.changes += 1  # for another commit that is in its first flush
         for node in list(self.stale):
             node.update_entry()
         self.stale.clear()
@@ -178,14 +200,7 @@ class Writer:
         if self.table.is_dirty():
             self.table.write()
             self._unflushed = True
-        if self._unflushed or self._flushing:
-            self.flush()
-        last = lock is not None and not self.table.cuts and not self.alloc.freeing
-        self._commit_directories(pending, not last)
-        self.commits += 1
-        self._commit_frees()
-        if last and self._unflushed:
-            self.flush(lock)
+        return pending
 
     def _commit_directories(self, pending: list[Slots], durable: bool) -> None:
         moved = False
@@ -196,7 +211,7 @@ class Writer:
         if moved:
             self.flush()
             self._write_removals([slots for slots in pending if slots.ghosts and not slots.fresh])
-        if self._unflushed and durable:
+        if durable and (self._unflushed or self._flushing):
             self.flush()
         for slots in pending:
             slots.fresh = False
