@@ -160,6 +160,8 @@ class Datagram(Record):
             return
         if isinstance(taken, Blocked):
             taken.cancel()
+        else:
+            self.carrier.bytes_out += taken
 
     def connect(self, native: int, address: SocketAddress | None) -> None:
         """Set the peer, or none, in the kernel and for the native socket, of which `native` is a copy that this closes.
@@ -353,6 +355,10 @@ class Carrier:
         """By which number the namespace has an interface."""
         self.dropped = 0
         """Datagrams that fitted nowhere, or whose socket is gone."""
+        self.bytes_in = 0
+        """What datagrams brought the program, without the headers that it doesn't see."""
+        self.bytes_out = 0
+        """What it has sent by them."""
         raw, protocol = host_socket.SOCK_RAW, host_socket.IPPROTO_RAW
         self._inject = host_socket.socket(AF_INET, raw, protocol, program.take("inject"))
         self._captures: list[_Capture] = [_Capture4(self, program.take("capture"))]
@@ -409,6 +415,7 @@ class Carrier:
         else:
             body = packets.echo_for(datagram.port_number, received.data, source, destination)
         packet = packets.packet(datagram.protocol, source, destination, body, wishes.ttl, wishes.tos)
+        self.bytes_in += len(received.data)
         self._put(mark, packet, zone)
 
     def inject_error(self, datagram: Datagram, peer: SocketAddress, error: int) -> None:

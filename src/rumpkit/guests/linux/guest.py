@@ -290,13 +290,13 @@ class Guest:
         return self._context.ports
 
     def numbers(self) -> dict[str, int]:
-        """What it has cost so far: system calls that were handed to us, its sockets, bytes over TCP."""
-        relayed = self._context.relay_pool.counters
+        """What it has cost so far: system calls that were handed to us, its sockets, bytes over all of them."""
+        relayed, carried = self._context.relay_pool.counters, self._context.carrier
         return {
             "calls": self._calls.handled,
             "sockets": len(self._context.records),
-            "bytes_in": relayed.bytes_to_host,
-            "bytes_out": relayed.bytes_to_kernel,
+            "bytes_in": relayed.bytes_to_host + carried.bytes_in,
+            "bytes_out": relayed.bytes_to_kernel + carried.bytes_out,
         }
 
     def close(self) -> None:
