@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,52 @@ limits = {{ memory = "100M" }}
         assert "rump: cache memory: this machine gives no control group to us (" in errors
     else:
         assert code == 128 + 9 and "rump: cache was killed: it reached memory = 100M\n" in errors
+
+
+def test_a_detached_run_that_is_stopped_before_its_programs_start_says_so(tmp_path: Path) -> None:
+    text = UNANSWERED + '[[run]]\nname = "one"\ncommand = ["sleep", "1000"]\n'
+    with Rump("run", "--detach", config(tmp_path, text)) as running:
+        eventually(lambda: rows("slow").get("one", {}).get("state") == "starting")
+        assert rump("stop", "slow")[0] == 0
+        assert running.end() == 125
+    assert (running.output, running.errors) == ("", "rump: it was stopped before everything was started\n")
+
+
+@pytest.mark.long
+def test_a_kernel_whose_process_stands_still_is_told_and_holds_up_nobody(tmp_path: Path) -> None:
+    text = '[kernel]\nhostname = "still"\n[[run]]\nname = "one"\ncommand = ["sleep", "1000"]\n'
+    with Rump("run", config(tmp_path, text)) as running:
+        eventually(lambda: rows("still").get("one", {}).get("state") == "running")
+        os.kill(running.process.pid, signal.SIGSTOP)
+        try:
+            code, output, errors = rump("ps")
+            name = f"still-{running.process.pid}"
+            assert (code, output) == (1, "")
+            assert errors == f"rump: {name}: the kernel does not answer; is its process stopped?\n"
+        finally:
+            os.kill(running.process.pid, signal.SIGCONT)
+        running.stop()
+
+
+@pytest.mark.long
+def test_signals_and_wishes_to_end_that_come_together(tmp_path: Path) -> None:
+    text = """
+[kernel]
+hostname = "deaf"
+
+[[run]]
+name = "one"
+command = ["sh", "-c", "trap '' TERM INT; echo ready; while :; do sleep 1; done"]
+stop_timeout = "1000s"
+"""
+    with Rump("run", config(tmp_path, text)) as running:
+        assert running.process.stdout is not None and running.process.stdout.readline() == "ready\n"
+        with Rump("stop", "deaf") as waiting:
+            eventually(lambda: rows("deaf")["one"]["state"] == "stopping")
+            for verb in ("start", "restart"):
+                code, _, errors = rump(verb, "deaf/one")
+                assert code == 125 and "this kernel is being stopped" in errors
+            assert rump("exec", "deaf", "--", "true")[0] == 0
+            assert rump("stop", "--kill", "deaf")[0] == 0
+            assert waiting.end() == 0
+        assert running.end() == 128 + signal.SIGKILL

@@ -140,6 +140,10 @@ def tell_when_ready(conductor: "Conductor", kernels: Mapping[str, "Kernel"], rea
         conductor.stop_all()
         conductor.wait()
         told = {"failed": failed + _last_words(conductor), "status": machine.status() or code.FAILED}
+    elif conductor.end_wanted:
+        conductor.stop_all()
+        conductor.wait()
+        told = {"failed": ["it was stopped before everything was started"], "status": machine.status() or code.FAILED}
     else:
         forwards = [forward for kernel in kernels.values() for forward in kernel.forwards()]
         notes = [f"programs don't see {path}: {reason}" for path, reason in conductor.unseen().items()]

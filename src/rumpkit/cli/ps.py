@@ -3,6 +3,8 @@
 import argparse
 import shlex
 import signal
+import sys
+from errno import ETIMEDOUT
 
 from ..clients.control import place
 from ..clients.control.client import connect
@@ -45,9 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
                     {"name": f"{name}/{row['program']}", "kernel": name, **row}
                     for row in control.call("ps", program=program)
                 ]
-        except OSError:
+        except OSError as problem:
             if chosen:  # else one that is going, or whose programs are not ours to know
                 raise
+            if problem.errno == ETIMEDOUT:
+                print(f"rump: {kernel}: {problem.strerror}", file=sys.stderr)
     if arguments.names:
         for name in dict.fromkeys(one for row in rows for one in (row["kernel"], row["name"])):
             print(name)

@@ -354,6 +354,8 @@ class Run:
         try:
             kernel.listen(Service(self.conductor, name))
         except OSError as problem:
+            if self.detached:  # nobody could look at it, or end it
+                raise
             if not self.quiet:
                 place = f"{problem.filename}: " if problem.filename else ""
                 print(f'rump: "rump net" will not find this kernel: {place}{problem.strerror}', file=sys.stderr)

@@ -110,7 +110,7 @@ def test_a_directory_that_is_not_ours_alone_is_refused(runtime, tmp_path, monkey
     (runtime / "rumpkit").mkdir(mode=0o700)
     (runtime / "rumpkit").chmod(0o770)
     with pytest.raises(place.UnsafePlace):
-        place.directory()
+        place.require(runtime / "rumpkit")
 
 
 @pytest.mark.needs("root")
@@ -119,11 +119,24 @@ def test_a_directory_of_another_user_is_refused(runtime, monkeypatch):
     os.chown(runtime / "rumpkit", 65534, 65534)
     monkeypatch.setattr(place, "candidates", lambda: [runtime / "rumpkit"])
     with pytest.raises(place.UnsafePlace):
-        place.directory()
+        place.require(runtime / "rumpkit")
+
+
+def test_where_a_directory_takes_nothing_the_next_one_does(runtime, monkeypatch):
+    full = Path("/proc/self/fd")  # is ours alone, and nothing can be made in it, as on a full disk, by root neither
+    monkeypatch.setattr(place, "candidates", lambda: [full, runtime / "rumpkit"])
+    listener, path = place.listen("rump-1", 1)
+    with listener:
+        assert path == runtime / "rumpkit" / "rump-1.sock"
+        assert place.names()["rump-1"] == path
+    monkeypatch.setattr(place, "candidates", lambda: [full])
+    with pytest.raises(OSError) as caught:
+        place.listen("rump-1", 1)
+    assert caught.value.filename == "/proc/self/fd"
 
 
 def test_a_socket_that_never_got_its_name(runtime):
-    place.directory()
+    place.require(runtime / "rumpkit")
     hidden = runtime / "rumpkit" / ".1-abc"
     with socket.socket(socket.AF_UNIX) as unborn:
         unborn.bind(str(hidden))

@@ -45,20 +45,11 @@ def candidates() -> list[Path]:
     return [*places, Path(f"/tmp/rumpkit-{os.geteuid()}")]
 
 
-def directory() -> Path:
-    """The directory for new sockets, made if need be.  Raises UnsafePlace, OSError."""
-    problem: OSError | None = None
-    for place in candidates():
-        try:
-            place.mkdir(mode=0o700, exist_ok=True)
-        except OSError as failure:
-            problem = failure
-            continue
-        if _ours(str(place)):
-            return place
-        problem = UnsafePlace(EACCES, "is not a directory that is ours alone (mode 0700)", str(place))
-    assert problem is not None
-    raise problem
+def require(place: Path) -> None:
+    """Make a directory for sockets, if need be.  Raises UnsafePlace, OSError."""
+    place.mkdir(mode=0o700, exist_ok=True)
+    if not _ours(str(place)):
+        raise UnsafePlace(EACCES, "is not a directory that is ours alone (mode 0700)", str(place))
 
 
 def address(path: Path, held: list[int]) -> str:
@@ -88,8 +79,21 @@ def connect(path: Path, timeout: float) -> socket.socket:
 
 def listen(name: str, backlog: int) -> tuple[socket.socket, Path]:
     """A listening socket for a kernel called `name`, or NAME-2 and so on where a kernel has that name; and its path, under which
-    it is found from now on.  Raises OSError."""
-    place = directory()
+    it is found from now on.  Where one directory can't have it, being on a full disk, the next one does.  Raises OSError."""
+    first: OSError | None = None
+    for place in candidates():
+        try:
+            require(place)
+            return _listen_in(place, name, backlog)
+        except OSError as problem:
+            first = first or problem
+    assert first is not None
+    if first.filename is None:
+        first.filename = str(candidates()[0])
+    raise first
+
+
+def _listen_in(place: Path, name: str, backlog: int) -> tuple[socket.socket, Path]:
     hidden = place / f".{os.getpid()}-{os.urandom(6).hex()}"
     held: list[int] = []
     listener = socket.socket(socket.AF_UNIX)

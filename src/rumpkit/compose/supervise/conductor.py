@@ -84,6 +84,8 @@ class Conductor(Owner):
         """Gives what is to look at a program of a name, for every start of it."""
         self.listeners: list[Word] = []
         """Called after every round, in which programs may have changed."""
+        self.end_wanted = False
+        """Somebody has asked for the end of a kernel."""
         self.look_again: Instant = FOREVER
         """When there is to be another round at the latest, for a listener's sake."""
         for plan in made:

@@ -233,6 +233,7 @@ class StopRequest(Request):
     def work(self) -> None:
         self._chosen = self.programs()
         everything = not self.parameters["program"]
+        self.conductor.end_wanted |= everything
         if everything and len(self.conductor.kernels) == 1:
             self.conductor.stop_all()
         else:
