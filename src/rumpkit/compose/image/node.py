@@ -196,6 +196,6 @@ def failure(number: int, text: str = "", place: str = "") -> OSError:
 
 def check_name(name: bytes) -> bytes:
     """A name that an image says it has, before it becomes one elsewhere.  Raises EUCLEAN."""
-    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+    if name in (b"", b".", b"..") or 47 in name or 0 in name:  # "/" and NUL, by the number a tenth of the time
         raise failure(EUCLEAN, f"{name!r} is no name for a file")
     return name

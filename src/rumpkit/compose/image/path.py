@@ -251,7 +251,9 @@ class ImagePath:
 
     def iterdir(self) -> Iterator[ImagePath]:
         """What is in the directory, in the order in which it is stored."""
-        return iter([self / name for name, _ in self._entries()])
+        # All names first, as directories may change while they are gone through; not all paths, which take four times the memory.
+        names = [name for name, _ in self._entries()]
+        return (self / name for name in names)
 
     def walk(
         self, top_down: bool = True, follow_symlinks: bool = False
