@@ -29,8 +29,8 @@ END_TIMEOUT = 60.0
 
 def detach(arguments: argparse.Namespace) -> int:
     """Start the run, wait until it is ready, print its kernels' names."""
-    if trace.wanted(arguments) or arguments.no_control:
-        option = "--no-control" if arguments.no_control else "--trace"
+    if trace.wanted(arguments) or arguments.no_control or arguments.gdb:
+        option = "--no-control" if arguments.no_control else "--gdb" if arguments.gdb else "--trace"
         print(f"rump: {option} and --detach make no sense together: nobody would see it", file=sys.stderr)
         return code.USAGE
     reader, writer = os.pipe2(os.O_CLOEXEC)

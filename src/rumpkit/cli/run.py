@@ -21,7 +21,7 @@ from ..compose.supervise.output import Output
 from ..compose.supervise.plan import Placed, plans
 from ..hosts.posix.host import PosixHost
 from . import exit as code
-from . import trace
+from . import gdb, trace
 from .status import StatusLine
 from .terminal import in_foreground, reads_keys
 from .traffic import Traffic
@@ -44,6 +44,7 @@ examples:
   rump run --capture web.pcapng web.toml           every frame, for tshark or Wireshark
   rump run --detach web.toml                       in the background; rump ps, exec, logs, stop, stats from then on
   rump run --trace web.toml                        the calls of the network, on stderr, as strace has them
+  rump run --gdb gdb.sock -- ./server               and: gdb -ex "target remote gdb.sock" ./server
   rump run -e file,connect -o calls.txt -- curl http://10.0.2.2:8000/
 
 The exit status is the program's (128+N if signal N ended it).
@@ -142,6 +143,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ready", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no status line, no messages of our own")
+    gdb.configure(parser)
     trace.configure(parser)
 
 
@@ -269,7 +271,9 @@ class Run:
         try:
             with ExitStack() as stack:
                 stack.callback(self.output.close)
-                if trace.wanted(self.arguments):
+                if self.arguments.gdb:
+                    self.conductor.tracer = self._debugging().tracer
+                elif trace.wanted(self.arguments):
                     self.trace = trace.TraceLog(self.arguments)
                     self.conductor.tracer = self.trace.tracer
                     stack.callback(self.trace.close)
@@ -311,6 +315,12 @@ class Run:
         return (
             self.conductor.machine.status() if self.conductor.any_started() or not number else code.SIGNALLED + number
         )
+
+    def _debugging(self) -> gdb.Debugging:
+        if trace.wanted(self.arguments):
+            raise ConfigError("and --trace can't be together: only one can look at a program", key="--gdb")
+        names = list(self.conductor.machine.programs)
+        return gdb.Debugging(self.arguments.gdb, names, self.arguments.quiet)
 
     def _programs(self, status: StatusLine) -> int:
         """Start the programs and wait for their end; the signal that has ended the run, or 0."""

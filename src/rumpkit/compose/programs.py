@@ -19,7 +19,7 @@ from .roots import ALIKE, Sees, root_of
 from .spec import LimitsSpec, RunSpec
 
 if TYPE_CHECKING:
-    from ..guests.linux.tracing.tracer import Tracer
+    from ..guests.linux.tracing.tracer import Tracing
     from ..net.dhcp.service import Dhcp
     from ..net.ip.service import Ip
     from .kernel import Kernel
@@ -59,7 +59,7 @@ def launch(
     allow: Sequence[str] = (),
     limits: LimitsSpec | None = None,
     name: str = "",
-    tracer: "Tracer | None" = None,
+    tracer: "Tracing | None" = None,
     program: Sees = ALIKE,
 ) -> Guest:
     """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes

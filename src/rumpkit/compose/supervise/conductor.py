@@ -31,7 +31,7 @@ from .output import Output
 from .plan import RunPlan
 
 if TYPE_CHECKING:
-    from ...guests.linux.tracing.tracer import Tracer
+    from ...guests.linux.tracing.tracer import Tracing
     from ...net.dhcp.service import Dhcp
     from ..interruption import Interruption
     from ..kernel import Kernel
@@ -80,7 +80,7 @@ class Conductor(Owner):
         self._pipes: dict[str, tuple[int, int]] = {}
         """Ends of pipes between programs, by who writes; -1: closed."""
         self._checker = Checker(self, places)
-        self.tracer: Callable[[str], Tracer | None] | None = None
+        self.tracer: Callable[[str], Tracing | None] | None = None
         """Gives what is to look at a program of a name, for every start of it."""
         self.listeners: list[Word] = []
         """Called after every round, in which programs may have changed."""

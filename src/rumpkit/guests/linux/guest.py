@@ -34,7 +34,7 @@ from .root import Root
 from .spawn import Program, spawn
 
 if TYPE_CHECKING:
-    from .tracing.tracer import Tracer
+    from .tracing.tracer import Tracing
 
 SETTLE_INTERVAL: Final = 0.01
 STOP_TIMEOUT: Final = 5.0
@@ -67,7 +67,7 @@ class Guest:
         mirror: Mirror | None = None,
         sockets: ProcNet | None = None,
         share: Share | None = None,
-        tracer: "Tracer | None" = None,
+        tracer: "Tracing | None" = None,
         group: Group | None = None,
     ) -> None:
         self.name = name
@@ -120,7 +120,7 @@ class Guest:
         group: Group | None = None,
         processors: int = 0,
         terminal: bool = False,
-        tracer: "Tracer | None" = None,
+        tracer: "Tracing | None" = None,
         root: Root | None = None,
     ) -> "Guest":
         """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
@@ -323,7 +323,7 @@ class Guest:
 _turns: Final = itertools.count()
 
 
-def _attach(process: int, processors: int, tracer: "Tracer | None") -> None:
+def _attach(process: int, processors: int, tracer: "Tracing | None") -> None:
     """Before its first instruction."""
     if processors:
         ours = sorted(os.sched_getaffinity(0))

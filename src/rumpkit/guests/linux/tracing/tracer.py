@@ -52,19 +52,16 @@ class Viewer:
         """There is nothing more to trace."""
 
 
-@final
-class Tracer:
-    """Traces one guest.  `attach` is called while the program waits for its start (`spawn`)."""
+class Tracing:
+    """A thread that has seized a program.  `attach` is called while the program waits for its start (`spawn`)."""
 
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
-        self._resume = ptrace.SYSCALL if viewer.calls else ptrace.CONT
-        self._threads: set[int] = set()
+    options = ptrace.FOLLOW
+    """Of PTRACE_SEIZE."""
+
+    def __init__(self) -> None:
         self._problem: Exception | None = None
         self._attached = threading.Event()
         self._thread: threading.Thread | None = None
-        self._running = False
-        """Whether the program has begun; what happens before is ours, not its."""
 
     def attach(self, process: int) -> None:
         """Trace a process from now on.  Raises OSError."""
@@ -76,24 +73,46 @@ class Tracer:
             raise self._problem
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the guest has ended and the viewer has heard of it."""
+        """Wait until the guest has ended and all is told of it."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self, process: int) -> None:
         try:
-            ptrace.seize(process, ptrace.FOLLOW | self._viewer.options)
+            ptrace.seize(process, self.options)
         except Exception as problem:
             self._problem = problem
             self._attached.set()
             return
-        self._threads.add(process)
         self._attached.set()
+        try:
+            self.trace(process)
+        except Exception as problem:
+            complain(problem)  # Linux lets the program go when this thread ends
+
+    def trace(self, process: int) -> None:
+        """Until there is nothing more to trace."""
+        raise NotImplementedError
+
+
+@final
+class Tracer(Tracing):
+    """Tells a viewer what happens."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.options = ptrace.FOLLOW | viewer.options
+        self._viewer = viewer
+        self._resume = ptrace.SYSCALL if viewer.calls else ptrace.CONT
+        self._threads: set[int] = set()
+        self._running = False
+        """Whether the program has begun; what happens before is ours, not its."""
+
+    def trace(self, process: int) -> None:
+        self._threads.add(process)
         try:
             while self._step():
                 pass
-        except Exception as problem:
-            complain(problem)  # Linux lets the program go when this thread ends
         finally:
             self._viewer.finished()
 
