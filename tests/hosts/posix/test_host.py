@@ -772,3 +772,41 @@ def test_ctrl_c_ends_a_program_that_waits_in_the_host():
     _, errors = child.communicate(timeout=10)
     assert child.returncode == -signal.SIGINT
     assert b"KeyboardInterrupt" in errors
+
+
+LEADING = """
+import os
+from rumpkit.hosts.posix.host import LEAD, PosixHost
+
+def lead() -> int:
+    "By how much the loop thread is less nice than its process."
+    host = PosixHost()
+    host.take_the_lead()  # there is no thread
+    host.start_thread()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    host.take_the_lead()
+    host.take_the_lead()  # nothing adds up
+    there = os.getpriority(os.PRIO_PROCESS, host._loop_thread.native_id)
+    host.close()
+    return own - there
+
+def allowed() -> int:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, own - LEAD)
+    except OSError:
+        return 0
+    os.setpriority(os.PRIO_PROCESS, 0, own)
+    return LEAD
+
+os.nice(10)
+assert lead() == allowed()
+os.setresuid(65534, 65534, 65534)
+assert lead() == allowed() == 0
+"""
+
+
+@pytest.mark.once
+@pytest.mark.needs("root")
+def test_the_loop_thread_takes_the_lead_where_it_may():
+    subprocess.run([sys.executable, "-c", LEADING], check=True)

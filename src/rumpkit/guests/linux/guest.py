@@ -100,6 +100,7 @@ class Guest:
         host.loop.register(self._calls, select.EPOLLIN)
         host.loop.register(self._end, select.EPOLLIN)
         host.start_thread()
+        host.take_the_lead()
 
     @classmethod
     def start(

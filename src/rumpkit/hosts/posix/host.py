@@ -42,6 +42,8 @@ FAILURE_LIMIT: Final = 1000
 """Things that may raise in one entry before it is others' turn."""
 CONSOLE_LIMIT: Final = 65536
 """Bytes of console output that wait to be written at most; more is dropped and counted."""
+LEAD: Final = 5
+"""How much less nice the loop thread is than its process when it may be (`take_the_lead`)."""
 SWITCH_INTERVAL: Final = 0.0001
 """Seconds until a busy Python thread lets the loop thread run (the interpreter's default, 5 ms, is a round trip's ruin)."""
 
@@ -416,6 +418,18 @@ class PosixHost(Hypercalls):
         self._claimed = True
         self._loop_thread = threading.Thread(target=self._run_thread, name="rumpkit", daemon=True)
         self._loop_thread.start()
+
+    def take_the_lead(self) -> None:
+        """Have whom the loop thread wakes not take the processor from it at once.  It writes to who waits for a packet or a byte, and
+        else is put to sleep at each of these writes, just to be woken for the next frame; so it finishes its round first, which is
+        a third less work for all of them.  Where the user may not do that (CAP_SYS_NICE, RLIMIT_NICE), it stays as it is."""
+        thread = self._loop_thread
+        if thread is None or thread.native_id is None:
+            return
+        try:
+            os.setpriority(os.PRIO_PROCESS, thread.native_id, os.getpriority(os.PRIO_PROCESS, 0) - LEAD)
+        except OSError:
+            pass
 
     def _run_thread(self) -> None:
         self._take_seat()
