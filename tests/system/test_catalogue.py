@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.helpers.rump import EXAMPLES, NOBODY, Rump, eventually, rump, with_free_ports
+from tests.system.helpers.rump import EXAMPLES, NOBODY, Rump, eventually, rump, run, with_free_ports
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 
@@ -104,6 +104,31 @@ def test_a_web_server(name: str, said: str, user: int, folder: Path) -> None:
         if "haproxy" in name:
             eventually(lambda: len({*answers, fetched(port)}) == 2, 60)
         assert running.stop() in (0, 143, 130)  # by itself, or by the signal
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "user"),
+    each(
+        "rootfs/rootfs",
+        "hello from a root of its own\n",
+        "nginx",
+        "curl",
+        "mke2fs",
+        "e2fsck",
+        "fuse",
+        users=(ROOT, ORDINARY),
+    ),
+)
+def test_a_root_of_its_own(name: str, said: str, user: int, folder: Path) -> None:
+    image = folder / "rootfs.img"
+    run(["sh", str(folder / "rootfs/make.sh"), str(image)])
+    image.chmod(0o666)
+    with Rump("run", str(with_free_ports(folder / f"{name}.toml", folder)), "--root-writable", user=user) as running:
+        (port,) = running.forwards()
+        eventually(lambda: bool(fetched(port)), 60)
+        assert re.fullmatch(said, fetched(port))
+        assert running.stop() == 0, running.errors
+    run(["e2fsck", "-fn", str(image)])
 
 
 @pytest.mark.parametrize(
