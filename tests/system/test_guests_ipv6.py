@@ -46,9 +46,10 @@ def wired() -> Iterator[Kernel]:
 class Program:
     """A guest whose output is kept."""
 
-    def __init__(self, kernel: Kernel, *command: str) -> None:
+    def __init__(self, kernel: Kernel, *command: str, folder: Path | None = None) -> None:
+        """It may write to `folder`."""
         self._fd = os.memfd_create("output")
-        self.guest: Guest = kernel.run(list(command), stdout=self._fd)
+        self.guest: Guest = kernel.run(list(command), stdout=self._fd, writable=[folder] if folder else [])
 
     def text(self) -> str:
         """What it has written so far."""
@@ -83,7 +84,8 @@ def test_web_servers_of_either_side(tmp_path: Path) -> None:
         with subprocess.Popen([PYTHON, *serve, "8080"], stderr=subprocess.DEVNULL) as theirs:
             try:
                 curl = ["curl", "-6", "-sS", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"]
-                with Program(kernel, *curl, "-o", str(tmp_path / "got"), f"http://[{THEIRS}]:8080/file") as one:
+                words = [*curl, "-o", str(tmp_path / "got"), f"http://[{THEIRS}]:8080/file"]
+                with Program(kernel, *words, folder=tmp_path) as one:
                     one.output()
             finally:
                 theirs.kill()

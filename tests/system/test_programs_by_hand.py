@@ -47,6 +47,7 @@ def test_programs_are_started_again(tmp_path: Path) -> None:
     text = f"""
 [kernel]
 hostname = "again"
+writable = ["."]
 
 [[run]]
 name = "lasting"
@@ -104,6 +105,7 @@ def test_a_pipe_whose_end_was_closed_is_joined_again(tmp_path: Path) -> None:
     text = f"""
 [kernel]
 hostname = "pipes"
+writable = ["."]
 
 [[run]]
 name = "reader"

@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     wants = arguments.tty or (not arguments.no_tty and all(os.isatty(fd) for fd in (0, 1)))
     wish = {"command": list(arguments.command), "env": env, "user": arguments.user, "limits": limits}
     with connected(arguments.name) as (control, program):
-        wish |= {"program": program, "cwd": os.path.abspath(arguments.cwd) if arguments.cwd or not program else ""}
+        wish |= {"program": program, "cwd": os.path.abspath(arguments.cwd) if arguments.cwd else ""}
+        wish["folder"] = "" if program else os.getcwd()
         control.patience(None)
         how = with_terminal if wants else with_descriptors
         status = how(control, wish)

@@ -99,6 +99,13 @@ def images(spec: Spec) -> list[Image]:
     return list(found.values())
 
 
+def common_root(spec: Spec) -> tuple[str, bool]:
+    """The root that all programs of a config have, or else that of its kernel's keys; and whether it is the host's."""
+    named = {run.root or spec.kernel.root for run in spec.run}
+    root = named.pop() if len(named) == 1 else spec.kernel.root
+    return root, root in HOST
+
+
 def is_image(source: str, kind: str = "") -> bool:
     """Whether a root is something that the kernel mounts; else it is a directory that is one as it stands."""
     return bool(kind) or not os.path.isdir(source) or os.path.exists(os.path.join(source, OCI_LAYOUT))

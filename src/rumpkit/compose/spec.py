@@ -117,9 +117,9 @@ class MountSpec:
     path: str
     """The directory to mount on; it is made where it is missing."""
     type: str = ""
-    """"tmpfs", "devfs"; "hostfs", a directory of the host; "null", a directory of the tree at a second place; "ext4", "vfat"; "squashfs",
-    "tar" (also compressed) and "oci" (a container image: OCI's layout, or what `docker save` wrote), which are only read; or "auto":
-    whatever the source holds.  Default: "tmpfs", with a source "auto"."""
+    """"tmpfs", "devfs"; "procnet", what Linux has in /proc/net, of this kernel; "hostfs", a directory of the host; "null", a directory
+    of the tree at a second place; "ext4", "vfat"; "squashfs", "tar" (also compressed) and "oci" (a container image: OCI's layout, or
+    what `docker save` wrote), which are only read; or "auto": whatever the source holds.  Default: "tmpfs", with a source "auto"."""
     source: str = ""
     """A disk of the config's by name, a device such as "/dev/disk0", or a host file, which is attached as a disk then; of "hostfs" a
     host directory, of "null" a directory of the kernel, of "oci" a directory or an archive, with ":NAME" behind it for one of several

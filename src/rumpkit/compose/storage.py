@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "hostfs": ("hostfs",),
     "null": ("nullfs",),
+    "procnet": ("procnet",),
     "ext2": ("ext",),
     "ext3": ("ext",),
     "ext4": ("ext",),
@@ -40,7 +41,7 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
 
 _MAYBE_PACKED: Final = ("auto", "tar", "oci")
 """Types of mounts whose source may be compressed, or a container image."""
-_NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null")
+_NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null", "procnet")
 
 
 def storage_components(spec: Spec) -> tuple[str, ...]:

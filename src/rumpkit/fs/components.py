@@ -6,6 +6,7 @@ from ..kern.component import component
 
 if TYPE_CHECKING:
     from ..kern.device import DeviceSwitch
+    from ..kern.texts import Texts as NetTexts
     from ..vfs.vfs import Vfs
     from .devfs import Devfs
     from .ext.type import Ext
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .nullfs import Nullfs
     from .squashfs.type import Squashfs
     from .tar.type import Tar
+    from .textfs import TextFs
     from .tmpfs.type import Tmpfs
 
 
@@ -45,6 +47,16 @@ def fat(vfs: "Vfs") -> "Fat":
     kind = Fat("vfat")
     vfs.types.register(kind)
     vfs.types.register(Fat("fat"))
+    return kind
+
+
+@component("procnet", faction="fs")
+def procnet(vfs: "Vfs", net_texts: "NetTexts") -> "TextFs":
+    """What Linux has in /proc/net, of this kernel: the type "procnet"."""
+    from .textfs import TextFs
+
+    kind = TextFs("procnet", net_texts)
+    vfs.types.register(kind)
     return kind
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .link.bridge import Bridges
     from .link.interfaces import Interfaces
     from .link.loopback import LoopbackInterface
+    from .proc.texts import NetTexts
     from .socket.privileged import PrivilegedSockets
     from .transport.tcp.layer import Tcp
     from .transport.udp import Udp
@@ -37,6 +38,14 @@ def ipv4(kernel: "RumpKernel", interfaces: "Interfaces") -> "Ip":
     ip = Ip(kernel.hyper, kernel.timers, interfaces)
     ip.register(kernel.counters, kernel.sysctl)
     return ip
+
+
+@component("net_texts", faction="net")
+def net_texts(kernel: "RumpKernel", ip: "Ip") -> "NetTexts":
+    """What Linux's /proc/net says, for a file system to show."""
+    from .proc.texts import NetTexts
+
+    return NetTexts(kernel)
 
 
 @component("ipv6", faction="net")

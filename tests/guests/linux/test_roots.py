@@ -171,6 +171,23 @@ def test_a_kernels_mounts_and_the_hosts_in_another_root(tree: Path, folder: Path
     shutil.rmtree(given)
 
 
+@USERS
+def test_what_linux_has_in_proc_net_at_another_place(user: Callable[[], None], tree: Path) -> None:
+    def test() -> None:
+        with kernel_with(tree, False, MountSpec("/net", "procnet")) as kernel:
+            _, lines = shell(kernel, "grep -c vif0 /net/dev; ls /net/tcp /net/udp; touch /net/new")
+            assert lines[:3] == ["1", "/net/tcp", "/net/udp"]
+            assert lines[3].endswith(("Read-only file system", "Permission denied"))
+            process = kernel.process()
+            socket = process.socket("tcp")
+            socket.bind(("0.0.0.0", 4711))
+            socket.listen()
+            text = process.read(process.open("/net/tcp", 0), 1 << 16)
+            assert f":{4711:04X} 00000000:0000 0A".encode() in text
+
+    in_child(test, user)
+
+
 ESCAPE = """
 import os
 os.mkdir("/tmp/jail")

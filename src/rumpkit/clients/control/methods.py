@@ -141,6 +141,7 @@ METHODS.update(
                 "command": Parameter(list, None, "the program and its arguments"),
                 "env": Parameter(dict, {}, "added to the environment"),
                 "cwd": Parameter(str, "", "its folder"),
+                "folder": Parameter(str, "", "its folder if that says nothing and it has the host's root"),
                 "user": Parameter(str, "", "whom to run as"),
                 "program": Parameter(
                     str,

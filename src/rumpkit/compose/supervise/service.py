@@ -22,6 +22,7 @@ from ...hyper.time import SECOND, Instant
 from ..errors import ConfigError, ProgramError
 from ..limits import limit_numbers, limits_from, why_killed
 from ..programs import home, identity, launch, status_of
+from ..roots import common_root
 from ..spec import LimitsSpec, RunSpec
 from . import states
 from .machine import MOMENT, Program, settled, why_failed
@@ -319,7 +320,8 @@ class ExecRequest(Request):
         try:
             if not command or not all(isinstance(word, str) and "\0" not in word for word in command):
                 raise ControlError(EINVAL, "the command is a list of words")
-            like = self.conductor.expanded(self.programs()[0]) if program else RunSpec([])
+            root, is_hosts = common_root(self.service.kernel.spec)
+            like = self.conductor.expanded(self.programs()[0]) if program else RunSpec([], root=root)
             who = given["user"] or like.user
             env = {**home(who), **like.env, **{str(name): str(value) for name, value in given["env"].items()}}
             self.limits = limits_from({**asdict(like.limits or LimitsSpec()), **given["limits"]})
@@ -327,14 +329,14 @@ class ExecRequest(Request):
                 self.service.kernel,
                 command,
                 env,
-                given["cwd"] or like.cwd or None,
+                given["cwd"] or like.cwd or (given["folder"] if is_hosts else "") or None,
                 (fds[0], fds[1], fds[2]),
                 identity(who),
                 given["terminal"],
                 like.allow,
                 self.limits,
                 f"{program or 'kernel'}-exec",
-                program=self.conductor.sees(like if program else RunSpec(command)),
+                program=self.conductor.sees(like),
             )
         except ProgramError as problem:
             status = status_of(problem)
