@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...vfs.vfs import Vfs
     from ...vfs.vnode import Mount, Vnode
 
-NOT_ON_DISKS: Final = ("devfs", "hostfs", "nullfs")
+NOT_ON_DISKS: Final = ("devfs", "hostfs", "nullfs", "procnet")
 """File systems that no image can hold."""
 
 
