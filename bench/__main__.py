@@ -39,6 +39,7 @@ BENCHES = (
     Bench("goodput", "path", ("tap",), "TCP under loss, beside Linux on the same path"),
     Bench("fairness", "path", ("tap",), "one flow of ours beside one of Linux"),
     Bench("trees", "storage", ("mke2fs", "e2fsck"), "20,000 small files into an ext4 image, beside mke2fs -d"),
+    Bench("squashfs", "squashfs", ("mksquashfs",), "files out of a squashfs image, beside unsquashfs"),
     Bench("streams", "storage", ("mke2fs",), "1 GiB into an ext4 image and out of it"),
     Bench("fat", "fat", ("mkfs.fat", "fsck.fat", "mcopy"), "small files and 1 GiB into a FAT image, beside mtools"),
     Bench("tmpfs", "storage", help="files in the kernel's memory"),

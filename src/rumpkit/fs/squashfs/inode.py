@@ -46,8 +46,8 @@ class Inode:
             raise corrupt(f"{where} at {reference:#x}: there are {volume.fields.inodes}")
         self.kind: int = KINDS[basic]
         self.mode: int = self.kind | mode & 0o7777
-        self.uid: int = volume.ids.get(uid)[0]
-        self.gid: int = volume.ids.get(gid)[0]
+        self.uid: int = volume.owner(uid)
+        self.gid: int = volume.owner(gid)
         self.mtime: int = mtime
         self.links: int = 1
         self.size: int = 0

@@ -29,7 +29,9 @@ class Volume:
         self.device: Device = device
         self.unpack: Decompressor = method(COMPRESSORS[fields.compressor])
         self.metadata: Metadata = Metadata(device, self.unpack, fields.bytes_used, metadata_bytes)
-        self.ids: Table = Table(self.metadata, "owner", fields.id_table, fields.ids, ID)
+        self._ids: Table = Table(self.metadata, "owner", fields.id_table, fields.ids, ID)
+        self._owners: dict[int, int] = {}
+        """Of that table what was asked for; it has at most 65535 entries."""
         fragments = fields.fragments if fields.fragment_table != NO_TABLE else 0
         self.fragments: Table = Table(self.metadata, "fragment", fields.fragment_table, fragments, FRAGMENT)
         exported = fields.inodes if fields.export_table != NO_TABLE else 0
@@ -41,6 +43,13 @@ class Volume:
 
         self._files: dict[int, BlockList] = {}
         self._directories: dict[int, Listing] = {}
+
+    def owner(self, number: int) -> int:
+        """A user or group that inodes name by a number.  Raises EUCLEAN, EIO."""
+        found = self._owners.get(number)
+        if found is None:
+            found = self._owners[number] = self._ids.get(number)[0]
+        return found
 
     def blocks_of(self, inode: Inode) -> BlockList:
         """A file's list of blocks."""
