@@ -79,6 +79,13 @@ def test_without_one_the_hosts_path_is_not_seen() -> None:
 
 
 @PROGRAMS
+def test_a_program_cannot_change_its_group(group: Group) -> None:
+    code = "for one in procs freeze; do echo 0 > /sys/fs/cgroup/cgroup.$one; done; mkdir /sys/fs/cgroup/more"
+    with two_kernels() as (here, _):
+        assert ran(here, group, f"({code}) 2>&1; true").count("Read-only file system") == 3
+
+
+@PROGRAMS
 def test_all_that_a_program_starts_is_in_it_and_nothing_is_left(group: Group) -> None:
     with two_kernels() as (here, _):
         guest = Guest.start(here.core, here.host, ["sh", "-c", "setsid sleep 1000 & exec sleep 1000"], group=group)  # type: ignore[arg-type]
