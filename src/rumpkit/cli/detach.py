@@ -147,6 +147,7 @@ def tell_when_ready(conductor: "Conductor", kernels: Mapping[str, "Kernel"], rea
     else:
         forwards = [forward for kernel in kernels.values() for forward in kernel.forwards()]
         notes = [f"programs don't see {path}: {reason}" for path, reason in conductor.unseen().items()]
+        notes += [f"{name} {note}" for name, guest in conductor.guests.items() for note in guest.notes]
         told = {"kernels": [kernel.listen() for kernel in kernels.values()], "forwards": forwards, "notes": notes}
     _go_dark()
     os.write(ready, json.dumps(told).encode())
