@@ -21,6 +21,8 @@ from rumpkit.kern.abi import errno as abi
 from tests.compose.oci.ocimake import INDEX, Layout, digest, docker_save
 from tests.fs.tar.tarmake import DIRECTORY, archive, link
 
+pytestmark = pytest.mark.once
+
 LOWER = archive(
     ("bin/", DIRECTORY), ("bin/server", {"data": b"#!program", "mode": 0o755}), ("etc/old", b"old"), ("etc/both", b"1")
 )
@@ -224,7 +226,7 @@ def test_the_cache_forgets_what_was_used_the_longest_ago(
     assert "chmod 700" in refused(tmp_path / "0.tar.gz", abi.EPERM)
 
 
-@pytest.mark.once
+@pytest.mark.long
 @pytest.mark.needs("skopeo")
 def test_what_skopeo_copies(layout: Layout, tmp_path: Path) -> None:
     layout.image(LOWER, UPPER, name="web")
@@ -244,3 +246,11 @@ def test_a_program_without_a_command_needs_a_root() -> None:
     with pytest.raises(ConfigError, match=r"run\[0\].command: is empty"):
         check(parse(text), "c.toml", text)
     check(parse("[kernel]\nroot = 'image'\n" + text), "c.toml", text)
+
+
+def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(archive(("file", b""))))
+    assert "XDG_CACHE_HOME" in refused(path, abi.ENOTDIR)

@@ -41,7 +41,11 @@ def directory() -> str:
     if not base.startswith("/"):
         base = os.path.join(os.path.expanduser("~"), ".cache")
     path = os.path.join(base, "rumpkit", "unpacked")
-    os.makedirs(path, 0o700, exist_ok=True)
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as problem:
+        text = f"the cache {path} can't be made: {problem.strerror} (XDG_CACHE_HOME says where caches are)"
+        raise OSError(problem.errno, text) from None
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise OSError(EPERM, "the cache is not a directory of yours that is closed to others (chmod 700)", path)
