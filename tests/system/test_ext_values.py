@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpkit.kern.abi.errno import ENODATA, ENOSPC
+from rumpkit.kern.abi.errno import ENODATA, ENOSPC, EUCLEAN
 from rumpkit.kern.abi.fcntl import O_RDWR
 from tests.fs.ext.fsck.ckhelp import check_bytes
 from tests.system.helpers import extimages
@@ -156,6 +156,20 @@ def test_a_wrong_count_is_found(tmp_path: Path):
     debugfs(image, "sif <13> version 3", write=True)
     _, found, _ = check_bytes(image.read_bytes())
     assert any("1 extended attributes have it as their value, and it says 3" in each.text for each in found)
+
+
+def test_a_value_is_no_file(tmp_path: Path):
+    """Or what an evil disk has as both would be in memory twice."""
+    image = make(tmp_path / "image", 16 * MEBIBYTE, FORMS["1k"])
+    with mounted(image) as files:
+        files.root.put("/mnt/f", b"")
+        set_value(files, "f", "large", b"v" * 20_000)
+    debugfs(image, "link <13> named", write=True)
+    with mounted(image) as files:
+        with pytest.raises(OSError, match="is the value of an extended attribute") as caught:
+            files.root.stat("/mnt/named")
+        assert caught.value.errno == EUCLEAN
+        assert value(files, "f", "large") == b"v" * 20_000
 
 
 def test_links_keep_what_they_point_to_beside_a_large_value(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -79,3 +80,44 @@ def test_those_who_wait_get_it_in_their_order(host):
     with pytest.raises(RuntimeError):
         mutex.release()
     host.leave()
+
+
+def test_a_signal_ends_the_waiting_and_leaves_nothing(host):
+    """In the main thread, which is the one that Ctrl-C interrupts."""
+    mutex = PosixMutex(host)
+    there, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        host.enter()
+        mutex.acquire()
+        host.leave()
+        there.set()
+        done.wait(60)
+        host.enter()
+        mutex.release()
+        host.leave()
+
+    def interrupt() -> None:
+        while True:
+            host.enter()
+            waits = len(mutex._waiters)
+            host.leave()
+            if waits:
+                break
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert there.wait(60)
+    other = threading.Thread(target=interrupt)
+    other.start()
+    host.enter()
+    with pytest.raises(KeyboardInterrupt):
+        mutex.acquire()
+    assert not mutex._waiters
+    done.set()
+    mutex.acquire()
+    mutex.release()
+    host.leave()
+    holder.join(60)
+    other.join(60)

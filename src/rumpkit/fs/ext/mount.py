@@ -17,7 +17,7 @@ from .extentmap import RESERVE
 from .features import RECOVER
 from .filenode import FileNode
 from .geometry import corrupt
-from .inode import BASE, EXTRA, NOATIME, NODUMP, ROOT, SYNC, Inode
+from .inode import BASE, EA_INODE, EXTRA, NOATIME, NODUMP, ROOT, SYNC, Inode
 from .node import ExtNode, SpecialNode, SymlinkNode
 from .orphans import OrphanList, filed, listed
 from .removal import CREDITS, erase, has_map, is_small, shrink
@@ -95,6 +95,8 @@ class ExtMount(Mount):
         inode = state.inode
         if not inode.mode or not inode.links:
             raise corrupt(f"inode {number} has a name but is not in use")
+        if inode.flags & EA_INODE:
+            raise corrupt(f"inode {number} has a name but is the value of an extended attribute")
         node = self.make(state)
         self._nodes[number] = node
         return node

@@ -8,7 +8,7 @@ from typing import Final
 
 from ...hyper.time import Instant
 from ...kern.abi.errno import EIO, ENOSPC, ENOTSUP, error
-from ...kern.abi.fcntl import S_IFREG
+from ...kern.abi.fcntl import S_IFMT, S_IFREG
 from . import filewrite, storage, xattr, xattrformat
 from .crc import crc32c
 from .extentmap import RESERVE
@@ -44,7 +44,7 @@ def holder_of(state: InodeState, number: int) -> InodeState:
     volume = state.volume
     if volume.geometry.first_inode <= number <= volume.geometry.inodes and number != state.number:
         holder = volume.current_inode(number)
-        if holder.inode.flags & EA_INODE:
+        if holder.inode.flags & EA_INODE and holder.inode.mode & S_IFMT == S_IFREG:
             return holder
     raise corrupt(f"{state.where}: inode {number} is no value of an extended attribute")
 

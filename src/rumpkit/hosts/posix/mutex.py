@@ -67,26 +67,32 @@ class PosixMutex(Mutex):
         self._wake(first)
 
     def _wait(self) -> None:
-        hyper = self._hyper
         waiter = _Waiter()
-        self._waiters.append(waiter)
-        while True:
-            hyper.unschedule()
+        try:
+            self._waiters.append(waiter)
+            while not self._is_mine(waiter):
+                pass
+        except BaseException:  # Ctrl-C, say
+            self._give_up(waiter)
+            raise
+
+    def _is_mine(self, waiter: _Waiter) -> bool:
+        """Sleep; whether the lock is his now."""
+        hyper = self._hyper
+        hyper.unschedule()
+        try:
             hyper.assert_unscheduled("a mutex")
-            try:
-                waiter.signal.acquire()
-            except BaseException:
-                hyper.schedule()
-                self._give_up(waiter)
-                raise
+            waiter.signal.acquire()
+        finally:
             hyper.schedule()
-            waiter.woken = False
-            if waiter.given:
-                return
-            if not self._taken:
-                self._taken = True
-                self._waiters.remove(waiter)
-                return
+        waiter.woken = False
+        if waiter.given:
+            return True
+        if self._taken:
+            return False
+        self._waiters.remove(waiter)
+        self._taken = waiter.given = True
+        return True
 
     def _wake(self, waiter: _Waiter) -> None:
         if not waiter.woken:
@@ -98,6 +104,7 @@ class PosixMutex(Mutex):
         if waiter.given:
             self.release()
             return
-        self._waiters.remove(waiter)
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
         if not self._taken and self._waiters:
             self._wake(self._waiters[0])
