@@ -139,7 +139,8 @@ def root_of(kernel: "Kernel", program: Sees, command: Sequence[str], cwd: str, p
     for key, paths in (("writable", writable), ("visible", visible)):
         for one in paths:
             if not os.path.lexists(one):
-                raise ConfigError(f"{one!r} is not there on the host", key=key, hint=f"mkdir -p {one}")
+                named = f"kernel.{key}" if one in getattr(own, key) else key
+                raise ConfigError(f"{one!r} is not there on the host", key=named, hint=f"mkdir -p {one}")
     scratch = scratch_of(kernel)
     if source in HOST:
         if "/" in map(os.path.normpath, writable):
@@ -155,7 +156,8 @@ def root_of(kernel: "Kernel", program: Sees, command: Sequence[str], cwd: str, p
             # What isn't written to the image is written to memory.
             return root._replace(kernel_path=image.place, read_only=kernel.is_read_only(image.place))
     if not os.path.isdir(source):
-        raise ConfigError(f"{source!r} is no directory and no image", key="root")
+        hint = "an image is mounted at the kernel's boot, so its config has to name it: [kernel] root"
+        raise ConfigError(f"{source!r} is no directory", key="root", hint=hint)
     return root._replace(source=source)
 
 

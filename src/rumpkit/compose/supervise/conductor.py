@@ -348,7 +348,7 @@ class Conductor(Owner):
         """Where a program's `key` stands in the file."""
         runs = self.kernels[plan.kernel].spec.run
         index = next((index for index, one in enumerate(runs) if one is plan.spec), 0)
-        own = key if key.startswith("mount") else f"run[{index}].{key}" if key else f"run[{index}]"
+        own = key if key.startswith(("mount", "kernel")) else f"run[{index}].{key}" if key else f"run[{index}]"
         return dotted(placed(path_of(own), plan.kernel))
 
     def signal(self, name: str, number: int) -> None:
