@@ -53,6 +53,8 @@ def _words(arguments: argparse.Namespace, ready: int) -> list[str]:
     words = ["run", f"--ready={ready}"]
     if arguments.capture:
         words.append(f"--capture={os.path.abspath(arguments.capture)}")
+    if arguments.crash_report:
+        words.append("--crash-report")
     words += [f"--forward={forward}" for forward in arguments.forward]
     if arguments.file:
         words.append(arguments.file)

@@ -28,6 +28,7 @@ from .traffic import Traffic
 
 if TYPE_CHECKING:
     from ..compose.capture import Capture
+    from .crash import CrashReports
 
 DESCRIPTION = """\
 Boot the kernel of a config and run its programs on it; without FILE, a default kernel with a "user" link.
@@ -44,6 +45,7 @@ examples:
   rump run --capture web.pcapng web.toml           every frame, for tshark or Wireshark
   rump run --detach web.toml                       in the background; rump ps, exec, logs, stop, stats from then on
   rump run --trace web.toml                        the calls of the network, on stderr, as strace has them
+  rump run --crash-report web.toml                 why a program has died
   rump run --gdb gdb.sock -- ./server               and: gdb -ex "target remote gdb.sock" ./server
   rump run -e file,connect -o calls.txt -- curl http://10.0.2.2:8000/
 
@@ -143,6 +145,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ready", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no status line, no messages of our own")
+    parser.add_argument(
+        "--crash-report",
+        action="store_true",
+        help="when a fault kills a program, write its last calls, the last frames, registers and the stack into a file below "
+        "$XDG_STATE_HOME/rumpkit/crashes (by default ~/.local/state/rumpkit/crashes); not together with --trace or --gdb",
+    )
     gdb.configure(parser)
     trace.configure(parser)
 
@@ -271,8 +279,13 @@ class Run:
         try:
             with ExitStack() as stack:
                 stack.callback(self.output.close)
+                self._refuse_two()
                 if self.arguments.gdb:
                     self.conductor.tracer = self._debugging().tracer
+                elif self.arguments.crash_report:
+                    reports = self._crash_reports()
+                    stack.callback(reports.close)
+                    self.conductor.tracer = reports.tracer
                 elif trace.wanted(self.arguments):
                     self.trace = trace.TraceLog(self.arguments)
                     self.conductor.tracer = self.trace.tracer
@@ -316,9 +329,22 @@ class Run:
             self.conductor.machine.status() if self.conductor.any_started() or not number else code.SIGNALLED + number
         )
 
+    def _refuse_two(self) -> None:
+        """Raise ConfigError where several want to look at programs."""
+        options = {"--gdb": self.arguments.gdb, "--crash-report": self.arguments.crash_report}
+        given = [name for name, value in options.items() if value] + ["--trace"] * trace.wanted(self.arguments)
+        if len(given) > 1:
+            raise ConfigError(f"and {given[1]} can't be together: only one can look at a program", key=given[0])
+
+    def _crash_reports(self) -> "CrashReports":
+        from .crash import CrashReports
+
+        programs = self.conductor.machine.programs
+        return CrashReports(
+            self.kernels, lambda name: programs[name].plan.kernel, self.conductor.refusals, self.arguments.quiet
+        )
+
     def _debugging(self) -> gdb.Debugging:
-        if trace.wanted(self.arguments):
-            raise ConfigError("and --trace can't be together: only one can look at a program", key="--gdb")
         names = list(self.conductor.machine.programs)
         return gdb.Debugging(self.arguments.gdb, names, self.arguments.quiet)
 

@@ -1,0 +1,111 @@
+"""`rump run --crash-report`: what is left of programs that have died."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.guests.linux.sandbox_helpers import PYTHON
+from tests.system.helpers.rump import Rump, rump
+
+pytestmark = [pytest.mark.needs("seccomp", "userns"), pytest.mark.once]
+
+SOURCE = """
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+__attribute__((noinline)) void fall(int *where, int n) { if (n) fall(where, n - 1); else *where = 1; }
+
+int main(int argc, char **argv) {
+  int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in s = {.sin_family = AF_INET, .sin_port = htons(7777), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (bind(l, (void *)&s, sizeof s) || listen(l, 1) || connect(c, (void *)&s, sizeof s)) return 1;
+  if (send(c, "hello", 5, 0) != 5 || argc < 2) return 2;
+  if (argv[1][0] == 'a') abort();
+#ifdef __x86_64__
+  if (argv[1][0] == 's') __asm__ volatile("int $0x80" : : "a"(20) : "memory");
+#endif
+  fall(0, 2);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crash")
+    (folder / "program.c").write_text(SOURCE)
+    flags = ["-O0", "-fno-omit-frame-pointer"]
+    subprocess.run(["cc", *flags, "-o", "program", "program.c"], cwd=folder, check=True)
+    return folder / "program"
+
+
+def crashed(state: Path, *command: str) -> tuple[int, str, dict[str, Any]]:
+    """The exit code, what was said, and the report."""
+    run = Rump("run", "--crash-report", "--", *command, env={"XDG_STATE_HOME": str(state)}).process
+    _, errors = run.communicate(timeout=60)
+    (path,) = (state / "rumpkit" / "crashes").glob("*.json")
+    assert f"report: {path.with_suffix('.txt')}" in errors, errors
+    report: dict[str, Any] = json.loads(path.read_text())
+    return run.returncode, errors, report
+
+
+@pytest.mark.needs("cc")
+def test_a_wrong_pointer_after_a_connection(program: Path, tmp_path: Path) -> None:
+    code, errors, report = crashed(tmp_path, str(program), "fall")
+    assert code == 128 + 11
+    assert "program[2] killed by SIGSEGV in fall+0x" in errors
+    assert report["signal"] == "{si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=NULL}"
+    functions = [line.split()[1].partition("+")[0] for line in report["stack"]]
+    assert functions[:4] == ["fall", "fall", "fall", "main"]
+    assert any('sendto(4, "hello", 5, 0, NULL, 0) = 5' in line for line in report["calls"])
+    assert report["calls"][-1].endswith("si_addr=NULL} ---")
+    assert any("lo out TCP 127.0.0.1:" in line and "> 127.0.0.1:7777 [S]" in line for line in report["frames"]), report[
+        "frames"
+    ]
+    assert any(str(program) in line for line in report["mappings"])
+
+
+@pytest.mark.needs("cc")
+def test_abort(program: Path, tmp_path: Path) -> None:
+    code, _, report = crashed(tmp_path, str(program), "abort")
+    assert code == 128 + 6
+    assert "killed by SIGABRT" in report["title"] and "si_code=SI_TKILL" in report["signal"]
+
+
+@pytest.mark.needs("cc")
+def test_killed_by_the_fence(program: Path, tmp_path: Path) -> None:
+    code, _, report = crashed(tmp_path, str(program), "sys")
+    if code == 128 + 11:
+        pytest.skip("missing: 32-bit system calls")
+    assert code == 128 + 31
+    assert report["signal"] == "killed by the fence: system call 20 of another architecture (32-bit)"
+
+
+def test_a_child_that_dies_and_a_refused_call(tmp_path: Path) -> None:
+    script = "import os, signal, socket\n"
+    script += "if os.fork(): os.wait(); os._exit(0)\n"
+    script += "import ctypes; ctypes.CDLL(None).unshare(0x40000000)\nos.kill(os.getpid(), signal.SIGBUS)"
+    code, errors, report = crashed(tmp_path, PYTHON, "-S", "-c", script)
+    assert code == 0
+    assert "python3: python3[3] killed by SIGBUS" in errors
+    assert any("unshare" in line for line in report["refused"])
+
+
+def test_nothing_is_written_where_nothing_crashes(tmp_path: Path) -> None:
+    run = Rump(
+        "run", "--crash-report", "--", "sh", "-c", "kill -TERM $$", env={"XDG_STATE_HOME": str(tmp_path)}
+    ).process
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 128 + 15 and errors == ""
+    assert not list((tmp_path / "rumpkit" / "crashes").iterdir())
+
+
+def test_only_one_can_look() -> None:
+    code, _, errors = rump("run", "--crash-report", "--trace", "--", "true")
+    assert code == 2 and "--crash-report: and --trace can't be together" in errors, errors
