@@ -24,7 +24,27 @@ def main() -> int:
         _open_streams()
     from .main import main as run
 
-    return run()
+    status = run()
+    _leave(status)
+    return status
+
+
+def _leave(status: int) -> None:
+    """End the process as its end would, but without taking Python apart object by object, which takes a fifth as long as a short
+    program's whole run.  Returns where that can't be: a thread still works, or what was printed can't be written."""
+    import atexit
+    import os
+    import threading
+
+    if any(not one.daemon for one in threading.enumerate() if one is not threading.current_thread()):
+        return
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):  # Python says so in its own way
+        return
+    os._exit(status)
 
 
 def _open_streams() -> None:
