@@ -1,10 +1,12 @@
 """What root may not do in a program on a kernel (capabilities(7)): all that reaches past files and processes of its own.
 
-Below `starter`, which calls it in the program's process before its exec.  An ordinary user's program has a user namespace
+Below `first`, which calls `give_up` in the program's process before its exec.  An ordinary user's program has a user namespace
 instead, in which capabilities mean nothing to the host.
 """
 
 from __future__ import annotations
+
+import os
 
 from . import libc
 
@@ -39,11 +41,26 @@ KEPT: Final = {
 attach to its init either, which has more."""
 
 
-def give_up(more: tuple[str, ...] = ()) -> None:
-    """Take all other capabilities, and `more` of those, from what this process executes from now on.  Raises OSError."""
+_SYS_ADMIN: Final = 21
+
+
+def privileged() -> bool:
+    """Whether namespaces can be made without a user namespace (CAP_SYS_ADMIN)."""
+    with open("/proc/self/status") as status:
+        effective = next(int(line[7:], 16) for line in status if line.startswith("CapEff:"))
+    return os.geteuid() == 0 and bool(effective >> _SYS_ADMIN & 1)
+
+
+def give_up() -> None:
+    """Take all other capabilities from what this process executes from now on.  Raises OSError."""
     with open(LAST) as file:
         last = int(file.read())
-    kept = [number for name, number in KEPT.items() if name not in more]
+    kept = KEPT.values()
     for number in range(last + 1):
         if number not in kept:
             libc.prctl(PR_CAPBSET_DROP, number)
+
+
+def drop(name: str) -> None:
+    """Take one of KEPT, too.  Raises OSError."""
+    libc.prctl(PR_CAPBSET_DROP, KEPT[name])

@@ -476,7 +476,8 @@ class Carrier:
             self._obituaries.channel.close()
         for capture in self._captures:
             self.context.host.loop.unregister(capture)
-            capture.socket.close()
+        # Linux waits for all processors before a packet socket goes.
+        self.context.program.discard([capture.socket.detach() for capture in self._captures])
         self._inject.close()
         if self._inject6 is not None:
             self._inject6.close()

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, final
 
 from ...kern.abi.errno import EACCES, EBADF, EFAULT, EINVAL, ENOSPC, EPERM, ESRCH
 from . import abi, libc
+from .capabilities import privileged as privileged
 
 
 class Requirement(NamedTuple):
@@ -166,14 +167,6 @@ REQUIREMENTS: Final = (
 
 NAMESPACES: Final = REQUIREMENTS[-1]
 TRACING: Final = REQUIREMENTS[-2]
-
-
-def privileged() -> bool:
-    """Whether namespaces can be made without a user namespace (CAP_SYS_ADMIN)."""
-    cap_sys_admin = 21
-    with open("/proc/self/status") as status:
-        effective = next(int(line[7:], 16) for line in status if line.startswith("CapEff:"))
-    return os.geteuid() == 0 and bool(effective >> cap_sys_admin & 1)
 
 
 def requirements() -> list[tuple[Requirement, str]]:

@@ -1,6 +1,6 @@
 """A starter that is kept ready, so that a program need not wait until a Python interpreter has started.
 
-Between `starter`, which it runs, and `spawn`, which gives it plans.  The starter is a child of this process, does nothing until it gets a
+Between `ready`, which it runs, and `spawn`, which gives it plans.  The starter is a child of this process, does nothing until it gets a
 plan, and goes when its service socket is closed, here or by our death.  A program inherits from its starter what it would inherit from
 us: limits, umask, process group, ignored signals, control group.  So where any of that has changed since the starter began, or this
 is not the process that has started it, it is exchanged for a new one.
@@ -31,6 +31,8 @@ _STATUS: Final = (
 _LINKS: Final = ("root", "ns/mnt", "ns/net", "ns/user", "ns/pid_for_children", "ns/ipc", "ns/uts", "ns/cgroup")
 _FILES: Final = ("limits", "cgroup", "oom_score_adj", "personality")
 _OUT_OF_THE_WAY: Final = 10
+_NUMBER: Final = 4
+"""The size of a process id."""
 SERVICE: Final = 3
 """The starter's number for its service socket."""
 START: Final = b"S"
@@ -85,11 +87,11 @@ class Launcher:
                 self._send(descriptors)
 
     def discard(self, descriptors: Sequence[int]) -> None:
-        """Close descriptors whose last close takes long: Linux waits for tens of milliseconds while a network device goes.  Where
-        there is a starter, it has a child of its own wait."""
+        """Close descriptors whose last close takes long: Linux waits for tens of milliseconds while a network device or a packet socket
+        goes.  Where there is a starter, it has a child of its own wait."""
         with self._lock:
             try:
-                if self._service is not None and self._surroundings[0] == os.getpid() and descriptors:
+                if descriptors and self._service is not None and self._surroundings[0] == os.getpid():
                     socket.send_fds(self._service, [DISCARD], descriptors)
             except OSError:  # they are closed here, then
                 pass
@@ -106,18 +108,20 @@ class Launcher:
         if self._service is None:
             self._service, self._process = _start()
             self._surroundings = now
+        else:
+            _bury_unneeded(self._service, socket.MSG_DONTWAIT)
         return self._service
 
     def _give_up(self) -> None:
         service, self._service = self._service, None
         if service is None:
             return
-        service.close()
-        if self._surroundings[0] == os.getpid():
-            try:
-                os.waitpid(self._process, 0)
-            except ChildProcessError:  # somebody waits for any child in this process
-                pass
+        with service:
+            if self._surroundings[0] != os.getpid():
+                return
+            service.shutdown(socket.SHUT_WR)
+            _bury_unneeded(service, 0)
+        _bury(self._process)
 
     def close(self) -> None:
         """Let the starter go; what it has started stays."""
@@ -125,10 +129,26 @@ class Launcher:
             self._give_up()
 
 
+def _bury_unneeded(service: socket.socket, flags: int) -> None:
+    """The inits that the starter says have been for nothing; without `flags`, until it ends."""
+    try:
+        while note := service.recv(_NUMBER, flags):
+            _bury(int.from_bytes(note, sys.byteorder))
+    except (BlockingIOError, ConnectionResetError):  # there are none, or somebody has killed the starter
+        pass
+
+
+def _bury(process: int) -> None:
+    try:
+        os.waitpid(process, 0)
+    except ChildProcessError:  # somebody waits for any child in this process
+        pass
+
+
 def _start() -> tuple[socket.socket, int]:
     """posix_spawn, which is safe where there are threads; our end, and the starter's process id."""
     package = Path(__file__).parents[3]
-    code = f"import sys; sys.path.insert(0, {str(package)!r}); from rumpkit.guests.linux.starter import main; main()"
+    code = f"import sys; sys.path.insert(0, {str(package)!r}); from rumpkit.guests.linux.ready import main; main()"
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         try:

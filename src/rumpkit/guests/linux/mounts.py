@@ -29,6 +29,20 @@ def isolate() -> None:
     hold_devices()
 
 
+def tree(place: str) -> int:
+    """A copy of a mount, with all that is mounted in it, that is nowhere (open_tree(2)).  Raises OSError."""
+    flags = abi.OPEN_TREE_CLONE | abi.OPEN_TREE_CLOEXEC | abi.AT_RECURSIVE
+    return libc.syscall("open_tree", abi.AT_FDCWD, place.encode(), flags)
+
+
+def put(one: int, place: str) -> None:
+    """Mount a tree, and let go of it.  Raises OSError."""
+    try:
+        libc.syscall("move_mount", one, b"", abi.AT_FDCWD, place.encode(), abi.MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        os.close(one)
+
+
 def cover(
     files: dict[str, bytes], hidden: list[str], kept: dict[str, int] | None = None, own: list[str] | None = None
 ) -> list[str]:
@@ -163,38 +177,54 @@ def mount_proc() -> bool:
     return True
 
 
+def take_proc(harmless: bool) -> int:
+    """Take the /proc of `mount_proc` away again, as a tree in which the machine's settings are read-only; where they are `harmless`, it
+    need not be so.  Raises OSError."""
+    try:
+        seal_settings("/proc")
+    except OSError:
+        if not harmless:
+            raise
+    taken = tree("/proc")
+    libc.unmount("/proc", abi.MNT_DETACH)
+    return taken
+
+
 _SHOWN_OF_SYSFS: Final = ("devices/virtual/net", "class/net")
 """The latter consists of links into the former."""
 
 
-def mount_interfaces() -> bool:
-    """Show the interfaces of this network namespace in /sys; everything else there stays the host's.  False where that is forbidden:
-    then /sys/class/net stays the host's, too."""
-    stage = next(directory for directory in _STAGES if path.isdir(directory))
+def interfaces() -> list[tuple[str, int]]:
+    """What shows the interfaces of this network namespace in /sys: places and trees; everything else there stays the host's.  Nothing where
+    that is forbidden: then /sys/class/net stays the host's, too."""
+    place = stage()
     try:
-        libc.mount("sysfs", stage, "sysfs", PLAIN | abi.MS_NOEXEC | abi.MS_RDONLY)
+        libc.mount("sysfs", place, "sysfs", PLAIN | abi.MS_NOEXEC | abi.MS_RDONLY)
     except OSError:
-        return False
+        return []
     try:
-        for name in _SHOWN_OF_SYSFS:
-            libc.mount(f"{stage}/{name}", f"/sys/{name}", None, abi.MS_BIND)
+        return [(f"/sys/{name}", tree(f"{place}/{name}")) for name in _SHOWN_OF_SYSFS]
     except OSError:
-        return False
+        return []
     finally:
-        libc.unmount(stage, abi.MNT_DETACH)
-    return True
+        libc.unmount(place, abi.MNT_DETACH)
 
 
-_SETTINGS: Final = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/acpi", "/proc/scsi")
-"""Of the whole machine: Linux lets root write to them by his number alone, whatever capabilities he has."""
+_SETTINGS: Final = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
+"""In /proc, and of the whole machine: Linux lets root write to them by his number alone, whatever capabilities he has."""
 
 
-def seal_settings() -> None:
-    """Make the machine's settings, and all of /sys, read-only for the program.  Raises OSError."""
-    for place in _SETTINGS:
+def seal_settings(proc: str) -> None:
+    """Make the machine's settings in a /proc read-only for the program.  Raises OSError."""
+    for name in _SETTINGS:
+        place = f"{proc}/{name}"
         if path.exists(place):
             libc.mount(place, place, None, abi.MS_BIND | abi.MS_REC)
             _read_only(place)
+
+
+def seal_sys() -> None:
+    """The same for all of /sys.  Raises OSError."""
     if path.ismount("/sys"):
         _read_only("/sys")
 
@@ -257,7 +287,8 @@ _devices = -1
 def hold_devices() -> None:
     """Have the host's /dev, before another one is mounted there."""
     global _devices
-    _devices = os.open("/dev", os.O_PATH | os.O_CLOEXEC)
+    if _devices < 0:
+        _devices = os.open("/dev", os.O_PATH | os.O_CLOEXEC)
 
 
 def devices() -> int:
@@ -265,29 +296,44 @@ def devices() -> int:
     return _devices
 
 
-def mount_dev() -> None:
-    """Show a /dev with what every program may use, pseudo-terminals and shared memory of its own, and nothing of the host's hardware.  The
-    terminal that is our standard input is its console.  Raises OSError, and then /dev is as it was."""
-    stage = next(directory for directory in _STAGES if path.isdir(directory))
-    libc.mount("tmpfs", stage, "tmpfs", PLAIN, "mode=755,size=1m")
+def make_dev() -> int:
+    """A /dev with what every program may use, pseudo-terminals and shared memory of its own, and nothing of the host's hardware: a tree.
+    Raises OSError."""
+    place = stage()
+    libc.mount("tmpfs", place, "tmpfs", PLAIN, "mode=755,size=1m")
     try:
-        _fill_dev(stage)
-        libc.mount(stage, "/dev", None, abi.MS_MOVE)
-    except OSError:
-        libc.unmount(stage, abi.MNT_DETACH)
-        raise
+        _fill_dev(place)
+        return tree(place)
+    finally:
+        libc.unmount(place, abi.MNT_DETACH)
+
+
+def forget_log() -> None:
+    """Have no /dev/log, which leads to the host's syslog, in a /dev of `make_dev`."""
+    if path.islink("/dev/log"):
+        os.unlink("/dev/log")
+
+
+def mount_console() -> None:
+    """Show the terminal that is our standard input as /dev/console, in a /dev of `make_dev`."""
+    if not os.isatty(0):
+        return
+    name = path.relpath(os.readlink("/proc/self/fd/0"), "/dev")
+    if path.exists(f"/proc/self/fd/{_devices}/{name}"):  # not a terminal of another root
+        _show_node(f"/proc/self/fd/{_devices}/{name}", "/dev/console")
+
+
+def _show_node(device: str, place: str) -> None:
+    os.close(os.open(place, os.O_WRONLY | os.O_CREAT, 0o600))
+    libc.mount(device, place, None, abi.MS_BIND)
+    # Which leaves what is written to the device alone, and the host's node its owner and mode.
+    libc.mount("none", place, None, abi.MS_REMOUNT | abi.MS_BIND | abi.MS_RDONLY | _NODE)
 
 
 def _fill_dev(stage: str) -> None:
-    host = f"/proc/self/fd/{_devices}"
-    nodes = [(f"{host}/{name}", name) for name in _NODES if path.exists(f"{host}/{name}")]
-    if os.isatty(0):
-        nodes.append((f"{host}/{os.readlink('/proc/self/fd/0').removeprefix('/dev/')}", "console"))
-    for source, name in nodes:
-        os.close(os.open(f"{stage}/{name}", os.O_WRONLY | os.O_CREAT, 0o600))
-        libc.mount(source, f"{stage}/{name}", None, abi.MS_BIND)
-        # Which leaves what is written to the device alone, and the host's node its owner and mode.
-        libc.mount("none", f"{stage}/{name}", None, abi.MS_REMOUNT | abi.MS_BIND | abi.MS_RDONLY | _NODE)
+    for name in _NODES:
+        if path.exists(f"/dev/{name}"):
+            _show_node(f"/dev/{name}", f"{stage}/{name}")
     for name, target in _LINKS:
         os.symlink(target, f"{stage}/{name}")
     if path.islink("/dev/log"):

@@ -149,46 +149,48 @@ def way_out(family: int, index: int) -> Request:
     return _route(family, abi.RTN_LOCAL, TABLE, b"", 0, index, word(abi.RTA_PRIORITY, 2000 + index))
 
 
-def prepare(six: bool, sysctls: dict[str, bytes]) -> bool:
-    """Set the namespace up, with IPv6 if the kernel has it, and with sysctls (paths below net).  Whether there is IPv6 in the namespace,
-    too: where Linux has none, or it is switched off for good, AF_INET6 sockets for TCP go all the same, and others don't.
-    Raises OSError."""
-    off = b"0" if six else b"1"
-    for name, value in (
-        *sysctls.items(),
-        *_QUIET,
-        ("ipv6/conf/lo/disable_ipv6", off),
-        ("ipv6/conf/default/disable_ipv6", off),
-    ):
-        _write(f"/proc/sys/net/{name}", value)
+def settings() -> int:
+    """A descriptor of this namespace's /proc/sys/net, by which it can be written to even when that is read-only to others.  Raises
+    OSError."""
+    return os.open("/proc/sys/net", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def prepare(net: int) -> None:
+    """Set the namespace up as far as it is the same for all programs, without IPv6; `net` is `settings`.  Raises OSError."""
+    for name, value in (*_QUIET, ("ipv6/conf/lo/disable_ipv6", b"1"), ("ipv6/conf/default/disable_ipv6", b"1")):
+        _write(net, name, value)
     up = abi.INTERFACE_MESSAGE.pack(_socket.AF_UNSPEC, 0, abi.LOOPBACK_INDEX, abi.IFF_UP, abi.IFF_UP)
     marks = MARKS + bytes(3), 32 - MARK_BITS, abi.LOOPBACK_INDEX
     four = _socket.AF_INET
-    channel = Channel()
-    try:
-        channel.must(
-            [
-                (abi.RTM_NEWLINK, 0, up + word(abi.IFLA_MTU, LARGEST)),
-                *_rules(four),
-                _route(four, abi.RTN_LOCAL, abi.RT_TABLE_LOCAL, *marks),  # where bind(2) looks
-                _route(four, abi.RTN_LOCAL, TABLE, *marks),
-                _route(
-                    four, abi.RTN_BROADCAST, TABLE, b"", 0, abi.LOOPBACK_INDEX, attribute(abi.RTA_PREFSRC, UNMARKED)
-                ),
-            ]
-        )
-        return six and _prepare6(channel)
-    finally:
-        channel.close()
+    _ask(
+        (abi.RTM_NEWLINK, 0, up + word(abi.IFLA_MTU, LARGEST)),
+        *_rules(four),
+        _route(four, abi.RTN_LOCAL, abi.RT_TABLE_LOCAL, *marks),  # where bind(2) looks
+        _route(four, abi.RTN_LOCAL, TABLE, *marks),
+        _route(four, abi.RTN_BROADCAST, TABLE, b"", 0, abi.LOOPBACK_INDEX, attribute(abi.RTA_PREFSRC, UNMARKED)),
+    )
 
 
-def _prepare6(channel: Channel) -> bool:
+def complete(net: int, six: bool, sysctls: dict[str, bytes]) -> bool:
+    """The rest: IPv6 if the kernel has it, sysctls (paths below net), and ping sockets for who makes sockets here.  Whether there is
+    IPv6 in the namespace, too: where Linux has none, or it is switched off for good, AF_INET6 sockets for TCP go all the same, and
+    others don't.  Raises OSError."""
+    for name, value in sysctls.items():
+        _write(net, name, value)
+    group = os.getegid()
+    _write(net, "ipv4/ping_group_range", b"%d %d" % (group, group))  # where it is not to be had, nobody can ping
+    return six and _complete6(net)
+
+
+def _complete6(net: int) -> bool:
+    for name in ("lo", "default"):
+        _write(net, f"ipv6/conf/{name}/disable_ipv6", b"0")
     family = _socket.AF_INET6
     source = attribute(abi.RTA_PREFSRC, UNMARKED6) + word(abi.RTA_PRIORITY, 1)
     out = _route(family, abi.RTN_LOCAL, TABLE, b"", 0, abi.LOOPBACK_INDEX, source)
     try:
         _socket.socket(family, _socket.SOCK_DGRAM).close()
-        channel.must([*_rules(family), out])
+        _ask(*_rules(family), out)
     except OSError as problem:
         if problem.errno in (_EAFNOSUPPORT, _EACCES):
             return False
@@ -196,10 +198,19 @@ def _prepare6(channel: Channel) -> bool:
     return True
 
 
-def _write(path: str, text: bytes) -> None:
+def _ask(*requests: Request) -> None:
+    """Make requests.  Raises OSError."""
+    channel = Channel()
+    try:
+        channel.must(list(requests))
+    finally:
+        channel.close()
+
+
+def _write(net: int, path: str, text: bytes) -> None:
     """Set a sysctl of the namespace, where it is to be had."""
     try:
-        fd = os.open(path, os.O_WRONLY)
+        fd = os.open(path, os.O_WRONLY, dir_fd=net)
     except OSError:
         return
     try:
@@ -220,11 +231,6 @@ def open_devices(count: int, devices: int) -> list[int]:
     except OSError:
         pass
     return opened
-
-
-def allow_ping(group: int) -> None:
-    """Let the makers of sockets, which run as `group`, make ping sockets.  Where it is not to be had, nobody can ping."""
-    _write("/proc/sys/net/ipv4/ping_group_range", b"%d %d" % (group, group))
 
 
 def _filter(socket: _socket.socket, instructions: tuple[tuple[int, int, int, int], ...]) -> None:

@@ -128,6 +128,8 @@ class Program:
         """The wait status of the first process once it has ended (os.waitstatus_to_exitcode knows it)."""
         self.control = control
         """Readable when there is something for `poll`."""
+        self.discard: Callable[[Sequence[int]], None] = close_all
+        """Closes descriptors whose last close takes Linux long."""
 
     def write_file(self, path: str, content: bytes) -> None:
         """Write a private file again.  Nothing happens where it has none of that path."""
@@ -295,7 +297,9 @@ def _start(starter: Launcher, plan: Plan, stdio: tuple[int, int, int], hand: "_H
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()), hand.take())
         control.settimeout(START_TIMEOUT)
-        return _Conversation(control, plan, callbacks, hand).follow(supply)
+        program = _Conversation(control, plan, callbacks, hand).follow(supply)
+        program.discard = starter.discard
+        return program
     except BaseException:
         control.close()
         supply.close()
@@ -465,6 +469,12 @@ class _Conversation:
         self._control.close()
         if self._init:
             _reap(self._init)
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    """Close them here and now."""
+    for fd in descriptors:
+        os.close(fd)
 
 
 def _reap(process: int) -> None:
