@@ -1,10 +1,10 @@
 """${here} and ${tmp} in the strings of a [[run]]: the config's folder, and a private one that lasts as long as the run."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from .errors import ConfigError, suggest
+from .record import replace
 from .spec import RunSpec
 
 WORDS = ("", "inherit", "prefix", "log", "null", "stdout")

@@ -4,7 +4,7 @@ Values are still as the user wrote them (strings such as "10.0.2.15/24" and "64M
 checks them, and `compose.check` does so for a whole spec before anything is opened.
 """
 
-from dataclasses import dataclass, field
+from .record import dataclass, field
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -11,6 +10,7 @@ from ..kern.abi.errno import EINVAL
 from ..kern.abi.fcntl import S_IFBLK
 from ..kern.kernel import RumpKernel
 from .errors import ConfigError, suggest
+from .record import replace
 from .roots import complete_roots, image_mounts, images
 from .spec import DiskSpec, EtfsSpec, MountSpec, Spec
 from .values import parse_size

@@ -2,11 +2,11 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ...hyper.time import Duration
 from ..errors import ConfigError, suggest
+from ..record import dataclass, field
 from ..spec import HealthSpec, RunSpec
 from ..values import parse_duration
 
