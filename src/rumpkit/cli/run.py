@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -202,10 +201,10 @@ def _kernels(arguments: argparse.Namespace) -> tuple[dict[str, Spec], Places]:
         from ..compose.load import load_kernels
 
         kernels = load_kernels(arguments.file)
-        places = Places(Path(arguments.file).parent)
+        places = Places(os.path.dirname(arguments.file))
     else:
         kernels = {"": Spec(interface=[InterfaceSpec("user")])}
-        places = Places(Path())
+        places = Places("")
     if arguments.command:
         if len(kernels) > 1:
             raise ConfigError(

@@ -1,7 +1,7 @@
 """${here} and ${tmp} in the strings of a [[run]]: the config's folder, and a private one that lasts as long as the run."""
 
+import os
 import re
-from pathlib import Path
 
 from .errors import ConfigError, suggest
 from .record import replace
@@ -15,20 +15,20 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 class Places:
     """The folders that the variables stand for; the private one is made when first asked for."""
 
-    def __init__(self, here: Path) -> None:
-        self.here = here.absolute()
-        self._tmp: Path | None = None
+    def __init__(self, here: "str | os.PathLike[str]") -> None:
+        self.here = os.path.abspath(here)
+        self._tmp = ""
 
     def get(self, name: str) -> str:
         """What `${name}` stands for.  Raises ConfigError."""
         if name == "here":
-            return str(self.here)
+            return self.here
         if name == "tmp":
-            if self._tmp is None:
+            if not self._tmp:
                 import tempfile
 
-                self._tmp = Path(tempfile.mkdtemp(prefix="rump-"))
-            return str(self._tmp)
+                self._tmp = tempfile.mkdtemp(prefix="rump-")
+            return self._tmp
         raise ConfigError(f"there is no variable ${{{name}}}", hint=suggest(name, ("here", "tmp")))
 
     @property
@@ -38,11 +38,11 @@ class Places:
 
     def close(self) -> None:
         """Remove the private folder and all that is in it."""
-        if self._tmp is not None:
+        if self._tmp:
             import shutil
 
             shutil.rmtree(self._tmp, ignore_errors=True)
-            self._tmp = None
+            self._tmp = ""
 
 
 def expand(text: str, places: Places) -> str:
@@ -75,7 +75,7 @@ def expand_run(run: RunSpec, places: Places) -> RunSpec:
 
 
 def _path(text: str, places: Places) -> str:
-    return str(places.here / expand(text, places)) if text else ""
+    return os.path.join(places.here, expand(text, places)) if text else ""
 
 
 def _shown(text: str, places: Places) -> str:
@@ -92,7 +92,8 @@ def read_environment(path: str) -> dict[str, str]:
     """Lines NAME=VALUE, of which empty ones and those that begin with # don't count; quotes around a value are taken off.
     Raises ConfigError."""
     try:
-        text = Path(path).read_text("utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "is not UTF-8 text"
         raise ConfigError(f"{path} cannot be read: {reason}", key="env_file") from None

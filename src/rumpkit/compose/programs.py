@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..guests.linux.files import ShownMount
@@ -19,6 +18,8 @@ from .roots import ALIKE, Sees, root_of
 from .spec import LimitsSpec, RunSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..guests.linux.tracing.tracer import Tracing
     from ..net.dhcp.service import Dhcp
     from ..net.ip.service import Ip
@@ -33,7 +34,7 @@ def start(
     kernel: "Kernel",
     command: Sequence[str],
     env: Mapping[str, str],
-    cwd: str | Path | None,
+    cwd: "str | Path | None",
     stdio: tuple[int | None, int | None, int | None],
     allow: Sequence[str] = (),
     program: Sees = ALIKE,
@@ -52,7 +53,7 @@ def launch(
     kernel: "Kernel",
     command: Sequence[str],
     env: Mapping[str, str],
-    cwd: str | Path | None,
+    cwd: "str | Path | None",
     stdio: tuple[int | None, int | None, int | None],
     user: "Identity | None" = None,
     terminal: bool = False,
@@ -223,7 +224,8 @@ def _hosts(hostname: str, bare: bool) -> bytes:
         text += b"::1 localhost ip6-localhost ip6-loopback\n"
     else:
         try:
-            text = Path(HOSTS).read_bytes()
+            with open(HOSTS, "rb") as file:
+                text = file.read()
         except OSError:
             pass
     return text + (b"" if text.endswith(b"\n") else b"\n") + f"127.0.1.1 {hostname}\n".encode()

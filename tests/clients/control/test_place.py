@@ -21,6 +21,11 @@ def runtime(tmp_path, monkeypatch):
     return folder
 
 
+def listen():
+    listener, path = place.listen("rump-1", 1)
+    return listener, Path(path)
+
+
 def modes(path):
     return stat.S_IMODE(os.lstat(path).st_mode)
 
@@ -28,7 +33,7 @@ def modes(path):
 def test_the_socket_and_its_directory_are_ours_alone(runtime):
     before = os.umask(0)
     try:
-        listener, path = place.listen("rump-1", 1)
+        listener, path = listen()
     finally:
         os.umask(before)
     with listener:
@@ -36,55 +41,55 @@ def test_the_socket_and_its_directory_are_ours_alone(runtime):
         assert modes(path) == 0o600
         assert modes(path.parent) == 0o700
         assert os.listdir(path.parent) == ["rump-1.sock"]
-        assert place.names()["rump-1"] == path
-        place.connect(path, 1).close()
+        assert place.names()["rump-1"] == str(path)
+        place.connect(str(path), 1).close()
 
 
 def test_kernels_of_one_name_are_numbered(runtime):
-    first, one = place.listen("rump-1", 1)
-    second, two = place.listen("rump-1", 1)
+    first, one = listen()
+    second, two = listen()
     with first, second:
         assert (one.name, two.name) == ("rump-1.sock", "rump-1-2.sock")
 
 
 def test_a_leftover_is_removed_by_a_listing_and_by_the_next_of_its_name(runtime):
-    listener, path = place.listen("rump-1", 1)
+    listener, path = listen()
     listener.close()
     assert path.exists()
     assert "rump-1" not in place.names()
     assert not path.exists()
-    listener, path = place.listen("rump-1", 1)
+    listener, path = listen()
     listener.close()
-    again, same = place.listen("rump-1", 1)
+    again, same = listen()
     with again:
         assert same == path
 
 
 def test_only_the_socket_s_own_name_is_withdrawn(runtime):
-    listener, path = place.listen("rump-1", 1)
+    listener, path = listen()
     inode = os.lstat(path).st_ino
     with listener:
-        place.withdraw(path, inode + 1)
+        place.withdraw(str(path), inode + 1)
         assert path.exists()
-        place.withdraw(path, inode)
+        place.withdraw(str(path), inode)
         assert not path.exists()
-        place.withdraw(path, inode)
+        place.withdraw(str(path), inode)
 
 
 def test_a_path_that_is_too_long_for_a_unix_socket(runtime, monkeypatch):
     deep = runtime / ("d" * 100)
     deep.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
-    listener, path = place.listen("rump-1", 1)
+    listener, path = listen()
     with listener:
         assert len(str(path)) > place.MAX_PATH
-        place.connect(path, 1).close()
-        assert place.names()["rump-1"] == path
+        place.connect(str(path), 1).close()
+        assert place.names()["rump-1"] == str(path)
 
 
 def test_a_runtime_directory_that_others_can_enter_is_not_used(runtime, monkeypatch):
     runtime.chmod(0o755)
-    assert place.candidates() == [Path(f"/tmp/rumpkit-{os.geteuid()}")]
+    assert place.candidates() == [f"/tmp/rumpkit-{os.geteuid()}"]
     monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
     assert len(place.candidates()) == 1
 
@@ -102,7 +107,7 @@ def test_a_directory_that_is_not_ours_alone_is_refused(runtime, tmp_path, monkey
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     (runtime / "rumpkit").symlink_to(elsewhere)
-    monkeypatch.setattr(place, "candidates", lambda: [runtime / "rumpkit"])
+    monkeypatch.setattr(place, "candidates", lambda: [str(runtime / "rumpkit")])
     with pytest.raises(place.UnsafePlace, match="ours alone"):
         place.listen("rump-1", 1)
     assert place.names() == {}
@@ -117,7 +122,7 @@ def test_a_directory_that_is_not_ours_alone_is_refused(runtime, tmp_path, monkey
 def test_a_directory_of_another_user_is_refused(runtime, monkeypatch):
     (runtime / "rumpkit").mkdir(mode=0o700)
     os.chown(runtime / "rumpkit", 65534, 65534)
-    monkeypatch.setattr(place, "candidates", lambda: [runtime / "rumpkit"])
+    monkeypatch.setattr(place, "candidates", lambda: [str(runtime / "rumpkit")])
     with pytest.raises(place.UnsafePlace):
         place.require(runtime / "rumpkit")
 

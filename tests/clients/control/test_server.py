@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -301,7 +302,7 @@ def test_it_goes_with_its_kernel():
     with pytest.raises(NoKernel, match="no kernel of yours is running"):
         connect()
     with Kernel(net="switch:lan", address="10.0.0.1/24", control=True) as kernel:
-        path = client.find(kernel.listen())
+        path = Path(client.find(kernel.listen()))
         control = connect()
         assert path.exists()
     assert not path.exists()
@@ -341,7 +342,7 @@ def as_nobody(path):
 
 @pytest.mark.needs("root")
 def test_the_modes_keep_another_user_out_and_so_does_the_server(kernel):
-    path = client.find(kernel.listen())
+    path = Path(client.find(kernel.listen()))
     assert "PermissionError" in as_nobody(path).stderr
     path.parents[1].chmod(0o711)
     assert "PermissionError" in as_nobody(path).stderr

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Generator, Sequence
 from errno import ECONNREFUSED, ENOENT, EPERM, EPROTO, ETIMEDOUT
-from pathlib import Path
 from typing import Any, Final
 
 from . import place
@@ -36,11 +35,11 @@ class NoKernel(ControlError):
     """There is no such running kernel, or not just one."""
 
 
-def find(name: str = "") -> Path:
+def find(name: str = "") -> str:
     """The socket of the kernel called `name`, by its whole name, the beginning of one, or a path; of the only one where it is "".
     Raises NoKernel."""
     if "/" in name:
-        return Path(name)
+        return name
     known = place.names()
     if name in known:
         return known[name]

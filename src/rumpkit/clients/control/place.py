@@ -10,7 +10,6 @@ import socket
 import stat
 import time
 from errno import EACCES, EADDRINUSE, ECONNREFUSED, ENOENT
-from pathlib import Path
 from typing import Final
 
 SUFFIX: Final = ".sock"
@@ -35,33 +34,37 @@ def _ours(path: str) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
 
 
-def candidates() -> list[Path]:
+def candidates() -> list[str]:
     """The directories where our sockets may be, the best first."""
     alone = os.environ.get("RUMPKIT_RUNTIME_DIR", "")
     if alone.startswith("/") and _ours(alone):
         return [Path(alone)]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    places = [Path(runtime, "rumpkit")] if runtime.startswith("/") and _ours(runtime) else []
-    return [*places, Path(f"/tmp/rumpkit-{os.geteuid()}")]
+    places = [f"{runtime}/rumpkit"] if runtime.startswith("/") and _ours(runtime) else []
+    return [*places, f"/tmp/rumpkit-{os.geteuid()}"]
 
 
-def require(place: Path) -> None:
+def require(place: str) -> None:
     """Make a directory for sockets, if need be.  Raises UnsafePlace, OSError."""
-    place.mkdir(mode=0o700, exist_ok=True)
-    if not _ours(str(place)):
-        raise UnsafePlace(EACCES, "is not a directory that is ours alone (mode 0700)", str(place))
+    try:
+        os.mkdir(place, 0o700)
+    except FileExistsError:
+        pass
+    if not _ours(place):
+        raise UnsafePlace(EACCES, "is not a directory that is ours alone (mode 0700)", place)
 
 
-def address(path: Path, held: list[int]) -> str:
+def address(path: str, held: list[int]) -> str:
     """What to bind or connect to for `path`; where that is too long for the kernel, a way round it, through a descriptor of its
     directory that is added to `held`."""
     if len(os.fsencode(path)) <= MAX_PATH:
-        return str(path)
-    held.append(os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    return f"/proc/self/fd/{held[-1]}/{path.name}"
+        return path
+    folder, name = os.path.split(path)
+    held.append(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    return f"/proc/self/fd/{held[-1]}/{name}"
 
 
-def connect(path: Path, timeout: float) -> socket.socket:
+def connect(path: str, timeout: float) -> socket.socket:
     """A connection to the socket at `path`.  Raises OSError: ECONNREFUSED where nobody listens any more."""
     held: list[int] = []
     connection = socket.socket(socket.AF_UNIX)
@@ -77,7 +80,7 @@ def connect(path: Path, timeout: float) -> socket.socket:
     return connection
 
 
-def listen(name: str, backlog: int) -> tuple[socket.socket, Path]:
+def listen(name: str, backlog: int) -> tuple[socket.socket, str]:
     """A listening socket for a kernel called `name`, or NAME-2 and so on where a kernel has that name; and its path, under which
     it is found from now on.  Where one directory can't have it, being on a full disk, the next one does.  Raises OSError."""
     first: OSError | None = None
@@ -89,12 +92,12 @@ def listen(name: str, backlog: int) -> tuple[socket.socket, Path]:
             first = first or problem
     assert first is not None
     if first.filename is None:
-        first.filename = str(candidates()[0])
+        first.filename = candidates()[0]
     raise first
 
 
-def _listen_in(place: Path, name: str, backlog: int) -> tuple[socket.socket, Path]:
-    hidden = place / f".{os.getpid()}-{os.urandom(6).hex()}"
+def _listen_in(place: str, name: str, backlog: int) -> tuple[socket.socket, str]:
+    hidden = f"{place}/.{os.getpid()}-{os.urandom(6).hex()}"
     held: list[int] = []
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -106,7 +109,7 @@ def _listen_in(place: Path, name: str, backlog: int) -> tuple[socket.socket, Pat
             listener.listen(backlog)
             path = _publish(hidden, place, name)
         finally:
-            hidden.unlink()
+            os.unlink(hidden)
     except BaseException:
         listener.close()
         raise
@@ -116,10 +119,10 @@ def _listen_in(place: Path, name: str, backlog: int) -> tuple[socket.socket, Pat
     return listener, path
 
 
-def _publish(hidden: Path, place: Path, name: str) -> Path:
+def _publish(hidden: str, place: str, name: str) -> str:
     """Give the socket its name."""
     for number in range(1, MAX_SAME):
-        path = place / (f"{name}{SUFFIX}" if number == 1 else f"{name}-{number}{SUFFIX}")
+        path = f"{place}/{name}{SUFFIX}" if number == 1 else f"{place}/{name}-{number}{SUFFIX}"
         for _ in range(2):
             try:
                 os.link(hidden, path)
@@ -127,46 +130,54 @@ def _publish(hidden: Path, place: Path, name: str) -> Path:
             except FileExistsError:
                 if not remove_stale(path):
                     break
-    raise OSError(EADDRINUSE, os.strerror(EADDRINUSE), str(place / name))
+    raise OSError(EADDRINUSE, os.strerror(EADDRINUSE), f"{place}/{name}")
 
 
-def withdraw(path: Path, inode: int) -> None:
+def withdraw(path: str, inode: int) -> None:
     """Take the name away, if it is still that of the socket with this inode."""
     try:
         if os.lstat(path).st_ino == inode:
-            path.unlink()
+            os.unlink(path)
     except OSError:
         pass
 
 
-def remove_stale(path: Path) -> bool:
+def remove_stale(path: str) -> bool:
     """Remove a socket whose kernel is gone; whether it is."""
     try:
         connect(path, 1.0).close()
     except OSError as failure:
         if failure.errno == ECONNREFUSED:
-            path.unlink(missing_ok=True)
+            _unlink(path)
         return failure.errno in (ECONNREFUSED, ENOENT)
     return False
 
 
-def names() -> dict[str, Path]:
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def names() -> dict[str, str]:
     """The running kernels of this user by name; what dead ones have left is removed."""
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}
     for place in candidates():
-        if not _ours(str(place)):
+        if not _ours(place):
             continue
-        for path in sorted(place.iterdir()):
-            if path.name.startswith("."):
+        for name in sorted(os.listdir(place)):
+            path = f"{place}/{name}"
+            if name.startswith("."):
                 _remove_unborn(path)
-            elif path.name.endswith(SUFFIX) and not remove_stale(path):
-                found.setdefault(path.name.removesuffix(SUFFIX), path)
+            elif name.endswith(SUFFIX) and not remove_stale(path):
+                found.setdefault(name.removesuffix(SUFFIX), path)
     return found
 
 
-def _remove_unborn(path: Path) -> None:
+def _remove_unborn(path: str) -> None:
     try:
         if time.time() - os.lstat(path).st_mtime > STARTING:
-            path.unlink()
+            os.unlink(path)
     except OSError:
         pass

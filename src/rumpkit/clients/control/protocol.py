@@ -9,7 +9,6 @@ The server speaks first: {"rumpkit": "control", "version": 1, "name": ..., "pid"
 {"id": 2, "method": "cancel", "params": {"id": 1}} ends one early.
 """
 
-import json
 from typing import Any, Final
 
 VERSION: Final = 1
@@ -37,6 +36,8 @@ class ControlError(OSError):
 
 def encode(value: Object) -> bytes:
     """The frame of a JSON object."""
+    import json  # by now somebody is there to speak with
+
     body = json.dumps(value, separators=(",", ":")).encode("ascii")
     return len(body).to_bytes(4, "big") + b"J" + body
 
@@ -50,6 +51,8 @@ def encode_bytes(stream: int, data: bytes) -> bytes:
 
 def decode(body: bytes) -> Object:
     """The object in the body of a `J` frame.  Raises ProtocolError."""
+    import json
+
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

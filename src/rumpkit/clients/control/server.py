@@ -18,7 +18,7 @@ from ...hosts.posix.loop import Source
 from ...hosts.task import Task
 from ...hyper.time import SECOND, Instant
 from ...kern.kernel import RumpKernel
-from .place import listen, withdraw
+from .place import SUFFIX, listen, withdraw
 from .protocol import VERSION, Object, encode
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ControlServer(Source):
     @property
     def name(self) -> str:
         """What `rump net -k` calls the kernel."""
-        return self.path.stem
+        return os.path.basename(self.path).removesuffix(SUFFIX)
 
     def on_events(self, events: int, now: Instant) -> None:
         """Somebody wants to come in."""

@@ -12,7 +12,6 @@ all of this is Linux's own.
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -62,13 +61,13 @@ def plan(user: Identity | None) -> Ids:
     if user is None or tuple(user[:2]) == (uid, gid):
         return Ids([Mapped(uid, uid, 1)], [Mapped(gid, gid, 1)], [])
     helpers = [path for name in _HELPERS for path in _found(name)[:1]]
-    users, groups = (_whole(own, subordinate(Path(file))) for own, file in ((uid, SUBUID), (gid, SUBGID)))
+    users, groups = (_whole(own, subordinate(file)) for own, file in ((uid, SUBUID), (gid, SUBGID)))
     if len(helpers) == len(_HELPERS) and _has(users, [user[0]]) and _has(groups, [user[1], *user[2]]):
         return Ids(users, groups, helpers)
     return Ids([Mapped(user[0], uid, 1)], [Mapped(user[1], gid, 1)], [])
 
 
-def subordinate(file: Path) -> list[tuple[int, int]]:
+def subordinate(file: str) -> list[tuple[int, int]]:
     """What /etc/subuid or /etc/subgid has for us: first numbers and counts.  A file that can't be read has nothing."""
     import pwd
 
@@ -78,7 +77,8 @@ def subordinate(file: Path) -> list[tuple[int, int]]:
     except KeyError:
         pass
     try:
-        lines = file.read_text(errors="replace").splitlines()
+        with open(file, encoding="utf-8", errors="replace") as opened:
+            lines = opened.read().splitlines()
     except OSError:
         return []
     found = []

@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, final
 
 _STATUS: Final = (
@@ -147,8 +146,8 @@ def _bury(process: int) -> None:
 
 def _start() -> tuple[socket.socket, int]:
     """posix_spawn, which is safe where there are threads; our end, and the starter's process id."""
-    package = Path(__file__).parents[3]
-    code = f"import sys; sys.path.insert(0, {str(package)!r}); from rumpkit.guests.linux.ready import main; main()"
+    package = os.path.abspath(__file__).rsplit("/", 4)[0]
+    code = f"import sys; sys.path.insert(0, {package!r}); from rumpkit.guests.linux.ready import main; main()"
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         try:

@@ -12,7 +12,6 @@ The other options of the SYN ride in the low bits of the SYN-ACK's timestamp, wh
 """
 
 from collections.abc import Callable
-from hashlib import blake2s
 from typing import Final, final
 
 from mypy_extensions import i64
@@ -88,6 +87,8 @@ class SynCookies:
 
 
 def _mac(secret: bytes, key: bytes, irs: int) -> int:
+    from hashlib import blake2s  # which loads OpenSSL: not before there is a connection
+
     data = key + irs.to_bytes(4, "big")
     return int.from_bytes(blake2s(data, digest_size=4, key=secret).digest(), "big")
 

@@ -5,7 +5,6 @@ into the SYN, `arrival` takes them out.
 """
 
 from collections.abc import Callable
-from hashlib import blake2s
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -158,4 +157,6 @@ class FastOpen:
 
 
 def _hash(secret: bytes, addresses: bytes) -> bytes:
+    from hashlib import blake2s  # which loads OpenSSL: not before there is a connection
+
     return blake2s(addresses, digest_size=COOKIE_SIZE, key=secret).digest()

@@ -1,6 +1,5 @@
 """Initial sequence numbers (RFC 6528) and where the timestamp clocks start (RFC 7323 section 7.1)."""
 
-from hashlib import blake2s
 from typing import Final, final
 
 from ....hyper.time import Instant
@@ -37,4 +36,6 @@ class SequenceNumbers:
         return start
 
     def _hash(self, data: bytes) -> int:
+        from hashlib import blake2s  # which loads OpenSSL: not before there is a connection
+
         return int.from_bytes(blake2s(data, digest_size=4, key=self._secret).digest(), "big")

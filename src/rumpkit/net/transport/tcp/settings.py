@@ -1,6 +1,5 @@
 """The limits, defaults and counters of TCP in one kernel."""
 
-from hashlib import blake2s
 from typing import Final, final
 
 from ....hyper.time import SECOND, Instant
@@ -223,6 +222,8 @@ class RateLimit:
         second = now // SECOND
         if second != self._second:
             self._second = second
+            from hashlib import blake2s  # which loads OpenSSL
+
             drawn = blake2s(second.to_bytes(8, "big", signed=True), digest_size=4, key=self.secret).digest()
             half = (limit + 1) // 2
             self._left = half + int.from_bytes(drawn, "big") % (limit + 1)
