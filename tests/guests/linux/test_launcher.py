@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -134,6 +136,7 @@ def test_it_goes_with_us():
 
 
 def test_parts_share_one_until_the_last_is_closed():
+    Share().close()  # what other tests have prepared
     before = children()
     one, two = Share(), Share()
     one.launcher.prepare()
@@ -148,3 +151,52 @@ def test_parts_share_one_until_the_last_is_closed():
 def current_umask() -> int:
     with open("/proc/self/status") as status:
         return next(int(line.split()[1], 8) for line in status if line.startswith("Umask"))
+
+
+def inits() -> set[int]:
+    """Of the children, those that are the first process of other namespaces."""
+    return children() - starters()
+
+
+def test_an_init_that_was_killed_while_it_waited_is_not_missed(launcher):
+    before = inits()
+    launcher.prepare()
+    wait_for(lambda: inits() - before)
+    (ready,) = inits() - before
+    os.kill(ready, signal.SIGKILL)
+    os.waitid(os.P_PID, ready, os.WEXITED | os.WNOWAIT)
+    for _ in range(2):
+        program = spawn(["true"], hostname="rump", launcher=launcher)
+        assert program.wait(10) == 0
+        program.close()
+    launcher.close()
+    assert inits() == before
+
+
+def test_a_program_has_the_init_that_was_ready_for_it(launcher):
+    before = inits()
+    launcher.prepare()
+    for _ in range(2):
+        wait_for(lambda: inits() - before)
+        ready = inits() - before
+        program = spawn(["true"], hostname="rump", launcher=launcher)
+        assert {program.init} == ready
+        assert program.wait(10) == 0
+        program.close()
+
+
+def test_what_needs_other_namespaces_leaves_it_alone(launcher):
+    before = inits()
+    launcher.prepare()
+    wait_for(lambda: inits() - before)
+    ready = inits() - before
+    program = spawn(["true"], launcher=launcher)  # without a host name of its own
+    assert {program.init} != ready
+    assert program.wait(10) == 0
+    program.close()
+    assert inits() - before == ready
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    while not condition():  # a test has a time limit
+        time.sleep(0.01)
