@@ -1,7 +1,6 @@
 """`rump run --trace`: what programs' calls are written to, as lines that people read or JSON; and the options for it."""
 
 import argparse
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -133,4 +132,6 @@ def as_json(program: str, entry: "Entry", seconds: float) -> str:
         code = entry.value or 0
         found |= {"status": code} if code >= 0 else {"signal": -code}
         found["result"] = entry.result
+    import json
+
     return json.dumps(found)

@@ -98,9 +98,9 @@ def test_a_directory_for_rumpkit_alone_is_the_only_one(runtime, tmp_path, monkey
     alone = tmp_path / "alone"
     alone.mkdir(mode=0o700)
     monkeypatch.setenv("RUMPKIT_RUNTIME_DIR", str(alone))
-    assert place.candidates() == [alone]
+    assert place.candidates() == [str(alone)]
     alone.chmod(0o750)
-    assert place.candidates()[0] == runtime / "rumpkit"
+    assert place.candidates()[0] == str(runtime / "rumpkit")
 
 
 def test_a_directory_that_is_not_ours_alone_is_refused(runtime, tmp_path, monkeypatch):

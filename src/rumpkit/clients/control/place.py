@@ -38,7 +38,7 @@ def candidates() -> list[str]:
     """The directories where our sockets may be, the best first."""
     alone = os.environ.get("RUMPKIT_RUNTIME_DIR", "")
     if alone.startswith("/") and _ours(alone):
-        return [Path(alone)]
+        return [alone]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     places = [f"{runtime}/rumpkit"] if runtime.startswith("/") and _ours(runtime) else []
     return [*places, f"/tmp/rumpkit-{os.geteuid()}"]
