@@ -368,6 +368,7 @@ class _Conversation:
 
     def follow(self, supply: socket.socket) -> Program:
         """Follow the start to its end.  Raises what went wrong, leaving nothing behind."""
+        self._control.settimeout(START_TIMEOUT)
         try:
             _, own_proc, uncovered = self._expect("ready")
             _, number = self._expect("main")
