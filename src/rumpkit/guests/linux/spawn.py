@@ -296,7 +296,6 @@ def _start(starter: Launcher, plan: Plan, stdio: tuple[int, int, int], hand: "_H
     try:
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()), hand.take())
-        control.settimeout(START_TIMEOUT)
         program = _Conversation(control, plan, callbacks, hand).follow(supply)
         program.discard = starter.discard
         return program
