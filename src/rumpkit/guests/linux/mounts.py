@@ -126,7 +126,6 @@ def _mirror_root(stage: str, targets: list[str], files: list[str]) -> None:
     libc.unmount(_OLD, abi.MNT_DETACH)
     os.rmdir(_OLD)
     _seal("/")
-    os.close(_devices)
     hold_devices()  # those of the old root are nowhere now
 
 
@@ -287,8 +286,9 @@ _devices = -1
 def hold_devices() -> None:
     """Have the host's /dev, before another one is mounted there."""
     global _devices
-    if _devices < 0:
-        _devices = os.open("/dev", os.O_PATH | os.O_CLOEXEC)
+    if _devices >= 0:
+        os.close(_devices)
+    _devices = os.open("/dev", os.O_PATH | os.O_CLOEXEC)
 
 
 def devices() -> int:
