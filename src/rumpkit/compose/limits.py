@@ -7,15 +7,17 @@ Between `spec` and `guests`.
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ..guests.linux.cgroups import GROUPS, Group, Unavailable
 from ..hyper.time import SECOND
 from .errors import ConfigError
+from .record import dataclass, field
 from .spec import LimitsSpec
 from .values import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from ..guests.linux.cgroups import Group
 
 RLIMIT_CPU: Final = 0
 RLIMIT_FSIZE: Final = 1
@@ -32,12 +34,12 @@ Limit = tuple[int, int, int]
 """A resource, its soft and its hard limit."""
 
 
-@dataclass
+@dataclass()
 class Allowance:
     """What a program gets: of `resources` each process, of `group` all of it."""
 
     resources: list[Limit] = field(default_factory=list)
-    group: Group | None = None
+    group: "Group | None" = None
     processors: int = 0
     """So many processors instead of a part of their time; 0: all."""
     notes: list[str] = field(default_factory=list)
@@ -54,6 +56,8 @@ def allow(spec: LimitsSpec | None, name: str = "program") -> Allowance:
     if not wanted:
         found.resources = resource_limits(spec)
         return found
+    from ..guests.linux.cgroups import GROUPS, Unavailable
+
     try:
         found.group = GROUPS.make(name, {file: text for files in wanted.values() for file, text in files.items()})
     except Unavailable as problem:

@@ -88,16 +88,17 @@ def _initialize(self: Any, *values: object, **named: object) -> None:
         setattr(self, name, value)
 
 
-def _values(one: Any) -> dict[str, object]:
+def as_dict(one: Any) -> dict[str, Any]:
+    """Its fields' values by name."""
     return {name: getattr(one, name) for name in one.__record__.names}
 
 
 def _equal(self: Any, other: object) -> bool:
-    return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
+    return as_dict(self) == as_dict(other) if type(other) is type(self) else NotImplemented
 
 
 def _text(self: Any) -> str:
-    return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in _values(self).items())})"
+    return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in as_dict(self).items())})"
 
 
 _METHODS: Final[dict[str, object]] = {
@@ -110,4 +111,4 @@ _METHODS: Final[dict[str, object]] = {
 
 def replace(one: Value, **changes: object) -> Value:
     """Another one, but for `changes`."""
-    return type(one)(**{**_values(one), **changes})
+    return type(one)(**{**as_dict(one), **changes})

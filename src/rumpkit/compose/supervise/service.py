@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from errno import EINVAL, ENOENT, ESHUTDOWN, ESRCH
 from signal import SIGHUP, valid_signals
 from typing import TYPE_CHECKING, Any, Final, final
@@ -22,6 +21,7 @@ from ...hyper.time import SECOND, Instant
 from ..errors import ConfigError, ProgramError
 from ..limits import limit_numbers, limits_from, why_killed
 from ..programs import home, identity, launch, status_of
+from ..record import as_dict
 from ..roots import common_root
 from ..spec import LimitsSpec, RunSpec
 from . import states
@@ -324,7 +324,7 @@ class ExecRequest(Request):
             like = self.conductor.expanded(self.programs()[0]) if program else RunSpec([], root=root)
             who = given["user"] or like.user
             env = {**home(who), **like.env, **{str(name): str(value) for name, value in given["env"].items()}}
-            self.limits = limits_from({**asdict(like.limits or LimitsSpec()), **given["limits"]})
+            self.limits = limits_from({**as_dict(like.limits or LimitsSpec()), **given["limits"]})
             guest = launch(
                 self.service.kernel,
                 command,

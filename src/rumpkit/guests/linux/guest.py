@@ -21,7 +21,6 @@ from ...kern.kernel import RumpKernel
 from ...kern.wait import WaitQueue
 from . import sysctls
 from .calls import Calls
-from .cgroups import Group
 from .context import Context
 from .files import KernelFiles, ShownMount
 from .following import FollowedFile
@@ -34,6 +33,7 @@ from .root import Root
 from .spawn import Program, spawn
 
 if TYPE_CHECKING:
+    from .cgroups import Group
     from .tracing.tracer import Tracing
 
 SETTLE_INTERVAL: Final = 0.01
@@ -68,7 +68,7 @@ class Guest:
         sockets: ProcNet | None = None,
         share: Share | None = None,
         tracer: "Tracing | None" = None,
-        group: Group | None = None,
+        group: "Group | None" = None,
     ) -> None:
         self.name = name
         """The command, for messages."""
@@ -118,7 +118,7 @@ class Guest:
         shown: Sequence[ShownMount] = (),
         allow: Sequence[str] = (),
         limits: Sequence[tuple[int, int, int]] = (),
-        group: Group | None = None,
+        group: "Group | None" = None,
         processors: int = 0,
         terminal: bool = False,
         tracer: "Tracing | None" = None,

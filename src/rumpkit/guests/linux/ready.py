@@ -39,6 +39,7 @@ class Ready:
         """Makes it; in its own process this does not come back.  Raises OSError."""
         user, group = os.geteuid(), os.getegid()
         self.namespaces = abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWNET | abi.CLONE_NEWIPC | abi.CLONE_NEWUTS
+        self.namespaces |= abi.CLONE_NEWCGROUP if os.path.exists("/proc/self/ns/cgroup") else 0
         self.namespaces |= 0 if privileged() else abi.CLONE_NEWUSER
         self.users, self.groups = [(user, user, 1)], [(group, group, 1)]
         self.orders, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
