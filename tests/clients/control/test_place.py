@@ -115,7 +115,7 @@ def test_a_directory_that_is_not_ours_alone_is_refused(runtime, tmp_path, monkey
     (runtime / "rumpkit").mkdir(mode=0o700)
     (runtime / "rumpkit").chmod(0o770)
     with pytest.raises(place.UnsafePlace):
-        place.require(runtime / "rumpkit")
+        place.require(str(runtime / "rumpkit"))
 
 
 @pytest.mark.needs("root")
@@ -124,24 +124,24 @@ def test_a_directory_of_another_user_is_refused(runtime, monkeypatch):
     os.chown(runtime / "rumpkit", 65534, 65534)
     monkeypatch.setattr(place, "candidates", lambda: [str(runtime / "rumpkit")])
     with pytest.raises(place.UnsafePlace):
-        place.require(runtime / "rumpkit")
+        place.require(str(runtime / "rumpkit"))
 
 
 def test_where_a_directory_takes_nothing_the_next_one_does(runtime, monkeypatch):
     full = Path("/proc/self/fd")  # is ours alone, and nothing can be made in it, as on a full disk, by root neither
-    monkeypatch.setattr(place, "candidates", lambda: [full, runtime / "rumpkit"])
-    listener, path = place.listen("rump-1", 1)
+    monkeypatch.setattr(place, "candidates", lambda: [str(full), str(runtime / "rumpkit")])
+    listener, path = listen()
     with listener:
         assert path == runtime / "rumpkit" / "rump-1.sock"
-        assert place.names()["rump-1"] == path
-    monkeypatch.setattr(place, "candidates", lambda: [full])
+        assert place.names()["rump-1"] == str(path)
+    monkeypatch.setattr(place, "candidates", lambda: [str(full)])
     with pytest.raises(OSError) as caught:
-        place.listen("rump-1", 1)
+        listen()
     assert caught.value.filename == "/proc/self/fd"
 
 
 def test_a_socket_that_never_got_its_name(runtime):
-    place.require(runtime / "rumpkit")
+    place.require(str(runtime / "rumpkit"))
     hidden = runtime / "rumpkit" / ".1-abc"
     with socket.socket(socket.AF_UNIX) as unborn:
         unborn.bind(str(hidden))
