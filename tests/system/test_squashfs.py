@@ -16,7 +16,7 @@ from rumpkit.fs.unpack.method import method
 from rumpkit.hyper.block import BlockBackend
 from rumpkit.kern.abi import errno as abi
 from rumpkit.kern.abi.fcntl import MNT_FORCE, O_CREAT, O_RDONLY, O_WRONLY, SEEK_DATA, SEEK_HOLE
-from tests.system.fs_tools import complaint, rump
+from tests.system.fs_tools import apart, complaint, rump
 from tests.system.helpers.treecompare import compare, make_tree, read_all
 from tests.vfs.helpers import COMPONENTS, Client, Files
 
@@ -207,3 +207,18 @@ def test_flipped_bits_are_errors_or_other_files(options: str, seed: int, tmp_pat
             continue
         read_all(files.root, "/mnt", tolerated)
         files.entered(files.vfs.unmount, "/mnt", None, MNT_FORCE)  # a listing that failed has left its descriptor open
+
+
+@pytest.mark.needs("fuse")
+def test_it_is_mounted_read_only(tree: Path, tmp_path: Path) -> None:
+    image = make(tree / "level-0", tmp_path / "image")
+    place = tmp_path / "mnt"
+    place.mkdir()
+    apart("mount", image, place)
+    try:
+        assert (place / "level-1" / "file").read_text() == "1"
+        with pytest.raises(OSError) as caught:
+            (place / "new").touch()
+        assert caught.value.errno == abi.EROFS
+    finally:
+        apart("umount", place)

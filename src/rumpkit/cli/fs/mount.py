@@ -111,6 +111,8 @@ def _serve(arguments: argparse.Namespace, writer: int, outcome: Outcome) -> None
     from ...hosts.posix.host import PosixHost
 
     address = parse_image(arguments.image)
+    if _only_read(address.image):
+        arguments.read_only = True
     write = not arguments.read_only
     host = PosixHost()
     session = Session(not arguments.gather, host)
@@ -131,6 +133,17 @@ def _serve(arguments: argparse.Namespace, writer: int, outcome: Outcome) -> None
     finally:
         session.close()
         host.close()
+
+
+def _only_read(path: str) -> bool:
+    """Whether an image is of a kind that can't be mounted otherwise."""
+    from ...compose.image.foreign import FOREIGN_BYTES, only_read
+
+    try:
+        with open(path, "rb") as file:
+            return only_read(file.read(FOREIGN_BYTES))
+    except OSError:
+        return False  # which opening it as an image says better
 
 
 def _attach(arguments: argparse.Namespace, address: Address, session: Session, place: str) -> "FuseMount":

@@ -37,6 +37,13 @@ UNSUPPORTED: Final = (
 """What it holds that no component reads."""
 
 
+def only_read(head: bytes) -> bool:
+    """Whether a file that begins so is of a kind that can only be read: squashfs, or a tar archive."""
+    from ...fs.tar.header import BLOCK, is_header
+
+    return head.startswith(b"hsqs") or is_header(head[:BLOCK])
+
+
 def packed(head: bytes) -> str:
     """Says of a file that begins so that it is compressed; "" where it is not."""
     for magic, name, program in PACKED:
