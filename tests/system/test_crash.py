@@ -71,6 +71,7 @@ def test_a_wrong_pointer_after_a_connection(program: Path, tmp_path: Path) -> No
     assert any(str(program) in line for line in report["mappings"])
 
 
+@pytest.mark.long
 @pytest.mark.needs("cc")
 def test_abort(program: Path, tmp_path: Path) -> None:
     code, _, report = crashed(tmp_path, str(program), "abort")
@@ -97,6 +98,7 @@ def test_a_child_that_dies_and_a_refused_call(tmp_path: Path) -> None:
     assert any("unshare" in line for line in report["refused"])
 
 
+@pytest.mark.long
 def test_nothing_is_written_where_nothing_crashes(tmp_path: Path) -> None:
     run = Rump(
         "run", "--crash-report", "--", "sh", "-c", "kill -TERM $$", env={"XDG_STATE_HOME": str(tmp_path)}

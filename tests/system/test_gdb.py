@@ -66,7 +66,7 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("by", ["socket", "port"])
+@pytest.mark.parametrize("by", ["socket", pytest.param("port", marks=pytest.mark.long)])
 def test_gdb_debugs_a_guest(program: Path, tmp_path: Path, by: str) -> None:
     place = str(tmp_path / "gdb.sock") if by == "socket" else str(free_port())
     with Rump("run", "--gdb", place, "--", str(program)).process as run:
@@ -96,6 +96,7 @@ def test_gdb_debugs_a_guest(program: Path, tmp_path: Path, by: str) -> None:
         (["--gdb", "/nowhere/at/all"], "--gdb /nowhere/at/all: No such file or directory"),
     ],
 )
+@pytest.mark.long
 def test_options_that_mean_nothing(options: list[str], message: str) -> None:
     code, _, errors = rump("run", *options, "--", "true")
     assert code in (2, 125) and message in errors and "Traceback" not in errors, errors

@@ -116,6 +116,7 @@ def test_a_call_that_does_not_return_is_shown_at_the_end() -> None:
         (["--trace", "-s", "-3"], "-s: must be from 0"),
     ],
 )
+@pytest.mark.long
 def test_options_that_mean_nothing(options: list[str], message: str) -> None:
     status, _, errors = rump("run", *options, "--", "true")
     assert status == 2 and message in errors, errors
