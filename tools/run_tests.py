@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,8 +125,8 @@ class Runs:
         data = CACHE / "coverage.json"
         data.unlink(missing_ok=True)
         environment["COVERAGE_FILE"] = str(CACHE / "coverage.data")
-        cover = ["--cov=src/rumpkit", f"--cov-report=json:{data}", "--cov-report=html:" + str(CACHE / "coverage")]
-        self._pytest("interpreted", environment, cover)
+        report = [f"--cov-report=json:{data}", "--cov-report=html:" + str(CACHE / "coverage")]
+        self._pytest("interpreted", environment, ["--cov=src/rumpkit"], report)
         if data.is_file():
             self._print_coverage(json.loads(data.read_text("utf-8")))
 
@@ -146,7 +147,7 @@ class Runs:
                 )
                 return
             self._skip("compiled", f"{reason}; the installed pure wheel is tested instead")
-        self._pytest("compiled" if found == "native" else "installed", {"RUMPKIT_EXPECT_FORM": found or "native"}, [])
+        self._pytest("compiled" if found == "native" else "installed", {"RUMPKIT_EXPECT_FORM": found or "native"})
 
     def pyodide(self) -> None:
         """Run the kernel's tests under Pyodide, if node and npm are there."""
@@ -182,25 +183,30 @@ class Runs:
         print(f"{counts['passed']} passed, {failed} failed, {counts['skipped']} skipped in {minutes} min {rest} s")
         return 1 if self.failed or failed else 0
 
-    def _pytest(self, name: str, environment: dict[str, str], arguments: list[str]) -> None:
-        """Run the tests that were named, or else all: the kernel's on all cores, the others by file on two."""
+    def _pytest(
+        self, name: str, environment: dict[str, str], cover: Sequence[str] = (), report: Sequence[str] = ()
+    ) -> None:
+        """Run the tests that were named, or else all: the kernel's on all cores, the others by file on two.
+
+        With the options `cover` coverage is measured; those of `report` are for the last run, which adds to what the first found."""
         command = [
             *(str(PYTHON), "-m", "pytest", "--durations=10", "--durations-min=3", "--continue-on-collection-errors"),
-            *arguments,
+            *cover,
             *self.arguments,
         ]
         if any(argument.startswith("tests") for argument in self.arguments):
-            self._run(name, command, environment)
+            self._run(name, [*command, *report], environment)
             return
         folders = sorted(path.name for path in (ROOT / "tests").iterdir() if path.name != "__pycache__")
         kernel = [f"tests/{each}" for each in folders if each in PARALLEL]
         rest = [f"tests/{each}" for each in folders if each not in PARALLEL and each != "conftest.py"]
         spread = ["--numprocesses=auto", "--maxprocesses=8", "--dist=worksteal"]
-        self._run(f"{name}, kernel", [*command, *spread, *kernel], environment)
+        later = ["--cov-report="] if cover else []
+        self._run(f"{name}, kernel", [*command, *later, *spread, *kernel], environment)
         # These have real processes, networks and clocks in them, and wait as much as they compute.
         spread = ["--numprocesses=2", "--dist=loadfile"]
-        append = ["--cov-append"] if "--cov=src/rumpkit" in arguments else []
-        self._run(f"{name}, rest", [*command, *spread, *append, *rest], environment)
+        append = ["--cov-append", *report] if cover else []
+        self._run(f"{name}, rest", [*command, *append, *spread, *rest], environment)
 
     def _run(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         print(f"\n{'=' * 32} {name} {'=' * 32}", flush=True)
