@@ -43,7 +43,7 @@ CODE = (
 
 def frames(path: Path) -> set[tuple[str, ...]]:
     fields = ["-e", "frame.interface_name", "-e", "ip.dst"]
-    command = ["tshark", "-r", path, "-Y", "udp", "-T", "fields", *fields]
+    command = ["tshark", "-r", str(path), "-Y", "udp", "-T", "fields", *fields]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return {tuple(line.split("\t")) for line in done.stdout.splitlines()}
 
