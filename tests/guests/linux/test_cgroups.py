@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,22 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_and_nobody_elses() 
     assert theirs.exists()
     GROUPS.make("next", {}).remove()
     assert not theirs.exists()
+
+
+def test_who_is_left_in_an_abandoned_group_is_not_ended() -> None:
+    abandoned = base() / f"{PREFIX}0-test"
+    inside = abandoned / cgroups.SELF
+    inside.mkdir(parents=True)
+    child = subprocess.Popen(["sleep", "1000"])
+    try:
+        (inside / "cgroup.procs").write_text(str(child.pid))
+        sweep(base())
+        assert inside.exists() and child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+    sweep(base())
+    assert not abandoned.exists()
 
 
 def test_a_controller_that_is_not_there_is_named() -> None:

@@ -139,9 +139,9 @@ class Groups:
                 _move(self._ours / SELF, self._base)
             except OSError:  # somebody else uses it by now; it is removed once we are gone
                 pass
-            _remove(self._ours / SELF)
+            _discard(self._ours / SELF)
         if self._ours is not None:
-            _remove(self._ours)
+            _discard(self._ours)
         if self._held >= 0:
             os.close(self._held)
         self._base = self._ours = None
@@ -171,8 +171,8 @@ def sweep(base: Path) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for child in [*one.iterdir()]:
                 if child.is_dir():
-                    _remove(child)
-            _remove(one)
+                    _discard(child)
+            _discard(one)
         except OSError:
             pass
         finally:
@@ -283,14 +283,23 @@ def _move(source: Path, target: Path) -> None:
                     raise
 
 
+def _discard(directory: Path) -> None:
+    """Take a group away that has nobody in it; who is in one that is not a program's is none of ours to end."""
+    try:
+        directory.rmdir()
+    except OSError:
+        pass
+
+
 def _remove(directory: Path) -> None:
+    """Take a program's group away, and who is in it."""
     end = time.monotonic() + REMOVAL_TIMEOUT
     while True:
         try:
             directory.rmdir()
             return
         except OSError as problem:
-            if problem.errno != EBUSY or time.monotonic() > end or directory.name == SELF:
+            if problem.errno != EBUSY or time.monotonic() > end:
                 return
         _kill(directory)
         time.sleep(REMOVAL_STEP)
