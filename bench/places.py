@@ -159,7 +159,10 @@ def serve(link: str, port: int, command: Sequence[str]) -> None:
             set_address("rumpbench", socket.inet_aton(host), 24)
             set_up("rumpbench")
         with open(os.devnull, "w") as nowhere:
-            program = kernel.run(command, stdout=nowhere.fileno())
+            # What it is given as a directory of its own, nginx writes to.
+            program = kernel.run(
+                command, stdout=nowhere.fileno(), writable=[word for word in command if os.path.isdir(word)]
+            )
         program.wait_listening(port, timeout=START_TIMEOUT)
         print(kernel.forwards()[0].split(" ")[0] if link == "user" else f"{guest}:{port}", flush=True)
         for _ in sys.stdin:
