@@ -143,9 +143,57 @@ def test_evil_archives() -> None:
     assert refused(b"\1" * 2048).errno == abi.EINVAL
     for key, value in (("size", "99999999999"), ("mtime", "soon"), ("GNU.sparse.map", "0,1,2"), ("uid", "-1")):
         assert refused(archive(("a", {"data": b"1", "pax_headers": {key: value}}))).errno == abi.EUCLEAN
+    for size in ("99999999999999999999", "-1"):
+        headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": size}
+        assert refused(archive(("a", {"pax_headers": headers}))).errno == abi.EUCLEAN
+    for device in ({"devmajor": 1 << 40}, {"devminor": -1}):
+        evil = {"type": tarfile.CHRTYPE, **device}
+        assert refused(archive(("a", evil), form=tarfile.GNU_FORMAT)).errno == abi.EUCLEAN
+    late = bytearray(archive(("a", b""))[:512])
+    late[136:156] = b"\x80" + b"\x7f" * 11 + b" " * 8
+    late[148:155] = b"%06o\0" % sum(late)
+    assert refused(bytes(late) + bytes(1024)).errno == abi.EUCLEAN
     many = archive(*[(f"file-{number}", b"") for number in range(200)])
     assert refused(many, index_bytes=1 << 16).errno == abi.EFBIG
     assert refused(*[archive(("a", b""))] * 2, read_only=False).errno == abi.EROFS
+
+
+def test_little_of_a_general_header_is_kept() -> None:
+    """As each member behind it has what it says: megabytes of it would be there, and gone through, for each."""
+    headers = {f"SCHILY.xattr.user.{number}": "value" for number in range(1000)} | {"mtime": "7"}
+    data = archive(*[(f"file-{number}", b"") for number in range(100)], pax_headers=headers)
+    files = tarfile.TarInfo.create_pax_global_header(headers) + archive(("file", b"1"), form=tarfile.USTAR_FORMAT)
+    assert refused(data, index_bytes=1 << 20).errno == abi.EFBIG
+    with mounted(files) as client:
+        assert client.listxattr("/mnt/file") == []
+        assert client.stat("/mnt/file").st_mtime_ns == 7_000_000_000
+
+
+def test_a_directory_that_comes_again_counts_again() -> None:
+    headers = {f"SCHILY.xattr.user.{number}": "value" for number in range(1000)}
+    plain = [(f"d{number}", DIRECTORY) for number in range(10)]
+    more = [(name, DIRECTORY | {"pax_headers": headers}) for name, _ in plain]
+    assert refused(archive(*plain, *more), index_bytes=1 << 20).errno == abi.EFBIG
+    with mounted(archive(*plain, *more), index_bytes=8 << 20) as client:
+        assert len(client.listxattr("/mnt/d3")) == 1000
+
+
+def test_links_on_links_end() -> None:
+    """Forty links are allowed on a path, and each may have two thousand names: that is too much for each member."""
+    links = [(f"l{number}", link("a/../" * 700 + f"l{number + 1}")) for number in range(20)]
+    data = archive(("a/", DIRECTORY), *links, ("l20/", DIRECTORY), ("l19/file", b"1"), ("l0/file", b"1"))
+    assert "4096" in str(refused(data).strerror)
+    assert "4096" in str(refused(archive(("a/", DIRECTORY), *links, ("x", hard("l0/file")))).strerror)
+
+
+def test_what_is_opaque_once_more() -> None:
+    opaque = ("d/.wh..wh..opq", b"")
+    upper = archive(opaque, ("d/s/new", b""), opaque, ("d/t", b""), opaque, ("d/.wh.s", b""))
+    with mounted(archive(("d/s/old", b""), ("d/old", b"")), upper, archive(("d/u", b""), opaque), whiteouts=True) as c:
+        assert c.names("/mnt/d") == ["u"]
+    with mounted(archive(("d/s/old", b""), ("d/old", b"")), upper, whiteouts=True) as c:
+        assert sorted(c.names("/mnt/d")) == ["s", "t"]
+        assert c.names("/mnt/d/s") == ["new"]
 
 
 def test_every_cut_and_flip_is_an_error_or_a_tree() -> None:

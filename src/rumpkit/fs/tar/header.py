@@ -30,6 +30,15 @@ XATTR: Final = b"SCHILY.xattr."
 """In front of an extended attribute's name in a pax header, as GNU tar and star have it."""
 SECOND: Final = 1_000_000_000
 MOST_SIZE: Final = 1 << 62
+MOST_TIME: Final = 1 << 70
+"""Nanoseconds before and after 1970."""
+MOST_MAJOR: Final = (1 << 12) - 1
+MOST_MINOR: Final = (1 << 20) - 1
+"""Of a device, as Linux has them."""
+MOST_DIGITS: Final = 40
+"""Of a time."""
+GENERAL: Final = (b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid")
+"""What a pax header for all members that follow may say: little, as each of them has it."""
 OLD_SPARSE: Final = Struct("12s12s")
 """A piece of a sparse file, as GNU's own headers have it: offset, size."""
 
@@ -95,6 +104,12 @@ class Header:
         self.raw: bytes = data
         if not 0 <= self.size <= MOST_SIZE:
             raise corrupt(f"the header at byte {at} is of a member of {self.size} bytes")
+        if abs(self.mtime) > MOST_TIME:
+            raise corrupt(f"the header at byte {at} has a time that there is not")
+        if self.type in (CHARACTER, BLOCK_DEVICE) and not (
+            0 <= self.major <= MOST_MAJOR and 0 <= self.minor <= MOST_MINOR
+        ):
+            raise corrupt(f"the header at byte {at} is of device {self.major}, {self.minor}, which there is not")
 
 
 def cut(field: bytes) -> bytes:
@@ -102,16 +117,9 @@ def cut(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
-def records(data: bytes, at: int) -> dict[bytes, bytes]:
-    """The records of a pax header whose data is at byte `at` of the archive.  Raises EUCLEAN."""
-    found: dict[bytes, bytes] = {}
-    for key, value in pairs(data, at):
-        found[key] = value
-    return found
-
-
 def pairs(data: bytes, at: int) -> list[tuple[bytes, bytes]]:
-    """The same in their order, also those that come again."""
+    """The records of a pax header whose data is at byte `at` of the archive, in their order, also those that come again.  Raises
+    EUCLEAN."""
     found: list[tuple[bytes, bytes]] = []
     place = 0
     while place < len(data) and data[place]:
@@ -128,6 +136,8 @@ def pairs(data: bytes, at: int) -> list[tuple[bytes, bytes]]:
 
 def nanoseconds(text: bytes) -> int:
     """A time of a pax header.  Raises ValueError."""
+    if len(text) > MOST_DIGITS:
+        raise ValueError
     whole, _, rest = text.partition(b".")
     negative = whole.startswith(b"-")
     value = abs(int(whole)) * SECOND + (int((rest + b"000000000")[:9]) if rest else 0)

@@ -81,7 +81,10 @@ class Archive:
             kind = header.type
             if kind in (form.PAX, form.SOLARIS, form.PAX_GLOBAL):
                 pairs = form.pairs(self._text(header, behind), behind)
-                (general if kind == form.PAX_GLOBAL else own).update(pairs)
+                if kind == form.PAX_GLOBAL:
+                    general.update([pair for pair in pairs if pair[0] in form.GENERAL])
+                else:
+                    own.update(pairs)
             elif kind in (form.GNU_NAME, form.GNU_TARGET):
                 key = b"path" if kind == form.GNU_NAME else b"linkpath"
                 own.setdefault(key, form.cut(self._text(header, behind)))
@@ -155,10 +158,12 @@ class Archive:
                 return member.position + stored
         except ValueError:
             raise corrupt(f"{member.name!r}: its map of holes makes no sense") from None
+        if not 0 <= real <= form.MOST_SIZE:
+            raise corrupt(f"{member.name!r} says that it has {real} bytes")
         member.pieces = []
         position, end = start, 0
         for offset, size in layout:
-            if offset < end or offset + size > real or position + size > start + stored:
+            if offset < end or size < 0 or offset + size > real or position + size > start + stored:
                 raise corrupt(f"{member.name!r}: its map of holes makes no sense at {offset}")
             if size:
                 member.pieces.append((offset, size, position))
@@ -236,6 +241,6 @@ def _apply(member: Member, given: dict[bytes, bytes], size: int) -> int:
                     member.xattrs = {}
                 member.xattrs[name] = value
     member.name = given.get(b"GNU.sparse.name", member.name)
-    if size > form.MOST_SIZE or abs(member.mtime) > 1 << 70:
+    if size > form.MOST_SIZE or abs(member.mtime) > form.MOST_TIME:
         raise ValueError
     return size

@@ -20,6 +20,8 @@ FILE_BYTES: Final = 600
 """What a file takes in memory, beside its names, extended attributes and pieces, about."""
 PIECE_BYTES: Final = 150
 XATTR_BYTES: Final = 200
+MOST_STEPS: Final = 4096
+"""Names that are followed for one member, those in symbolic links too."""
 
 
 @final
@@ -42,6 +44,7 @@ class Item:
         "order",
         "pieces",
         "position",
+        "pruned",
         "size",
         "target",
         "uid",
@@ -72,6 +75,8 @@ class Item:
         """Its names, once somebody has listed them."""
         self.above: Item | None = None
         self.depth: int = 0
+        self.pruned: int = -1
+        """The archive that last took away what those below it have in this directory."""
 
     def take(self, member: Member) -> None:
         """Have the attributes of a member."""
@@ -111,7 +116,7 @@ class Tree:
             names = _names(member.name)
             if not names:
                 if member.kind == S_IFDIR:
-                    self.root.take(member)
+                    self._take(self.root, member)
                 continue
             directory = self._directory(names[:-1], layer, member.name)
             name = names[-1]
@@ -136,13 +141,16 @@ class Tree:
             return
         if old is not None:
             if old.kind == member.kind == S_IFDIR:
-                old.take(member)
+                self._take(old, member)
                 old.layer = layer
                 return
             self._remove(directory, name, old)
         item = self._make(directory, name, member.kind, layer)
-        item.take(member)
+        self._take(item, member)
         self.bytes += member.size if member.kind == S_IFREG else 0
+
+    def _take(self, item: Item, member: Member) -> None:
+        item.take(member)
         self._charge(len(item.target) + PIECE_BYTES * len(item.pieces or ()))
         self._charge(sum([XATTR_BYTES + len(key) + len(value) for key, value in (item.xattrs or {}).items()]))
 
@@ -180,9 +188,12 @@ class Tree:
         """The directory of a path, made where it is missing.  Raises EUCLEAN."""
         pending = names[::-1]
         at = self.root
-        links = 0
+        links = steps = 0
         while pending:
             name = pending.pop()
+            steps += 1
+            if steps > MOST_STEPS:
+                raise corrupt(f"{where!r}: more than {MOST_STEPS} names on its way")
             if name == b"..":
                 at = at.above or at
                 continue
@@ -210,9 +221,12 @@ class Tree:
         """The file that a further name is for.  Raises EUCLEAN."""
         at: Item | None = self.root
         pending = names[::-1]
-        links = 0
+        links = steps = 0
         while pending and at is not None:
             name = pending.pop()
+            steps += 1
+            if steps > MOST_STEPS:
+                raise corrupt(f"{member.name!r}: more than {MOST_STEPS} names to what it is a further name of")
             if name == b"..":
                 at = at.above or at
                 continue
@@ -249,6 +263,9 @@ class Tree:
         while pending:
             directory = pending.pop()
             assert directory.names is not None
+            if directory.pruned == layer:
+                continue  # what came since is this archive's own
+            directory.pruned = layer
             for name, item in list(directory.names.items()):
                 if item.layer < layer:
                     self._remove(directory, name, item)
