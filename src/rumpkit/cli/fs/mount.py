@@ -153,7 +153,7 @@ def _attach(arguments: argparse.Namespace, address: Address, session: Session, p
     options = SOLE._replace(
         read_only=arguments.read_only,
         allow_other=arguments.allow_other,
-        permissions=arguments.allow_other if os.geteuid() else None,
+        permissions=os.geteuid() == 0 or arguments.allow_other,
         source="rump" if "," in source or "\\" in source else source,
     )
     with named(arguments.directory):

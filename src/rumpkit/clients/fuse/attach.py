@@ -17,10 +17,6 @@ from .options import FuseOptions
 DEVICE: Final = "/dev/fuse"
 HELPER: Final = "fusermount3"
 CAP_SYS_ADMIN: Final = 21
-CAP_DAC_OVERRIDE: Final = 1
-CAP_FOWNER: Final = 3
-ALL_USERS: Final = ["0", "0", "4294967295"]
-"""/proc/self/uid_map of who is in no user namespace but the first."""
 WATCHER: Final = """\
 trap '' INT TERM HUP QUIT
 read -r word && exit
@@ -81,29 +77,9 @@ def why_missing() -> str:
 
 def privileged() -> bool:
     """Whether we may call mount(2)."""
-    return _may(CAP_SYS_ADMIN)
-
-
-def superuser() -> bool:
-    """Whether modes and owners mean nothing to us, and so to whom a mount that is ours alone lets in: no other user, and nobody from
-    another user namespace."""
-    if os.geteuid() or not _may(CAP_DAC_OVERRIDE, CAP_FOWNER):
-        return False
-    with open("/proc/self/uid_map") as users:
-        return users.read().split() == ALL_USERS
-
-
-def _may(*capabilities: int) -> bool:
     with open("/proc/self/status") as status:
         effective = next(int(line[7:], 16) for line in status if line.startswith("CapEff:"))
-    return all(effective >> capability & 1 for capability in capabilities)
-
-
-def settled(options: FuseOptions) -> FuseOptions:
-    """The options with who checks permissions decided: Linux, unless nobody gets in whom it would refuse anything."""
-    if options.permissions is not None:
-        return options
-    return options._replace(permissions=options.allow_other or not superuser())
+    return bool(effective >> CAP_SYS_ADMIN & 1)
 
 
 def mount_data(fd: int, kind: int, options: FuseOptions) -> str:

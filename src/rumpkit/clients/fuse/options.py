@@ -21,10 +21,10 @@ class FuseOptions(NamedTuple):
     """Refuse every change (EROFS)."""
     allow_other: bool = False
     """Let other users in; without privileges /etc/fuse.conf must say `user_allow_other`."""
-    permissions: bool | None = None
-    """Let Linux check modes and owners (default_permissions).  False: who gets in may do everything.  None: it checks, unless the mount is
-    the superuser's own (`attach.superuser`), who may do everything anyway.  Where it checks, it asks for a directory's attributes after
-    each change in it: three requests for a new file instead of two."""
+    permissions: bool = True
+    """Let Linux check modes and owners (default_permissions): it asks for a directory's attributes after each change in it, so a new file
+    takes three requests.  False: two, and who gets in may do everything, which is more than it seems: into root's mount come processes
+    of root that have no capabilities, or are in a user namespace of their own."""
     owner: Owner | None = None
     """Show everything as this user's; what is made belongs to the kernel's superuser.  None: owners are shown as they are."""
     name_timeout: float = 1.0

@@ -12,7 +12,7 @@ from ...hosts.posix.host import PosixHost
 from ...kern.abi.errno import EINVAL, ENOENT, error
 from ...kern.abi.fcntl import S_IFDIR, S_IFREG
 from ...vfs.nodecalls import NodeCalls
-from .attach import Attachment, settled
+from .attach import Attachment
 from .operations import Operations
 from .options import FuseOptions, checked
 from .server import FuseCounters, FuseServer
@@ -30,7 +30,6 @@ def serve(kernel: RumpKernel, path: str, fd: int, options: FuseOptions) -> FuseS
 
     Raises ENOENT, ENOTDIR, EACCES for `path`, EINVAL unless the kernel's host is the POSIX one.
     """
-    options = settled(options)
     host, operations = _prepare(kernel, path, options)
     server = FuseServer(host, operations, fd, options, counters_of(kernel))
     server.start()
@@ -91,7 +90,7 @@ class FuseMount:
 
     def __init__(self, kernel: RumpKernel, path: str, directory: str, options: FuseOptions) -> None:
         """See `rumpkit.clients.fuse.mount`."""
-        options = settled(checked(options))
+        options = checked(options)
         kind = kind_of(kernel, path)
         self.path: str = path
         self.directory: str = os.path.abspath(directory)
