@@ -14,7 +14,7 @@ from .errors import ConfigError, ProgramError
 from .limits import allow as allowed
 from .limits import limits_from
 from .oci.program import defaults_for, user_in
-from .roots import ALIKE, Sees, root_of
+from .roots import ALIKE, HOST, Sees, root_of
 from .spec import LimitsSpec, RunSpec
 
 if TYPE_CHECKING:
@@ -69,11 +69,14 @@ def launch(
     host = kernel.host
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
-    said = defaults_for(kernel, program.root or kernel.spec.kernel.root)
+    source = program.root or kernel.spec.kernel.root
+    said = defaults_for(kernel, source)
     environment = {**os.environ, **(said.env if said is not None else {}), **env}
     where = str(cwd) if cwd is not None else None
     if said is not None and where is None:
         where = said.cwd or "/"
+    if where is not None:
+        where = os.path.join(os.getcwd() if source in HOST else "/", where)
     root = root_of(kernel, program, command, where or os.getcwd(), environment.get("PATH", os.defpath))
     descriptors = [default if given is None else given for default, given in enumerate(stdio)]
     allowance = allowed(limits, name or "program")

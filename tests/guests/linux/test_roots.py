@@ -224,6 +224,52 @@ def test_links_and_chroot_lead_nowhere(folder: Path) -> None:
     shutil.rmtree(evil)
 
 
+@USERS
+@pytest.mark.parametrize("place", [".", "etc", "..", "../../../.."])
+def test_a_directory_without_a_slash_begins_at_the_root(place: str, user: Callable[[], None], tree: Path) -> None:
+    """An image may say so, too, as its WorkingDir."""
+
+    def test() -> None:
+        os.chdir("/usr/share")  # of the host
+        with kernel_with(tree) as kernel:
+            code, lines = shell(kernel, "readlink /proc/self/cwd; ls -d ../usr/share ../../usr/share", cwd=place)
+            assert lines[0] == ("/etc" if place == "etc" else "/")
+            assert code != 0 and not any(line.startswith("..") for line in lines[1:]), "nothing of the host's"
+
+    in_child(test, user)
+
+
+@USERS
+def test_a_directory_without_a_slash_shows_nothing_of_the_hosts_own(user: Callable[[], None], folder: Path) -> None:
+    """The host's root: what is above the working directory in /tmp stays covered."""
+    (folder / "beside").write_text("beside\n")
+    (folder / "here").mkdir(exist_ok=True)
+
+    def test() -> None:
+        os.chdir(folder / "here")
+        with Kernel() as kernel:
+            for place in (".", "../here"):
+                assert shell(kernel, "pwd; ls -d ../beside", cwd=place)[1][0] == str(folder / "here")
+                assert shell(kernel, "cat ../beside", cwd=place)[0] != 0
+
+    in_child(test, user)
+
+
+def test_machine_settings_behind_a_link_of_the_root_are_sealed(folder: Path) -> None:
+    """As root, who may write to /sys by his number alone."""
+    evil = make_root(Path(tempfile.mkdtemp(dir=folder)), ("sh", "cat", "grep"))
+    (evil / "inner").mkdir()
+    (evil / "sys").symlink_to("inner")
+    with kernel_with(evil) as kernel:
+        code, lines = shell(
+            kernel, "grep ' /inner' /proc/self/mountinfo; : >> /sys/kernel/mm/transparent_hugepage/enabled"
+        )
+        assert lines and code != 0 and "Read-only file system" in lines[-1]
+        mounted = [line.split()[5] for line in lines[:-1]]
+        assert mounted and all(options.startswith("ro") for options in mounted)
+    shutil.rmtree(evil)
+
+
 @pytest.mark.needs("python3")
 def test_a_second_chroot_ends_at_the_programs_root(tree: Path) -> None:
     with kernel_with(tree) as kernel:

@@ -150,6 +150,7 @@ class _Life:
             os.setgid(gid)
             os.setuid(uid)
         self.stage = "directory"
+        os.chdir("/")  # where we are is the host's still, and a name without a slash would begin there
         os.chdir(plan["directory"])
         self.stage = "exec"
         _signal.pthread_sigmask(_signal.SIG_SETMASK, plan["mask"])

@@ -223,9 +223,10 @@ def seal_settings(proc: str) -> None:
 
 
 def seal_sys() -> None:
-    """The same for all of /sys.  Raises OSError."""
-    if path.ismount("/sys"):
-        _read_only("/sys")
+    """The same for all of /sys, which a root may have as a link.  Raises OSError."""
+    place = path.realpath("/sys")
+    if path.ismount(place):
+        _read_only(place)
 
 
 def _read_only(place: str) -> None:

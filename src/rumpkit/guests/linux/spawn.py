@@ -264,7 +264,7 @@ def spawn(
         "sysctls": dict(sysctls or {}),
         "filter": build(libc.machine(), allow, bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual),
         "user": None if user is None else (user[0], user[1], list(user[2])),
-        "directory": directory or ("/" if root is not None and root.foreign else os.getcwd()),
+        "directory": os.path.join("/" if root is not None and root.foreign else os.getcwd(), directory or ""),
         "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
         "command": [os.fspath(word) for word in command],
         "environment": dict(os.environ if environment is None else environment),
