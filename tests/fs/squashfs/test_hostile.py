@@ -7,7 +7,10 @@ import zlib
 
 import pytest
 
+from rumpkit.dev.ramdisk import RamDisk
 from rumpkit.fs.squashfs import format as fmt
+from rumpkit.fs.squashfs.inode import Inode
+from rumpkit.fs.squashfs.volume import Volume
 from rumpkit.kern.abi import errno as abi
 from tests.fs.squashfs.squashmake import (
     attach,
@@ -187,6 +190,53 @@ def test_a_file_of_holes_takes_no_memory() -> None:
             assert client.pread(fd, 4096, at) == bytes(min(4096, size - at))
         assert client.pread(fd, 10, size) == b""
         client.close(fd)
+
+
+def test_data_behind_many_holes_is_found() -> None:
+    """Pieces of the list without data are passed over whole, wherever they begin and end."""
+    for blocks in (1, 2047, 2048, 2049, 6000, 8192):
+        for at in {0, 1, 2047, 2048, 5000, blocks - 1}:
+            if at >= blocks:
+                continue
+            lengths = [0] * blocks
+            lengths[at] = 4096 | fmt.PLAIN
+            inode = file_inode(1, 96, blocks * 4096, lengths)
+            listing = run([("file", 32, 1, 2)])
+            root = directory_inode(2, len(listing))
+            with mounted(image([root, inode], 0, listing, b"d" * 4096, compress=True)) as client:
+                fd = client.open("/mnt/file", 0)
+                assert client.lseek(fd, 0, 3) == at * 4096
+                assert client.lseek(fd, at * 4096, 4) == (at + 1) * 4096
+                assert client.pread(fd, 2, at * 4096) == b"dd"
+                if at + 1 < blocks:
+                    with pytest.raises(OSError) as caught:
+                        client.lseek(fd, (at + 1) * 4096, 3)
+                    assert caught.value.errno == abi.ENXIO
+                client.close(fd)
+
+
+def test_indexes_in_memory_are_few_in_all() -> None:
+    """A small image may have many directories with large indexes."""
+    count = 40_000
+    index = (fmt.INDEX.pack(0, 0, 0) + b"a") * count
+    listing = run([("b", 0, 1, 2)])
+    fields = fmt.DIRECTORY_EXTENDED.pack(2, len(listing) + 3, 0, 99, count, 0, fmt.NONE)
+    tops = [head(8, number, 0o755) + fields + index for number in (1, 2, 3)]
+    disk = RamDisk(len(data := image(tops, 0, listing)))
+    disk.write(0, data)
+    files = Files(components=COMPONENTS)
+    files.entered(files.service("Disks").attach, "disk0", disk)
+    device = files.vfs.devices.named("disk0")
+    assert device is not None
+    volume = files.entered(Volume, device, 1 << 20, 1 << 20)
+    listings = []
+    for number in (0, 1, 2, 0):
+        block, offset = divmod(number * len(tops[0]), fmt.METADATA)
+        inode = files.entered(Inode, volume, block * (fmt.METADATA + 2) << 16 | offset)
+        listings.append(files.entered(volume.listing_of, inode))
+        assert files.entered(listings[-1].find, b"b") == (0, 1)
+    assert [each.indexes() for each in listings] == [count, 0, count, count]
+    assert listings[3] is listings[0]
 
 
 def test_an_image_is_recognised() -> None:

@@ -34,6 +34,8 @@ class BlockList:
         """Of so many pieces one is in `_starts`."""
         self._piece: int = -1
         self._lengths: tuple[int, ...] = ()
+        self._empty: bool = False
+        """All of the piece's blocks are holes."""
         self._positions: list[int] = []
 
     def find(self, block: int) -> tuple[int, int]:
@@ -51,15 +53,22 @@ class BlockList:
         cursor = Cursor(self.volume.metadata, metadata, offset)
         while True:
             count = min(PIECE, self.count - number * PIECE)
-            lengths = unpack(f"<{count}I", cursor.read(4 * count))
-            positions = []
-            for length in lengths:
-                positions.append(position)
-                position += length & (PLAIN - 1)
+            data = cursor.read(4 * count)
+            empty = data.count(0) == len(
+                data
+            )  # a small image may say that of more blocks than can be gone through one by one
+            if empty:
+                lengths, positions = (0,) * count, [position] * count
+            else:
+                lengths = unpack(f"<{count}I", data)
+                positions = []
+                for length in lengths:
+                    positions.append(position)
+                    position += length & (PLAIN - 1)
             if position > self.volume.fields.bytes_used:
                 raise corrupt(f"{self.inode.where}: its data is behind the end")
             if number == piece:
-                self._piece, self._lengths, self._positions = piece, lengths, positions
+                self._piece, self._lengths, self._positions, self._empty = piece, lengths, positions, empty
                 return
             number += 1
             if number == len(self._starts) * self._stride:
@@ -101,7 +110,7 @@ class BlockList:
         while block < self.count:
             if self.find(block)[1]:
                 return max(offset, block * size)
-            block += 1
+            block = min(block - block % PIECE + PIECE, self.count) if self._empty else block + 1
         return max(offset, block * size) if block * size < self.inode.size else -1
 
     def next_hole(self, offset: int) -> int:

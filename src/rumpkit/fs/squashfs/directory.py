@@ -66,6 +66,14 @@ class Listing:
             at, skip = behind, 0
         return listed, reached
 
+    def indexes(self) -> int:
+        """Entries of the index that are in memory."""
+        return 0 if self._index is None else len(self._index)
+
+    def forget_index(self) -> None:
+        """Have it read again when it is needed."""
+        self._index = None
+
     def _cursor(self, at: int) -> Cursor:
         """Byte `at` of the listing.  Its blocks are full ones, but for the last."""
         block, offset = divmod(self.inode.offset + at, METADATA)
@@ -105,6 +113,7 @@ class Listing:
         index = self._index
         if index is None:
             index = self._index = self._read_index()
+            self.volume.indexed(self)
         low, high = 0, len(index)
         while low < high:
             middle = (low + high) // 2

@@ -15,6 +15,8 @@ COMPRESSORS: Final = ("", "gzip", "lzma", "lzo", "xz", "lz4", "zstd")
 """By the superblock's number."""
 MOST_LISTS: Final = 32
 """Files whose lists of blocks are in memory, and directories whose indexes are."""
+MOST_INDEXES: Final = 1 << 16
+"""Entries of all those indexes, but for the one that was read last."""
 
 
 @final
@@ -72,6 +74,16 @@ class Volume:
                 del directories[next(iter(directories))]
         directories[inode.reference] = found
         return found
+
+    def indexed(self, listing: Listing) -> None:
+        """A directory has read its index: those of others go, the oldest first, where they are too large together."""
+        others = [each for each in self._directories.values() if each is not listing]
+        held = sum([each.indexes() for each in others])
+        for each in others:
+            if held <= MOST_INDEXES:
+                break
+            held -= each.indexes()
+            each.forget_index()
 
     def inode_cursor(self, reference: int) -> Cursor:
         """Where an inode is.  Raises EUCLEAN, EIO."""
