@@ -2,10 +2,11 @@
 
 import os
 import stat
+import threading
 
 import pytest
 
-from rumpkit.compose.image.replace import inherit, replacing
+from rumpkit.compose.image.replace import alone, inherit, replacing
 
 
 def test_the_new_file_is_there_when_it_is_whole(tmp_path):
@@ -35,3 +36,22 @@ def test_another_group_gets_no_more_than_everybody_had(tmp_path, monkeypatch):
     with open(path, "rb") as file:
         inherit(file.fileno(), os.stat_result(fields))
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_nobody_waits_for_ever_for_a_directory(tmp_path):
+    """Whoever may read it may lock it; two who make files wait for each other."""
+    path = str(tmp_path / "file")
+    entered = threading.Event()
+    with alone(path):
+        waiting = threading.Thread(target=lambda: _enter(path, entered))
+        waiting.start()
+        assert not entered.wait(0.05)
+        with alone(path, 0.05):
+            assert not entered.is_set()
+    waiting.join()
+    assert entered.is_set()
+
+
+def _enter(path, entered):
+    with alone(path, 600.0):
+        entered.set()

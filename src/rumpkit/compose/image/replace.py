@@ -4,11 +4,16 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, final
+from typing import IO, Final, final
 
 from ...hosts.posix.filelock import NEW_SUFFIX, is_at, remove_stale
+
+LONGEST_WAIT: Final = 10.0
+"""Seconds that a directory's lock is waited for."""
+PAUSE: Final = 0.01
 
 
 def inherit(descriptor: int, old: os.stat_result | None) -> None:
@@ -101,15 +106,28 @@ class Nameless:
 
 
 @contextmanager
-def alone(path: str) -> Iterator[None]:
-    """Be the only one who puts a new file into the directory of `path`, as long as the block takes."""
+def alone(path: str, longest: float = LONGEST_WAIT) -> Iterator[None]:
+    """Be the only one who puts a new file into the directory of `path`, as long as the block takes.
+
+    Anybody who may read a directory may lock it, and keep it locked: after `longest` seconds it goes on without.
+    """
     folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        end = time.monotonic() + longest
         with suppress(OSError):  # where there are no locks, the last one wins
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            while not _locked(folder) and time.monotonic() < end:
+                time.sleep(PAUSE)
         yield
     finally:
         os.close(folder)
+
+
+def _locked(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync_folder(path: str) -> None:
