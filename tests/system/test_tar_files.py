@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from rumpkit.dev.ramdisk import RamDisk
+from tests.compose.oci.ocimake import Layout
+from tests.fs.tar.tarmake import archive
 from tests.system.fs_tools import complaint, rump
 from tests.system.helpers.treecompare import compare, make_tree
 from tests.vfs.helpers import COMPONENTS, Files
@@ -62,3 +64,39 @@ def test_the_tools_read_archives(tree: Path, tmp_path: Path) -> None:
     assert rump("cat", f"{path}:/level-0/level-1/file") == b"1"
     assert rump("ls", f"{path}:/") == b"level-0\nsparse\n"
     assert "can only be read" in complaint("rm", f"{path}:/sparse", check=125)
+
+
+@pytest.mark.parametrize("option", ["-z", "-j", "-J"])
+def test_the_tools_read_compressed_archives(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "a.tar.packed"
+    subprocess.run(["tar", "-C", tree, option, "-cf", path, "level-0"], check=True)
+    assert b" tar " in rump("info", path)
+    assert rump("cat", f"{path}:/level-0/level-1/file") == b"1"
+    rump("cp", f"{path}:/level-0/level-1/file", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"1"
+    rump("tar", "-cf", tmp_path / "b.tar", f"{path}:/")
+    assert b"level-0/level-1/file" in subprocess.run(["tar", "tf", tmp_path / "b.tar"], capture_output=True).stdout
+    assert "unpack it first" in complaint("rm", f"{path}:/level-0")
+    path.write_bytes(path.read_bytes()[:-30])
+    assert str(path) in complaint("ls", f"{path}:/")
+
+
+def test_the_tools_read_container_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    layout = Layout(tmp_path / "image")
+    layout.image(
+        archive(("etc/old", b"1"), ("etc/both", b"1")), archive(("etc/.wh.old", b""), ("etc/both", b"2")), name="web"
+    )
+    made = layout.image(archive(("other", b"")), name="other")
+    packed = layout.packed(tmp_path / "image.tar")
+    for source in (f"{layout.path}:web", f"{packed}:web"):
+        assert rump("ls", f"{source}:/etc") == b"both\n"
+        assert rump("cat", f"{source}:/etc/both") == b"2"
+    assert rump("ls", f"{layout.path}@{made}:/") == b"other\n"
+    assert "other, web" in complaint("ls", f"{layout.path}:/")
+    assert "other, web" in complaint("ls", f"{layout.path}:none:/")
+    assert "can only be read" in complaint("rm", f"{layout.path}:web:/etc/both", check=125)
+    assert rump("diff", f"{layout.path}:web:/etc", f"{packed}:web:/etc") == b""

@@ -14,6 +14,7 @@ from ..compose.errors import ConfigError
 from ..compose.expand import Places
 from ..compose.interruption import Interruption
 from ..compose.kernel import Kernel
+from ..compose.roots import images
 from ..compose.spec import InterfaceSpec, RunSpec, Spec
 from ..compose.supervise.conductor import Conductor
 from ..compose.supervise.output import Output
@@ -173,6 +174,10 @@ def run(arguments: argparse.Namespace) -> int:
     previous = {number: signal.signal(number, stopper.handle) for number in SIGNALS}
     try:
         with ExitStack() as stack:
+            if any(spec.mount or images(spec) for spec in kernels.values()):
+                from .unpacking import shown
+
+                stack.enter_context(shown(stopper.check, arguments.quiet))
             booted = {name: stack.enter_context(_boot(name, spec, arguments)) for name, spec in kernels.items()}
             with stopper.over(next(iter(booted.values()))) as interruption:
                 return Run(booted, places, arguments, interruption).go()

@@ -268,8 +268,8 @@ class RunSpec:
     """But no longer than this."""
     health: HealthSpec | None = None
     """How to see that it does its work, such as { port = 80 }."""
-    stop_signal: str = "SIGTERM"
-    """What asks it to end."""
+    stop_signal: str = ""
+    """What asks it to end. Default: what the container image says that is its root, else "SIGTERM"."""
     stop_timeout: str = "5s"
     """How long it has to end then, before it is killed with everything it has started."""
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -161,11 +162,12 @@ def _attach_packed(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> Mo
     """The mount of an archive or a container image, whose layers are disks each.  Raises OSError, ConfigError."""
     from .oci.prepare import prepare
 
-    found = prepare(mount.source, mount.kind)
     names = []
-    for path in [place.path for place in found.places] or [mount.source]:
-        names.append(_free_name(kernel))
-        _attach(host, kernel, DiskSpec(names[-1], path, read_only=True))
+    with ExitStack() as held:
+        found = prepare(mount.source, mount.kind, held)
+        for path in [place.path for place in found.places] or [mount.source]:
+            names.append(_free_name(kernel))
+            _attach(host, kernel, DiskSpec(names[-1], path, read_only=True))
     options = {**found.options, **mount.options}
     return replace(mount, type=found.type, source=",".join(names), options=options)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from tests.compose.oci.ocimake import Layout
 from tests.fs.tar.tarmake import archive
 from tests.guests.linux.guest_helpers import Output
 from tests.guests.linux.root_helpers import make_root
+from tests.guests.linux.sandbox_helpers import as_nobody, in_child
 
 pytestmark = [pytest.mark.needs("linux", "seccomp", "root", "fuse"), pytest.mark.once]
 
@@ -80,6 +83,32 @@ def test_an_archive_is_a_root(tree: Path, tmp_path: Path, mode: str) -> None:
     check(str(path))
 
 
+@pytest.mark.needs("nobody")
+def test_images_are_roots_for_an_ordinary_user(tree: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="rumpkit-images-", dir="/tmp"))
+    folder.chmod(0o777)
+    try:
+        roots = [folder / "root.tar.gz"]
+        roots[0].write_bytes(packed(tree, "w:gz"))
+        layout = Layout(folder / "image")
+        layout.image(packed(tree), archive(("etc/group", b"")), Entrypoint=[], Cmd=[], User="", WorkingDir="")
+        roots.append(layout.path)
+        if shutil.which("mksquashfs"):
+            roots.append(folder / "root.sqfs")
+            words = ["mksquashfs", str(tree), str(roots[-1]), "-quiet", "-no-progress", "-comp", "gzip"]
+            subprocess.run(words, check=True, capture_output=True)
+
+        def test() -> None:
+            os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+            for root in roots:
+                check(str(root))
+
+        in_child(test, as_nobody)
+        assert (folder / "cache" / "rumpkit" / "unpacked").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+    finally:
+        shutil.rmtree(folder)
+
+
 CONFIG = """
 [kernel]
 hostname = "contained"
@@ -123,6 +152,29 @@ def test_an_image_says_what_is_run(tree: Path, tmp_path: Path) -> None:
     assert lines[-4:] == ["1234", "1234", "/srv", "hello"]
     lines = run(tmp_path, 'command = ["/bin/start", "other"]\nuser = "4321:4321"')
     assert lines[0] == "other" and lines[-4:-2] == ["4321", "4321"]
+
+
+def test_an_image_says_what_ends_its_program(tree: Path, tmp_path: Path) -> None:
+    script = "trap 'echo told; exit 0' USR1; echo ready; while :; do env true || :; done"
+    layout = Layout(tmp_path / "image")
+    layout.image(
+        packed(tree),
+        name="web",
+        Entrypoint=["/bin/sh", "-c", script],
+        Cmd=[],
+        User="",
+        WorkingDir="/",
+        StopSignal="SIGUSR1",
+    )
+    config = tmp_path / "kernel.toml"
+    config.write_text(CONFIG.format(more=""))
+    words = [sys.executable, "-m", "rumpkit.cli", "run", "--quiet", str(config)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.terminate()
+        assert running.stdout.read() == "told\n"
+        assert running.wait(100) == 0
 
 
 def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, cast
 
 from .. import exit as code
+from ..unpacking import shown
 from ..verb import VerbModule
 
 DESCRIPTION = """\
@@ -117,7 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tool is None:
         arguments.show_help()
         return code.USAGE
-    status = module(arguments.tool).run(arguments)
+    with shown():
+        status = module(arguments.tool).run(arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -138,7 +138,10 @@ def _serve(arguments: argparse.Namespace, writer: int, outcome: Outcome) -> None
 def _only_read(path: str) -> bool:
     """Whether an image is of a kind that can't be mounted otherwise."""
     from ...compose.image.foreign import FOREIGN_BYTES, only_read
+    from ...compose.image.packed import is_packed
 
+    if os.path.isdir(path) or not os.path.exists(path) or is_packed(path):  # a container image, an archive
+        return True
     try:
         with open(path, "rb") as file:
             return only_read(file.read(FOREIGN_BYTES))

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from threading import Event, Lock, Thread, current_thread, main_thread
 from types import FrameType
 from typing import Final, final
@@ -35,20 +36,27 @@ Place = Callable[[], tuple[int, int]]
 """Says how far it is, and of how much."""
 
 
+ENTERED: Final[list["Watch"]] = []
+"""Those that are shown now."""
+
+
 @final
 class Watch(CopyWatcher):
     """Shows progress and minds signals while it is entered.  `copied` raises Interrupted when one has come; a second
     signal doesn't wait for that."""
 
-    def __init__(self, title: str, at_once: bool = False, name: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, title: str, at_once: bool = False, name: Callable[[bytes], None] | None = None, signals: bool = True
+    ) -> None:
         """`at_once`: nothing is changed, so a signal need not wait for `copied`, which may be long to come where somebody who
-        reads what is printed has stopped doing so.  `name` is told each file's path."""
+        reads what is printed has stopped doing so.  `name` is told each file's path.  Without `signals` they are another's."""
         self.count: Count | None = None
         """Asked once, by `copied`, and only where somebody looks: it takes time."""
         self.place: Place | None = None
         """Asked instead, where what comes is a stream."""
         self._title: str = title
         self._at_once: bool = at_once
+        self._signals: bool = signals
         self._name: Callable[[bytes], None] | None = name
         self._total: Amount | None = None
         self._files: int = 0
@@ -61,6 +69,26 @@ class Watch(CopyWatcher):
         self._ended: Event = Event()
         self._lock: Lock = Lock()
         self._thread: Thread | None = None
+
+    @classmethod
+    @contextmanager
+    def over(cls, title: str, place: Place, signals: bool = True) -> Iterator[None]:
+        """Show something else meanwhile, which changes nothing."""
+        if not ENTERED:
+            with cls(title, at_once=True, signals=signals) as made:
+                made.place = place
+                yield
+            return
+        watch = ENTERED[-1]
+        before = watch._title, watch.place, watch._at_once
+        watch._title, watch.place, watch._at_once = title, place, True
+        try:
+            if watch._asked:
+                raise Interrupted
+            yield
+        finally:
+            watch._title, watch.place, watch._at_once = before
+            watch._began = time.monotonic()
 
     def copied(self, path: bytes, size: int) -> None:
         """A file begins, or goes on."""
@@ -151,7 +179,8 @@ class Watch(CopyWatcher):
             raise KeyboardInterrupt
 
     def __enter__(self) -> "Watch":
-        if current_thread() is main_thread():
+        ENTERED.append(self)
+        if self._signals and current_thread() is main_thread():
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._stop)
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
@@ -161,6 +190,7 @@ class Watch(CopyWatcher):
         return self
 
     def __exit__(self, *exception: object) -> None:
+        ENTERED.remove(self)
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         if self._thread is not None:

@@ -16,6 +16,7 @@ from .address import Address
 from .inside import Inside
 from .node import Node, failure
 from .outside import outside
+from .packed import OCI, is_container, open_layers, open_packed
 from .storage import Storage, open_storage
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Session:
         kernel = self.kernel()
         self.host.unschedule()
         try:
-            storage = open_storage(self.host, path, write, self.in_place)
+            storage = None if write else open_packed(self.host, path)
+            storage = storage or open_storage(self.host, path, write, self.in_place)
         finally:
             self.host.schedule()
         image = Image(path, f"disk{len(self._images)}", storage, write)
@@ -133,6 +135,10 @@ class Session:
         from .contents import choose
 
         with named(address.whole()):
+            if not os.path.exists(address.image) or os.path.isdir(address.image):
+                layers = self._layers(address, write)
+                if layers is not None:
+                    return layers
             image = self.image(address.image, write)
             key = (image.name, address.partition)
             known = self._mounts.get(key)
@@ -158,13 +164,39 @@ class Session:
         kind: str = "auto",
     ) -> "Mount":
         """Mount the file system on one of the session's devices.  Raises OSError."""
-        place = f"/{device.name}"
+        mount = self._mount(f"/{device.name}", device.name, {**(options or {}), "read_only": not write}, kind)
+        self._mounts[device.name, ""] = mount
+        return mount
+
+    def _mount(self, place: str, source: str, options: "Mapping[str, OptionValue]", kind: str) -> "Mount":
         self.vfs().make_directories(place)
-        mount = self.vfs().mount(kind, place, {**(options or {}), "read_only": not write}, device.name)
+        mount = self.vfs().mount(kind, place, options, source)
         if mount.lock is not None:
             mount.lock.acquire()
             self._locks.append(mount.lock)
-        self._mounts[device.name, ""] = mount
+        return mount
+
+    def _layers(self, address: Address, write: bool) -> "Mount | None":
+        """A container image, mounted; None where the address means none."""
+        source = address.whole()
+        known = self._mounts.get((source, OCI))
+        if known is not None or not is_container(source):
+            return known
+        if write:
+            raise failure(EROFS, "a container image can only be read")
+        disks = cast("Disks", self.kernel().service("Disks"))
+        self.host.unschedule()
+        try:
+            layers = open_layers(self.host, source)
+        finally:
+            self.host.schedule()
+        names = []
+        for storage in layers:
+            names.append(f"disk{len(self._images)}")
+            self._images[f"{source}\0{len(names)}"] = Image(source, names[-1], storage, False)
+            disks.attach(names[-1], storage.backend)
+        mount = self._mount(f"/{names[0]}", ",".join(names), {"whiteouts": True, "read_only": True}, "tar")
+        self._mounts[source, OCI] = mount
         return mount
 
     def root(self, address: Address, write: bool = False) -> Inside:

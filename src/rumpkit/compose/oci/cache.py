@@ -1,25 +1,34 @@
 """The cache of unpacked archives: `$XDG_CACHE_HOME/rumpkit/unpacked`, a directory that is closed to others.
 
-A file is there under its name or not at all: it is written beside it, checked, and renamed.  What was not used the longest goes when all
-together are more than the limit.
+A file is there under its name or not at all: it is written beside it, checked, and renamed.  Who writes has it locked (flock), so that of
+several who want the same file one unpacks it; who uses it shares a lock, as disks do.  What nobody uses, and was not used the longest, goes
+when all together are more than the limit.
 """
 
 import hashlib
 import os
 import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import IO, Final
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, suppress
+from typing import Final
 
-from ...kern.abi.errno import EFBIG, EINVAL, EPERM, EUCLEAN
-from .unpack import Source, pieces
+from ...hosts.posix.filelock import is_at, lock
+from ...kern.abi.errno import EDQUOT, EFBIG, EINVAL, ENOSPC, EPERM, EUCLEAN
+from .progress import UNSEEN, Unpacking
+from .store import Place
+from .unpack import PIECE, Source, pieces
 
 LIMIT_VARIABLE: Final = "RUMPKIT_CACHE_BYTES"
 DEFAULT_LIMIT: Final = 16 << 30
 """Bytes that the cache may have, and one unpacked archive."""
 ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
 """Of digests, with how many hex digits they have."""
+ELSEWHERE: Final = "XDG_CACHE_HOME says where caches are"
+NEW: Final = ".new-"
+"""What the name of a file begins with that is being written."""
+POLL: Final = 0.05
+"""Seconds between two looks at whether somebody else is done with unpacking the same."""
 
 
 def limit() -> int:
@@ -44,71 +53,148 @@ def directory() -> str:
     try:
         os.makedirs(path, 0o700, exist_ok=True)
     except OSError as problem:
-        text = f"the cache {path} can't be made: {problem.strerror} (XDG_CACHE_HOME says where caches are)"
+        text = f"the cache {path} can't be made: {problem.strerror} ({ELSEWHERE})"
         raise OSError(problem.errno, text) from None
     status = os.lstat(path)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise OSError(EPERM, "the cache is not a directory of yours that is closed to others (chmod 700)", path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise OSError(EPERM, f"the cache {path} is not a directory of yours ({ELSEWHERE})")
+    if status.st_mode & 0o077:
+        raise OSError(EPERM, f"the cache {path} is open to others (chmod 700)")
     return path
 
 
-def unpacked(source: Source, kind: str, name: str, digest: str = "", contents: str = "") -> str:
+def unpacked(
+    source: Place,
+    kind: str,
+    name: str,
+    digest: str = "",
+    contents: str = "",
+    held: ExitStack | None = None,
+    work: Unpacking = UNSEEN,
+) -> str:
     """The path of the cached file `name`; where it is not there yet, it is what `source` unpacks to (`kind` "": its own bytes).
 
-    `digest` is that of the bytes of `source`, `contents` that of what comes out.  Raises EUCLEAN where they are others, EFBIG beyond the
-    limit, and as `pieces`.
+    `digest` is that of the bytes of `source`, `contents` that of what comes out.  Nobody removes the file until `held` is closed, nor while
+    a disk is made of it.  Raises EUCLEAN where the bytes are others, EFBIG beyond the limit, ENOSPC, and as `pieces`; what `work` raises
+    leaves nothing behind.
     """
     folder = directory()
     path = os.path.join(folder, name)
-    if os.path.exists(path):
-        with suppress(OSError):
-            os.utime(path)
-        return path
-    most = limit()
-    fd, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
-    try:
-        with open(fd, "wb") as target:
-            _copy(source, kind, target, digest, contents, most)
-            target.flush()
-            os.fchmod(target.fileno(), 0o400)
-        os.rename(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _prune(folder, most, name)
+    before = work.read
+    with ExitStack() as own:
+        while not _hold(path, own if held is None else held):
+            work.read = before
+            fd = _begin(folder, name, work)
+            if fd >= 0:
+                try:
+                    _fill(fd, folder, name, source, kind, digest, contents, work)
+                finally:
+                    os.close(fd)
+    work.read = before + source.size
     return path
 
 
-def _copy(source: Source, kind: str, target: IO[bytes], digest: str, contents: str, most: int) -> None:
-    read = Hashed(source, digest)
+def _fill(
+    fd: int, folder: str, name: str, source: Place, kind: str, digest: str, contents: str, work: Unpacking
+) -> None:
+    """Unpack into the new file, and give it its name.  Raises OSError; then it is gone."""
+    most = limit()
+    new, path = os.path.join(folder, NEW + name), os.path.join(folder, name)
+    try:
+        os.truncate(fd, 0)
+        with source.open() as file:
+            _copy(file, kind, fd, digest, contents, most, work)
+        os.fsync(fd)  # or a name might outlive a power cut that its bytes don't
+        os.rename(new, path)
+    except BaseException as problem:
+        with suppress(OSError):
+            os.unlink(new)
+        if isinstance(problem, OSError) and problem.errno in (ENOSPC, EDQUOT):
+            text = f"there is no room for it in the cache {folder}: {os.strerror(problem.errno)} ({ELSEWHERE})"
+            raise OSError(problem.errno, text) from None
+        raise
+    os.fchmod(fd, 0o400)
+    _prune(folder, most)
+
+
+def _hold(path: str, held: ExitStack) -> bool:
+    """Whether the file is there: then it is until `held` is closed."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        with ExitStack() as failed:
+            failed.callback(os.close, fd)
+            while lock(fd, False):  # who has it exclusively is about to remove it, or to find that it is in use
+                time.sleep(POLL)
+            if is_at(fd, path):
+                os.utime(fd)
+                held.push(failed.pop_all())
+                return True
+
+
+def _begin(folder: str, name: str, work: Unpacking) -> int:
+    """The new file of this name, open and locked, once nobody else has it; -1 where he has finished it.  In it may be what somebody
+    has left who came to a sudden end."""
+    new, path = os.path.join(folder, NEW + name), os.path.join(folder, name)
+    while not os.path.exists(path):
+        with ExitStack() as failed:
+            fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            failed.callback(os.close, fd)
+            while is_at(fd, new):  # else it has got its name, or was given up
+                if lock(fd, True):
+                    work.check()
+                    time.sleep(POLL)
+                elif not is_at(fd, new):
+                    break
+                elif os.path.exists(path):
+                    os.unlink(new)  # it was made anew behind his back
+                else:
+                    failed.pop_all()
+                    return fd
+    return -1
+
+
+def _copy(source: Source, kind: str, fd: int, digest: str, contents: str, most: int, work: Unpacking) -> None:
+    read = Hashed(source, digest, work)
     out = hasher(contents)
     size = 0
-    for piece in pieces(read, kind) if kind else iter(lambda: read.read(1 << 20), b""):
-        size += len(piece)
-        if size > most:
-            raise OSError(
-                EFBIG, f"it unpacks to more than {most} bytes (the variable {LIMIT_VARIABLE} says how many it may)"
-            )
-        if out is not None:
-            out.update(piece)
-        target.write(piece)
+    with closing(pieces(read, kind) if kind else _plain(read)) as found:
+        for piece in found:
+            work.check()
+            size += len(piece)
+            if size > most:
+                text = f"it unpacks to more than {most} bytes (the variable {LIMIT_VARIABLE} says how many it may)"
+                raise OSError(EFBIG, text)
+            if out is not None:
+                out.update(piece)
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
     read.check()
     if out is not None and out.hexdigest() != contents.partition(":")[2]:
         raise OSError(EUCLEAN, f"what it unpacks to has not the digest {contents}")
 
 
+def _plain(source: Source) -> Generator[bytes, None, None]:
+    while data := source.read(PIECE):
+        yield data
+
+
 class Hashed:
     """A file whose bytes are digested as they are read."""
 
-    def __init__(self, source: Source, digest: str) -> None:
+    def __init__(self, source: Source, digest: str, work: Unpacking) -> None:
         self._source = source
+        self._work = work
         self._digest = digest
         self._hash = hasher(digest)
 
     def read(self, size: int = -1) -> bytes:
         """As the file does."""
         data = self._source.read(size)
+        self._work.read += len(data)
         if self._hash is not None:
             self._hash.update(data)
         return data
@@ -131,19 +217,31 @@ def hasher(digest: str) -> "hashlib._Hash | None":
     return hashlib.new(algorithm)
 
 
-def _prune(folder: str, most: int, kept: str) -> None:
-    """Remove what was not used the longest, until the rest fits."""
+def _prune(folder: str, most: int) -> None:
+    """Remove what nobody uses and was not used the longest, until the rest fits; and what was never finished."""
     found = []
     for entry in _entries(folder):
         with suppress(OSError):
             status = entry.stat(follow_symlinks=False)
-            found.append((entry.name != kept, -status.st_mtime_ns, status.st_size, entry.path))
+            found.append((entry.name.startswith(NEW), -status.st_mtime_ns, status.st_size, entry.path))
     total = 0
-    for other, _, size, path in sorted(found):
+    for unfinished, _, size, path in sorted(found):
         total += size
-        if other and total > most:
+        if unfinished or total > most:
             with suppress(OSError):
-                os.unlink(path)
+                total -= size * _removed(path)
+
+
+def _removed(path: str) -> bool:
+    """Remove a file unless somebody uses it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if lock(fd, True) or not is_at(fd, path):
+            return False
+        os.unlink(path)
+        return True
+    finally:
+        os.close(fd)
 
 
 def _entries(folder: str) -> Iterator["os.DirEntry[str]"]:

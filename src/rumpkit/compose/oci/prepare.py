@@ -6,13 +6,15 @@ once; the next time that is found there.
 
 import hashlib
 import os
+from contextlib import ExitStack, closing
 from typing import Final, NamedTuple
 
 from ...kern.abi.errno import EINVAL, ENOENT
 from .cache import unpacked
 from .layout import Defaults, Layer, find_image
+from .progress import Unpacking, shown
 from .store import LAYOUT, ArchiveStore, DirectoryStore, Place, Store
-from .unpack import compression
+from .unpack import compression, pieces
 
 OCI: Final = "oci"
 """The type of a mount that is a container image."""
@@ -33,22 +35,48 @@ class Prepared(NamedTuple):
     """What a container image says of its program."""
 
 
-def prepare(source: str, kind: str = "auto") -> Prepared:
+def prepare(source: str, kind: str = "auto", held: ExitStack | None = None) -> Prepared:
     """Look at a host path, which may have ":NAME" behind it for one of several images, and unpack what must be.  Off the schedule; may take
-    as long as unpacking does.  Raises OSError, with a text that says what is wrong."""
+    as long as unpacking does.  What is in the cache stays there until `held` is closed.  Raises OSError, with a text that says what is
+    wrong."""
     path, reference = split(source)
-    store = open_store(path, kind)
-    if store is not None:
-        image = find_image(store, reference)
-        places = [_layer(store, layer) for layer in image.layers]
-        return Prepared(TAR, places, {"whiteouts": True}, image.defaults)
-    if reference or kind == OCI:
-        raise OSError(EINVAL, "there is no container image", path)
-    if kind in KINDS and os.path.isfile(path) and (packed := _compression(path)):
-        with open(path, "rb") as file:
-            place = unpacked(file, packed, _name_of(path))
-        return Prepared(kind, [Place(place, 0, os.path.getsize(place))], {}, None)
+    with ExitStack() as own:
+        held = held or own
+        store = open_store(path, kind)
+        if store is not None:
+            image = find_image(store, reference)
+            return Prepared(TAR, _layers(store, image.layers, source, held), {"whiteouts": True}, image.defaults)
+        if reference or kind == OCI:
+            raise OSError(EINVAL, "there is no container image", path)
+        if kind in KINDS and os.path.isfile(path) and (packed := _compression(path)):
+            return Prepared(kind, [_whole(path, packed, held)], {}, None)
     return Prepared(kind, [], {}, None)
+
+
+def packed_archive(path: str, held: ExitStack) -> Place | None:
+    """A compressed tar archive as a plain one in the cache; None where it is something else.  Raises as `prepare`."""
+    from ...fs.tar.header import BLOCK, is_header
+
+    if not os.path.isfile(path) or not (packed := _compression(path)):
+        return None
+    with open(path, "rb") as file:
+        head = b""
+        try:
+            with closing(pieces(file, packed)) as found:
+                while len(head) < BLOCK and (piece := next(found, b"")):
+                    head += piece
+        except OSError as problem:
+            if problem.errno != EINVAL:
+                raise
+    return _whole(path, packed, held) if is_header(head[:BLOCK]) else None
+
+
+def _whole(path: str, packed: str, held: ExitStack) -> Place:
+    """A compressed file, unpacked."""
+    place = Place(path, 0, os.path.getsize(path))
+    with shown(f"unpacking {os.path.basename(path)}", place.size) as work:
+        made = unpacked(place, packed, _name_of(path), held=held, work=work)
+    return Place(made, 0, os.path.getsize(made))
 
 
 def defaults_of(source: str) -> Defaults | None:
@@ -87,19 +115,24 @@ def open_store(path: str, kind: str = "auto") -> Store | None:
         return None
 
 
-def _layer(store: Store, layer: Layer) -> Place:
+def _layers(store: Store, layers: list[Layer], source: str, held: ExitStack) -> list[Place]:
+    """The layers' archives, the lowest first."""
+    places = [store.place(layer.name) for layer in layers]
+    with shown(f"unpacking {os.path.basename(source)}", sum(place.size for place in places)) as work:
+        return [_layer(store, layer, place, held, work) for layer, place in zip(layers, places, strict=True)]
+
+
+def _layer(store: Store, layer: Layer, place: Place, held: ExitStack, work: Unpacking) -> Place:
     """A layer's archive: in the cache, under the digest of what it unpacks to, which is checked when it comes there."""
     name = layer.contents.replace(":", "-", 1) + ".tar"
     if "/" in name:
         raise OSError(EINVAL, f"{layer.contents[:80]!r} is no digest", store.path)
-    place = store.place(layer.name)
     with place.open() as file:
         head = file.read(_HEAD)
-    with place.open() as file:
-        try:
-            path = unpacked(file, compression(head), name, layer.digest, layer.contents)
-        except OSError as problem:
-            raise OSError(problem.errno, f"{layer.name}: {problem.strerror or problem}", store.path) from None
+    try:
+        path = unpacked(place, compression(head), name, layer.digest, layer.contents, held, work)
+    except OSError as problem:
+        raise OSError(problem.errno, f"{layer.name}: {problem.strerror or problem}", store.path) from None
     return Place(path, 0, os.path.getsize(path))
 
 

@@ -48,6 +48,12 @@ def _defaults(source: str) -> "Defaults | None":
     return defaults_of(source)
 
 
+def stop_signal_of(kernel: "Kernel", source: str) -> str:
+    """What asks a program to end, as its image says; "" where that says nothing.  Raises ConfigError."""
+    said = defaults_for(kernel, source)
+    return said.stop_signal if said is not None else ""
+
+
 def user_in(kernel: "Kernel", source: str, text: str) -> tuple[tuple[int, int, list[int]] | None, str]:
     """The user "NAME", "NAME:GROUP" or numbers of an image, as the image's own files name it, and his home; None for root and "", which
     are whoever `rump` is.  Raises ConfigError."""

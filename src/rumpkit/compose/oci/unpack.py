@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import IO, Any, Final, Protocol
 
@@ -38,7 +38,7 @@ def compression(head: bytes) -> str:
     return next((name for magic, name in MAGIC if head.startswith(magic)), "")
 
 
-def pieces(source: Source, kind: str) -> Iterator[bytes]:
+def pieces(source: Source, kind: str) -> Generator[bytes, None, None]:
     """What a file unpacks to.  Raises OSError: EINVAL for what is damaged, ENOTSUP where nothing here unpacks it."""
     if kind == "zstd":
         yield from _zstd(source)

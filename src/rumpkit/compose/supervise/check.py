@@ -61,7 +61,8 @@ def _value_tests(place: RunPlace) -> list[Test]:
     tests.append(((*path, "restart_limit"), lambda: _count(spec.restart_limit, 0)))
     for index, name in enumerate(spec.allow):
         tests.append(((*path, "allow", index), partial(_system_call, name)))
-    tests.append(((*path, "stop_signal"), lambda: parse_signal(spec.stop_signal)))
+    if spec.stop_signal:
+        tests.append(((*path, "stop_signal"), lambda: parse_signal(spec.stop_signal)))
     tests.append(((*path, "log_limit"), lambda: parse_size(spec.log_limit)))
     for key in DURATIONS:
         tests.append(((*path, key), partial(parse_duration, getattr(spec, key))))

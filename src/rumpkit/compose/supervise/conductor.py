@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..expand import Places, expand_run
 from ..limits import why_killed
 from ..locate import dotted, path_of, placed
+from ..oci.program import stop_signal_of
 from ..programs import ONLINE_TIMEOUT, address_clients, as_image_says, launch, status_of
 from ..roots import Sees, sees
 from ..spec import RunSpec
@@ -28,7 +29,7 @@ from . import states
 from .checker import Checker
 from .machine import MOMENT, Owner, Program, Supervisor
 from .output import Output
-from .plan import RunPlan
+from .plan import RunPlan, parse_signal
 
 if TYPE_CHECKING:
     from ...guests.linux.tracing.tracer import Tracing
@@ -305,7 +306,10 @@ class Conductor(Owner):
             spec = self.expanded(program)
             streams = self._streams(plan, spec, held)
             kernel = self.kernels[plan.kernel]
-            command, user, environment = as_image_says(kernel, spec, spec.root or kernel.spec.kernel.root)
+            root = spec.root or kernel.spec.kernel.root
+            command, user, environment = as_image_says(kernel, spec, root)
+            if not spec.stop_signal and (signal := stop_signal_of(kernel, root)):
+                program.stop_signal = parse_signal(signal)
             tracer = None if self.tracer is None else self.tracer(plan.name)
             guest = launch(
                 kernel,

@@ -59,6 +59,8 @@ class Program:
 
     def __init__(self, made: RunPlan) -> None:
         self.plan: RunPlan = made
+        self.stop_signal: int = made.stop_signal
+        """What asks it to end, once it has been started: its root may be an image that says so."""
         self.state: str = states.WAITING
         self.exit_code: int | None = None
         """Of its last end: an exit code, or minus a signal's number."""
@@ -367,7 +369,7 @@ class Supervisor:
         """Ask it to end."""
         program.deadline = self._now + program.plan.stop_timeout
         if not self._silent:
-            self._owner.signal(program.name, self._number or program.plan.stop_signal)
+            self._owner.signal(program.name, self._number or program.stop_signal)
 
     def kill(self, program: Program) -> None:
         """Make it end."""

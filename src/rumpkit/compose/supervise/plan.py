@@ -107,13 +107,20 @@ def parse_after(text: str, kernel: str) -> After:
 
 
 def parse_signal(text: str) -> int:
-    """ "SIGINT", "INT", "2".  Raises ConfigError."""
+    """ "SIGINT", "INT", "2", "SIGRTMIN+3".  Raises ConfigError."""
     word = text.upper().removeprefix("SIG")
-    number = int(word) if word.isdecimal() else getattr(signal.Signals.__members__.get(f"SIG{word}"), "value", 0)
+    name, plus, more = word.partition("+")
+    number = int(word) if _is_small(word) else getattr(signal.Signals.__members__.get(f"SIG{name}"), "value", 0)
+    if plus:
+        number = number + int(more) if name == "RTMIN" and _is_small(more) else 0
     if number not in signal.valid_signals():
         names = [one.removeprefix("SIG") for one in signal.Signals.__members__]
         raise ConfigError(f"{text!r} is no signal", hint=suggest(word, names))
     return number
+
+
+def _is_small(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 4
 
 
 def plans(placed: Sequence[Placed]) -> list[RunPlan]:
@@ -139,7 +146,7 @@ def _plan(name: str, kernel: str, spec: RunSpec) -> RunPlan:
         spec.restart_limit,
         parse_duration(spec.restart_delay),
         parse_duration(spec.restart_delay_max),
-        parse_signal(spec.stop_signal),
+        parse_signal(spec.stop_signal) if spec.stop_signal else signal.SIGTERM,
         parse_duration(spec.stop_timeout),
         _health(spec.health) if spec.health is not None else None,
     )
