@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from rumpkit.cli import status
 from rumpkit.cli.status import StatusLine
 from tests.cli.pseudo import Terminal
 
@@ -93,10 +92,10 @@ def test_a_terminal_that_cannot(terminal: Terminal, monkeypatch: pytest.MonkeyPa
 def test_while_a_program_reads_keys_it_has_the_screen(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     line = StatusLine(terminal)
     line.show("status")
-    monkeypatch.setattr(status, "reads_keys", lambda: True)
+    monkeypatch.setattr("rumpkit.cli.terminal.reads_keys", lambda: True)
     line.show("again")
     assert shown(terminal)[-1] == "" and terminal.screen.bottom == 5
-    monkeypatch.setattr(status, "reads_keys", lambda: False)
+    monkeypatch.setattr("rumpkit.cli.terminal.reads_keys", lambda: False)
     line.show("again")
     assert shown(terminal)[-1] == "again"
 

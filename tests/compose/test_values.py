@@ -8,13 +8,23 @@ from rumpkit.compose.values import Forward, Link, parse_duration, parse_forward,
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("4096", 4096), ("64K", 65536), ("64KiB", 65536), ("1g", 1 << 30), (" 2 MB ", 2 << 20), ("10B", 10)],
+    [
+        ("4096", 4096),
+        ("64K", 65536),
+        ("64KiB", 65536),
+        ("1g", 1 << 30),
+        (" 2 MB ", 2 << 20),
+        ("10B", 10),
+        ("4 kib\n", 4096),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1.5M", "64X", "64 MM"])
+@pytest.mark.parametrize(
+    "text", ["", "M", "-1", "1.5M", "64X", "64 MM", "1i", "1K B", "1 K B", "K1", "1BB", "\N{SUPERSCRIPT TWO}"]
+)
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a size"):
         parse_size(text)
@@ -28,7 +38,7 @@ def test_durations(text: str, nanoseconds: int) -> None:
     assert parse_duration(text) == nanoseconds
 
 
-@pytest.mark.parametrize("text", ["", "20", "ms", "-1s", "1 hour"])
+@pytest.mark.parametrize("text", ["", "20", "ms", "-1s", "1 hour", "1 h s", "1.s", ".5s", "1m s", "1.2.3s"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a duration"):
         parse_duration(text)

@@ -83,8 +83,8 @@ def _columns() -> int:
 
 
 def parser(verb: str | None = None, word: str | None = None) -> argparse.ArgumentParser:
-    """The parser; with the arguments of `verb`, or of all verbs (None: for completion).  `word` stands behind the verb: one
-    that has many verbs of its own may need to know only that one."""
+    """The parser; with the arguments of all verbs (None: for completion), of none (""), or with `verb` alone.  `word` stands
+    behind the verb: one that has many verbs of its own may need to know only that one."""
     top = argparse.ArgumentParser(
         prog="rump",
         description="rumpkit: a kernel you import",
@@ -94,7 +94,9 @@ def parser(verb: str | None = None, word: str | None = None) -> argparse.Argumen
     top.add_argument("--version", action="store_true", help="show version, form (native or pure) and Python")
     verbs = top.add_subparsers(dest="verb", metavar="VERB")
     for one in VERBS:
-        if verb not in (None, one.name):
+        if verb and verb != one.name:  # nobody asks for it
+            continue
+        if verb == "":
             verbs.add_parser(one.name, help=one.help, add_help=False)
             continue
         module = _module(one)

@@ -23,7 +23,6 @@ from ..hosts.posix.host import PosixHost
 from . import exit as code
 from . import gdb, trace
 from .status import StatusLine
-from .terminal import in_foreground, reads_keys
 from .traffic import Traffic
 
 if TYPE_CHECKING:
@@ -262,6 +261,19 @@ def _add_forward(kernels: dict[str, Spec], forward: str) -> None:
     raise ConfigError('needs an interface with link = "user"', key="--forward")
 
 
+def _in_foreground() -> bool:
+    from .terminal import in_foreground
+
+    return in_foreground()
+
+
+def _is_a_key() -> bool:
+    """Whether Ctrl-C is now."""
+    from .terminal import in_foreground, reads_keys
+
+    return reads_keys() and in_foreground()
+
+
 class Run:
     """The run of a config's programs on its booted kernels."""
 
@@ -366,7 +378,7 @@ class Run:
         number = self._watch(status)
         if number:
             # A terminal's Ctrl-C has reached the programs, too; any other signal is passed on.  Another one kills.
-            silent = number in FROM_TERMINAL and in_foreground()
+            silent = number in FROM_TERMINAL and _in_foreground()
             conductor.stop_all(silent, 0 if number == signal.SIGTERM else number)
             if not conductor.wait():
                 conductor.kill_all()
@@ -380,7 +392,7 @@ class Run:
         while True:
             number = self.interruption.take()
             # As in a shell: to a program that reads keys Ctrl-C is a key like others.
-            if number and not (number == signal.SIGINT and reads_keys() and in_foreground()):
+            if number and not (number == signal.SIGINT and _is_a_key()):
                 return number
             if self.conductor.wait(STATUS_INTERVAL if status.enabled else None):
                 return 0

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TextIO
 
-from .terminal import reads_keys
-
 MIN_ROWS = 4
 SAVE, RESTORE = "\x1b7", "\x1b8"
 INDEX = "\x1bD"
@@ -33,6 +31,8 @@ class StatusLine:
         """Replace the line."""
         if not self.enabled:
             return
+        from .terminal import reads_keys
+
         if reads_keys():  # an editor, a prompt: it draws the screen itself
             self.close()
             return

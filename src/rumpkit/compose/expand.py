@@ -9,7 +9,7 @@ from .spec import RunSpec
 
 WORDS = ("", "inherit", "prefix", "log", "null", "stdout")
 """What a program's input and outputs may be but a file."""
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = r"\$\{([^}]*)\}"
 
 
 class Places:
@@ -47,7 +47,9 @@ class Places:
 
 def expand(text: str, places: Places) -> str:
     """`text` with its variables replaced.  Raises ConfigError for unknown ones."""
-    return _VARIABLE.sub(lambda match: places.get(match[1]), text)
+    if "${" not in text:
+        return text
+    return re.sub(_VARIABLE, lambda match: places.get(match[1]), text)
 
 
 def expand_run(run: RunSpec, places: Places) -> RunSpec:

@@ -6,10 +6,11 @@ from typing import TypeAlias
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Such as ("interface", 0, "link")."""
 
-_TABLE = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
-_ARRAY_TABLE = re.compile(r"^\s*\[\[\s*([^\[\]]+?)\s*\]\]\s*(#.*)?$")
-_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
-_PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
+# Compiled when they are first asked for, by a config that is wrong.
+_TABLE = r"^\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$"
+_ARRAY_TABLE = r"^\s*\[\[\s*([^\[\]]+?)\s*\]\]\s*(#.*)?$"
+_KEY = r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
+_PART = r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'"""
 
 
 def line_of(text: str, path: KeyPath) -> int:
@@ -30,23 +31,23 @@ def _places(text: str) -> dict[KeyPath, int]:
     counts: dict[tuple[str, ...], int] = {}
     prefix: KeyPath = ()
     for number, line in enumerate(text.splitlines(), 1):
-        if match := _ARRAY_TABLE.match(line):
+        if match := re.match(_ARRAY_TABLE, line):
             names = _names(match[1])
             index = counts.get(names, -1) + 1
             counts[names] = index
             prefix = (*names, index)
             places.setdefault(names, number)
             places[prefix] = number
-        elif match := _TABLE.match(line):
+        elif match := re.match(_TABLE, line):
             prefix = _names(match[1])
             places.setdefault(prefix, number)
-        elif match := _KEY.match(line):
+        elif match := re.match(_KEY, line):
             places.setdefault((*prefix, *_names(match[1])), number)
     return places
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in _PART.findall(text))
+    return tuple(part.strip("\"'") for part in re.findall(_PART, text))
 
 
 def dotted(path: KeyPath) -> str:

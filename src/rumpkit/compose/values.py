@@ -7,11 +7,13 @@ from ..hyper.time import Duration
 from ..net.wire.address import parse_ipv4
 from .errors import ConfigError, suggest
 
-_SIZE = re.compile(r"^\s*(\d+)\s*(?:([KMGT])(?:i?B)?|B)?\s*$", re.IGNORECASE)
-_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h)\s*$")
+_SIZE_LETTERS = "KMGT"
+_SIZE_UNITS = {"": 1, "B": 1} | {
+    f"{letter}{tail}": 1 << 10 * power for power, letter in enumerate(_SIZE_LETTERS, 1) for tail in ("", "B", "IB")
+}
 _DURATION_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_FORWARD = re.compile(r"^\s*(?:(?P<host>[^:\s]+):)?(?P<port>\d+)\s*->\s*(?P<to>\d+)\s*(?:/(?P<protocol>\w+))?\s*$")
+# Compiled when there is a forward: a pattern takes longer than the import of a small module, and sizes and durations are in each start.
+_FORWARD = r"^\s*(?:(?P<host>[^:\s]+):)?(?P<port>\d+)\s*->\s*(?P<to>\d+)\s*(?:/(?P<protocol>\w+))?\s*$"
 
 LINK_KINDS = {
     "user": False,
@@ -30,18 +32,23 @@ DHCP = "dhcp"
 
 def parse_size(text: str) -> int:
     """Bytes of "4096", "64K", "64M" or "1G" (powers of 1024).  Raises ConfigError."""
-    match = _SIZE.match(text)
-    if match is None:
+    plain = text.strip().upper()
+    number = plain.rstrip(_SIZE_LETTERS + "IB").rstrip()
+    unit = plain[len(number) :].strip()
+    if unit not in _SIZE_UNITS or not number.isdecimal():
         raise ConfigError(f"{text!r} is not a size", hint='write bytes, or "64K", "64M", "1G"')
-    return int(match[1]) * _SIZE_UNITS[(match[2] or "").upper()]
+    return int(number) * _SIZE_UNITS[unit]
 
 
 def parse_duration(text: str) -> Duration:
     """Nanoseconds of "20ms", "3s", "1.5s", "100us".  Raises ConfigError."""
-    match = _DURATION.match(text)
-    if match is None:
+    plain = text.strip()
+    number = plain.rstrip("numsh")
+    unit = plain[len(number) :]
+    whole, dot, fraction = number.rstrip().partition(".")
+    if unit not in _DURATION_UNITS or not whole.isdecimal() or (dot and not fraction.isdecimal()):
         raise ConfigError(f"{text!r} is not a duration", hint='write "20ms", "3s", "100us"')
-    return round(float(match[1]) * _DURATION_UNITS[match[2]])
+    return round(float(number) * _DURATION_UNITS[unit])
 
 
 class Link(NamedTuple):
@@ -98,7 +105,7 @@ class Forward(NamedTuple):
 
 def parse_forward(text: str) -> Forward:
     """ "127.0.0.1:6379 -> 6379", "8080 -> 80" (loopback), "127.0.0.1:5353 -> 53/udp".  Raises ConfigError."""
-    match = _FORWARD.match(text)
+    match = re.match(_FORWARD, text)
     if match is None:
         raise ConfigError(f"{text!r} is not a forward", hint='write "127.0.0.1:8080 -> 80", "/udp" behind it for UDP')
     protocol = (match["protocol"] or "tcp").lower()

@@ -5,7 +5,6 @@ must hear of; those that mean nothing here and are only remembered; and all othe
 """
 
 import os
-import re
 import socket as host_socket
 from collections.abc import Callable
 from typing import Final
@@ -94,8 +93,9 @@ _UDP_NO_CHECK6_RX: Final = 102
 
 def cuts_datagrams(release: str) -> bool:
     """Whether a packet socket of Linux `release` tells of datagrams that are to be cut into several (6.2)."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
-    return numbers >= (6, 2)
+    # Without a pattern: to compile one is felt at each start.
+    digits = "".join([one if one.isdecimal() else " " for one in release])
+    return tuple([int(part) for part in digits.split()[:2]]) >= (6, 2)
 
 
 _MULTICAST: Final = (*range(IP_MULTICAST_IF, 48), IP_MULTICAST_ALL)

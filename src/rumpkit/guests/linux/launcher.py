@@ -147,7 +147,8 @@ def _bury(process: int) -> None:
 def _start() -> tuple[socket.socket, int]:
     """posix_spawn, which is safe where there are threads; our end, and the starter's process id."""
     package = os.path.abspath(__file__).rsplit("/", 4)[0]
-    code = f"import sys; sys.path.insert(0, {package!r}); from rumpkit.guests.linux.ready import main; main()"
+    code = "import gc, sys; gc.disable(); "  # it would look for garbage a dozen times while it loads
+    code += f"sys.path.insert(0, {package!r}); from rumpkit.guests.linux.ready import main; main()"
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         try:

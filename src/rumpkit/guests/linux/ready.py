@@ -89,17 +89,14 @@ class Ready:
         return bool(ids and plan["namespaces"] == self.namespaces)
 
     def give(self, order: Starter) -> bool:
-        """Hand it an order; False if it has failed to get ready."""
+        """Hand it an order; False if it has failed to get ready, or somebody has killed it."""
         try:
             if self.orders.recv(1) != _FURNISHED:
                 return False
+            self.orders.sendmsg([_START], rights(order.descriptors()))
         except OSError:
             return False
         order.report("init", self.process)
-        try:
-            self.orders.sendmsg([_START], rights(order.descriptors()))
-        except OSError:  # somebody has killed it, which the supervisor will notice
-            pass
         self.orders.close()
         return True
 
