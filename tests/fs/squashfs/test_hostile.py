@@ -215,6 +215,17 @@ def test_data_behind_many_holes_is_found() -> None:
                 client.close(fd)
 
 
+def test_names_ascend() -> None:
+    for names in ("aa", "ba"):
+        for listing in (
+            run([(name, 32, 1, 2) for name in names]),
+            b"".join(run([(name, 32, 1, 2)]) for name in names),
+        ):
+            root = directory_inode(2, len(listing))
+            with mounted(image([root, file_inode(1, 96, 0, [])], 0, listing, compress=True)) as client:
+                assert "is no less" in wrong(client.stat, "/mnt/z")
+
+
 def test_indexes_in_memory_are_few_in_all() -> None:
     """A small image may have many directories with large indexes."""
     count = 40_000

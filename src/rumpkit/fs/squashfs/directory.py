@@ -37,8 +37,12 @@ class Listing:
     def find(self, name: bytes) -> tuple[int, int] | None:
         """The inode of a name: reference and number.  Raises EUCLEAN, EIO."""
         at = self._indexed(name)
+        last = b""
         while at < self.size:
             entries, at = self._run(at)
+            if entries[0][0] <= last:
+                raise self._unsorted(entries[0][0])
+            last = entries[-1][0]
             if entries[-1][0] < name:
                 continue
             for found, reference, number, _ in entries:
@@ -100,11 +104,17 @@ class Listing:
             name = cursor.read(length + 1)
             if b"/" in name or b"\0" in name or name in (b".", b".."):
                 raise corrupt(f"{where}: an entry with the name {name!r}")
+            if found and name <= found[-1][0]:
+                raise self._unsorted(name)
             found.append((name, block << 16 | offset, base + difference, KINDS[kind]))
             at += ENTRY.size + length + 1
         if at > self.size:
             raise corrupt(f"{where}: its entries are longer than it")
         return found, at
+
+    def _unsorted(self, name: bytes) -> OSError:
+        """Names ascend; or a small image could have a directory of one name, millions of times."""
+        return corrupt(f"{self.inode.where}: the name {name!r} is behind one that is no less")
 
     def _indexed(self, name: bytes) -> int:
         """The byte of the listing from which on a name is, as the index says."""
