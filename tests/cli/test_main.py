@@ -51,7 +51,7 @@ def test_mistakes_on_the_command_line(words: list[str], message: str, capsys: py
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run"], "has no program to run (add [[run]], or: rump run FILE -- CMD)"),
+        (["run"], "no program to run (rump run -- CMD, or rump run FILE)"),
         (["run", "sh"], "sh: is a program, not a config (write: rump run -- sh)"),
         (["run", "--forward", "80", "--", "true"], "--forward: '80' is not a forward"),
         (["describe", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),

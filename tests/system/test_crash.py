@@ -110,4 +110,10 @@ def test_nothing_is_written_where_nothing_crashes(tmp_path: Path) -> None:
 
 def test_only_one_can_look() -> None:
     code, _, errors = rump("run", "--crash-report", "--trace", "--", "true")
-    assert code == 2 and "--crash-report: and --trace can't be together" in errors, errors
+    assert code == 2 and "--crash-report and --trace can't be together" in errors, errors
+
+
+def test_a_fault_is_told_without_a_report_too() -> None:
+    code, _, errors = rump("run", "--", "sh", "-c", "kill -ABRT $$")
+    assert code == 128 + 6
+    assert errors == "rump: sh was killed by SIGABRT; rump run --crash-report says where\n"

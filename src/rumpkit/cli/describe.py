@@ -4,6 +4,7 @@ import argparse
 
 from . import exit as code
 from .table import show, show_json
+from .verb import completed_as_files
 
 DESCRIPTION = "Show what a config builds: components and how they are wired, interfaces, mounts, programs."
 EPILOG = """\
@@ -15,7 +16,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("file", metavar="FILE", help="a config (TOML)")
+    completed_as_files(parser.add_argument("file", metavar="FILE", help="a config (TOML)"))
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

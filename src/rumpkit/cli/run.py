@@ -24,6 +24,7 @@ from . import exit as code
 from . import gdb, trace
 from .status import StatusLine
 from .traffic import Traffic
+from .verb import completed_as_files
 
 if TYPE_CHECKING:
     from ..compose.capture import Capture
@@ -39,19 +40,21 @@ examples:
   rump run cache.toml                              the programs of a config
   rump run --writable . -- redis-server            files are read-only but where you say
   rump run --root rootfs.img -- /bin/sh            an image, or a directory, as its root
+  rump run --root images:debian                    a container image, and the program that it names
   rump run cache.toml -- redis-cli ping            another program on the same kernel config
   rump run --forward "8080 -> 80" -- nginx -g "daemon off;"
   rump run --capture web.pcapng web.toml           every frame, for tshark or Wireshark
   rump run --detach web.toml                       in the background; rump ps, exec, logs, stop, stats from then on
   rump run --trace web.toml                        the calls of the network, on stderr, as strace has them
   rump run --crash-report web.toml                 why a program has died
-  rump run --gdb gdb.sock -- ./server               and: gdb -ex "target remote gdb.sock" ./server
+  rump run --gdb gdb.sock -- ./server              and: gdb -ex "target remote gdb.sock" ./server
   rump run -e file,connect -o calls.txt -- curl http://10.0.2.2:8000/
 
 The exit status is the program's (128+N if signal N ended it).
 """
 STATUS_INTERVAL = 1.0
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS)
 SIGNALS = (*FROM_TERMINAL, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -104,9 +107,9 @@ class Stopper:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("file", metavar="FILE", nargs="?", help="a config (TOML)")
+    completed_as_files(parser.add_argument("file", metavar="FILE", nargs="?", help="a config (TOML)"))
     parser.usage = "rump run [options] [FILE] [-- CMD ...]"
-    parser.add_argument("--capture", metavar="FILE.pcapng", help="record every frame")
+    completed_as_files(parser.add_argument("--capture", metavar="FILE.pcapng", help="record every frame"))
     parser.add_argument(
         "--forward",
         metavar="SPEC",
@@ -114,11 +117,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='forward a host port, as "127.0.0.1:8080 -> 80"; may be given several times',
     )
-    parser.add_argument(
-        "--root", metavar="PATH", default="", help="what programs have as their root: a directory or an image"
+    root = parser.add_argument(
+        "--root",
+        metavar="PATH",
+        default="",
+        help="what programs have as their root: a directory or an image; a container image has a CMD of its own",
     )
     parser.add_argument("--root-writable", action="store_true", help="let them write to it, and not to memory")
-    parser.add_argument(
+    writable = parser.add_argument(
         "-w",
         "--writable",
         metavar="PATH",
@@ -126,13 +132,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='a directory of the host that they may change, such as "."; may be given several times',
     )
-    parser.add_argument(
+    visible = parser.add_argument(
         "--visible",
         metavar="PATH",
         action="append",
         default=[],
-        help="one that they see though it lies in /tmp, /var/tmp or /run, or they have another root",
+        help="a path of the host that they see, too, though it lies in /tmp, /var/tmp or /run, or they have another root; may be "
+        "given several times",
     )
+    for option in (root, writable, visible):
+        completed_as_files(option)
     parser.add_argument(
         "--no-control", action="store_true", help='no control socket: "rump net" does not find the kernel'
     )
@@ -162,9 +171,9 @@ def run(arguments: argparse.Namespace) -> int:
         return detach(arguments)
     kernels, places = _kernels(arguments)
     if not any(spec.run for spec in kernels.values()):
-        raise ConfigError(
-            "has no program to run", file=arguments.file or "", hint="add [[run]], or: rump run FILE -- CMD"
-        )
+        if not arguments.file:
+            raise ConfigError("no program to run", hint="rump run -- CMD, or rump run FILE")
+        raise ConfigError("has no program to run", file=arguments.file, hint="add [[run]], or: rump run FILE -- CMD")
     if arguments.ready is not None:
         from .detach import refuse_uncontrolled
 
@@ -208,6 +217,8 @@ def _kernels(arguments: argparse.Namespace) -> tuple[dict[str, Spec], Places]:
         places = Places(os.path.dirname(arguments.file))
     else:
         kernels = {"": Spec(interface=[InterfaceSpec("user")])}
+        if arguments.root:  # a container image says what its program is
+            kernels[""].run = [RunSpec([])]
         places = Places("")
     if arguments.command:
         if len(kernels) > 1:
@@ -335,6 +346,7 @@ class Run:
             _report_capture(capture)
         host = next(iter(self.kernels.values())).host
         if not quiet:
+            self._tell_faults()
             for name, (command, call, number), count in self.conductor.refusals():
                 often = "" if count == 1 else f", {count} times"
                 print(f"rump: {name}: {command} may not call {call}{often} ({os.strerror(number)})", file=sys.stderr)
@@ -345,12 +357,21 @@ class Run:
             self.conductor.machine.status() if self.conductor.any_started() or not number else code.SIGNALLED + number
         )
 
+    def _tell_faults(self) -> None:
+        """Of programs that a fault has ended nobody else says anything."""
+        if self.arguments.crash_report:  # has said more
+            return
+        for name, program in self.conductor.machine.programs.items():
+            if -(program.exit_code or 0) in FAULTS:
+                fault = signal.Signals(-(program.exit_code or 0)).name
+                print(f"rump: {name} was killed by {fault}; rump run --crash-report says where", file=sys.stderr)
+
     def _refuse_two(self) -> None:
         """Raise ConfigError where several want to look at programs."""
         options = {"--gdb": self.arguments.gdb, "--crash-report": self.arguments.crash_report}
         given = [name for name, value in options.items() if value] + ["--trace"] * trace.wanted(self.arguments)
         if len(given) > 1:
-            raise ConfigError(f"and {given[1]} can't be together: only one can look at a program", key=given[0])
+            raise ConfigError(f"{given[0]} and {given[1]} can't be together: only one can look at a program")
 
     def _crash_reports(self) -> "CrashReports":
         from .crash import CrashReports

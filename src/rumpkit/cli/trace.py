@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
 from ..compose.errors import ConfigError, suggest
+from .verb import completed_as_files
 
 if TYPE_CHECKING:
     from ..guests.linux.tracing.calls import Entry
@@ -35,7 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         '"trace=network,openat" or "network,openat", "!memory" for all but those; "signal=none" or "signal=TERM,INT"; '
         "may be given several times",
     )
-    group.add_argument("-o", "--trace-file", metavar="FILE", help="write the trace there and not to stderr")
+    file = group.add_argument("-o", "--trace-file", metavar="FILE", help="write the trace there and not to stderr")
+    completed_as_files(file)
     group.add_argument("-T", "--trace-durations", action="store_true", help="show how long each call took")
     group.add_argument("-s", "--trace-strings", metavar="BYTES", type=int, help=f"of each string, at most ({STRINGS})")
     group.add_argument("--trace-json", action="store_true", help="a JSON object a line")

@@ -17,3 +17,8 @@ class VerbModule(Protocol):
     @staticmethod
     def run(arguments: argparse.Namespace) -> int:
         """Do it; returns an exit code (cli/exit.py)."""
+
+
+def completed_as_files(argument: argparse.Action) -> None:
+    """Have the shell complete an argument by the names of the host's files."""
+    argument.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # type: ignore[attr-defined]

@@ -185,7 +185,7 @@ def as_image_says(kernel: "Kernel", run: RunSpec, source: str) -> "tuple[list[st
     said = defaults_for(kernel, source)
     command = run.command or (said.command if said is not None else [])
     if not command:
-        raise ConfigError("is empty", key="command", hint='write ["program", "argument"]')
+        raise ConfigError("is empty", key="command", hint='write ["program", "argument"], or: rump run ... -- CMD')
     if run.user or said is None or not said.user:
         return command, identity(run.user), home(run.user)
     user, place = user_in(kernel, source, said.user)
