@@ -110,6 +110,10 @@ def test_a_call_that_does_not_return_is_shown_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["-e", "bogus"],
+            "-e: there is no system call or class 'bogus' (known: all, clock, creds, desc, file, ipc, memory, ",
+        ),
         (["-e", "netwrok"], "-e: there is no system call or class 'netwrok' (did you mean \"network\"?)"),
         (["-e", "signal=TREM"], 'did you mean "SIGTERM"?'),
         (["-e", "abbrev=all"], "there is no expression 'abbrev'"),

@@ -59,7 +59,8 @@ class TraceLog:
         try:
             self._chosen = parse(arguments.trace_expression)
         except BadExpression as problem:
-            raise ConfigError(str(problem), key="-e", hint=suggest(problem.word, list(problem.known))) from None
+            hint = suggest(problem.word, problem.known, problem.shortlist)
+            raise ConfigError(str(problem), key="-e", hint=hint) from None
         self._strings = STRINGS if arguments.trace_strings is None else arguments.trace_strings
         if not 0 <= self._strings <= 1 << 20:
             raise ConfigError("must be from 0 to 1048576", key="-s")

@@ -36,12 +36,13 @@ class ProgramError(OSError):
     """A program that can't be started; `errno` and `filename` say why and which."""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """A hint for a word that isn't known: the nearest known one, else the whole list."""
+def suggest(word: str, known: Iterable[str], shortlist: Iterable[str] = ()) -> str:
+    """A hint for a word that isn't known: the nearest known one, else the whole list, or of a long one those of `shortlist`."""
     from difflib import get_close_matches
 
     words = sorted(known)
     close = get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
         return f'did you mean "{close[0]}"?'
+    words = sorted(shortlist) or words
     return "known: " + ", ".join(words) if words else ""

@@ -66,9 +66,10 @@ def allow(spec: LimitsSpec | None, name: str = "program") -> Allowance:
         found.resources = resource_limits(spec)
         if "cpus" in wanted:
             found.processors = math.ceil(numbers["cpus"])
-        found.notes = [
-            f"{key}: this machine gives no control group to us ({problem}); {_instead(key, found)}" for key in wanted
-        ]
+        why = [f"this machine gives no control group to us ({problem})"] + ["no control group for it, either"] * len(
+            wanted
+        )
+        found.notes = [f"{key}: {said}; {_instead(key, found)}" for key, said in zip(wanted, why, strict=False)]
     else:
         found.resources = resource_limits(spec, wanted)
     return found

@@ -23,12 +23,14 @@ DEFAULT: Final = "network"
 class BadExpression(ValueError):
     """An expression that means nothing."""
 
-    def __init__(self, message: str, word: str, known: Collection[str]) -> None:
+    def __init__(self, message: str, word: str, known: Collection[str], shortlist: Collection[str] = ()) -> None:
         super().__init__(message)
         self.word = word
         """What of it."""
         self.known = known
         """What it might have been."""
+        self.shortlist = shortlist
+        """What of that people want to read, where that is too long."""
 
 
 class Chosen(NamedTuple):
@@ -76,7 +78,9 @@ def _named_calls(word: str) -> frozenset[str]:
         return CLASSES[bare]
     if word in _CALLS:
         return frozenset((word,))
-    raise BadExpression(f"there is no system call or class {word!r}", word, [*CLASSES, *_CALLS])
+    raise BadExpression(
+        f"there is no system call or class {word!r}", word, [*CLASSES, *_CALLS], [*CLASSES, "all", "none"]
+    )
 
 
 def _named_signals(word: str) -> frozenset[int]:
