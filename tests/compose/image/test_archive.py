@@ -106,6 +106,23 @@ def test_what_is_no_archive():
             Reader(io.BytesIO(whole[:50_000]), root).unpack()
 
 
+def test_what_describes_members_has_limits(tmp_path):
+    """A header of gigabytes takes megabytes of a compressed archive, and what a general one says is there for each member."""
+    large = tarfile.TarInfo("x")
+    large.type, large.size = tarfile.XHDTYPE, 1 << 30
+    with pytest.raises(OSError, match="the limit is"), memory() as root:
+        Reader(io.BytesIO(large.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 16)), root)
+    general = {f"SCHILY.xattr.user.{number}": "value" for number in range(100)} | {"mtime": "7"}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers=general) as made:
+        for name in "ab":
+            made.addfile(tarfile.TarInfo(name))
+    reader = Reader(io.BytesIO(out.getvalue()), host(tmp_path))
+    assert [(info.name, info.mtime, dict(info.pax_headers)) for info in reader.names()] == [
+        (name, 7, {"mtime": "7"}) for name in "ab"
+    ]
+
+
 def test_later_times_are_held_back(tmp_path):
     tree = make_tree(tmp_path / "tree")
     first = packed(host(tree), newest=10**18).getvalue()

@@ -16,6 +16,17 @@ from .foreign import FOREIGN_BYTES, packed
 from .node import PIECE, Node, failure
 from .trees import Complaint, throw
 
+MOST_TEXT: Final = 4 << 20
+"""Bytes of a header that describes a member, or all that follow."""
+DESCRIBING: Final = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+GENERAL: Final = ("path", "linkpath", "size", "mtime", "uid", "gid", "hdrcharset")
+"""What a pax header for all members that follow may say: little, as each of them has it."""
 MAX_SEGMENTS: Final = 1 << 20
 """Extents of one sparse file."""
 
@@ -42,6 +53,21 @@ class Selection:
 
 
 @final
+class _Member(tarfile.TarInfo):
+    """A member, with limits on what is said of it: a header of gigabytes takes no more than megabytes of a compressed archive."""
+
+    def _proc_member(self, archive: Any) -> Any:
+        """What tarfile does with a header that it has read."""
+        if self.size > MOST_TEXT and self.type in DESCRIBING:
+            raise tarfile.ReadError(f"a header of {self.size} bytes; the limit is {MOST_TEXT}")
+        general = archive.pax_headers
+        if len(general) > len(GENERAL):
+            archive.pax_headers = {key: general[key] for key in GENERAL if key in general}
+        plain: Any = super()
+        return plain._proc_member(archive)
+
+
+@final
 class Reader:
     """Unpacks one archive."""
 
@@ -58,7 +84,7 @@ class Reader:
         open_archive: Any = tarfile.open
         head = _Head(stream)
         try:
-            self._tar: Any = open_archive(fileobj=head, mode="r|*", errorlevel=2)
+            self._tar: Any = open_archive(fileobj=head, mode="r|*", errorlevel=2, tarinfo=_Member)
         except (tarfile.TarError, EOFError) as problem:
             raise failure(EINVAL, packed(head.first) or f"it is no tar archive: {problem}") from None
         self._target: Node = target
