@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.clients.control.kernels import runtime  # noqa: F401 (a fixture: control sockets of the test's own)
+from tests.compose.oci.ocimake import Layout
+from tests.guests.linux.root_helpers import make_root
 from tests.system.helpers.rump import Rump, descendants, eventually, interpreter, rump, search_path
 from tests.system.helpers.terminal import OnTerminal
 
@@ -189,6 +193,38 @@ def exec_and_signals(name: str) -> None:
         assert running.stdout is not None and running.stdout.readline()
         running.kill()  # and what it has started ends with it
         assert running.stdout.read() == b""
+
+
+@pytest.mark.needs("fuse", "root")
+@pytest.mark.parametrize("kind", [pytest.param("directory", marks=pytest.mark.long), "container image"])
+def test_exec_in_another_root(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further program has the root, the user and the environment of that which is named, its own folder, and nothing of the host's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = make_root(tmp_path / "tree", ("sh", "ls", "id", "cat", "readlink", "sleep"))
+    (root / "etc" / "only-here").write_text("here\n")
+    command = ["sleep", "1000"]
+    if kind == "container image":
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as made:
+            made.add(root, ".")
+        image = Layout(tmp_path / "image")
+        image.image(
+            packed.getvalue(), Entrypoint=command, Cmd=[], WorkingDir="etc", User="guest", Env=["PATH=/bin", "SAID=yes"]
+        )
+        root, command = image.path, []
+    user = 'user = "guest"\n' if kind == "directory" else ""
+    given = f"command = {json.dumps(command)}\n" if command else ""
+    (name,) = detach(config(tmp_path, f'[kernel]\nroot = "{root}"\n[[run]]\nname = "it"\n{given}{user}'))
+    try:
+        script = "id -u; echo $SAID; readlink /proc/self/cwd; cat /etc/only-here; ls -d /home /root"
+        code, output, errors = rump("exec", f"{name}/it", "--", "sh", "-c", script)
+        packed_up = kind != "directory"
+        assert output.splitlines() == ["1234", "yes" if packed_up else "", "/etc" if packed_up else "/", "here"], errors
+        assert code == 2 and "cannot access '/home'" in errors
+        assert rump("exec", "-w", "/home", f"{name}/it", "--", "readlink", "/proc/self/cwd")[0] != 0, "the host's"
+        assert rump("exec", f"{name}/it", "--", "bash")[0] == 127
+    finally:
+        assert rump("stop", name)[0] == 0
 
 
 def test_exec_on_a_terminal() -> None:

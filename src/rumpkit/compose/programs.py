@@ -13,9 +13,10 @@ from ..kern.abi.errno import ENOENT
 from .errors import ConfigError, ProgramError
 from .limits import allow as allowed
 from .limits import limits_from
-from .oci.program import defaults_for, user_in
+from .oci.program import defaults_for
 from .roots import ALIKE, HOST, Sees, root_of
 from .spec import LimitsSpec, RunSpec
+from .users import Identity, identity_in, user_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +44,8 @@ def start(
 ) -> Guest:
     """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
     spec = limits_from(limits) if limits else None
-    environment = {**home(user), **env}
-    guest = launch(kernel, command, environment, cwd, stdio, identity(user), allow=allow, limits=spec, program=program)
+    who, told = identity_in(kernel, user, program.root or kernel.spec.kernel.root)
+    guest = launch(kernel, command, {**told, **env}, cwd, stdio, who, allow=allow, limits=spec, program=program)
     kernel.on_close(guest.close)
     return guest
 
@@ -55,7 +56,7 @@ def launch(
     env: Mapping[str, str],
     cwd: "str | Path | None",
     stdio: tuple[int | None, int | None, int | None],
-    user: "Identity | None" = None,
+    user: Identity | None = None,
     terminal: bool = False,
     allow: Sequence[str] = (),
     limits: LimitsSpec | None = None,
@@ -129,67 +130,19 @@ def _lacking(kernel: "Kernel", root: Root | None, command: str) -> str:
     return f"{where} (not the program: the interpreter that it names)" if there else where
 
 
-def home(text: str) -> dict[str, str]:
-    """What the environment of a program says of the user it runs as; nothing for "" and for numbers without a name."""
-    if not text:
-        return {}
-    import pwd
-
-    name = text.partition(":")[0]
-    try:
-        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except KeyError:
-        return {}
-    return {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
-
-
 def status_of(problem: Exception) -> int:
     """What a shell gives for a program that can't be started: 127 if there is none, else 126."""
     return 127 if isinstance(problem, ProgramError) and problem.errno == ENOENT else 126
 
 
-Identity = tuple[int, int, Sequence[int]]
-"""A user, a group, and further groups."""
-
-
-def identity(text: str) -> Identity | None:
-    """ "nobody", "nobody:nogroup", "65534:65534" as numbers; None for "" and for whom we are.  Raises ConfigError."""
-    if not text:
-        return None
-    import grp
-    import pwd
-
-    name, _, group = text.partition(":")
-    try:
-        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-        uid, gid = entry.pw_uid, entry.pw_gid
-    except KeyError:
-        if not name.isdecimal():
-            raise ConfigError(f"there is no user {name!r}", key="user") from None
-        uid = gid = int(name)
-        entry = None
-    if group:
-        try:
-            gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-        except KeyError:
-            raise ConfigError(f"there is no group {group!r}", key="user") from None
-    groups = os.getgrouplist(entry.pw_name, gid) if entry is not None else [gid]
-    if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
-        return None
-    return uid, gid, groups
-
-
-def as_image_says(kernel: "Kernel", run: RunSpec, source: str) -> "tuple[list[str], Identity | None, dict[str, str]]":
+def as_image_says(kernel: "Kernel", run: RunSpec, source: str) -> tuple[list[str], Identity | None, dict[str, str]]:
     """A program's command, user, and what the environment says of him: as its [[run]] has them, else as the container image says that is
     its root (`source`).  Raises ConfigError."""
     said = defaults_for(kernel, source)
     command = run.command or (said.command if said is not None else [])
     if not command:
         raise ConfigError("is empty", key="command", hint='write ["program", "argument"], or: rump run ... -- CMD')
-    if run.user or said is None or not said.user:
-        return command, identity(run.user), home(run.user)
-    user, place = user_in(kernel, source, said.user)
-    return command, user, {"HOME": place} if place else {}
+    return command, *user_of(kernel, run.user, source)
 
 
 def _shown_mounts(kernel: "Kernel") -> list[ShownMount]:

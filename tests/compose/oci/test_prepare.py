@@ -157,6 +157,21 @@ def test_bytes_that_are_others(layout: Layout, cache: Path) -> None:
     assert not list(cache.iterdir())
 
 
+@pytest.mark.parametrize("contents", ["", "file-x", "sha256:../x"])
+def test_a_layer_that_names_no_contents(contents: str, layout: Layout, cache: Path) -> None:
+    """Else it would be found in the cache by the next image that names none."""
+    layout.image(LOWER)
+    name = layout.manifests[0]["digest"][7:]
+    manifest = json.loads((layout.path / "blobs" / "sha256" / name).read_bytes())
+    config = json.loads((layout.path / "blobs" / "sha256" / manifest["config"]["digest"][7:]).read_bytes())
+    config["rootfs"]["diff_ids"] = [contents]
+    manifest["config"] = layout.blob(json.dumps(config).encode())
+    layout.manifests = [layout.blob(json.dumps(manifest).encode())]
+    layout.write_index()
+    refused(layout.path, abi.EINVAL)
+    assert not cache.exists() or not list(cache.iterdir())
+
+
 def test_evil_layouts(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(LOWER)

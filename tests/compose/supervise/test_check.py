@@ -9,9 +9,9 @@ import pytest
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.expand import Places, expand_run
 from rumpkit.compose.load import load_checked, load_kernels
-from rumpkit.compose.programs import identity
 from rumpkit.compose.spec import RunSpec
 from rumpkit.compose.supervise.plan import parse_signal, program_names
+from rumpkit.compose.users import identity
 
 RUN = '[[run]]\ncommand = ["true"]\n'
 

@@ -8,8 +8,8 @@ import signal
 import pytest
 
 from rumpkit.compose.limits import resource_limits
-from rumpkit.compose.programs import Identity
 from rumpkit.compose.spec import LimitsSpec
+from rumpkit.compose.users import Identity
 from rumpkit.guests.linux.guest import Guest
 from rumpkit.hosts.posix.host import PosixHost
 from tests.guests.linux.guest_helpers import Output, two_kernels

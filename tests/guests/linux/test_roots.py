@@ -255,6 +255,47 @@ def test_a_directory_without_a_slash_shows_nothing_of_the_hosts_own(user: Callab
     in_child(test, user)
 
 
+@pytest.mark.parametrize("kind", ["directory", "image"])
+def test_users_are_those_of_the_root(kind: str, folder: Path, tree: Path) -> None:
+    own = Path(tempfile.mkdtemp(dir=folder))
+    shutil.copytree(tree, own, dirs_exist_ok=True)
+    (own / "etc" / "passwd").unlink()
+    (own / "etc" / "passwd").symlink_to("/lists/../../../../lists/passwd")  # which leads within it
+    (own / "lists").mkdir()
+    (own / "lists" / "passwd").write_text("bad\nnobody:x:4321:4322::/srv/it:/bin/sh\n")
+    (own / "etc" / "group").write_text("more:x:4400:other,nobody\nelse:x:4500:\n")
+    for path in (own, own / "etc", own / "lists"):
+        path.chmod(0o755)
+    root = own if kind == "directory" else make_image(folder / "users.img", own)
+    if kind == "image":  # whose links lead within the kernel's files
+        subprocess.run(
+            ["debugfs", "-w", "-f", "-", str(root)],
+            input=b"rm /etc/passwd\nln /lists/passwd /etc/passwd\n",
+            check=True,
+            capture_output=True,
+        )
+    with kernel_with(root) as kernel:
+        said = "id -u; id -g; id -G; echo $HOME $USER"
+        assert shell(kernel, said, user="nobody") == (0, ["4321", "4322", "4322 4400", "/srv/it nobody"])
+        assert shell(kernel, said, user="nobody:else")[1][1:3] == ["4500", "4500 4400"]
+        assert shell(kernel, "id -u; id -g", user="77:78") == (0, ["77", "78"])
+        assert shell(kernel, "id -u", user="daemon") == (0, ["1"]), "the host's"
+        with pytest.raises(ConfigError, match="there is no user 'nobody-at-all'"):
+            shell(kernel, "id", user="nobody-at-all")
+    shutil.rmtree(own)
+
+
+def test_a_list_of_users_that_is_a_pipe_is_none(folder: Path, tree: Path) -> None:
+    own = Path(tempfile.mkdtemp(dir=folder))
+    shutil.copytree(tree, own, dirs_exist_ok=True)
+    (own / "etc" / "passwd").unlink()
+    os.mkfifo(own / "etc" / "passwd")
+    for root in (own, make_image(folder / "pipe.img", own)):
+        with kernel_with(root) as kernel:
+            assert shell(kernel, "id -u", user="daemon") == (0, ["1"])
+    shutil.rmtree(own)
+
+
 def test_machine_settings_behind_a_link_of_the_root_are_sealed(folder: Path) -> None:
     """As root, who may write to /sys by his number alone."""
     evil = make_root(Path(tempfile.mkdtemp(dir=folder)), ("sh", "cat", "grep"))

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from typing import Final, NamedTuple
 
 from ...kern.abi.errno import EINVAL, ENOENT
-from .cache import unpacked
+from .cache import hasher, unpacked
 from .layout import Defaults, Layer, find_image
 from .progress import Unpacking, shown
 from .store import LAYOUT, ArchiveStore, DirectoryStore, Place, Store
@@ -124,9 +124,9 @@ def _layers(store: Store, layers: list[Layer], source: str, held: ExitStack) -> 
 
 def _layer(store: Store, layer: Layer, place: Place, held: ExitStack, work: Unpacking) -> Place:
     """A layer's archive: in the cache, under the digest of what it unpacks to, which is checked when it comes there."""
+    if hasher(layer.contents) is None:  # or anything would be another image's, too
+        raise OSError(EINVAL, "the image does not say what its layers unpack to", store.path)
     name = layer.contents.replace(":", "-", 1) + ".tar"
-    if "/" in name:
-        raise OSError(EINVAL, f"{layer.contents[:80]!r} is no digest", store.path)
     with place.open() as file:
         head = file.read(_HEAD)
     try:

@@ -20,10 +20,11 @@ from ...guests.linux.family import pid_of
 from ...hyper.time import SECOND, Instant
 from ..errors import ConfigError, ProgramError
 from ..limits import limit_numbers, limits_from, why_killed
-from ..programs import home, identity, launch, status_of
+from ..programs import launch, status_of
 from ..record import as_dict
 from ..roots import common_root
 from ..spec import LimitsSpec, RunSpec
+from ..users import user_of
 from . import states
 from .machine import MOMENT, Program, settled, why_failed
 from .output import Entry
@@ -322,16 +323,17 @@ class ExecRequest(Request):
                 raise ControlError(EINVAL, "the command is a list of words")
             root, is_hosts = common_root(self.service.kernel.spec)
             like = self.conductor.expanded(self.programs()[0]) if program else RunSpec([], root=root)
-            who = given["user"] or like.user
-            env = {**home(who), **like.env, **{str(name): str(value) for name, value in given["env"].items()}}
+            kernel = self.service.kernel
+            user, told = user_of(kernel, given["user"] or like.user, like.root or kernel.spec.kernel.root)
+            env = {**told, **like.env, **{str(name): str(value) for name, value in given["env"].items()}}
             self.limits = limits_from({**as_dict(like.limits or LimitsSpec()), **given["limits"]})
             guest = launch(
-                self.service.kernel,
+                kernel,
                 command,
                 env,
                 given["cwd"] or like.cwd or (given["folder"] if is_hosts else "") or None,
                 (fds[0], fds[1], fds[2]),
-                identity(who),
+                user,
                 given["terminal"],
                 like.allow,
                 self.limits,
