@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,8 @@ def test_names_come_from_commands() -> None:
 
 
 def test_signals_by_name_and_number() -> None:
-    assert [parse_signal(text) for text in ("SIGINT", "int", "2", "USR1")] == [2, 2, 2, 10]
+    words = ("SIGINT", "int", "2", "USR1", "SIGRTMIN+3")
+    assert [parse_signal(text) for text in words] == [2, 2, 2, 10, signal.SIGRTMIN + 3]
 
 
 def test_an_environment_file(tmp_path: Path) -> None:

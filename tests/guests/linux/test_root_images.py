@@ -175,6 +175,12 @@ def test_an_image_says_what_ends_its_program(tree: Path, tmp_path: Path) -> None
         running.terminate()
         assert running.stdout.read() == "told\n"
         assert running.wait(100) == 0
+    layout.manifests.clear()
+    layout.image(
+        packed(tree), name="web", Entrypoint=["/bin/ls"], Cmd=[], User="", WorkingDir="/", StopSignal="SIGSTOPP"
+    )
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert done.returncode != 0 and "run[0].stop_signal: the image says 'SIGSTOPP'" in done.stderr
 
 
 def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -308,8 +308,12 @@ class Conductor(Owner):
             kernel = self.kernels[plan.kernel]
             root = spec.root or kernel.spec.kernel.root
             command, user, environment = as_image_says(kernel, spec, root)
-            if not spec.stop_signal and (signal := stop_signal_of(kernel, root)):
-                program.stop_signal = parse_signal(signal)
+            if not spec.stop_signal and (said := stop_signal_of(kernel, root)):
+                try:
+                    program.stop_signal = parse_signal(said)
+                except ConfigError:
+                    text = f"the image says {said!r}, which is no signal"
+                    raise ConfigError(text, key="stop_signal", hint="say another one") from None
             tracer = None if self.tracer is None else self.tracer(plan.name)
             guest = launch(
                 kernel,
