@@ -186,7 +186,7 @@ class Runs:
     def _pytest(
         self, name: str, environment: dict[str, str], cover: Sequence[str] = (), report: Sequence[str] = ()
     ) -> None:
-        """Run the tests that were named, or else all: the kernel's on all cores, the others by file on two.
+        """Run the tests that were named, or else all: the kernel's on all cores, the others by file on three.
 
         With the options `cover` coverage is measured; those of `report` are for the last run, which adds to what the first found."""
         command = [
@@ -204,7 +204,7 @@ class Runs:
         later = ["--cov-report="] if cover else []
         self._run(f"{name}, kernel", [*command, *later, *spread, *kernel], environment)
         # These have real processes, networks and clocks in them, and wait as much as they compute.
-        spread = ["--numprocesses=2", "--dist=loadfile"]
+        spread = ["--numprocesses=3", "--dist=loadfile"]
         append = ["--cov-append", *report] if cover else []
         self._run(f"{name}, rest", [*command, *append, *spread, *rest], environment)
 
