@@ -79,13 +79,14 @@ def test_abort(program: Path, tmp_path: Path) -> None:
     assert "killed by SIGABRT" in report["title"] and "si_code=SI_TKILL" in report["signal"]
 
 
+@pytest.mark.long
 @pytest.mark.needs("cc")
 def test_killed_by_the_fence(program: Path, tmp_path: Path) -> None:
     code, _, report = crashed(tmp_path, str(program), "sys")
     if code == 128 + 11:
         pytest.skip("missing: 32-bit system calls")
     assert code == 128 + 31
-    assert report["signal"] == "killed by the fence: system call 20 of another architecture (32-bit)"
+    assert report["signal"] == "killed by the fence: getpid, system call 20 of another architecture (32-bit)"
 
 
 def test_a_child_that_dies_and_a_refused_call(tmp_path: Path) -> None:
@@ -108,12 +109,27 @@ def test_nothing_is_written_where_nothing_crashes(tmp_path: Path) -> None:
     assert not list((tmp_path / "rumpkit" / "crashes").iterdir())
 
 
-def test_only_one_can_look() -> None:
-    code, _, errors = rump("run", "--crash-report", "--trace", "--", "true")
-    assert code == 2 and "--crash-report and --trace can't be together" in errors, errors
-
-
 def test_a_fault_is_told_without_a_report_too() -> None:
     code, _, errors = rump("run", "--", "sh", "-c", "kill -ABRT $$")
     assert code == 128 + 6
     assert errors == "rump: sh was killed by SIGABRT; rump run --crash-report says where\n"
+
+
+def test_one_tracer_writes_a_trace_and_a_report(tmp_path: Path) -> None:
+    script = "import os, socket\nsocket.socket().listen(7)\nos.abort()"
+    options = ["--crash-report", "-e", "listen", "-o", str(tmp_path / "trace")]
+    run = Rump("run", *options, "--", PYTHON, "-S", "-c", script, env={"XDG_STATE_HOME": str(tmp_path)}).process
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 128 + 6 and "killed by SIGABRT" in errors
+    lines = [line.partition("] ")[2] for line in (tmp_path / "trace").read_text().splitlines()]
+    assert lines[0] == "listen(3, 7) = 0" and lines[-1].startswith("+++ killed by SIGABRT")
+    assert len(lines) == 3  # with the signal
+    (path,) = (tmp_path / "rumpkit" / "crashes").glob("*.json")
+    calls = json.loads(path.read_text())["calls"]
+    assert any("listen(3, 7) = 0" in line for line in calls) and any("kill(" in line for line in calls)
+
+
+@pytest.mark.long
+def test_gdb_looks_alone() -> None:
+    code, _, errors = rump("run", "--gdb", "gdb.sock", "--crash-report", "--", "true")
+    assert code == 2 and "--gdb and --crash-report can't be together" in errors, errors

@@ -103,8 +103,9 @@ def test_options_that_mean_nothing(options: list[str], message: str) -> None:
 
 
 def test_a_program_that_waits_for_gdb_can_be_stopped(tmp_path: Path) -> None:
-    place = tmp_path / "gdb.sock"
-    with Rump("run", "--gdb", str(place), "--", "sleep", "1000").process as run:
+    place, config = tmp_path / "gdb.sock", tmp_path / "sleep.toml"
+    config.write_text('[[run]]\ncommand = ["sleep", "1000"]\nstop_timeout = "0.1s"\n')
+    with Rump("run", "--gdb", str(place), str(config)).process as run:
         assert run.stderr is not None
         assert "waits for gdb" in run.stderr.readline()
         end = time.monotonic() + 60

@@ -11,21 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.guests.linux.sandbox_helpers import PYTHON
-from tests.system.helpers.rump import rump
+from tests.system.helpers.rump import Rump, rump
 
 pytestmark = [pytest.mark.needs("seccomp", "userns"), pytest.mark.once]
 
 PROGRAM = Path(__file__).parent.parent / "guests" / "linux" / "programs" / "traced.py"
 DIFFERENT = (
-    *("getrandom", "clone(", "gettid", "getpid", "readlink(", "brk(", "mmap(NULL, 2", "munmap(", "futex("),
+    *("clone3", "gettid", "getpid", "readlink(", "brk(", "mmap(NULL, 2", "munmap(", "futex("),
     "setsockopt(4, SOL_SOCKET, SO_RCVTIMEO",
 )
 """Calls that are written in another way, or come where the C library likes."""
 SUBSTITUTES = (
     (r" +=", "="),
-    (r"^(wait4.*)= \d+$", r"\1= N"),
+    (r"(S_IFDIR\|0\d+, st_size=)\d+", r"\1SIZE"),
+    (r"^((?:wait4|clone\().*)= \d+$", r"\1= N"),
     (r"0x[0-9a-f]{5,}", "POINTER"),
     (r"htons\(\d+\)", "PORT"),
+    (r"(\\x[0-9a-f]{2})+", "RANDOM"),
     (r"u64=\d+", "u64"),
     (r"(pid=|kill\(|= ?)\d{3,}\b", r"\1N"),
     (r"si_pid=\d+", "si_pid=N"),
@@ -64,6 +66,8 @@ def test_the_lines_are_those_of_strace(tmp_path: Path) -> None:
     # A child's end may be told before or after the call that waits for it.
     assert sorted(plain(found, r"^ *[0-9.]+ \S+\[2\] ")) == sorted(expected)
     assert len(expected) > 70
+    first = theirs.read_text().partition(" /*")[0], found[0].partition(" /*")[0]
+    assert re.sub("0x.*", "", first[0]) in first[1] and first[0].startswith("execve(")
     assert stat.S_IMODE(ours.stat().st_mode) == 0o600
 
 
@@ -83,6 +87,7 @@ def test_json_lines_with_signals_and_ends(tmp_path: Path) -> None:
     assert (ends[3]["signal"], ends[2]["status"]) == (6, 0)
 
 
+@pytest.mark.long
 def test_threads_and_several_programs_with_durations(tmp_path: Path) -> None:
     code = "import socket, threading as t\nx = t.Thread(target=lambda: socket.socket().listen(7)); x.start(); x.join()"
     config = tmp_path / "two.toml"
@@ -99,12 +104,49 @@ def test_threads_and_several_programs_with_durations(tmp_path: Path) -> None:
 
 
 def test_a_call_that_does_not_return_is_shown_at_the_end() -> None:
-    code = "import os, socket, signal\ns = socket.socket(); s.listen(); signal.alarm(1); s.accept()"
+    code = "import os, socket, signal\ns = socket.socket(); s.listen(); signal.setitimer(0, 0.1); s.accept()"
     status, _, errors = rump("run", "--trace", "-e", "accept4", "--", PYTHON, "-S", "-c", code)
     assert status == 128 + 14
     assert re.search(r"accept4\(3, .*\) = \? ", errors), errors
     assert "--- SIGALRM {si_signo=SIGALRM, si_code=SI_KERNEL} ---" in errors
     assert "+++ killed by SIGALRM +++" in errors
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], pytest.param(["-e", "all"], marks=pytest.mark.long), pytest.param(["--crash-report"], marks=pytest.mark.long)],
+)
+@pytest.mark.needs("cc")
+def test_what_is_hard_for_tracers_goes_on_as_without_one(tmp_path: Path, options: list[str]) -> None:
+    program = tmp_path / "hard"
+    subprocess.run(["cc", "-O1", "-o", program, PROGRAM.parent / "hard_to_trace.c", "-lpthread"], check=True)
+    options = [*options, "-o", str(tmp_path / "trace"), "--visible", str(tmp_path)]
+    status, output, errors = rump("run", *options, "--", str(program), "20", "10")
+    assert (status, output, errors) == (5, "all\n", "")
+    text = (tmp_path / "trace").read_text()
+    assert text.count("socket(AF_INET, SOCK_STREAM, 0x4d /* IPPROTO_??? */) = -1 EPROTONOSUPPORT") == 20
+    assert "si_code=SI_USER, si_pid=" in text
+    assert text.endswith("hard[2] +++ exited with 5 +++\n")
+
+
+def test_calls_that_are_not_asked_for_do_not_stop() -> None:
+    code = "import os, resource, socket\n"
+    code += "def waits(): return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw\n"
+    code += "before = waits()\nfor _ in range(1000): os.getppid()\nprint(waits() - before)\n"
+    code += "socket.socket(socket.AF_UNIX)\nsocket.socket().setsockopt(6, 3, 1)"
+    status, output, errors = rump("run", "--trace", "--", PYTHON, "-S", "-c", code)
+    assert status == 0 and int(output) < 500
+    assert "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0) = 3" in errors  # that Linux answers
+    assert "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP) = 3" in errors  # that the kernel does
+    assert "setsockopt(3, SOL_TCP, TCP_CORK, [1], 4) = 0" in errors  # that the filter does
+
+
+def test_the_program_ends_with_its_tracer() -> None:
+    with Rump("run", "--trace", "--", "sh", "-c", "echo here; sleep 1000 & sleep 1000").process as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "here\n"
+        run.kill()
+        assert run.stdout.read() == ""  # the last that holds it open has gone
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,7 @@ from ..net.wire.address import format_ipv4, format_ipv6
 from .trace import line
 
 if TYPE_CHECKING:
-    from ..guests.linux.tracing.crash import Crash
-    from ..guests.linux.tracing.tracer import Tracing
+    from ..guests.linux.tracing.crash import Crash, CrashViewer
     from ..net.link.interfaces import Interfaces
 
 FRAMES: Final = 64
@@ -136,12 +135,11 @@ class CrashReports:
         for name, kernel in self._kernels.items():
             self._each(kernel, partial(_tap, self._frames[name], False))
 
-    def tracer(self, program: str) -> "Tracing":
+    def viewer(self, program: str) -> "CrashViewer":
         """What looks after a program of this name."""
         from ..guests.linux.tracing.crash import CrashViewer
-        from ..guests.linux.tracing.tracer import Tracer
 
-        return Tracer(CrashViewer(lambda crash: self._crashed(program, crash)))
+        return CrashViewer(lambda crash: self._crashed(program, crash))
 
     def _crashed(self, program: str, crash: "Crash") -> None:
         """In the tracer's thread, while the program stands still."""

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from .verb import completed_as_files
 
 if TYPE_CHECKING:
     from ..compose.capture import Capture
+    from ..guests.linux.tracing.tracer import Viewer
     from .crash import CrashReports
 
 DESCRIPTION = """\
@@ -157,7 +158,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--crash-report",
         action="store_true",
         help="when a fault kills a program, write its last calls, the last frames, registers and the stack into a file below "
-        "$XDG_STATE_HOME/rumpkit/crashes (by default ~/.local/state/rumpkit/crashes); not together with --trace or --gdb",
+        "$XDG_STATE_HOME/rumpkit/crashes (by default ~/.local/state/rumpkit/crashes); not together with --gdb",
     )
     gdb.configure(parser)
     trace.configure(parser)
@@ -309,14 +310,8 @@ class Run:
                 self._refuse_two()
                 if self.arguments.gdb:
                     self.conductor.tracer = self._debugging().tracer
-                elif self.arguments.crash_report:
-                    reports = self._crash_reports()
-                    stack.callback(reports.close)
-                    self.conductor.tracer = reports.tracer
-                elif trace.wanted(self.arguments):
-                    self.trace = trace.TraceLog(self.arguments)
-                    self.conductor.tracer = self.trace.tracer
-                    stack.callback(self.trace.close)
+                else:
+                    self._look_on(stack)
                 stack.callback(self.conductor.close)
                 return self._go()
         except ConfigError as problem:
@@ -367,11 +362,27 @@ class Run:
                 print(f"rump: {name} was killed by {fault}; rump run --crash-report says where", file=sys.stderr)
 
     def _refuse_two(self) -> None:
-        """Raise ConfigError where several want to look at programs."""
-        options = {"--gdb": self.arguments.gdb, "--crash-report": self.arguments.crash_report}
-        given = [name for name, value in options.items() if value] + ["--trace"] * trace.wanted(self.arguments)
-        if len(given) > 1:
-            raise ConfigError(f"{given[0]} and {given[1]} can't be together: only one can look at a program")
+        """Raise ConfigError where gdb is not alone in looking at programs."""
+        others = ["--crash-report"] * self.arguments.crash_report + ["--trace"] * trace.wanted(self.arguments)
+        if self.arguments.gdb and others:
+            raise ConfigError(f"--gdb and {others[0]} can't be together: only one can look at a program")
+
+    def _look_on(self, stack: ExitStack) -> None:
+        """Have one tracer for all that shall be known of programs."""
+        viewers: list[Callable[[str], Viewer]] = []
+        if trace.wanted(self.arguments):
+            self.trace = trace.TraceLog(self.arguments)
+            stack.callback(self.trace.close)
+            viewers.append(self.trace.viewer)
+        if self.arguments.crash_report:
+            reports = self._crash_reports()
+            stack.callback(reports.close)
+            viewers.append(reports.viewer)
+        if viewers:
+            from ..guests.linux.tracing.together import Together
+            from ..guests.linux.tracing.tracer import Tracer
+
+            self.conductor.tracer = lambda program: Tracer(Together([viewer(program) for viewer in viewers]))
 
     def _crash_reports(self) -> "CrashReports":
         from .crash import CrashReports

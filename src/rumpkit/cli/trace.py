@@ -11,8 +11,7 @@ from ..compose.errors import ConfigError, suggest
 from .verb import completed_as_files
 
 if TYPE_CHECKING:
-    from ..guests.linux.tracing.calls import Entry
-    from ..guests.linux.tracing.tracer import Tracer
+    from ..guests.linux.tracing.calls import CallViewer, Entry
 
 STRINGS: Final = 32
 _RED, _YELLOW, _BOLD, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -78,12 +77,11 @@ class TraceLog:
         self.error = 0
         """The errno that has ended the writing."""
 
-    def tracer(self, program: str) -> "Tracer":
-        """One that follows a program of this name from its start on."""
+    def viewer(self, program: str) -> "CallViewer":
+        """What writes the calls of a program of this name."""
         from ..guests.linux.tracing.calls import CallViewer
-        from ..guests.linux.tracing.tracer import Tracer
 
-        return Tracer(CallViewer(partial(self._log, program), self._chosen, self._strings))
+        return CallViewer(partial(self._log, program), self._chosen, self._strings)
 
     def _log(self, program: str, entry: "Entry") -> None:
         """In the tracer's thread: a slow reader holds the program up, and nobody else."""

@@ -9,19 +9,39 @@ import pytest
 from rumpkit.guests.linux import abi
 from rumpkit.guests.linux.calls import HANDLERS, LIMITED
 from rumpkit.guests.linux.fences import ALLOWED
-from rumpkit.guests.linux.filter import ALLOW, KILL, NOTIFY, RULES, TIOCSTI, Assembler, build, refuse
+from rumpkit.guests.linux.filter import (
+    ALLOW,
+    KILL,
+    NOTIFY,
+    RULES,
+    SEEN,
+    TIOCSTI,
+    TRACE,
+    TRACE_AND_MARK,
+    Assembler,
+    build,
+    build_tracing,
+    refuse,
+)
 from rumpkit.guests.linux.numbers import NUMBERS
 from rumpkit.kern.abi import errno, socket
 
 MACHINES = sorted(abi.SYSCALLS)
 
 
-def verdict(machine: str, number: int, *arguments: int, arch: int | None = None, more: tuple[str, ...] = ()) -> int:
+def verdict(
+    machine: str,
+    number: int,
+    *arguments: int,
+    arch: int | None = None,
+    more: tuple[str, ...] = (),
+    code: bytes = b"",
+) -> int:
     """What the program says of a call (the four instructions that it may consist of)."""
     arch = abi.AUDIT_ARCH[machine] if arch is None else arch
     words = [argument & (1 << 64) - 1 for argument in (*arguments, *[0] * 6)][:6]
     data = struct.pack("<iIQ6Q", number, arch, 0, *words)
-    program = list(struct.iter_unpack("<HBBI", build(machine, more)))
+    program = list(struct.iter_unpack("<HBBI", code or build(machine, more)))
     place = accumulator = 0
     while True:
         operation, true, false, operand = program[place]
@@ -92,6 +112,28 @@ class TestVerdicts:
         assert verdict(machine, number) == NOTIFY
         assert verdict(machine, number, more=("ptrace",)) == ALLOW
         assert verdict(machine, number + 1, more=("ptrace",)) == verdict(machine, number + 1)
+
+    def test_a_traced_call_of_the_kernel_stops_first_and_has_its_verdict_then(self, machine):
+        traced = ("connect", "setsockopt", "unshare", "chown", "no such call")
+        code = build(machine, (), True, traced)
+        for name in ("connect", "setsockopt", "unshare", "fchownat", "bind"):
+            number, before = NUMBERS[machine][name], verdict(machine, NUMBERS[machine][name], code=build(machine, (), True))
+            if name in traced:
+                for last in (0, SEEN - 1, SEEN + 1):
+                    assert verdict(machine, number, 0, 0, 0, 0, 0, last, code=code) == TRACE_AND_MARK
+            assert verdict(machine, number, 0, 0, 0, 0, 0, SEEN, code=code) == before
+        assert verdict(machine, NUMBERS[machine]["connect"], 0, 0, 0, 0, 0, SEEN, code=code) == NOTIFY
+        assert verdict(machine, NUMBERS[machine]["read"], code=code) == ALLOW
+
+    def test_a_traced_call_of_linux_stops_by_the_second_program_alone(self, machine):
+        traced = ("read", "clone", "connect", "execve")
+        first, second = build(machine, (), False, traced), build_tracing(machine, traced)
+        for name in ("read", "clone", "execve"):
+            number = NUMBERS[machine][name]
+            assert verdict(machine, number, code=first) == ALLOW
+            assert verdict(machine, number, code=second) == TRACE
+        for name in ("connect", "write", "unshare"):
+            assert verdict(machine, NUMBERS[machine][name], code=second) == ALLOW
 
     def test_nobody_types_into_a_terminal_but_its_user(self, machine):
         assert self.call(machine, "ioctl", 0, TIOCSTI, 0) == NOTIFY

@@ -10,6 +10,10 @@ shutdown for writing and most of ioctl (see `carrier` for how datagrams keep the
 The BPF answers some setsockopt calls by itself, whatever the descriptor is: TCP_CORK and TCP_QUICKACK succeed and do
 nothing, because nginx sets TCP_CORK twice a request.  On a descriptor that is no TCP socket the call succeeds too, where
 Linux would say ENOPROTOOPT or ENOTSOCK.
+
+Where somebody traces single calls, only these stop for him (SECCOMP_RET_TRACE, which a notification would hide).  Those decided here
+stop first; the tracer puts SEEN into the last argument, which none of them has, and Linux asks the filter once more.  Without a tracer
+they fail with ENOSYS, and he who dies takes the program with him (PTRACE_O_EXITKILL): there is no way around the verdict.
 """
 
 from collections.abc import Collection
@@ -36,6 +40,11 @@ ALLOW: Final = abi.SECCOMP_RET_ALLOW
 NOTIFY: Final = abi.SECCOMP_RET_USER_NOTIF
 KILL: Final = abi.SECCOMP_RET_KILL_PROCESS
 SUCCEED: Final = abi.SECCOMP_RET_ERRNO
+TRACE: Final = abi.SECCOMP_RET_TRACE
+TRACE_AND_MARK: Final = TRACE | 1
+"""The tracer shall put SEEN into the last argument until the call returns."""
+SEEN: Final = 0x72756D70
+LAST_ARGUMENT: Final = 5
 
 ADDR_NO_RANDOMIZE: Final = 0x0040000
 TIOCSTI: Final = 0x5412
@@ -225,9 +234,45 @@ def _decide_by_number(code: Assembler, allowed: frozenset[int]) -> None:
     between(0, len(bounds))
 
 
-def build(machine: str, more: Collection[str] = (), virtual_ids: bool = False) -> bytes:
+def _stop_first(code: Assembler, name: str) -> None:
+    """Instructions that end with a stop for the tracer, and go on where he has seen the call."""
+    code.load(_ARGUMENTS + 8 * LAST_ARGUMENT)
+    code.unless_equal(SEEN, f"{name}/unseen")
+    code.jump(f"{name}/seen")
+    code.label(f"{name}/unseen")
+    code.answer(TRACE_AND_MARK)
+    code.label(f"{name}/seen")
+
+
+def _decided_here(machine: str, name: str, more: Collection[str], virtual_ids: bool) -> bool:
+    """Whether a call is not simply allowed.  clone is as good as that: a child would keep the mark."""
+    ruled = {rule[0] for rule in (*RULES, *(VIRTUAL_IDS if virtual_ids else ()))} - {"clone"}
+    return name in ruled or (name != "clone" and NUMBERS[machine][name] not in fences.allowed(machine, more))
+
+
+def build_tracing(
+    machine: str, traced: Collection[str], more: Collection[str] = (), virtual_ids: bool = False
+) -> bytes:
+    """The second program, to be installed once there is a tracer: it stops those of the calls `traced` that the first one (`build`, given
+    the same) allows by their number."""
+    numbers = NUMBERS[machine]
+    code = Assembler()
+    code.load(_NUMBER)
+    for name in sorted(traced):
+        if name in numbers and not _decided_here(machine, name, more, virtual_ids):
+            code.unless_equal(numbers[name], name)
+            code.answer(TRACE)
+            code.label(name)
+    code.answer(ALLOW)
+    return code.assemble()
+
+
+def build(
+    machine: str, more: Collection[str] = (), virtual_ids: bool = False, traced: Collection[str] = ()
+) -> bytes:
     """The program for a machine (a key of `NUMBERS`): a few kilobytes for `libc.install_filter`.  It allows the calls `more`, too, and
-    answers changes of users and groups itself where these are virtual."""
+    answers changes of users and groups itself where these are virtual.  Of the calls `traced`, those that are not simply allowed stop for
+    a tracer."""
     numbers = NUMBERS[machine]
     code = Assembler()
     code.load(_ARCH)
@@ -242,8 +287,14 @@ def build(machine: str, more: Collection[str] = (), virtual_ids: bool = False) -
         code.answer(refuse(ENOSYS))
         code.label("native")
     virtual = [rule for rule in VIRTUAL_IDS if rule[0] in numbers] if virtual_ids else []
-    for name, verdict in (*RULES, *virtual):
+    stopped = {name for name in traced if name in numbers and _decided_here(machine, name, more, virtual_ids)}
+    refused: list[tuple[str, Verdict]] = [
+        (name, NOTIFY) for name in sorted(stopped - {rule[0] for rule in (*RULES, *virtual)})
+    ]
+    for name, verdict in (*RULES, *virtual, *refused):
         code.unless_equal(numbers[name], name)
+        if name in stopped:
+            _stop_first(code, name)
         _decide(code, verdict, name)
         code.label(name)
     _decide_by_number(code, fences.allowed(machine, more))

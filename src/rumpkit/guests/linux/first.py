@@ -140,6 +140,8 @@ class _Life:
         if self.socket.recv(1) != _GO:
             os._exit(1)
         os.close(listener)
+        if plan["tracing"]:
+            libc.install_filter(plan["tracing"], listen=False)
         self.stage = "limits"
         if plan["limits"]:
             self.set_limits()

@@ -165,6 +165,7 @@ class Guest:
                 root=root,
                 root_options=kernel_files.root_options(),
                 group="" if group is None else str(group.path),
+                traced=() if tracer is None else tracer.traced,
             )
         except BaseException:
             share.close()

@@ -83,9 +83,9 @@ def _prepared_getfd() -> Any:
     return prototype(("syscall", library()))
 
 
-def install_filter(program: bytes) -> int:
+def install_filter(program: bytes, listen: bool = True) -> int:
     """Put the calling thread behind a BPF program for good; returns the notification descriptor (not inherited over
-    exec).  Without CAP_SYS_ADMIN the thread must have set no_new_privs.  Raises EBUSY, EACCES, EINVAL."""
+    exec), or 0 where it is not to listen.  Without CAP_SYS_ADMIN the thread must have set no_new_privs.  Raises EBUSY, EACCES, EINVAL."""
     import ctypes
 
     code = ctypes.create_string_buffer(program, len(program))
@@ -95,7 +95,7 @@ def install_filter(program: bytes) -> int:
     result: int = library().syscall(
         ctypes.c_long(number("seccomp")),
         ctypes.c_long(abi.SECCOMP_SET_MODE_FILTER),
-        ctypes.c_long(abi.SECCOMP_FILTER_FLAG_NEW_LISTENER),
+        ctypes.c_long(abi.SECCOMP_FILTER_FLAG_NEW_LISTENER if listen else 0),
         header,
     )
     if result == -1:

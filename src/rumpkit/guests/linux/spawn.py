@@ -12,13 +12,13 @@ import marshal
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
 from . import abi, check, handed, ids, libc
 from .family import pid_of, send_to_group
-from .filter import build
+from .filter import build, build_tracing
 from .launcher import Launcher
 from .root import Root, planned
 
@@ -65,6 +65,8 @@ class Plan(TypedDict):
     sockets_shown: bool
     sysctls: dict[str, bytes]
     filter: bytes
+    tracing: bytes
+    """A second one, for a tracer; empty where there is none that wants it."""
     user: tuple[int, int, list[int]] | None
     directory: str
     mask: list[int]
@@ -223,6 +225,7 @@ def spawn(
     root: Root | None = None,
     root_options: str = "",
     group: str = "",
+    traced: Collection[str] = (),
 ) -> Program:
     """Start `command`, found on its own PATH, and return once it runs.
 
@@ -234,7 +237,7 @@ def spawn(
     process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
     standard input.  `allow` names system calls that it may make besides those of `fences`; `limits` are resources with
     a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.  `attach` is given its process id before its
-    first instruction.  `root` is what it has as its root; None: the host's files as they are, to be changed as its user may.
+    first instruction; he traces it if calls are `traced`: these stop for him (`filter`).  `root` is what it has as its root; None: the host's files as they are, to be changed as its user may.
     `root_options` are those of the FUSE mount of a root that is the kernel's, which `serve` is given as place `ROOT`.
     `group` is the directory of a control group for it and all that it starts.
 
@@ -246,6 +249,7 @@ def spawn(
     handed.require(stdio)
     namespaces = _namespaces(bool(hostname))
     numbers = ids.plan(user)
+    virtual = bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual
     plan: Plan = {
         "supervisor": os.getpid(),
         "namespaces": namespaces,
@@ -262,7 +266,8 @@ def spawn(
         "devices": min(devices, _MOST_DEVICES),
         "sockets_shown": show_sockets is not None,
         "sysctls": dict(sysctls or {}),
-        "filter": build(libc.machine(), allow, bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual),
+        "filter": build(libc.machine(), allow, virtual, traced),
+        "tracing": build_tracing(libc.machine(), traced, allow, virtual) if traced else b"",
         "user": None if user is None else (user[0], user[1], list(user[2])),
         "directory": os.path.join("/" if root is not None and root.foreign else os.getcwd(), directory or ""),
         "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],

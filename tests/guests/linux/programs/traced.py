@@ -74,6 +74,8 @@ os.dup2(fd, 20)
 fcntl.fcntl(fd, fcntl.F_GETFL)
 fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK)
 fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 30)
+len(os.listdir("."))
+os.getrandom(4, os.GRND_NONBLOCK)
 try:
     os.open("/nowhere/at/all", os.O_RDONLY | os.O_DIRECTORY)
 except OSError:

@@ -57,6 +57,25 @@ def shown(name: str, *arguments: int | bytes, result: int = 0) -> str:
         (shown("openat", -100, b"/x\0", 0, 0xFFFF, result=4), 'AT_FDCWD, "/x", O_RDONLY = 4'),
         (shown("epoll_ctl", 4, 1, 5, struct.pack("<Iq", 1, 5)), "4, EPOLL_CTL_ADD, 5, {events=EPOLLIN, data={u32=5, u64=5}} = 0"),
         (shown("accept", 3, 0, 0, result=-513), "3, NULL, NULL = ? ERESTARTNOINTR (To be restarted)"),
+        (
+            shown("clone", 0x1200011, 0, 0, 0, 0, result=7),
+            "child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=NULL = 7",
+        ),
+        (
+            shown("clone3", struct.pack("<8Q", 0x100, 0, 0, 0, 17, 0, 0, 0), 64, result=-38),
+            "{flags=CLONE_VM, exit_signal=SIGCHLD, stack=NULL, stack_size=0}, 64 = -1 ENOSYS (Function not implemented)",
+        ),
+        (shown("getrandom", b"a\xff", 2, 1, result=2), '"\\x61\\xff", 2, GRND_NONBLOCK = 2'),
+        (
+            shown("statx", -100, b"/x\0", 0x4100, 0x7FF, struct.pack("<I4xQ12xH10xQ", 0x17FF, 0x10, 0o100644, 5), result=0),
+            'AT_FDCWD, "/x", AT_STATX_DONT_SYNC|AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, {stx_mask=STATX_BASIC_STATS|STATX_MNT_ID, '
+            "stx_attributes=STATX_ATTR_IMMUTABLE, stx_mode=S_IFREG|0644, stx_size=5, ...} = 0",
+        ),
+        (
+            shown("sysinfo", struct.pack("<q9QH6xQQI4x", *range(10), 11, 12, 13, 14), result=0),
+            "{uptime=0, loads=[1, 2, 3], totalram=4, freeram=5, sharedram=6, bufferram=7, totalswap=8, freeswap=9, procs=11, "
+            "totalhigh=12, freehigh=13, mem_unit=14} = 0",
+        ),
         (shown("mystery", 1, 2, result=0), "0x1, 0x2, 0, 0, 0, 0 = 0"),
     ],
 )  # fmt: skip
@@ -124,3 +143,9 @@ def test_classes_have_calls_that_are_there() -> None:
     known = {name for table in NUMBERS.values() for name in table}
     assert all(calls <= known for calls in CLASSES.values())
     assert set(SIGNATURES) <= known
+
+
+def test_entries_of_a_directory_are_counted_as_far_as_they_are_whole() -> None:
+    one = struct.pack("<QQH6x", 1, 1, 24)
+    assert " /* 2 entries */" in shown("getdents64", 3, one * 2, 48, result=48)
+    assert " /* 1 entries */" in shown("getdents64", 3, one + bytes(24), 48, result=48)

@@ -72,6 +72,8 @@ class CallViewer(Viewer):
     def __init__(self, log: Log, chosen: Chosen, strings: int = STRING_SIZE) -> None:
         self._log = log
         self._chosen = chosen
+        self.calls = bool(chosen.calls)
+        self.wanted = chosen.calls
         self._strings = strings
         self._machine = libc.machine()
         self._peek = Peek()
@@ -81,8 +83,13 @@ class CallViewer(Viewer):
     def started(self, thread: int) -> None:
         self._inside[thread] = inside(thread)
 
-    def executed(self, thread: int) -> None:
+    def executed(self, thread: int, former: int) -> None:
         # The others are gone without a word; and this thread has the first one's id now.
+        if former != thread:
+            self._pending.pop(thread, None)
+            self._inside.pop(former, None)
+            if former in self._pending:
+                self._pending[thread] = self._pending.pop(former)
         self._inside[thread] = inside(thread)
 
     def entered(self, thread: int, stop: ptrace.Stop) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, final
 
 from .. import libc
+from ..numbers_i386 import NAMES
 from . import ptrace
 from .calls import CallViewer, Entry, describe_signal
 from .decode.names import signal_name
@@ -68,8 +69,8 @@ class CrashViewer(Viewer):
     def started(self, thread: int) -> None:
         self._viewer.started(thread)
 
-    def executed(self, thread: int) -> None:
-        self._viewer.executed(thread)
+    def executed(self, thread: int, former: int) -> None:
+        self._viewer.executed(thread, former)
 
     def entered(self, thread: int, stop: ptrace.Stop) -> None:
         self._viewer.entered(thread, stop)
@@ -113,7 +114,8 @@ class CrashViewer(Viewer):
         ]
         info = self._faults.get(thread, "")
         if number == signal.SIGSYS and not info and machine == "x86_64":
-            info = f"killed by the fence: system call {registers['orig_rax']} of another architecture (32-bit)"
+            call = registers["orig_rax"] & 0xFFFFFFFF
+            info = f"killed by the fence: {NAMES.get(call, 'unknown')}, system call {call} of another architecture (32-bit)"
         with open(f"/proc/{thread}/comm", errors="replace") as file:
             command = file.read().strip()
         shown = [f"{one.start:#x}-{one.end:#x} {one.access} {one.offset:#x} {one.name}" for one in there]

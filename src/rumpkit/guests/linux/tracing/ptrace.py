@@ -5,7 +5,7 @@ Each raises OSError; ESRCH where the thread is not stopped, or is gone.
 """
 
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, final
 
 from .. import libc
 
@@ -29,14 +29,17 @@ O_TRACEVFORK: Final = 0x04
 O_TRACECLONE: Final = 0x08
 O_TRACEEXEC: Final = 0x10
 O_TRACEEXIT: Final = 0x40
-FOLLOW: Final = O_TRACESYSGOOD | O_TRACEFORK | O_TRACEVFORK | O_TRACECLONE | O_TRACEEXEC
-"""Everything that a thread starts is traced, too."""
+O_TRACESECCOMP: Final = 0x80
+O_EXITKILL: Final = 0x100000
+FOLLOW: Final = O_TRACESYSGOOD | O_TRACEFORK | O_TRACEVFORK | O_TRACECLONE | O_TRACEEXEC | O_EXITKILL
+"""Everything that a thread starts is traced, too; and is killed with its tracer."""
 
 EVENT_FORK: Final = 1
 EVENT_VFORK: Final = 2
 EVENT_CLONE: Final = 3
 EVENT_EXEC: Final = 4
 EVENT_EXIT: Final = 6
+EVENT_SECCOMP: Final = 7
 EVENT_STOP: Final = 128
 
 NT_PRSTATUS: Final = 1
@@ -45,6 +48,7 @@ NT_FPREGSET: Final = 2
 
 ENTRY: Final = 1
 EXIT: Final = 2
+SECCOMP: Final = 3
 """Kinds of a `Stop`."""
 
 WALL: Final = 0x40000000
@@ -52,7 +56,7 @@ NOTHREAD: Final = 0x20000000
 """Flags of waitpid: threads, too; and of this very thread only, so that nobody else's children are taken from him."""
 
 _HEAD: Final = Struct("<B3xIQQ")
-_ENTRY: Final = Struct("<7Q")
+_ENTRY: Final = Struct("<7QI")
 _EXIT: Final = Struct("<qB")
 _IOVEC: Final = Struct("<QQ")
 _INFO_SIZE: Final = 128
@@ -66,13 +70,15 @@ class Stop(NamedTuple):
     """Where a thread has stopped in a system call."""
 
     kind: int
-    """ENTRY, EXIT, or something else: then nothing further is known."""
+    """ENTRY, EXIT, SECCOMP, or something else: then nothing further is known."""
     pc: int
     sp: int
     number: int
     arguments: tuple[int, ...]
     result: int
     failed: bool
+    verdict: int = 0
+    """Of SECCOMP: what the filter has put beside its verdict (SECCOMP_RET_DATA)."""
 
 
 def ptrace(request: int, thread: int, address: int = 0, data: int = 0) -> int:
@@ -104,15 +110,25 @@ def seize(thread: int, options: int) -> None:
     ptrace(SEIZE, thread, 0, options)
 
 
-def syscall_stop(thread: int) -> Stop:
-    """Which call the thread has stopped in."""
-    data, _ = _into(GET_SYSCALL_INFO, thread, _INFO_SIZE, _INFO_SIZE)
-    kind, _, pc, sp = _HEAD.unpack_from(data)
-    if kind == ENTRY:
-        number, *arguments = _ENTRY.unpack_from(data, _HEAD.size)
-        return Stop(kind, pc, sp, number, tuple(arguments), 0, False)
-    result, failed = _EXIT.unpack_from(data, _HEAD.size)
-    return Stop(kind, pc, sp, -1, (), result, bool(failed))
+@final
+class Stops:
+    """Asks which calls threads have stopped in: one buffer for all questions of a tracer."""
+
+    def __init__(self) -> None:
+        import ctypes
+
+        self._buffer = ctypes.create_string_buffer(_INFO_SIZE)
+        self._address = ctypes.addressof(self._buffer)
+
+    def at(self, thread: int) -> Stop:
+        """Which one this thread has."""
+        ptrace(GET_SYSCALL_INFO, thread, _INFO_SIZE, self._address)
+        kind, _, pc, sp = _HEAD.unpack_from(self._buffer)
+        if kind in (ENTRY, SECCOMP):
+            fields = _ENTRY.unpack_from(self._buffer, _HEAD.size)
+            return Stop(kind, pc, sp, fields[0], fields[1:7], 0, False, fields[7] if kind == SECCOMP else 0)
+        result, failed = _EXIT.unpack_from(self._buffer, _HEAD.size)
+        return Stop(kind, pc, sp, -1, (), result, bool(failed))
 
 
 def event_message(thread: int) -> int:
@@ -135,6 +151,17 @@ def registers(thread: int, which: int = NT_PRSTATUS) -> bytes:
     ptrace(GETREGSET, thread, which, ctypes.addressof(vector))
     size: int = _IOVEC.unpack(vector.raw)[1]
     return buffer.raw[:size]
+
+
+_LAST_ARGUMENT: Final = {"x86_64": 8 * 8, "aarch64": 5 * 8}
+"""Where the register of a call's sixth argument lies among the general ones: r9, x5."""
+
+
+def set_last_argument(thread: int, value: int) -> None:
+    """Change the sixth argument of the call in which a thread has stopped."""
+    place = _LAST_ARGUMENT[libc.machine()]
+    data = registers(thread)
+    set_registers(thread, data[:place] + value.to_bytes(8, "little") + data[place + 8 :])
 
 
 def set_registers(thread: int, data: bytes, which: int = NT_PRSTATUS) -> None:

@@ -11,10 +11,16 @@ import threading
 from errno import ECHILD, ESRCH
 from typing import Final, final
 
+from .. import libc
+from ..filter import LAST_ARGUMENT, SEEN, TRACE_AND_MARK
+from ..numbers import NUMBERS
 from ..record import complain
 from . import ptrace
 
 START_TIMEOUT: Final = 20.0
+SINGLE_LIMIT: Final = 128
+"""Calls that the filter chooses; who wants more has all of them stop, and the filter stays short."""
+SECCOMP_RET_DATA: Final = 0xFFFF
 _STOPPING: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -22,15 +28,17 @@ class Viewer:
     """Hears of what happens to the traced threads, each of which is stopped meanwhile.  Thread ids are those of our namespace."""
 
     calls = True
-    """Whether it hears of system calls; they cost some tens of microseconds each then."""
+    """Whether it hears of system calls."""
+    wanted: frozenset[str] | None = None
+    """Of which alone it needs to hear; None: all, which costs some tens of microseconds each."""
     options = 0
     """Further options of PTRACE_SEIZE."""
 
     def started(self, thread: int) -> None:
         """A thread is there."""
 
-    def executed(self, thread: int) -> None:
-        """A program has begun: the process has other memory now, and no thread but this."""
+    def executed(self, thread: int, former: int) -> None:
+        """A program has begun: the process has other memory now, and no thread but this, which had the id `former` until now."""
 
     def entered(self, thread: int, stop: ptrace.Stop) -> None:
         """A system call begins."""
@@ -57,6 +65,8 @@ class Tracing:
 
     options = ptrace.FOLLOW
     """Of PTRACE_SEIZE."""
+    traced: frozenset[str] = frozenset()
+    """The calls that are to stop for it by the program's filter (`filter.build`)."""
 
     def __init__(self) -> None:
         self._problem: Exception | None = None
@@ -88,7 +98,7 @@ class Tracing:
         try:
             self.trace(process)
         except Exception as problem:
-            complain(problem)  # Linux lets the program go when this thread ends
+            complain(problem)  # Linux ends the program with this thread
 
     def trace(self, process: int) -> None:
         """Until there is nothing more to trace."""
@@ -103,8 +113,16 @@ class Tracer(Tracing):
         super().__init__()
         self.options = ptrace.FOLLOW | viewer.options
         self._viewer = viewer
-        self._resume = ptrace.SYSCALL if viewer.calls else ptrace.CONT
+        single = viewer.calls and viewer.wanted is not None and len(viewer.wanted) <= SINGLE_LIMIT
+        if single and viewer.wanted:
+            self.traced = viewer.wanted
+            self.options |= ptrace.O_TRACESECCOMP
+        self._resume = ptrace.SYSCALL if viewer.calls and not single else ptrace.CONT
+        self._stops = ptrace.Stops()
+        self._executes = frozenset(NUMBERS[libc.machine()][name] for name in ("execve", "execveat"))
         self._threads: set[int] = set()
+        self._within: dict[int, int] = {}
+        """Threads within a call that was chosen by the filter; what its last argument was before the mark, or -1."""
         self._running = False
         """Whether the program has begun; what happens before is ours, not its."""
 
@@ -125,6 +143,7 @@ class Tracer(Tracing):
             raise
         if not os.WIFSTOPPED(status):
             self._threads.discard(thread)
+            self._within.pop(thread, None)
             self._viewer.ended(thread, status)
             return True
         try:
@@ -148,21 +167,50 @@ class Tracer(Tracing):
             self._happened(thread, event)
         else:
             deliver = self._viewer.signalled(thread, number) if self._running else number
-        ptrace.ptrace(self._resume, thread, 0, deliver)
+        ptrace.ptrace(ptrace.SYSCALL if thread in self._within else self._resume, thread, 0, deliver)
 
     def _in_call(self, thread: int) -> None:
-        if self._running:
-            stop = ptrace.syscall_stop(thread)
-            if stop.kind == ptrace.ENTRY:
-                self._viewer.entered(thread, stop)
-            elif stop.kind == ptrace.EXIT:
+        stop = self._stops.at(thread)
+        if stop.kind == ptrace.ENTRY:
+            self._entered(thread, stop)
+        elif stop.kind == ptrace.EXIT:
+            before = self._within.pop(thread, -1)
+            if before >= 0:
+                ptrace.set_last_argument(thread, before)
+            if self._running:
                 self._viewer.left(thread, stop)
 
+    def _entered(self, thread: int, stop: ptrace.Stop) -> None:
+        # What becomes the program is the last that happens before it.
+        if self._running or stop.number in self._executes:
+            self._viewer.entered(thread, stop)
+
+    def _chosen(self, thread: int) -> None:
+        """The filter has stopped a thread: where it asks for the mark and doesn't get it, the call would go past the kernel."""
+        stop = self._stops.at(thread)
+        self._within[thread] = -1
+        if stop.verdict == TRACE_AND_MARK & SECCOMP_RET_DATA:
+            try:
+                ptrace.set_last_argument(thread, SEEN)
+            except OSError:
+                os.kill(thread, signal.SIGKILL)
+                raise
+            self._within[thread] = stop.arguments[LAST_ARGUMENT]
+        self._entered(thread, stop)
+
     def _happened(self, thread: int, event: int) -> None:
-        if event == ptrace.EVENT_EXEC:
+        if event == ptrace.EVENT_SECCOMP:
+            self._chosen(thread)
+        elif event == ptrace.EVENT_EXEC:
             if not self._running:
                 self._running = True
                 self._viewer.started(thread)
-            self._viewer.executed(thread)
+            former = ptrace.event_message(thread)
+            if former != thread:
+                self._threads.discard(former)
+                self._within.pop(thread, None)
+                if former in self._within:
+                    self._within[thread] = self._within.pop(former)
+            self._viewer.executed(thread, former)
         elif event == ptrace.EVENT_EXIT and self._running:
             self._viewer.exiting(thread)

@@ -7,7 +7,7 @@ call has returned, and as an address where it has failed.
 from collections.abc import Callable
 from typing import Final
 
-from . import addresses, names, options, structures
+from . import addresses, names, options, starting, structures
 from .call import MASK, Call
 from .names import Table
 
@@ -173,11 +173,10 @@ def _futex(call: Call, index: int) -> str:
     return text + ("|FUTEX_CLOCK_REALTIME" if value & names.FUTEX_REALTIME else "")
 
 
-def _clone(call: Call, index: int) -> str:
-    value = call.arguments[index] & MASK
-    text = names.flags(value & ~0xFF, names.CLONE, "")
-    number = value & 0xFF
-    return f"{text}{'|' if text and number else ''}{names.signal_name(number) if number else ''}" or "0"
+def _statx_flags(call: Call, index: int) -> str:
+    value = call.word(index)
+    sync, more = names.STATX_SYNC.get(value & 0x6000, "AT_STATX_SYNC_TYPE"), value & ~0x6000
+    return f"{sync}|{names.flags(more, names.AT_FLAGS)}" if more else sync
 
 
 def _path_back(call: Call, index: int) -> str:
@@ -255,7 +254,12 @@ NOW: Final[dict[str, Kind]] = {
     "futex": _futex,
     "futexval": lambda call, index: str(call.signed(index)),
     "futextime": lambda call, index: structures.pair(call, call.arguments[index], "tv_sec", "tv_nsec"),
-    "clone": _clone,
+    "clonestack": starting.stack,
+    "cloneflags": starting.flags,
+    "clonetls": starting.local,
+    "clonechild": starting.child,
+    "clonestructure": starting.structure,
+    "statxflags": _statx_flags,
     "signal": lambda call, index: names.signal_name(call.word(index)),
     "sigset": lambda call, index: structures.signals(call, call.arguments[index]),
     "time": lambda call, index: structures.pair(call, call.arguments[index], "tv_sec", "tv_nsec"),
@@ -281,6 +285,11 @@ LATER: Final[dict[str, Kind]] = {
     ">msghdr": _received_message,
     ">mmsghdr": _messages,
     ">iov": _filled_vectors,
+    "cloneparent": starting.parent,
+    ">statx": lambda call, index: structures.file_information(call, call.arguments[index]),
+    ">entries": lambda call, index: structures.entries(call, call.arguments[index], call.result),
+    ">random": lambda call, index: structures.random(call, call.arguments[index], call.result),
+    ">sysinfo": lambda call, index: structures.system(call, call.arguments[index]),
     ">stat": lambda call, index: structures.status(call, call.arguments[index]),
     ">two": lambda call, index: structures.two(call, call.arguments[index]),
     ">time": lambda call, index: structures.pair(call, call.arguments[index], "tv_sec", "tv_nsec"),

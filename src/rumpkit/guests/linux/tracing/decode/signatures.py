@@ -61,7 +61,7 @@ stat            path >stat
 lstat           path >stat
 fstat           fd >stat
 newfstatat      dir path >stat at
-statx           dir path at statx ptr
+statx           dir path statxflags statx >statx
 statfs          path ptr
 fstatfs         fd ptr
 access          path access
@@ -96,7 +96,7 @@ fchown          fd uint uint
 fchownat        dir path uint uint at
 utimensat       dir path times at
 umask           mode
-getdents64      fd ptr ulong
+getdents64      fd >entries ulong
 inotify_init1   inotify
 inotify_add_watch fd path hex
 inotify_rm_watch fd int
@@ -131,7 +131,8 @@ brk             ptr
 
 fork
 vfork
-clone           clone ptr ptr ptr ptr
+clone           clonestack cloneflags cloneparent clonetls clonechild
+clone3          clonestructure ulong
 execve          path argv envp
 execveat        dir path argv envp at
 exit            int
@@ -176,10 +177,10 @@ sched_yield
 sched_getaffinity int ulong ptr
 sched_setaffinity int ulong ptr
 uname           ptr
-sysinfo         ptr
+sysinfo         >sysinfo
 getrusage       int ptr
 times           ptr
-getrandom       >buf ulong random
+getrandom       >random ulong random
 
 rt_sigaction    signal action >action ulong
 rt_sigprocmask  masking sigset >sigset ulong

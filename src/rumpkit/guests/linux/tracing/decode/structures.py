@@ -13,6 +13,12 @@ _STATX86: Final = Struct("<QQQIII4xQqqq")
 _STATARM: Final = Struct("<QQIIIIQ8xqi4xq")
 _PACKED: Final = Struct("<Iq")
 _ALIGNED: Final = Struct("<I4xq")
+_STATX: Final = Struct("<I4xQ12xH10xQ")
+_ENTRY: Final = Struct("<16xHx")
+MOST_ENTRIES: Final = 1 << 20
+"""Bytes of directory entries that are counted."""
+_SYSINFO: Final = Struct("<q9QH6xQQI4x")
+_SYSTEM: Final = "totalram freeram sharedram bufferram totalswap freeswap procs totalhigh freehigh mem_unit".split()
 _TWO: Final = Struct("<ii")
 _SIGSET: Final = 64
 _ACTION: Final = Struct("<QQQ")
@@ -97,6 +103,40 @@ def events(call: Call, where: int, count: int) -> str:
         number = word - (1 << 32) if word >> 31 else word
         parts.append(f"{{events={names.flags(bits, names.EPOLL)}, data={{u32={number & 0xFFFFFFFF}, u64={long}}}}}")
     return ", ".join(parts) if count == 1 and call.name == "epoll_ctl" else f"[{', '.join(parts)}]"
+
+
+def file_information(call: Call, where: int) -> str:
+    """A struct statx.  Raises EFAULT."""
+    mask, attributes, mode, size = call.unpack(_STATX, where)
+    text = f"stx_mask={names.flags(mask, names.STATX_MASK)}, stx_attributes={names.flags(attributes, names.STATX_ATTRIBUTES)}"
+    return f"{{{text}, stx_mode={file_mode(mode)}, stx_size={size}, ...}}"
+
+
+def entries(call: Call, where: int, size: int) -> str:
+    """An array of struct linux_dirent64: how many there are.  Raises EFAULT."""
+    data = call.read(where, min(size, MOST_ENTRIES)) if size > 0 else b""
+    place = count = 0
+    while place + _ENTRY.size <= len(data):
+        (length,) = _ENTRY.unpack_from(data, place)
+        if length < _ENTRY.size:
+            break
+        place += length
+        count += 1
+    return f"{where:#x} /* {count}{'' if size <= len(data) else '+'} entries */"
+
+
+def system(call: Call, where: int) -> str:
+    """A struct sysinfo.  Raises EFAULT."""
+    found = call.unpack(_SYSINFO, where)
+    first = f"uptime={found[0]}, loads=[{', '.join(map(str, found[1:4]))}]"
+    return f"{{{first}, {', '.join(f'{name}={value}' for name, value in zip(_SYSTEM, found[4:], strict=True))}}}"
+
+
+def random(call: Call, where: int, size: int) -> str:
+    """Bytes that mean nothing, in hex.  Raises EFAULT."""
+    data = call.read(where, min(size, call.strings)) if size > 0 else b""
+    shown = "".join(f"\\x{byte:02x}" for byte in data)
+    return f'"{shown}"{"..." if size > len(data) else ""}'
 
 
 def two(call: Call, where: int) -> str:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from .....kern.abi.errno import NAMES
+from . import starting
 from .addresses import name_room
 from .call import Call
 from .kinds import LATER, LENGTHS, NOW, open_flags
@@ -30,6 +31,8 @@ _BARE_REQUESTS: Final = frozenset((0x5450, 0x5451))
 
 
 def _kinds(call: Call) -> tuple[str, ...]:
+    if call.name == "clone":
+        return starting.kinds(call)
     kinds = SIGNATURES.get(call.name, UNKNOWN)
     if call.name == "futex":
         return kinds[: 3 if call.word(1) & 0x7F == FUTEX_WAKE else 4 if call.word(1) & 0x7F == FUTEX_WAIT else 6]
