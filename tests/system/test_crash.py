@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.guests.linux.sandbox_helpers import PYTHON
-from tests.system.helpers.rump import Rump, rump
+from tests.system.helpers.rump import Rump, rump, search_path
 
 pytestmark = [pytest.mark.needs("seccomp", "userns"), pytest.mark.once]
 
@@ -133,3 +134,51 @@ def test_one_tracer_writes_a_trace_and_a_report(tmp_path: Path) -> None:
 def test_gdb_looks_alone() -> None:
     code, _, errors = rump("run", "--gdb", "gdb.sock", "--crash-report", "--", "true")
     assert code == 2 and "--gdb and --crash-report can't be together" in errors, errors
+
+
+COMPONENT = """
+from rumpkit.kern.component import component
+from rumpkit.kern.timer import Timer
+
+class Faulty(Timer):
+    def __init__(self, kernel):
+        super().__init__()
+        self.timers = kernel.timers
+        self.timers.set(self, kernel.hyper.now)
+
+    def expire(self, now):
+        self.timers.set(self, now + 200_000_000)
+        raise ZeroDivisionError("in a component")
+
+@component("faulty", faction="base")
+def faulty(kernel: "RumpKernel") -> "Faulty":
+    "One that fails five times a second."
+    return Faulty(kernel)
+"""
+
+
+def test_a_component_that_raises_leaves_its_traceback_and_the_program_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(COMPONENT)
+    info = tmp_path / "faulty-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[rumpkit.components]\nfaulty = faulty\n")
+    config = tmp_path / "faulty.toml"
+    config.write_text('[kernel]\ncomponents = ["faulty"]\n[[run]]\ncommand = ["sleep", "1000"]\n')
+    path = os.pathsep.join((search_path(), str(tmp_path)))
+    program = Rump("run", "--crash-report", str(config), env={"XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": path})
+    with program.process as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if line.startswith("rump: a bug of rumpkit: ZeroDivisionError: in a component; report: "):
+                break
+        else:
+            raise AssertionError("nothing was said of it")
+        text = Path(line.rpartition("report: ")[2].strip())
+        run.terminate()
+        run.stderr.read()
+        assert run.wait(60) == 128 + 15
+    report = json.loads(text.with_suffix(".json").read_text())
+    assert report["traceback"][-1] == "ZeroDivisionError: in a component"
+    assert any("in expire" in line for line in report["traceback"])
+    assert "frames of the kernel" in report

@@ -117,7 +117,10 @@ class TestVerdicts:
         traced = ("connect", "setsockopt", "unshare", "chown", "no such call")
         code = build(machine, (), True, traced)
         for name in ("connect", "setsockopt", "unshare", "fchownat", "bind"):
-            number, before = NUMBERS[machine][name], verdict(machine, NUMBERS[machine][name], code=build(machine, (), True))
+            number, before = (
+                NUMBERS[machine][name],
+                verdict(machine, NUMBERS[machine][name], code=build(machine, (), True)),
+            )
             if name in traced:
                 for last in (0, SEEN - 1, SEEN + 1):
                     assert verdict(machine, number, 0, 0, 0, 0, 0, last, code=code) == TRACE_AND_MARK

@@ -267,9 +267,7 @@ def build_tracing(
     return code.assemble()
 
 
-def build(
-    machine: str, more: Collection[str] = (), virtual_ids: bool = False, traced: Collection[str] = ()
-) -> bytes:
+def build(machine: str, more: Collection[str] = (), virtual_ids: bool = False, traced: Collection[str] = ()) -> bytes:
     """The program for a machine (a key of `NUMBERS`): a few kilobytes for `libc.install_filter`.  It allows the calls `more`, too, and
     answers changes of users and groups itself where these are virtual.  Of the calls `traced`, those that are not simply allowed stop for
     a tracer."""

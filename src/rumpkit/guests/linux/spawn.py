@@ -237,7 +237,8 @@ def spawn(
     process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
     standard input.  `allow` names system calls that it may make besides those of `fences`; `limits` are resources with
     a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.  `attach` is given its process id before its
-    first instruction; he traces it if calls are `traced`: these stop for him (`filter`).  `root` is what it has as its root; None: the host's files as they are, to be changed as its user may.
+    first instruction; calls that are `traced` stop for it then (`filter`).  `root` is what the program has as its root; None: the host's
+    files as they are, to be changed as its user may.
     `root_options` are those of the FUSE mount of a root that is the kernel's, which `serve` is given as place `ROOT`.
     `group` is the directory of a control group for it and all that it starts.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from . import addresses, names, options, starting, structures
-from .call import MASK, Call
+from .call import Call
 from .names import Table
 
 Kind = Callable[[Call, int], str]
