@@ -90,6 +90,7 @@ class Tracing:
     def _run(self, process: int) -> None:
         try:
             ptrace.seize(process, self.options)
+            self.seized(process)
         except Exception as problem:
             self._problem = problem
             self._attached.set()
@@ -99,6 +100,9 @@ class Tracing:
             self.trace(process)
         except Exception as problem:
             complain(problem)  # Linux ends the program with this thread
+
+    def seized(self, process: int) -> None:
+        """It is traced from now on, and waits for its start still.  May raise OSError."""
 
     def trace(self, process: int) -> None:
         """Until there is nothing more to trace."""
@@ -125,6 +129,10 @@ class Tracer(Tracing):
         """Threads within a call that was chosen by the filter; what its last argument was before the mark, or -1."""
         self._running = False
         """Whether the program has begun; what happens before is ours, not its."""
+
+    def seized(self, process: int) -> None:
+        if self._resume == ptrace.SYSCALL:
+            ptrace.ptrace(ptrace.INTERRUPT, process)  # so that it goes on with stops at calls, the execve among them
 
     def trace(self, process: int) -> None:
         self._threads.add(process)
