@@ -190,3 +190,20 @@ def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
         [sys.executable, "-m", "rumpkit.cli", "run", str(config)], capture_output=True, text=True, timeout=100
     )
     assert done.returncode != 0 and "image:web" in done.stderr and "No such file" in done.stderr
+
+
+def test_a_root_alone_is_run(tree: Path, tmp_path: Path) -> None:
+    said: dict[str, Any] = {
+        "Entrypoint": ["/bin/sh", "-c"],
+        "Cmd": ["echo from the image"],
+        "User": "",
+        "WorkingDir": "",
+    }
+    Layout(tmp_path / "image").image(packed(tree), **said)
+    words = [sys.executable, "-m", "rumpkit.cli", "run", "--no-control", "--root", str(tmp_path / "image")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "from the image\n", "")
+
+    words[-1] = str(tree)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and "command: is empty (write" in done.stderr and "-- CMD" in done.stderr
