@@ -112,6 +112,13 @@ def test_what_describes_members_has_limits(tmp_path):
     large.type, large.size = tarfile.XHDTYPE, 1 << 30
     with pytest.raises(OSError, match="the limit is"), memory() as root:
         Reader(io.BytesIO(large.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 16)), root)
+    headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
+    for text in (b"%d\n" % (1 << 30) + b"0\n" * 1000, b"1\n-1\n0\n", b"x" * 5000, b"2\n0\n"):
+        sparse = tarfile.TarInfo("s")
+        sparse.size, sparse.pax_headers = 1 << 20, headers
+        said = io.BytesIO(sparse.tobuf(tarfile.PAX_FORMAT) + text + bytes(-len(text) % 512))
+        with pytest.raises(OSError, match=r"sparse file of more|map of holes"), memory() as root:
+            Reader(said, root).unpack()
     general = {f"SCHILY.xattr.user.{number}": "value" for number in range(100)} | {"mtime": "7"}
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers=general) as made:

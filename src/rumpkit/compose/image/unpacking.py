@@ -27,6 +27,8 @@ DESCRIBING: Final = (
 )
 GENERAL: Final = ("path", "linkpath", "size", "mtime", "uid", "gid", "hdrcharset")
 """What a pax header for all members that follow may say: little, as each of them has it."""
+MOST_DIGITS: Final = 20
+"""Of a number in a map of holes."""
 MAX_SEGMENTS: Final = 1 << 20
 """Extents of one sparse file."""
 
@@ -65,6 +67,27 @@ class _Member(tarfile.TarInfo):
             archive.pax_headers = {key: general[key] for key in GENERAL if key in general}
         plain: Any = super()
         return plain._proc_member(archive)
+
+    def _proc_gnusparse_10(self, member: Any, headers: Any, archive: Any) -> None:
+        """The map of a sparse file as text before its data: how many pieces, and each one's offset and size."""
+        found: list[int] = []
+        wanted, rest = -1, b""
+        while wanted < 0 or len(found) < wanted:
+            block = archive.fileobj.read(tarfile.BLOCKSIZE)
+            *lines, rest = (rest + block).split(b"\n")
+            if not block or len(rest) > tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("a map of holes without an end")
+            for line in lines if wanted < 0 else lines[: wanted - len(found)]:
+                if not line.isdigit() or len(line) > MOST_DIGITS:
+                    raise tarfile.ReadError("a map of holes that makes no sense")
+                if wanted < 0:
+                    wanted = 2 * int(line)
+                    if wanted > 2 * MAX_SEGMENTS:
+                        raise tarfile.ReadError(f"a sparse file of more than {MAX_SEGMENTS} pieces")
+                elif len(found) < wanted:
+                    found.append(int(line))
+        member.offset_data = archive.fileobj.tell()
+        member.sparse = list(zip(found[::2], found[1::2], strict=True))
 
 
 @final
