@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rumpkit.guests.linux.numbers import NUMBERS
 from tests.guests.linux.sandbox_helpers import PYTHON
 from tests.system.helpers.rump import Rump, rump
 
@@ -139,6 +141,33 @@ def test_calls_that_are_not_asked_for_do_not_stop() -> None:
     assert "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0) = 3" in errors  # that Linux answers
     assert "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP) = 3" in errors  # that the kernel does
     assert "setsockopt(3, SOL_TCP, TCP_CORK, [1], 4) = 0" in errors  # that the filter does
+
+
+OWN_FILTER = """
+import ctypes, socket, struct, sys
+numbers = [int(word) for word in sys.argv[1:]]
+code = [(0x20, 0, 0, 0)]
+for number in numbers:
+    code += [(0x15, 0, 1, number), (6, 0, 0, 0x7FF00000)]
+code = b"".join(struct.pack("<HBBI", *one) for one in [*code, (6, 0, 0, 0x7FFF0000)])
+text = ctypes.create_string_buffer(code, len(code))
+header = struct.pack("<H6xQ", len(code) // 8, ctypes.addressof(text))
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.prctl(22, 2, header, 0, 0), libc.unshare(0x10000000), ctypes.get_errno())
+with socket.socket() as one, socket.socket() as other:
+    one.bind(("10.0.2.15", 80))
+    one.listen()
+    other.connect(("10.0.2.15", 80))
+    print(other.getsockname()[0])
+"""
+
+
+def test_a_filter_of_the_programs_own_is_no_way_past_the_kernel() -> None:
+    calls = ("unshare", "socket", "bind", "listen", "connect", "getsockname", "setsockopt")
+    numbers = [str(NUMBERS[os.uname().machine][name]) for name in calls]
+    status, output, errors = rump("run", "-e", ",".join(calls), "--", PYTHON, "-S", "-c", OWN_FILTER, *numbers)
+    assert (status, output) == (0, "0 -1 1\n10.0.2.15\n"), errors
+    assert "unshare(" in errors and 'sin_addr=inet_addr("10.0.2.15")}, 16) = 0' in errors
 
 
 def test_the_program_ends_with_its_tracer() -> None:

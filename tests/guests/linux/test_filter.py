@@ -17,7 +17,6 @@ from rumpkit.guests.linux.filter import (
     SEEN,
     TIOCSTI,
     TRACE,
-    TRACE_AND_MARK,
     Assembler,
     build,
     build_tracing,
@@ -123,7 +122,7 @@ class TestVerdicts:
             )
             if name in traced:
                 for last in (0, SEEN - 1, SEEN + 1):
-                    assert verdict(machine, number, 0, 0, 0, 0, 0, last, code=code) == TRACE_AND_MARK
+                    assert verdict(machine, number, 0, 0, 0, 0, 0, last, code=code) == TRACE
             assert verdict(machine, number, 0, 0, 0, 0, 0, SEEN, code=code) == before
         assert verdict(machine, NUMBERS[machine]["connect"], 0, 0, 0, 0, 0, SEEN, code=code) == NOTIFY
         assert verdict(machine, NUMBERS[machine]["read"], code=code) == ALLOW

@@ -12,8 +12,9 @@ nothing, because nginx sets TCP_CORK twice a request.  On a descriptor that is n
 Linux would say ENOPROTOOPT or ENOTSOCK.
 
 Where somebody traces single calls, only these stop for him (SECCOMP_RET_TRACE, which a notification would hide).  Those decided here
-stop first; the tracer puts SEEN into the last argument, which none of them has, and Linux asks the filter once more.  Without a tracer
-they fail with ENOSYS, and he who dies takes the program with him (PTRACE_O_EXITKILL): there is no way around the verdict.
+stop first; the tracer puts SEEN into the last argument, which none of them has, and Linux asks the filter once more.  He goes by the
+call, not by what the filter says beside its verdict: a program may have a filter of its own on top.  Without a tracer they fail with
+ENOSYS, and he who dies takes the program with him (PTRACE_O_EXITKILL): there is no way around the verdict.
 """
 
 from collections.abc import Collection
@@ -41,8 +42,6 @@ NOTIFY: Final = abi.SECCOMP_RET_USER_NOTIF
 KILL: Final = abi.SECCOMP_RET_KILL_PROCESS
 SUCCEED: Final = abi.SECCOMP_RET_ERRNO
 TRACE: Final = abi.SECCOMP_RET_TRACE
-TRACE_AND_MARK: Final = TRACE | 1
-"""The tracer shall put SEEN into the last argument until the call returns."""
 SEEN: Final = 0x72756D70
 LAST_ARGUMENT: Final = 5
 
@@ -240,12 +239,12 @@ def _stop_first(code: Assembler, name: str) -> None:
     code.unless_equal(SEEN, f"{name}/unseen")
     code.jump(f"{name}/seen")
     code.label(f"{name}/unseen")
-    code.answer(TRACE_AND_MARK)
+    code.answer(TRACE)
     code.label(f"{name}/seen")
 
 
-def _decided_here(machine: str, name: str, more: Collection[str], virtual_ids: bool) -> bool:
-    """Whether a call is not simply allowed.  clone is as good as that: a child would keep the mark."""
+def decided_here(machine: str, name: str, more: Collection[str], virtual_ids: bool) -> bool:
+    """Whether a call of that machine is not simply allowed.  clone is as good as that: a child would keep the mark."""
     ruled = {rule[0] for rule in (*RULES, *(VIRTUAL_IDS if virtual_ids else ()))} - {"clone"}
     return name in ruled or (name != "clone" and NUMBERS[machine][name] not in fences.allowed(machine, more))
 
@@ -259,7 +258,7 @@ def build_tracing(
     code = Assembler()
     code.load(_NUMBER)
     for name in sorted(traced):
-        if name in numbers and not _decided_here(machine, name, more, virtual_ids):
+        if name in numbers and not decided_here(machine, name, more, virtual_ids):
             code.unless_equal(numbers[name], name)
             code.answer(TRACE)
             code.label(name)
@@ -285,7 +284,7 @@ def build(machine: str, more: Collection[str] = (), virtual_ids: bool = False, t
         code.answer(refuse(ENOSYS))
         code.label("native")
     virtual = [rule for rule in VIRTUAL_IDS if rule[0] in numbers] if virtual_ids else []
-    stopped = {name for name in traced if name in numbers and _decided_here(machine, name, more, virtual_ids)}
+    stopped = {name for name in traced if name in numbers and decided_here(machine, name, more, virtual_ids)}
     refused: list[tuple[str, Verdict]] = [
         (name, NOTIFY) for name in sorted(stopped - {rule[0] for rule in (*RULES, *virtual)})
     ]

@@ -137,6 +137,8 @@ class Guest:
             settings = sysctls.shown(kernel)
         finally:
             host.leave()
+        if tracer is not None:
+            tracer.allow = tuple(allow)
         share = Share()
         mirror.discard = share.launcher.discard
         try:

@@ -56,7 +56,7 @@ NOTHREAD: Final = 0x20000000
 """Flags of waitpid: threads, too; and of this very thread only, so that nobody else's children are taken from him."""
 
 _HEAD: Final = Struct("<B3xIQQ")
-_ENTRY: Final = Struct("<7QI")
+_ENTRY: Final = Struct("<7Q")
 _EXIT: Final = Struct("<qB")
 _IOVEC: Final = Struct("<QQ")
 _INFO_SIZE: Final = 128
@@ -77,8 +77,6 @@ class Stop(NamedTuple):
     arguments: tuple[int, ...]
     result: int
     failed: bool
-    verdict: int = 0
-    """Of SECCOMP: what the filter has put beside its verdict (SECCOMP_RET_DATA)."""
 
 
 def ptrace(request: int, thread: int, address: int = 0, data: int = 0) -> int:
@@ -126,7 +124,7 @@ class Stops:
         kind, _, pc, sp = _HEAD.unpack_from(self._buffer)
         if kind in (ENTRY, SECCOMP):
             fields = _ENTRY.unpack_from(self._buffer, _HEAD.size)
-            return Stop(kind, pc, sp, fields[0], fields[1:7], 0, False, fields[7] if kind == SECCOMP else 0)
+            return Stop(kind, pc, sp, fields[0], fields[1:7], 0, False)
         result, failed = _EXIT.unpack_from(self._buffer, _HEAD.size)
         return Stop(kind, pc, sp, -1, (), result, bool(failed))
 

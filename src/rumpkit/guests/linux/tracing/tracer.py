@@ -8,11 +8,13 @@ asks, it asks within its methods, which are called here.
 import os
 import signal
 import threading
+from collections.abc import Collection
 from errno import ECHILD, ESRCH
 from typing import Final, final
 
 from .. import libc
-from ..filter import LAST_ARGUMENT, SEEN, TRACE_AND_MARK
+from ..fences import name_of
+from ..filter import LAST_ARGUMENT, SEEN, decided_here
 from ..numbers import NUMBERS
 from ..record import complain
 from . import ptrace
@@ -20,7 +22,6 @@ from . import ptrace
 START_TIMEOUT: Final = 20.0
 SINGLE_LIMIT: Final = 128
 """Calls that the filter chooses; who wants more has all of them stop, and the filter stays short."""
-SECCOMP_RET_DATA: Final = 0xFFFF
 _STOPPING: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -67,6 +68,8 @@ class Tracing:
     """Of PTRACE_SEIZE."""
     traced: frozenset[str] = frozenset()
     """The calls that are to stop for it by the program's filter (`filter.build`)."""
+    allow: Collection[str] = ()
+    """What that allows besides the usual."""
 
     def __init__(self) -> None:
         self._problem: Exception | None = None
@@ -197,7 +200,7 @@ class Tracer(Tracing):
         """The filter has stopped a thread: where it asks for the mark and doesn't get it, the call would go past the kernel."""
         stop = self._stops.at(thread)
         self._within[thread] = -1
-        if stop.verdict == TRACE_AND_MARK & SECCOMP_RET_DATA:
+        if self._to_be_marked(stop.number):
             try:
                 ptrace.set_last_argument(thread, SEEN)
             except OSError:
@@ -205,6 +208,11 @@ class Tracer(Tracing):
                 raise
             self._within[thread] = stop.arguments[LAST_ARGUMENT]
         self._entered(thread, stop)
+
+    def _to_be_marked(self, number: int) -> bool:
+        """Whether the filter decides a call.  Changes of users and groups, which it may decide, can be marked in any case."""
+        name = name_of(libc.machine(), number)
+        return name not in NUMBERS[libc.machine()] or decided_here(libc.machine(), name, self.allow, True)
 
     def _happened(self, thread: int, event: int) -> None:
         if event == ptrace.EVENT_SECCOMP:

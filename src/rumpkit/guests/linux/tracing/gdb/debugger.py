@@ -161,6 +161,18 @@ class Debugger:
         except OSError:
             pass
 
+    def _let_all_go(self) -> None:
+        """Those whose first stop has not come yet, too: whoever is traced when the tracer ends is killed."""
+        for id in [*self._strays]:
+            self._let_go(id)
+        self._strays.clear()
+        for id in [*self._children]:
+            try:
+                os.waitpid(id, ptrace.WALL | ptrace.NOTHREAD)  # it stops before its first instruction, or is gone
+            except ChildProcessError:
+                pass
+            self._let_go(id)
+
     def _judge(self, thread: Thread, number: int, event: int) -> Stopped | None:
         """What a stop means; None where the thread goes on."""
         if event == ptrace.EVENT_EXEC:
@@ -245,6 +257,7 @@ class Debugger:
 
     def detach(self) -> None:
         """Let the program go on by itself.  All threads stand still."""
+        self._let_all_go()
         self.memory.remove_all()
         for thread in self.threads.values():
             number = thread.event[0] if thread.event is not None and not thread.event[1] else 0
