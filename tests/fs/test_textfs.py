@@ -11,7 +11,7 @@ from rumpkit.clients.local import LocalProcess
 from rumpkit.fs import components as _fs
 from rumpkit.fs.textfs import TextFs
 from rumpkit.hosts.sim.host import SimHost
-from rumpkit.kern.abi.errno import EINVAL, EROFS
+from rumpkit.kern.abi.errno import EINVAL, ENOENT, EROFS
 from rumpkit.kern.abi.fcntl import O_CREAT, O_WRONLY
 from rumpkit.kern.kernel import RumpKernel
 from rumpkit.kern.texts import Texts
@@ -57,8 +57,9 @@ def test_names_in_order_and_sizes_as_they_are() -> None:
     assert [entry.d_name for entry in process.readdir(process.open("/t", 0))][2:] == ["one", "two"]
     found = process.stat("/t/one")
     assert found.st_size == 4 + 100 + 3 and found.st_mode & 0o777 == 0o444
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OSError) as problem:
         process.stat("/t/three")
+    assert problem.value.errno == ENOENT
 
 
 def test_a_text_stays_as_it_was_at_its_beginning() -> None:
