@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .result import Result, best
 from .storage import FILES, MB, RUMP, folder, make_tree, timed
@@ -25,8 +26,9 @@ def make_text(path: Path) -> None:
 
 def squashfs() -> Iterator[Result]:
     """A large file out of an image, and 20,000 small ones."""
-    with folder() as top:
-        tree, image, out = top / "tree", top / "image", top / "out"
+    # Files come out in memory where there is any: ext4 makes files slowly for a while after many were removed.
+    with folder() as top, TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else top) as memory:
+        tree, image, out = top / "tree", top / "image", Path(memory, "out")
         tree.mkdir()
         make_text(tree / "text")
         make_tree(tree / "small")
@@ -46,5 +48,5 @@ def squashfs() -> Iterator[Result]:
         peer = FILES / best(unpack, 3) / 1e3
         value = FILES / best(copy, 3) / 1e3
         yield Result(
-            "squashfs: copy 20,000 small files out", value, "k files/s", "unsquashfs -p 1", peer, 0.1, of_peer=True
+            "squashfs: copy 20,000 small files out", value, "k files/s", "unsquashfs -p 1", peer, 0.2, of_peer=True
         )
