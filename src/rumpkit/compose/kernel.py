@@ -165,16 +165,19 @@ class Kernel:
         Raises ConfigError for these; `rumpkit.guests.linux.check.Missing`
         where the machine lacks something, `rumpkit.compose.errors.ProgramError` for the program (ENOENT, EACCES, ENOEXEC).
         """
-        from .programs import start
+        from .asked import by_call
+        from .programs import launch
         from .roots import Sees
 
-        program = Sees(
+        sees = Sees(
             os.path.abspath(root) if root else "",
             root_writable,
             [os.path.abspath(path) for path in writable],
             [os.path.abspath(path) for path in visible],
         )
-        return start(self, command, env or {}, cwd, (stdin, stdout, stderr), allow, program, user, limits)
+        guest = launch(self, by_call(self, command, env, cwd, (stdin, stdout, stderr), allow, sees, user, limits))
+        self.on_close(guest.close)
+        return guest
 
     def fuse_mount(self, directory: str | Path, path: str = "/", options: FuseOptions | None = None) -> FuseMount:
         """Show the kernel's files from `path` on at `directory` of the host, until it is unmounted or the kernel closes.

@@ -1,27 +1,21 @@
 """One program: started on a kernel, with what it sees of it.  `supervise` has what becomes of a config's programs."""
 
 import os
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from ..guests.linux.files import ShownMount
 from ..guests.linux.guest import Guest
+from ..guests.linux.plan import ProgramPlan, ShownMount
 from ..guests.linux.root import Root
 from ..hosts.posix.host import PosixHost
 from ..hyper.time import SECOND
 from ..kern.abi.errno import ENOENT
+from .asked import Asked
 from .errors import ConfigError, ProgramError
 from .limits import allow as allowed
-from .limits import limits_from
 from .oci.program import defaults_for
-from .roots import ALIKE, HOST, Sees, root_of
-from .spec import LimitsSpec, RunSpec
-from .users import Identity, identity_in, user_of
+from .roots import HOST, root_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ..guests.linux.tracing.tracer import Tracing
     from ..net.dhcp.service import Dhcp
     from ..net.ip.service import Ip
     from .kernel import Kernel
@@ -31,86 +25,25 @@ ONLINE_TIMEOUT = 30.0
 RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 
 
-def start(
-    kernel: "Kernel",
-    command: Sequence[str],
-    env: Mapping[str, str],
-    cwd: "str | Path | None",
-    stdio: tuple[int | None, int | None, int | None],
-    allow: Sequence[str] = (),
-    program: Sees = ALIKE,
-    user: str = "",
-    limits: Mapping[str, object] | None = None,
-) -> Guest:
-    """Start one program (see `Kernel.run`); it ends with its kernel at the latest."""
-    spec = limits_from(limits) if limits else None
-    who, told = identity_in(kernel, user, program.root or kernel.spec.kernel.root)
-    guest = launch(kernel, command, {**told, **env}, cwd, stdio, who, allow=allow, limits=spec, program=program)
-    kernel.on_close(guest.close)
-    return guest
-
-
-def launch(
-    kernel: "Kernel",
-    command: Sequence[str],
-    env: Mapping[str, str],
-    cwd: "str | Path | None",
-    stdio: tuple[int | None, int | None, int | None],
-    user: Identity | None = None,
-    terminal: bool = False,
-    allow: Sequence[str] = (),
-    limits: LimitsSpec | None = None,
-    name: str = "",
-    tracer: "Tracing | None" = None,
-    program: Sees = ALIKE,
-) -> Guest:
-    """Start one program, which the caller closes before the kernel.  `terminal`: its standard input is a terminal, which becomes
-    that of a session of its own; `name` is for its control group; `tracer` looks at it from outside; `program` says what it sees of
-    files.  Raises ConfigError, ProgramError, OSError, Missing."""
+def launch(kernel: "Kernel", asked: Asked) -> Guest:
+    """Start one program, which the caller closes before the kernel.  Raises ConfigError, ProgramError, OSError, Missing."""
     host = kernel.host
     if not isinstance(host, PosixHost):
         raise ConfigError("programs need the posix host")
-    source = program.root or kernel.spec.kernel.root
-    said = defaults_for(kernel, source)
-    environment = {**os.environ, **(said.env if said is not None else {}), **env}
-    where = str(cwd) if cwd is not None else None
-    if said is not None and where is None:
-        where = said.cwd or "/"
-    if where is not None:
-        where = os.path.join(os.getcwd() if source in HOST else "/", where)
-    root = root_of(kernel, program, command, where or os.getcwd(), environment.get("PATH", os.defpath))
-    descriptors = [default if given is None else given for default, given in enumerate(stdio)]
-    allowance = allowed(limits, name or "program")
+    plan = _plan(kernel, asked)
+    allowance = allowed(asked.limits, asked.name)
+    group = allowance.group
+    plan = plan._replace(limits=allowance.resources, group=group, processors=allowance.processors)
     try:
-        guest = Guest.start(
-            kernel.core,
-            host,
-            command,
-            environment=environment,
-            directory=where,
-            files=_private_files(kernel, root),
-            hostname=kernel.spec.kernel.hostname,
-            stdio=(descriptors[0], descriptors[1], descriptors[2]),
-            shown=_shown_mounts(kernel),
-            user=user,
-            terminal=terminal,
-            allow=allow,
-            limits=allowance.resources,
-            group=allowance.group,
-            processors=allowance.processors,
-            tracer=tracer,
-            root=root,
-        )
+        guest = Guest.start(kernel.core, host, plan)
     except BaseException as problem:
-        if allowance.group is not None:
-            allowance.group.remove()
-        if not isinstance(problem, OSError):
-            raise
-        if problem.filename != command[0]:
+        if group is not None:
+            group.remove()
+        if not isinstance(problem, OSError) or problem.filename != plan.command[0]:
             raise
         text = problem.strerror or ""
         if problem.errno == ENOENT:
-            text += _lacking(kernel, root, command[0])
+            text += _lacking(kernel, plan.root, plan.command[0])
         raise ProgramError(problem.errno, text, problem.filename) from None
     guest.notes = allowance.notes
     _require_mounts(kernel, guest)
@@ -118,6 +51,32 @@ def launch(
         names = cast("Ip", kernel.core.service("Ip")).names
         guest.follow(RESOLV_CONF, names.changes, names.resolv_conf)
     return guest
+
+
+def _plan(kernel: "Kernel", asked: Asked) -> ProgramPlan:
+    """What was asked for, completed with what the kernel, its root and our own environment say.  Raises ConfigError."""
+    source = asked.sees.root or kernel.spec.kernel.root
+    said = defaults_for(kernel, source)
+    environment = {**os.environ, **(said.env if said is not None else {}), **(asked.env or {})}
+    where = asked.cwd or ("" if said is None else said.cwd or "/")
+    if where:
+        where = os.path.join(os.getcwd() if source in HOST else "/", where)
+    root = root_of(kernel, asked.sees, asked.command, where or os.getcwd(), environment.get("PATH", os.defpath))
+    descriptors = [default if given is None else given for default, given in enumerate(asked.stdio)]
+    return ProgramPlan(
+        asked.command,
+        environment,
+        where,
+        (descriptors[0], descriptors[1], descriptors[2]),
+        asked.terminal,
+        asked.user,
+        kernel.spec.kernel.hostname,
+        _private_files(kernel, root),
+        root,
+        _shown_mounts(kernel),
+        asked.allow,
+        tracer=asked.tracer,
+    )
 
 
 def _lacking(kernel: "Kernel", root: Root | None, command: str) -> str:
@@ -133,16 +92,6 @@ def _lacking(kernel: "Kernel", root: Root | None, command: str) -> str:
 def status_of(problem: Exception) -> int:
     """What a shell gives for a program that can't be started: 127 if there is none, else 126."""
     return 127 if isinstance(problem, ProgramError) and problem.errno == ENOENT else 126
-
-
-def as_image_says(kernel: "Kernel", run: RunSpec, source: str) -> tuple[list[str], Identity | None, dict[str, str]]:
-    """A program's command, user, and what the environment says of him: as its [[run]] has them, else as the container image says that is
-    its root (`source`).  Raises ConfigError."""
-    said = defaults_for(kernel, source)
-    command = run.command or (said.command if said is not None else [])
-    if not command:
-        raise ConfigError("is empty", key="command", hint='write ["program", "argument"], or: rump run ... -- CMD')
-    return command, *user_of(kernel, run.user, source)
 
 
 def _shown_mounts(kernel: "Kernel") -> list[ShownMount]:

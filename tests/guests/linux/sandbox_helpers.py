@@ -16,6 +16,7 @@ import pytest
 
 from rumpkit.guests.linux import abi, libc
 from rumpkit.guests.linux.listener import Listener, Notification
+from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.spawn import Program, spawn
 
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
@@ -76,7 +77,7 @@ class Answers(threading.Thread):
 def answered(
     command: list[str], handlers: dict[str, Handler] | None = None, **options
 ) -> Iterator[tuple[Program, Answers]]:
-    program = spawn(command, **options)
+    program = spawn(ProgramPlan(command, **options))
     answers = Answers(program, handlers)
     try:
         yield program, answers

@@ -19,6 +19,7 @@ from rumpkit.compose.spec import LimitsSpec
 from rumpkit.guests.linux import cgroups
 from rumpkit.guests.linux.cgroups import GROUPS, PREFIX, Group, Groups, sweep
 from rumpkit.guests.linux.guest import Guest
+from rumpkit.guests.linux.plan import ProgramPlan
 from tests.guests.linux.guest_helpers import Output, two_kernels
 from tests.guests.linux.sandbox_helpers import PYTHON
 
@@ -47,7 +48,7 @@ def group() -> Iterator[Group]:
 def ran(kernel: Kernel, group: Group | None, code: str) -> str:
     output = Output()
     command = ["sh", "-c", code]
-    guest = Guest.start(kernel.core, kernel.host, command, stdio=(0, output.fd, 2), group=group)  # type: ignore[arg-type]
+    guest = Guest.start(kernel.core, kernel.host, ProgramPlan(command, stdio=(0, output.fd, 2), group=group))  # type: ignore[arg-type]
     try:
         assert guest.wait(60) == 0
     finally:
@@ -89,7 +90,8 @@ def test_a_program_cannot_change_its_group(group: Group) -> None:
 @PROGRAMS
 def test_all_that_a_program_starts_is_in_it_and_nothing_is_left(group: Group) -> None:
     with two_kernels() as (here, _):
-        guest = Guest.start(here.core, here.host, ["sh", "-c", "setsid sleep 1000 & exec sleep 1000"], group=group)  # type: ignore[arg-type]
+        plan = ProgramPlan(["sh", "-c", "setsid sleep 1000 & exec sleep 1000"], group=group)
+        guest = Guest.start(here.core, here.host, plan)  # type: ignore[arg-type]
         wait_for(lambda: len((group.path / "cgroup.procs").read_text().split()) == 2)
         guest.close()
     assert not left()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.spawn import spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child, run
 
@@ -76,7 +77,7 @@ def test_the_terminal_it_was_started_on_has_a_name(as_user):
     reader, writer = os.pipe()
 
     def check_it():
-        program = spawn(["tty"], stdio=(its, writer, 2))
+        program = spawn(ProgramPlan(["tty"], stdio=(its, writer, 2)))
         assert program.wait(30) == 0
         program.close()
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.compose.asked import Asked
 from rumpkit.compose.programs import launch
 from rumpkit.guests.linux.numbers import NUMBERS
 from rumpkit.kern.abi.errno import EISDIR, ENOTSUP
@@ -305,7 +306,8 @@ def test_links_exchanged_while_they_are_opened_lead_nowhere(tmp_path: Path) -> N
         mounts: dict[str, Any] = {"/": "tmpfs", "/shared": {"type": "hostfs", "source": str(shared)}}
         with Kernel(mounts=mounts) as kernel:
             command = [PYTHON, "-S", "-c", READER]
-            guest = launch(kernel, command, {}, "/", (None, output.fd, None), user=(65534, 65534, [65534]))
+            asked = Asked(command, cwd="/", stdio=(None, output.fd, None), user=(65534, 65534, [65534]))
+            guest = launch(kernel, asked)
             try:
                 while not output.text() and guest.exit_code is None:
                     time.sleep(0.01)

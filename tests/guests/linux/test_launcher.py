@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from rumpkit.guests.linux.launcher import Launcher, Share
+from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.spawn import spawn
 
 pytestmark = [pytest.mark.needs("linux", "seccomp", "netns"), pytest.mark.once]
@@ -45,7 +46,7 @@ def starters() -> set[int]:
 def said(launcher: Launcher, script: str) -> str:
     """What a shell script prints."""
     reader, writer = os.pipe()
-    program = spawn(["sh", "-c", script], stdio=(0, writer, 2), launcher=launcher)
+    program = spawn(ProgramPlan(["sh", "-c", script], stdio=(0, writer, 2)), launcher=launcher)
     os.close(writer)
     with open(reader) as output:
         text = output.read()
@@ -166,7 +167,7 @@ def test_an_init_that_was_killed_while_it_waited_is_not_missed(launcher):
     os.kill(ready, signal.SIGKILL)
     os.waitid(os.P_PID, ready, os.WEXITED | os.WNOWAIT)
     for _ in range(2):
-        program = spawn(["true"], hostname="rump", launcher=launcher)
+        program = spawn(ProgramPlan(["true"], hostname="rump"), launcher=launcher)
         assert program.wait(10) == 0
         program.close()
     launcher.close()
@@ -179,7 +180,7 @@ def test_a_program_has_the_init_that_was_ready_for_it(launcher):
     for _ in range(2):
         wait_for(lambda: inits() - before)
         ready = inits() - before
-        program = spawn(["true"], hostname="rump", launcher=launcher)
+        program = spawn(ProgramPlan(["true"], hostname="rump"), launcher=launcher)
         assert {program.init} == ready
         assert program.wait(10) == 0
         program.close()
@@ -190,7 +191,7 @@ def test_what_needs_other_namespaces_leaves_it_alone(launcher):
     launcher.prepare()
     wait_for(lambda: inits() - before)
     ready = inits() - before
-    program = spawn(["true"], launcher=launcher)  # without a host name of its own
+    program = spawn(ProgramPlan(["true"]), launcher=launcher)  # without a host name of its own
     assert {program.init} != ready
     assert program.wait(10) == 0
     program.close()

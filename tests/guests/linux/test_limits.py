@@ -11,6 +11,7 @@ from rumpkit.compose.limits import resource_limits
 from rumpkit.compose.spec import LimitsSpec
 from rumpkit.compose.users import Identity
 from rumpkit.guests.linux.guest import Guest
+from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.hosts.posix.host import PosixHost
 from tests.guests.linux.guest_helpers import Output, two_kernels
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
@@ -61,9 +62,8 @@ def ran(code: str, limits: LimitsSpec, user: Identity | None = None) -> tuple[in
         # Of each process, whatever control groups this machine has.
         given = resource_limits(limits)
         assert isinstance(here.host, PosixHost)
-        guest = Guest.start(
-            here.core, here.host, command, directory="/", stdio=(0, output.fd, 2), user=user, limits=given
-        )
+        plan = ProgramPlan(command, directory="/", stdio=(0, output.fd, 2), user=user, limits=given)
+        guest = Guest.start(here.core, here.host, plan)
         try:
             return guest.wait(60), output.text().strip()
         finally:

@@ -19,6 +19,7 @@ from rumpkit.guests.linux.descriptors import CACHED_PIDFDS, Descriptors, process
 from rumpkit.guests.linux.factory import BATCH, Factory
 from rumpkit.guests.linux.memory import LIMIT, Memory
 from rumpkit.guests.linux.network import DATAGRAM, DATAGRAM6, HEAD, STREAM, UNMARKED
+from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.sockaddr import decode, encode
 from rumpkit.guests.linux.spawn import spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, answered, become_nobody, exit_code, in_child, run, unguarded
@@ -180,7 +181,9 @@ class TestAnswers:
         assert run([f"{tmp_path}/alien"])[0] == -signal.SIGSYS
 
     def test_without_a_listener_calls_fail(self):
-        program = spawn(python("try: s.socket(s.AF_INET, s.SOCK_STREAM)\nexcept OSError as e: sys.exit(e.errno)"))
+        program = spawn(
+            ProgramPlan(python("try: s.socket(s.AF_INET, s.SOCK_STREAM)\nexcept OSError as e: sys.exit(e.errno)"))
+        )
         os.close(program.listener)
         program.listener = -1
         assert exit_code(program.wait(10)) == errno.ENOSYS

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rumpkit.guests.linux import capabilities, check
+from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.spawn import spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, alive, answered, become_nobody, exit_code, in_child, run
 
@@ -49,19 +50,19 @@ class TestStatus:
     )
     def test_a_command_that_cannot_be_run_is_an_error_that_names_it(self, command, number):
         with pytest.raises(OSError) as caught:
-            spawn(command, environment={"PATH": "/usr/bin:/bin"})
+            spawn(ProgramPlan(command, {"PATH": "/usr/bin:/bin"}))
         assert (caught.value.errno, caught.value.filename) == (number, command[0])
 
     def test_so_is_a_directory_that_is_not_there(self):
         with pytest.raises(FileNotFoundError) as caught:
-            spawn(["true"], directory="/no/such/directory")
+            spawn(ProgramPlan(["true"], directory="/no/such/directory"))
         assert caught.value.filename == "/no/such/directory"
 
     def test_a_failed_start_leaves_nothing(self):
         before = set(os.listdir("/proc/self/fd"))
         for command in (["no-such-program-anywhere"], ["/etc"]):
             with pytest.raises(OSError):
-                spawn(command)
+                spawn(ProgramPlan(command))
         assert set(os.listdir("/proc/self/fd")) == before
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
@@ -73,7 +74,7 @@ class TestInheritance:
         (tmp_path / "in").write_text("through\n")
         with open(tmp_path / "in") as source, open(tmp_path / "err", "w") as errors:
             stdio = (source.fileno(), writer, errors.fileno())
-            program = spawn(["sh", "-c", "cat; echo bad >&2"], stdio=stdio)
+            program = spawn(ProgramPlan(["sh", "-c", "cat; echo bad >&2"], stdio=stdio))
         os.close(writer)
         assert os.read(reader, 100) == b"through\n"
         assert program.wait(10) == 0
@@ -222,9 +223,9 @@ class TestSignals:
         """The terminal signals the whole group: the program dies of it, and its status still comes through."""
         code = (
             "import os, signal, sys\n"
-            "from rumpkit.guests.linux.spawn import spawn\n"
+            "from rumpkit.guests.linux.spawn import ProgramPlan, spawn\n"
             "signal.signal(signal.SIGINT, lambda *a: None)\n"
-            "p = spawn(['sleep', '100'])\n"
+            "p = spawn(ProgramPlan(['sleep', '100']))\n"
             "os.kill(0, signal.SIGINT)\n"
             "print(os.waitstatus_to_exitcode(p.wait(10)))\n"
         )
@@ -257,7 +258,7 @@ def gone_within(pids: set[int], seconds: float) -> bool:
 class TestNoOrphans:
     def start(self):
         reader, writer = os.pipe()
-        program = spawn(["sh", "-c", TREE], stdio=(0, writer, 2))
+        program = spawn(ProgramPlan(["sh", "-c", TREE], stdio=(0, writer, 2)))
         os.close(writer)
         assert os.read(reader, 10) == b"up\n"
         os.close(reader)
@@ -330,7 +331,7 @@ def test_starting_from_many_threads_at_once():
     codes: list[int] = []
 
     def start(code: int) -> None:
-        program = spawn(["sh", "-c", f"exit {code}"])
+        program = spawn(ProgramPlan(["sh", "-c", f"exit {code}"]))
         codes.append(exit_code(program.wait(20)))
         program.close()
 
@@ -345,7 +346,7 @@ def test_starting_from_many_threads_at_once():
 def test_nothing_is_left_open_after_close():
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        program = spawn(["true"])
+        program = spawn(ProgramPlan(["true"]))
         program.wait(10)
         program.close()
     assert set(os.listdir("/proc/self/fd")) == before
@@ -359,7 +360,7 @@ class TestRequirements:
         broken = check.NAMESPACES._replace(probe=lambda: "user.max_user_namespaces is 0")
         monkeypatch.setattr(check, "REQUIREMENTS", (*check.REQUIREMENTS[:-1], broken))
         with pytest.raises(check.Missing) as caught:
-            spawn(["true"])
+            spawn(ProgramPlan(["true"]))
         text = str(caught.value)
         for part in ("user namespaces", "max_user_namespaces is 0", "network of its own", "sysctl -w"):
             assert part in text
@@ -371,7 +372,7 @@ class TestRequirements:
             "import sys; sys.path[:0] = " + repr(sys.path) + "\n"
             "from rumpkit.guests.linux import check, spawn\n"
             "check.privileged = lambda: False\n"
-            "try: spawn.spawn(['true'])\n"
+            "try: spawn.spawn(spawn.ProgramPlan(['true']))\n"
             "except check.Missing as problem: print(problem)\n"
         )
         script = f'echo 0 > /proc/sys/user/max_user_namespaces; exec {sys.executable} -c "$CODE"'

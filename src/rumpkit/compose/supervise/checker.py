@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, final
 
 from ...guests.linux.guest import Guest
 from ...hyper.time import SECOND
+from ..asked import by_check
 from ..errors import ConfigError
 from ..expand import Places, expand_run
-from ..programs import as_image_says, launch
+from ..programs import launch
 
 if TYPE_CHECKING:
     from .conductor import Conductor
@@ -58,24 +59,11 @@ class Checker:
     def _launch(self, name: str) -> Guest:
         plan = self._conductor.machine.programs[name].plan
         run = expand_run(plan.spec, self._places)
-        assert run.health is not None
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             kernel = self._conductor.kernels[plan.kernel]
-            streams = (null, null, null)
-            _, user, environment = as_image_says(kernel, run, run.root or kernel.spec.kernel.root)
-            return launch(
-                kernel,
-                run.health.command,
-                {**environment, **run.env},
-                run.cwd or None,
-                streams,
-                user,
-                allow=run.allow,
-                limits=run.limits,
-                name=f"{plan.name.replace('/', '.')}-health",
-                program=self._conductor.sees(run),
-            )
+            name = plan.name.replace("/", ".")
+            return launch(kernel, by_check(kernel, run, self._conductor.sees(run), (null, null, null), name))
         finally:
             os.close(null)
 

@@ -16,12 +16,13 @@ from ...guests.linux.refusals import Refusal
 from ...hosts.posix.host import PosixHost
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.wait import WaitQueue
+from ..asked import by_run
 from ..errors import ConfigError
 from ..expand import Places, expand_run
 from ..limits import why_killed
 from ..locate import dotted, path_of, placed
 from ..oci.program import stop_signal_of
-from ..programs import ONLINE_TIMEOUT, address_clients, as_image_says, launch, status_of
+from ..programs import ONLINE_TIMEOUT, address_clients, launch, status_of
 from ..roots import Sees, sees
 from ..spec import RunSpec
 from ..values import parse_size
@@ -307,7 +308,7 @@ class Conductor(Owner):
             streams = self._streams(plan, spec, held)
             kernel = self.kernels[plan.kernel]
             root = spec.root or kernel.spec.kernel.root
-            command, user, environment = as_image_says(kernel, spec, root)
+            asked = by_run(kernel, spec, self.sees(spec), streams, plan.name.replace("/", "."))
             if not spec.stop_signal and (said := stop_signal_of(kernel, root)):
                 try:
                     program.stop_signal = parse_signal(said)
@@ -315,19 +316,7 @@ class Conductor(Owner):
                     text = f"the image says {said!r}, which is no signal"
                     raise ConfigError(text, key="stop_signal", hint="say another one") from None
             tracer = None if self.tracer is None else self.tracer(plan.name)
-            guest = launch(
-                kernel,
-                command,
-                {**environment, **spec.env},
-                spec.cwd or None,
-                streams,
-                user,
-                allow=spec.allow,
-                limits=spec.limits,
-                name=program.name.replace("/", "."),
-                tracer=tracer,
-                program=self.sees(spec),
-            )
+            guest = launch(kernel, asked._replace(tracer=tracer))
             if not program.ever_started:
                 for note in guest.notes:
                     self.say(program.name, note)

@@ -18,13 +18,12 @@ from ...clients.control.protocol import ControlError
 from ...guests.linux.check import Missing
 from ...guests.linux.family import pid_of
 from ...hyper.time import SECOND, Instant
+from ..asked import by_exec
 from ..errors import ConfigError, ProgramError
-from ..limits import limit_numbers, limits_from, why_killed
+from ..limits import limit_numbers, why_killed
 from ..programs import launch, status_of
-from ..record import as_dict
 from ..roots import common_root
 from ..spec import LimitsSpec, RunSpec
-from ..users import user_of
 from . import states
 from .machine import MOMENT, Program, settled, why_failed
 from .output import Entry
@@ -316,30 +315,18 @@ class ExecRequest(Request):
 
     def work(self) -> None:
         given = self.parameters
-        command, program = given["command"], given["program"]
+        command = given["command"]
         fds = given["descriptors"]
         try:
             if not command or not all(isinstance(word, str) and "\0" not in word for word in command):
                 raise ControlError(EINVAL, "the command is a list of words")
-            root, is_hosts = common_root(self.service.kernel.spec)
-            like = self.conductor.expanded(self.programs()[0]) if program else RunSpec([], root=root)
             kernel = self.service.kernel
-            user, told = user_of(kernel, given["user"] or like.user, like.root or kernel.spec.kernel.root)
-            env = {**told, **like.env, **{str(name): str(value) for name, value in given["env"].items()}}
-            self.limits = limits_from({**as_dict(like.limits or LimitsSpec()), **given["limits"]})
-            guest = launch(
-                kernel,
-                command,
-                env,
-                given["cwd"] or like.cwd or (given["folder"] if is_hosts else "") or None,
-                (fds[0], fds[1], fds[2]),
-                user,
-                given["terminal"],
-                like.allow,
-                self.limits,
-                f"{program or 'kernel'}-exec",
-                program=self.conductor.sees(like),
-            )
+            root, is_hosts = common_root(kernel.spec)
+            like = self.conductor.expanded(self.programs()[0]) if given["program"] else RunSpec([], root=root)
+            folder = given["folder"] if is_hosts else ""
+            asked = by_exec(kernel, given, like, self.conductor.sees(like), folder)
+            self.limits = asked.limits
+            guest = launch(kernel, asked)
         except ProgramError as problem:
             status = status_of(problem)
             self.answer({"exit": status, "problem": f"{problem.filename}: {problem.strerror}"})

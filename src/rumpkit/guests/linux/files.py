@@ -7,27 +7,20 @@ of a file that it would have to serve itself.
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, final
 
 from ...kern.abi.errno import ENODEV
 from ...kern.kernel import RumpKernel
 from . import check, ids
 from .places import arrange
+from .plan import ROOT, KernelMount, ShownMount
 from .root import Root
-from .spawn import ROOT, KernelMount
 
 if TYPE_CHECKING:
     from ...clients.fuse.server import FuseServer
 
 SETTLE_TIMEOUT: Final = 5.0
 """Seconds that Linux has, after the program's end, to write back what it mapped."""
-
-
-class ShownMount(NamedTuple):
-    """A mount of the kernel that the program shall see at the same path."""
-
-    path: str
-    read_only: bool = False
 
 
 @final

@@ -10,8 +10,8 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, final
+from collections.abc import Callable, Mapping
+from typing import Final, final
 
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
@@ -22,19 +22,15 @@ from ...kern.wait import WaitQueue
 from . import sysctls
 from .calls import Calls
 from .context import Context
-from .files import KernelFiles, ShownMount
+from .files import KernelFiles
 from .following import FollowedFile
 from .launcher import Share
 from .mirror import Mirror
+from .plan import KernelSide, ProgramPlan
 from .procnet import ProcNet
 from .record import guarded
 from .refusals import Refusal
-from .root import Root
 from .spawn import Program, spawn
-
-if TYPE_CHECKING:
-    from .cgroups import Group
-    from .tracing.tracer import Tracing
 
 SETTLE_INTERVAL: Final = 0.01
 STOP_TIMEOUT: Final = 5.0
@@ -62,18 +58,16 @@ class Guest:
         kernel: RumpKernel,
         host: PosixHost,
         program: Program,
-        name: str,
+        plan: ProgramPlan,
         files: KernelFiles | None = None,
         mirror: Mirror | None = None,
         sockets: ProcNet | None = None,
         share: Share | None = None,
-        tracer: "Tracing | None" = None,
-        group: "Group | None" = None,
     ) -> None:
-        self.name = name
+        self.name = os.fspath(plan.command[0])
         """The command, for messages."""
         self.program = program
-        self.group = group
+        self.group = plan.group
         """What all of it may use; None where that has no limits."""
         self.notes: list[str] = []
         """What this machine keeps otherwise than was asked for."""
@@ -87,7 +81,7 @@ class Guest:
         self.unseen: dict[str, str] = {**(files.refused if files else {}), **program.refused}
         """The kernel's mounts that the program should see and doesn't, and why."""
         self._share = share
-        self.tracer = tracer
+        self.tracer = plan.tracer
         self._mirror = mirror
         self._sockets = sockets
         self._followed: list[FollowedFile] = []
@@ -103,33 +97,12 @@ class Guest:
         host.take_the_lead()
 
     @classmethod
-    def start(
-        cls,
-        kernel: RumpKernel,
-        host: PosixHost,
-        command: Sequence[str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        directory: str | None = None,
-        user: tuple[int, int, Sequence[int]] | None = None,
-        files: Mapping[str, bytes] | None = None,
-        hostname: str = "",
-        stdio: tuple[int, int, int] = (0, 1, 2),
-        shown: Sequence[ShownMount] = (),
-        allow: Sequence[str] = (),
-        limits: Sequence[tuple[int, int, int]] = (),
-        group: "Group | None" = None,
-        processors: int = 0,
-        terminal: bool = False,
-        tracer: "Tracing | None" = None,
-        root: Root | None = None,
-    ) -> "Guest":
-        """Start `command` on `kernel`; see `spawn.spawn` for the arguments and errors.  Off the schedule.
+    def start(cls, kernel: RumpKernel, host: PosixHost, plan: ProgramPlan) -> "Guest":
+        """Start a program on `kernel`; errors as of `spawn.spawn`.  Off the schedule.
 
-        The group is the guest's from its start on, which takes it away at its end; `shown` are mounts of the kernel that the program
-        sees; `unseen` says which it doesn't.  `processors` is how many it is started on (0: all of ours), as it can change.  `tracer`
-        looks at it from outside."""
-        kernel_files = KernelFiles(kernel, shown, user, root)
+        The plan's group is the guest's from its start on, which takes it away at its end; `unseen` says which mounts the program
+        doesn't see."""
+        files = KernelFiles(kernel, plan.shown, plan.user, plan.root)
         mirror = Mirror(kernel, host)
         sockets = ProcNet(kernel, host)
         host.enter()
@@ -137,45 +110,32 @@ class Guest:
             settings = sysctls.shown(kernel)
         finally:
             host.leave()
-        if tracer is not None:
-            tracer.allow = tuple(allow)
+        if plan.tracer is not None:
+            plan.tracer.allow = tuple(plan.allow)
         share = Share()
         mirror.discard = share.launcher.discard
+        side = KernelSide(
+            six=mirror.six(),
+            sysctls=settings,
+            mounts=files.mounts(),
+            mirrored=files.mirrored,
+            root_options=files.root_options(),
+            serve=files.serve,
+            devices=mirror.devices(),
+            wire=mirror.wire,
+            show_sockets=sockets.serve,
+            attach=lambda process: _attach(process, plan),
+            guard=host.assert_unscheduled,
+        )
         try:
-            program = spawn(
-                command,
-                environment=environment,
-                directory=directory,
-                user=user,
-                files=files,
-                hostname=hostname,
-                six=mirror.six(),
-                devices=mirror.devices(),
-                wire=mirror.wire,
-                show_sockets=sockets.serve,
-                sysctls=settings,
-                stdio=stdio,
-                terminal=terminal,
-                guard=host.assert_unscheduled,
-                mounts=kernel_files.mounts(),
-                mirrored=kernel_files.mirrored,
-                serve=kernel_files.serve,
-                launcher=share.launcher,
-                allow=allow,
-                limits=limits,
-                attach=lambda process: _attach(process, processors, tracer),
-                root=root,
-                root_options=kernel_files.root_options(),
-                group="" if group is None else str(group.path),
-                traced=() if tracer is None else tracer.traced,
-            )
+            program = spawn(plan, side, share.launcher)
         except BaseException:
             share.close()
             mirror.close()
             sockets.close()
-            kernel_files.close()
+            files.close()
             raise
-        return cls(kernel, host, program, os.fspath(command[0]), kernel_files, mirror, sockets, share, tracer, group)
+        return cls(kernel, host, program, plan, files, mirror, sockets, share)
 
     @property
     def refusals(self) -> Mapping[Refusal, int]:
@@ -327,11 +287,11 @@ class Guest:
 _turns: Final = itertools.count()
 
 
-def _attach(process: int, processors: int, tracer: "Tracing | None") -> None:
+def _attach(process: int, plan: ProgramPlan) -> None:
     """Before its first instruction."""
-    if processors:
+    if plan.processors:
         ours = sorted(os.sched_getaffinity(0))
-        start = next(_turns) * processors % len(ours)  # others each time
-        os.sched_setaffinity(process, (ours[start:] + ours[:start])[:processors])
-    if tracer is not None:
-        tracer.attach(process)
+        start = next(_turns) * plan.processors % len(ours)  # others each time
+        os.sched_setaffinity(process, (ours[start:] + ours[:start])[: plan.processors])
+    if plan.tracer is not None:
+        plan.tracer.attach(process)

@@ -12,14 +12,15 @@ import marshal
 import os
 import signal
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypedDict, cast, final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
 from . import abi, check, handed, ids, libc
 from .family import pid_of, send_to_group
 from .filter import build, build_tracing
 from .launcher import Launcher
+from .plan import NO_KERNEL, KernelSide, ProgramPlan
 from .root import Root, planned
 
 _NOTE_SIZE: Final = 1 << 16
@@ -46,8 +47,8 @@ class RootPlan(TypedDict):
     name: str
 
 
-class Plan(TypedDict):
-    """What the starter is told."""
+class StarterPlan(TypedDict):
+    """What the starter is told: of a `ProgramPlan` what it can't know or decide itself, and of a `KernelSide`."""
 
     supervisor: int
     namespaces: int
@@ -77,20 +78,8 @@ class Plan(TypedDict):
     group: str
 
 
-ROOT: Final = -1
-"""The place among the mounts of a root that is the kernel's."""
-
 HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
 """Where the host's own name services listen: behind them a program would see the host's network and not ours."""
-
-
-class KernelMount(NamedTuple):
-    """A FUSE mount in the program's namespace."""
-
-    path: str
-    options: str
-    """Further options of mount(2), such as "allow_other"."""
-    read_only: bool
 
 
 @final
@@ -199,110 +188,67 @@ class Program:
             os.close(self.files.popitem()[1])
 
 
-def spawn(
-    command: Sequence[str],
-    *,
-    environment: Mapping[str, str] | None = None,
-    directory: str | None = None,
-    user: ids.Identity | None = None,
-    files: Mapping[str, bytes] | None = None,
-    hostname: str = "",
-    six: bool = False,
-    devices: int = 0,
-    wire: Callable[[int, Sequence[int], bool], None] | None = None,
-    show_sockets: Callable[[int], None] | None = None,
-    sysctls: Mapping[str, bytes] | None = None,
-    stdio: tuple[int, int, int] = (0, 1, 2),
-    terminal: bool = False,
-    guard: Callable[[str], None] | None = None,
-    mounts: Sequence[KernelMount] = (),
-    mirrored: Mapping[str, Sequence[str]] | None = None,
-    serve: Callable[[int, int], None] | None = None,
-    launcher: Launcher | None = None,
-    allow: Sequence[str] = (),
-    limits: Sequence[tuple[int, int, int]] = (),
-    attach: Callable[[int], None] | None = None,
-    root: Root | None = None,
-    root_options: str = "",
-    group: str = "",
-    traced: Collection[str] = (),
-) -> Program:
-    """Start `command`, found on its own PATH, and return once it runs.
-
-    `user` is (uid, gid, groups) to change to (`ids` says what that means to an ordinary user); `files` maps paths to private contents;
-    `hostname` is the program's own; `six` says whether the kernel has IPv6; `wire` is given a netlink channel of its network namespace, up
-    to `devices` open /dev/net/tun of it, and whether it has IPv6, and takes the descriptors over; `show_sockets` is given the /dev/fuse of
-    its /proc/net; `sysctls` are what it shall see below /proc/sys/net; `stdio` are our descriptors for its 0,
-    1 and 2.  Everything else it inherits as from a shell:
-    process group, terminal, limits, umask, ignored signals.  Or, with `terminal`, it leads a session of its own, whose terminal is its
-    standard input.  `allow` names system calls that it may make besides those of `fences`; `limits` are resources with
-    a soft and a hard limit, no more than our own (setrlimit(2)), which it can't raise.  `attach` is given its process id before its
-    first instruction; calls that are `traced` stop for it then (`filter`).  `root` is what the program has as its root; None: the host's
-    files as they are, to be changed as its user may.
-    `root_options` are those of the FUSE mount of a root that is the kernel's, which `serve` is given as place `ROOT`.
-    `group` is the directory of a control group for it and all that it starts.
+def spawn(plan: ProgramPlan, kernel: KernelSide = NO_KERNEL, launcher: Launcher | None = None) -> Program:
+    """Start a program on a kernel, and return once it runs.  Who starts many keeps a launcher.
 
     Raises Missing if the machine forbids it, OSError if the command cannot be run: `filename` is then the command,
     or the directory."""
-    if guard is not None:
-        guard("spawn")
+    if kernel.guard is not None:
+        kernel.guard("spawn")
     check.require()
-    handed.require(stdio)
-    namespaces = _namespaces(bool(hostname))
-    numbers = ids.plan(user)
-    virtual = bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual
-    plan: Plan = {
-        "supervisor": os.getpid(),
-        "namespaces": namespaces,
-        "users": [(one.inside, one.outside, one.size) for one in numbers.users],
-        "groups": [(one.inside, one.outside, one.size) for one in numbers.groups],
-        "helpers": numbers.helpers,
-        "hostname": hostname,
-        "files": dict(files or {}),
-        "mirrored": {directory: list(targets) for directory, targets in (mirrored or {}).items()},
-        "mounts": [(mount.path, mount.options, mount.read_only) for mount in mounts],
-        "root": None if root is None else planned(root, root_options),
-        "hidden": [directory for directory in HIDDEN if files and "/etc/resolv.conf" in files],
-        "six": six,
-        "devices": min(devices, _MOST_DEVICES),
-        "sockets_shown": show_sockets is not None,
-        "sysctls": dict(sysctls or {}),
-        "filter": build(libc.machine(), allow, virtual, traced),
-        "tracing": build_tracing(libc.machine(), traced, allow, virtual) if traced else b"",
-        "user": None if user is None else (user[0], user[1], list(user[2])),
-        "directory": os.path.join("/" if root is not None and root.foreign else os.getcwd(), directory or ""),
-        "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
-        "command": [os.fspath(word) for word in command],
-        "environment": dict(os.environ if environment is None else environment),
-        "terminal": terminal,
-        "limits": list(limits),
-        "group": group,
-    }
+    handed.require(plan.stdio)
     starter = launcher or Launcher()
     try:
-        return _start(starter, plan, stdio, _Hand(root), _Callbacks(serve, wire, show_sockets, attach))
+        return _start(starter, _told(plan, kernel), plan.stdio, _Hand(plan.root), kernel)
     finally:
         if launcher is None:
             starter.close()
 
 
-class _Callbacks(NamedTuple):
-    """Those of `spawn`'s arguments that are called during a start."""
+def _told(plan: ProgramPlan, kernel: KernelSide) -> StarterPlan:
+    namespaces = _namespaces(bool(plan.hostname))
+    numbers = ids.plan(plan.user)
+    virtual = bool(namespaces & abi.CLONE_NEWUSER) and numbers.virtual
+    root, user, files, traced, machine = plan.root, plan.user, plan.files or {}, plan.traced, libc.machine()
+    return {
+        "supervisor": os.getpid(),
+        "namespaces": namespaces,
+        "users": [(one.inside, one.outside, one.size) for one in numbers.users],
+        "groups": [(one.inside, one.outside, one.size) for one in numbers.groups],
+        "helpers": numbers.helpers,
+        "hostname": plan.hostname,
+        "files": dict(files),
+        "mirrored": {directory: list(targets) for directory, targets in (kernel.mirrored or {}).items()},
+        "mounts": [(mount.path, mount.options, mount.read_only) for mount in kernel.mounts],
+        "root": None if root is None else planned(root, kernel.root_options),
+        "hidden": [directory for directory in HIDDEN if "/etc/resolv.conf" in files],
+        "six": kernel.six,
+        "devices": min(kernel.devices, _MOST_DEVICES),
+        "sockets_shown": kernel.show_sockets is not None,
+        "sysctls": dict(kernel.sysctls or {}),
+        "filter": build(machine, plan.allow, virtual, traced),
+        "tracing": build_tracing(machine, traced, plan.allow, virtual) if traced else b"",
+        "user": None if user is None else (user[0], user[1], list(user[2])),
+        "directory": os.path.join("/" if root is not None and root.foreign else os.getcwd(), plan.directory),
+        "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
+        "command": [os.fspath(word) for word in plan.command],
+        "environment": dict(os.environ if plan.environment is None else plan.environment),
+        "terminal": plan.terminal,
+        "limits": list(plan.limits),
+        "group": "" if plan.group is None else str(plan.group.path),
+    }
 
-    serve: Callable[[int, int], None] | None
-    wire: Callable[[int, Sequence[int], bool], None] | None
-    show_sockets: Callable[[int], None] | None
-    attach: Callable[[int], None] | None
 
-
-def _start(starter: Launcher, plan: Plan, stdio: tuple[int, int, int], hand: "_Hand", callbacks: _Callbacks) -> Program:
+def _start(
+    starter: Launcher, plan: StarterPlan, stdio: tuple[int, int, int], hand: "_Hand", kernel: KernelSide
+) -> Program:
     """Give the plan to the starter, and follow what it says.  Raises what went wrong, leaving nothing behind."""
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supply, its_supply = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()), hand.take())
-        program = _Conversation(control, plan, callbacks, hand).follow(supply)
+        program = _Conversation(control, plan, kernel, hand).follow(supply)
         program.discard = starter.discard
         return program
     except BaseException:
@@ -347,7 +293,9 @@ def _namespaces(named: bool) -> int:
     return flags | (abi.CLONE_NEWUTS if named else 0) | (0 if check.privileged() else abi.CLONE_NEWUSER)
 
 
-def _launch(starter: Launcher, plan: Plan, descriptors: tuple[int, int, int, int, int], more: tuple[int, ...]) -> None:
+def _launch(
+    starter: Launcher, plan: StarterPlan, descriptors: tuple[int, int, int, int, int], more: tuple[int, ...]
+) -> None:
     memory = os.memfd_create("plan")
     try:
         os.write(memory, marshal.dumps(cast(dict[str, Any], plan)))
@@ -361,11 +309,11 @@ class _Conversation:
     """What the starter and its init say, as far as the start goes.  The two speak at the same time: the news which
     process is init may come before or after init's own first word."""
 
-    def __init__(self, control: socket.socket, plan: Plan, callbacks: _Callbacks, hand: _Hand) -> None:
+    def __init__(self, control: socket.socket, plan: StarterPlan, kernel: KernelSide, hand: _Hand) -> None:
         self._control = control
         self._plan = plan
         self._hand = hand
-        self._serve, self._wire, self._show_sockets, self._attach = callbacks
+        self._kernel = kernel
         self._refused: dict[str, str] = {}
         self._files: dict[str, int] = {}
         self._init = 0
@@ -381,8 +329,8 @@ class _Conversation:
                 self._held.append(libc.pidfd_getfd(self._held[-1], number))
             except PermissionError as problem:
                 raise check.Missing(check.TRACING, problem.strerror or "EPERM") from None
-            if self._attach is not None:
-                self._attach(pid_of(self._held[-2]))
+            if self._kernel.attach is not None:
+                self._kernel.attach(pid_of(self._held[-2]))
             self._control.send(b"G")
             self._expect("running")
             self._find_init()
@@ -412,8 +360,8 @@ class _Conversation:
             os.set_inheritable(fds[0], False)
             self._hand.give(fds[0])
             return message
-        if message[0] == "sockets" and self._show_sockets is not None:
-            self._show_sockets(fds[0])
+        if message[0] == "sockets" and self._kernel.show_sockets is not None:
+            self._kernel.show_sockets(fds[0])
             return message
         if message[0] == "wired":
             self._take_wires(message[1], fds)
@@ -431,19 +379,19 @@ class _Conversation:
 
     def _begin_to_serve(self, place: int, fd: int) -> None:
         os.set_inheritable(fd, False)
-        if self._serve is None:
+        if self._kernel.serve is None:
             os.close(fd)
         else:
-            self._serve(place, fd)
+            self._kernel.serve(place, fd)
 
     def _take_wires(self, six: bool, fds: Sequence[int]) -> None:
         for fd in fds:
-            if self._wire is None:
+            if self._kernel.wire is None:
                 os.close(fd)
             else:
                 os.set_inheritable(fd, False)
-        if self._wire is not None:
-            self._wire(fds[0], fds[1:], six)
+        if self._kernel.wire is not None:
+            self._kernel.wire(fds[0], fds[1:], six)
 
     def _expect(self, what: str) -> tuple[Any, ...]:
         message = self._next()

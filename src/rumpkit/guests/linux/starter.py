@@ -10,7 +10,7 @@ supervisor dies, whichever comes first; Linux then kills everything else in the 
 on either side's death, however it comes.
 
 What there is to do comes on SERVICE, a sequenced-packet socket, as a byte and descriptors (`Starter.take`): among them a memory file
-with a marshalled dict (`spawn.Plan`).  What becomes of it is reported on another such socket, control, as marshalled tuples:
+with a marshalled dict (`spawn.StarterPlan`).  What becomes of it is reported on another such socket, control, as marshalled tuples:
 
     ("failed", stage, errno, text)     nothing has been started, or nothing is left of it
     ("init", process id)               from the starter, in the supervisor's numbers

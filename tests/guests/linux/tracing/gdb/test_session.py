@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rumpkit.compose.asked import Asked
 from rumpkit.compose.kernel import Kernel
 from rumpkit.compose.programs import launch
 from rumpkit.guests.linux.guest import Guest
@@ -59,7 +60,7 @@ def debugged(path: Path, code: str) -> Iterator[tuple[Guest, Client, list[str]]]
     said: list[str] = []
     with Kernel(net="user") as kernel:
         server = GdbServer(listen(str(path)), said.append)
-        guest = launch(kernel, [PYTHON, "-S", "-u", "-c", code], {}, None, (None, None, None), tracer=server)
+        guest = launch(kernel, Asked([PYTHON, "-S", "-u", "-c", code], tracer=server))
         client = Client(path)
         try:
             yield guest, client, said
