@@ -266,7 +266,7 @@ def test_which_kernel(running: Rump) -> None:
     with Rump("run", "--", "sleep", "1000") as other:
         eventually(lambda: len(rump("net", "list", "--names")[1].split()) == 2)
         code, _, errors = rump("net", "ss")
-        assert code == 125 and "2 kernels are running; name one (to rump net by -k NAME" in errors
+        assert code == 125 and "2 kernels are running; name one, by -k NAME: " in errors
         assert "ESTAB" in net("ss", "-k", f"rump-{running.process.pid}")
         assert net("ss", "-k", f"rump-{other.process.pid}") == ""
         code, _, errors = rump("net", "ss", "-k", "nobody's")

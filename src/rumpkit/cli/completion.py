@@ -22,9 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     import shtab
 
     from .main import parser
-    from .net.common import KERNEL_PREAMBLE
     from .running import PREAMBLE
 
-    preamble = KERNEL_PREAMBLE.get(arguments.shell, "") + PREAMBLE.get(arguments.shell, "")
-    print(shtab.complete(parser(), shell=arguments.shell, preamble=preamble))
+    print(shtab.complete(parser(), shell=arguments.shell, preamble=PREAMBLE.get(arguments.shell, "")))
     return code.OK

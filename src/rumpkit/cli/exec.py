@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     env, limits = (dict(one.split("=", 1) for one in given) for given in (arguments.env, arguments.limit))
     wants = arguments.tty or (not arguments.no_tty and all(os.isatty(fd) for fd in (0, 1)))
     wish = {"command": list(arguments.command), "env": env, "user": arguments.user, "limits": limits}
-    with connected(arguments.name) as (control, program):
+    with connected(arguments.name, arguments.kernel) as (control, program):
         wish |= {"program": program, "cwd": os.path.abspath(arguments.cwd) if arguments.cwd else ""}
         wish["folder"] = "" if program else os.getcwd()
         control.patience(None)

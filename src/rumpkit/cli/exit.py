@@ -7,7 +7,7 @@ from typing import Final
 
 OK: Final = 0
 NOTHING: Final = 1
-"""`rump net`: nobody has answered, no kernel runs, nothing of that name is counted."""
+"""`rump net`: nobody has answered, nothing of that name is counted."""
 USAGE: Final = 2
 """A bad command line or config: nothing was started."""
 FAILED: Final = 125

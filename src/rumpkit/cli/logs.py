@@ -59,7 +59,7 @@ def since(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print."""
-    with connected(arguments.name) as (control, program):
+    with connected(arguments.name, arguments.kernel) as (control, program):
         printer = Printer(arguments, [row["program"] for row in control.call("ps", program=program)])
         wanted = {"program": program, "lines": arguments.lines, "since": arguments.since}
         if not arguments.follow:

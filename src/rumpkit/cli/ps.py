@@ -9,7 +9,7 @@ from errno import ETIMEDOUT
 from ..clients.control import place
 from ..clients.control.client import connect
 from . import exit as code
-from .running import NAMES, add_name, age, resolve
+from .running import NAMES, add_name, age, resolve, tell_nothing
 from .table import show, show_json
 
 DESCRIPTION = "Show the programs that run on kernels, and those that have ended since their run began."
@@ -22,7 +22,7 @@ examples:
 """
     + NAMES
     + """
-Exits with 0 if there is anything to show, else with 1.
+Exits with 1 if no kernel answers.
 """
 )
 
@@ -36,9 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and show."""
-    chosen, program = resolve(arguments.name)
+    chosen, program = resolve(arguments.name, arguments.kernel)
     kernels = [chosen] if chosen else list(place.names())
     rows = []
+    silent = False
     for kernel in kernels:
         try:
             with connect(kernel) as control:
@@ -51,12 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
             if chosen:  # else one that is going, or whose programs are not ours to know
                 raise
             if problem.errno == ETIMEDOUT:
+                silent = True
                 print(f"rump: {kernel}: {problem.strerror}", file=sys.stderr)
     if arguments.names:
         for name in dict.fromkeys(one for row in rows for one in (row["kernel"], row["name"])):
             print(name)
     elif arguments.json:
         show_json(rows)
+    elif not rows and not silent:
+        tell_nothing(bool(kernels))
     else:
         show(
             "",
@@ -75,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             ],
             right=(2, 3, 4),
         )
-    return code.OK if rows else code.NOTHING
+    return code.NOTHING if silent and not rows else code.OK
 
 
 def _state(state: str, status: int | None) -> str:

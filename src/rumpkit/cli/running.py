@@ -1,6 +1,7 @@
-"""What `rump ps`, `exec`, `logs`, `stop` and `stats` share: which kernel and which program a name means."""
+"""What the verbs share that ask a running kernel, `rump net` among them: which kernel and which program a name means."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOENT
@@ -9,31 +10,50 @@ from typing import Any
 from ..clients.control import place
 from ..clients.control.client import Control, NoKernel, connect
 
-COMPLETION = {
-    "bash": "_rump_programs",
-    "zsh": "_rump_programs",
-    "tcsh": "`rump ps --names`",
-}
-PREAMBLE = {
-    "bash": '_rump_programs() { compgen -W "$(rump ps --names 2>/dev/null)" -- "$1"; }\n',
-    "zsh": '_rump_programs() { compadd -- ${(f)"$(rump ps --names 2>/dev/null)"} }\n',
-}
+
+def _completed(function: str, command: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What completes an argument in each shell by the words that a command prints, and what that needs before."""
+    bash = f'{function}() {{ compgen -W "$({command} 2>/dev/null)" -- "$1"; }}\n'
+    zsh = f'{function}() {{ compadd -- ${{(f)"$({command} 2>/dev/null)"}} }}\n'
+    return {"bash": function, "zsh": function, "tcsh": f"`{command}`"}, {"bash": bash, "zsh": zsh}
+
+
+PROGRAMS, _PROGRAMS_BEFORE = _completed("_rump_programs", "rump ps --names")
+KERNELS, _KERNELS_BEFORE = _completed("_rump_kernels", "rump net list --names")
+PREAMBLE = {shell: _KERNELS_BEFORE[shell] + text for shell, text in _PROGRAMS_BEFORE.items()}
+"""What a completion script begins with."""
 NAMES = """
 NAME is a kernel's name (rump ps shows them), the beginning of it, or KERNEL/PROGRAM; a program's own name will do where
-only one kernel has such a program, and nothing where only one kernel runs.
+only one kernel has such a program, and nothing where only one kernel runs.  With -k KERNEL it is a program of that one.
 """
+NO_KERNEL = "no kernel is running (start one: rump run --detach ...)"
+
+
+def add_kernel(parser: argparse.ArgumentParser, default: str = "") -> None:
+    """The option -k, which all these verbs have."""
+    kernel = parser.add_argument(
+        "-k",
+        "--kernel",
+        metavar="KERNEL",
+        default=default,
+        help="which kernel: its name, the beginning of it, or its socket's path; not needed where just one runs",
+    )
+    kernel.complete = KERNELS  # type: ignore[attr-defined]
 
 
 def add_name(parser: argparse.ArgumentParser, what: str, several: bool = False) -> None:
-    """The argument NAME."""
+    """The argument NAME, and -k."""
+    add_kernel(parser)
     name = parser.add_argument(
         "name", metavar="NAME", nargs="*" if several else "?", default=[] if several else "", help=what
     )
-    name.complete = COMPLETION  # type: ignore[attr-defined]
+    name.complete = PROGRAMS  # type: ignore[attr-defined]
 
 
-def resolve(word: str) -> tuple[str, str]:
-    """The kernel, as `connect` wants it, and the program ("": all) that a name means.  Raises NoKernel."""
+def resolve(word: str, kernel: str = "") -> tuple[str, str]:
+    """The kernel, as `connect` wants it, and the program ("": all) that a name means, behind -k or without.  Raises NoKernel."""
+    if kernel:
+        return kernel, word
     if not word or word.startswith(("/", ".")):
         return word, ""
     kernel, slash, program = word.partition("/")
@@ -63,11 +83,19 @@ def programs(kernel: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def connected(word: str) -> Iterator[tuple[Control, str]]:
+def connected(word: str, kernel: str = "") -> Iterator[tuple[Control, str]]:
     """A connection to the kernel that a name means, and the program.  Raises NoKernel, ControlError."""
-    kernel, program = resolve(word)
+    kernel, program = resolve(word, kernel)
     with connect(kernel) as control:
         yield control, program
+
+
+def tell_nothing(known: bool) -> None:
+    """Say to a person why nothing is shown: there is no kernel, or none of those that are `known` has programs."""
+    print(
+        f"rump: {'none of the kernels has programs (rump net list shows the kernels)' if known else NO_KERNEL}",
+        file=sys.stderr,
+    )
 
 
 def age(seconds: float | None) -> str:

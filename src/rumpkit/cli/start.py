@@ -43,7 +43,7 @@ def ask(arguments: argparse.Namespace, method: str) -> int:
     """Have one kernel after the other do it; what fails is told."""
     status = code.OK
     for name in arguments.name or [""]:
-        with connected(name) as (control, program):
+        with connected(name, arguments.kernel) as (control, program):
             control.patience(None)
             for line in control.call(method, program=program, wait=arguments.wait)["failed"]:
                 print(f"rump: {line}", file=sys.stderr)

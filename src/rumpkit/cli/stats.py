@@ -10,7 +10,7 @@ from ..clients.control import place
 from ..clients.control.client import connect
 from . import exit as code
 from .net.common import seconds
-from .running import NAMES, add_name, resolve
+from .running import NAMES, add_name, resolve, tell_nothing
 from .table import show, show_json
 from .traffic import amount
 
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask again and again."""
-    chosen, program = resolve(arguments.name)
+    chosen, program = resolve(arguments.name, arguments.kernel)
     once = arguments.once or arguments.json
     before = sample(chosen, program)
     while before:
@@ -60,7 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         if once or not now:
             return code.OK
         before = now
-    return code.NOTHING
+    if arguments.json:
+        show_json([])
+    else:
+        tell_nothing(bool(place.names()))
+    return code.OK
 
 
 def sample(chosen: str, program: str) -> Sample:

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and wait."""
-    wishes = [resolve(name) for name in arguments.name or [""]]
+    wishes = [resolve(name, arguments.kernel) for name in arguments.name or [""]]
     paths = [find(kernel) for kernel, _ in wishes]
     for (_, program), path in zip(wishes, paths, strict=True):
         try:

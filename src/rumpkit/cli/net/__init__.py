@@ -4,6 +4,7 @@ import argparse
 from importlib import import_module
 from typing import NamedTuple, cast
 
+from ..running import add_kernel
 from ..verb import VerbModule
 
 DESCRIPTION = """\
@@ -12,7 +13,7 @@ EPILOG = """\
 examples:
   rump net list                     the running kernels
   rump net ifconfig                 interfaces of the only one
-  rump net ss -ti -k rump-4711      TCP connections of the one called so, inside included
+  rump net -k rump-4711 ss -ti      TCP connections of the one called so, inside included
   rump net capture -o - | tshark -r -
 
 Kernels are found by their names, which begin as their host names do, in $XDG_RUNTIME_DIR/rumpkit or /tmp/rumpkit-UID, or, if set,
@@ -53,6 +54,7 @@ def module(one: Tool) -> VerbModule:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verbs."""
+    add_kernel(parser)
     tools = parser.add_subparsers(dest="tool", metavar="VERB", required=True)
     for one in TOOLS:
         loaded = module(one)

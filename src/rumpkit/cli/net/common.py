@@ -7,28 +7,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ...clients.control.client import Control, connect
-
-KERNEL_COMPLETION = {
-    "bash": "_rump_kernels",
-    "zsh": "_rump_kernels",
-    "tcsh": "`rump net list --names`",
-}
-KERNEL_PREAMBLE = {
-    "bash": '_rump_kernels() { compgen -W "$(rump net list --names 2>/dev/null)" -- "$1"; }\n',
-    "zsh": '_rump_kernels() { compadd -- ${(f)"$(rump net list --names 2>/dev/null)"} }\n',
-}
+from .. import running
 
 
 def add_kernel(parser: argparse.ArgumentParser, json: bool = True) -> None:
-    """The arguments that all verbs have."""
-    kernel = parser.add_argument(
-        "-k",
-        "--kernel",
-        metavar="NAME",
-        default="",
-        help="which kernel: its name, the beginning of it, or its socket's path; not needed where just one runs",
-    )
-    kernel.complete = KERNEL_COMPLETION  # type: ignore[attr-defined]
+    """The arguments that all verbs have.  -k may stand before the verb, too: where it isn't given here, that counts."""
+    running.add_kernel(parser, argparse.SUPPRESS)
     if json:
         parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -1,13 +1,16 @@
 """`rump net list`: the running kernels of this user."""
 
 import argparse
+import sys
 import time
 from typing import Any
 
 from ...clients.control import place
-from ...clients.control.client import connect
+from ...clients.control.client import connect, find
 from .. import exit as code
+from ..running import NO_KERNEL
 from ..table import show, show_json
+from .common import add_kernel
 
 DESCRIPTION = "Show the running kernels: what -k NAME may be."
 EPILOG = """\
@@ -15,19 +18,22 @@ examples:
   rump net list
   rump net list --json | jq -r '.[].name'
 
-What killed kernels have left is removed.  Exits with 0 if there is any kernel, else with 1.
+What killed kernels have left is removed.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--names", action="store_true", help="print names only")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_kernel(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask everybody."""
     names = place.names()
+    if arguments.kernel:
+        chosen = find(arguments.kernel)
+        names = {name: path for name, path in names.items() if str(path) == chosen} or {arguments.kernel: chosen}
     if arguments.names:
         for name in names:
             print(name)
@@ -35,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [_describe(name, str(path)) for name, path in names.items()]
         if arguments.json:
             show_json(rows)
+        elif not rows:
+            print(f"rump: {NO_KERNEL}", file=sys.stderr)
         else:
             show(
                 "kernels",
@@ -50,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
                     for row in rows
                 ],
             )
-    return code.OK if names else code.NOTHING
+    return code.OK
 
 
 def _describe(name: str, path: str) -> dict[str, Any]:

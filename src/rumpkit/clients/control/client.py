@@ -48,9 +48,7 @@ def find(name: str = "") -> str:
         return known[near[0]]
     if near:
         which = f"{len(near)} kernels are called {name}..." if name else f"{len(near)} kernels are running"
-        raise NoKernel(
-            ENOENT, f"{which}; name one (to rump net by -k NAME, behind its verb): {', '.join(sorted(near))}"
-        )
+        raise NoKernel(ENOENT, f"{which}; name one, by -k NAME: {', '.join(sorted(near))}")
     if known:
         raise NoKernel(ENOENT, f"no kernel called {name!r} is running; there are {', '.join(sorted(known))}")
     raise NoKernel(
