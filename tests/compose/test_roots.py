@@ -49,6 +49,19 @@ def test_one_image_is_written_or_it_is_not() -> None:
     assert problem.value.key == "run[1].root"
 
 
+def test_who_has_the_hosts_files_writes_to_no_root() -> None:
+    for spec in (
+        spec_with(root_writable=True),
+        spec_with(RunSpec(["a"], root="/"), root="/", root_writable=True),
+        spec_with(RunSpec(["a"], root_writable=True)),
+    ):
+        with pytest.raises(ConfigError, match=r"root_writable: is about a root of its own.*writable ="):
+            images(spec)
+    assert images(spec_with(RunSpec(["a"], root="/one.img"), root_writable=True))[0].writable
+    with Kernel() as kernel, pytest.raises(ConfigError, match="is about a root of its own"):
+        root_of(kernel, Sees(root_writable=True), ["true"], "/", "/bin")
+
+
 def test_the_root_that_programs_have_in_common() -> None:
     assert common_root(spec_with(RunSpec(["a"], root="/one"), RunSpec(["b"], root="/one"))) == ("/one", False)
     assert common_root(spec_with(RunSpec(["a"], root="/one"), RunSpec(["b"]), root="/two")) == ("/two", False)

@@ -124,6 +124,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="",
         help="what programs have as their root: a directory or an image; a container image has a CMD of its own",
     )
+    parser.add_argument(
+        "--root-platform", metavar="OS/CPU", default="", help='which one of a container image, such as "linux/arm64"'
+    )
     parser.add_argument("--root-writable", action="store_true", help="let them write to it, and not to memory")
     writable = parser.add_argument(
         "-w",
@@ -244,7 +247,8 @@ def _add_files(spec: Spec, arguments: argparse.Namespace) -> None:
         kernel.root = os.path.abspath(arguments.root)
         for run in spec.run:
             run.root = ""
-    kernel.root_writable = kernel.root_writable or arguments.root_writable
+    kernel.root_writable = arguments.root_writable or kernel.root_writable
+    kernel.root_platform = arguments.root_platform or kernel.root_platform
     kernel.writable += map(os.path.abspath, arguments.writable)
     kernel.visible += map(os.path.abspath, arguments.visible)
 

@@ -32,7 +32,8 @@ class Image(NamedTuple):
 
     source: str
     type: str
-    writable: bool
+    writable: bool | None
+    """As `root_writable` says."""
     place: str
     """Where it is mounted in the kernel."""
     key: str
@@ -79,7 +80,8 @@ def absolute(folder: str, path: str) -> str:
 
 
 def images(spec: Spec) -> list[Image]:
-    """The images that programs have as roots, each once.  Raises ConfigError where two would write differently."""
+    """The images that programs have as roots, each once.  Raises ConfigError where two would write differently, or none can."""
+    _check_writable(spec)
     found: dict[str, Image] = {}
     named = [(spec.kernel.root, spec.kernel.root_type, spec.kernel.root_writable, "kernel.root")]
     for index, run in enumerate(spec.run):
@@ -97,6 +99,21 @@ def images(spec: Spec) -> list[Image]:
                 "another program has this image with another root_writable", key=key, hint="say the same in both"
             )
     return list(found.values())
+
+
+def _check_writable(spec: Spec) -> None:
+    """Refuse a root_writable that is of the host's files.  Raises ConfigError."""
+    own = spec.kernel
+    for index, run in enumerate(spec.run):
+        if run.root_writable and (run.root or own.root) in HOST:
+            raise _without_root(f"run[{index}].root_writable")
+    if own.root_writable and own.root in HOST and all(run.root in HOST for run in spec.run):
+        raise _without_root("kernel.root_writable")
+
+
+def _without_root(key: str) -> ConfigError:
+    hint = "name a root, or what of the host's they may change, as --writable . or writable = ['data']"
+    return ConfigError("is about a root of its own, and programs have the host's files here", key=key, hint=hint)
 
 
 def common_root(spec: Spec) -> tuple[str, bool]:
@@ -143,6 +160,8 @@ def root_of(kernel: "Kernel", program: Sees, command: Sequence[str], cwd: str, p
                 raise ConfigError(f"{one!r} is not there on the host", key=named, hint=f"mkdir -p {one}")
     scratch = scratch_of(kernel)
     if source in HOST:
+        if program.root_writable:
+            raise _without_root("root_writable")
         if "/" in map(os.path.normpath, writable):
             return None
         visible += _named(command, cwd, program.here, path)
@@ -153,6 +172,9 @@ def root_of(kernel: "Kernel", program: Sees, command: Sequence[str], cwd: str, p
     root = Root(scratch, "", "", not may_write, writable, visible, hidden, source)
     for image in images(kernel.spec):
         if image.source == source:
+            if program.root_writable and not image.writable:
+                text = "is not what it was when the image was mounted, at the kernel's boot"
+                raise ConfigError(text, key="root_writable", hint="say it in [kernel], of all programs with this image")
             # What isn't written to the image is written to memory.
             return root._replace(kernel_path=image.place, read_only=kernel.is_read_only(image.place))
     if not os.path.isdir(source):

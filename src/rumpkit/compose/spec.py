@@ -21,9 +21,11 @@ class KernelSpec:
     layout.  Default: the host's files, read-only.  Relative to the config's folder."""
     root_type: str = ""
     """What the image holds, a type of [[mount]].  Default: whatever is found."""
-    root_writable: bool = False
-    """Whether what programs write goes to that directory or image.  Else a directory is read-only, and what is written to an image is
-    kept in memory and forgotten with the kernel."""
+    root_platform: str = ""
+    """Which one of a container image that is there for several platforms: "linux/arm64".  Default: this machine's."""
+    root_writable: bool | None = None
+    """Whether what programs write goes to that directory or image.  Default: a directory, squashfs and an archive are read-only, and what
+    is written to another image is kept in memory and forgotten with the kernel."""
     writable: list[str] = field(default_factory=list)
     """Files and directories of the host that programs see at the same paths and may change, as far as their user may; "/" is all of it,
     with none of it hidden.  Relative to the config's folder, as the next two."""

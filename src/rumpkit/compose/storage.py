@@ -12,7 +12,7 @@ from ..kern.abi.fcntl import S_IFBLK
 from ..kern.kernel import RumpKernel
 from .errors import ConfigError, suggest
 from .record import replace
-from .roots import complete_roots, image_mounts, images
+from .roots import Image, complete_roots, image_mounts, images
 from .spec import DiskSpec, EtfsSpec, MountSpec, Spec
 from .values import parse_size
 
@@ -115,16 +115,16 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
 
     for image, mount in image_mounts(spec):
         try:
-            _open_image(host, kernel, image.writable, mount)
+            _open_image(host, kernel, image, mount, spec.kernel.root_platform)
         except ConfigError as problem:
             text = f"{image.source!r} can't be a root: {problem.message}"
             raise ConfigError(text, key=image.key, hint=problem.hint) from None
 
 
-def _open_image(host: Hypercalls, kernel: RumpKernel, writable: bool, mount: MountSpec) -> None:
+def _open_image(host: Hypercalls, kernel: RumpKernel, image: Image, mount: MountSpec, platform: str) -> None:
     """Mount an image that programs have as their root.  Raises ConfigError."""
     vfs = cast("Vfs", kernel.service("Vfs"))
-    mount = _attach_source(host, kernel, mount, snapshot=not writable)
+    mount = _attach_source(host, kernel, mount, not image.writable, platform)
     _scheduled(host, partial(_mount, vfs, 0, mount))
 
 
@@ -145,12 +145,14 @@ def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
         raise ConfigError(f"{entry.source!r} cannot be {entry.path} of the kernel: {problem.strerror}") from None
 
 
-def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, snapshot: bool = False) -> MountSpec:
+def _attach_source(
+    host: Hypercalls, kernel: RumpKernel, mount: MountSpec, snapshot: bool = False, platform: str = ""
+) -> MountSpec:
     """The mount with the name of a disk that is its host file, or with `snapshot` a snapshot of it.  What is packed is unpacked before."""
     try:
         disk, only_read = _look(mount.source)
         if mount.kind in _MAYBE_PACKED and not disk:
-            return _attach_packed(host, kernel, mount)
+            return _attach_packed(host, kernel, mount, platform)
     except OSError as problem:
         raise ConfigError(f"{mount.source!r} cannot be opened: {problem.strerror or problem}") from None
     name, read_only = _free_name(kernel), mount.read_only or only_read
@@ -158,13 +160,13 @@ def _attach_source(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, snaps
     return replace(mount, source=name)
 
 
-def _attach_packed(host: Hypercalls, kernel: RumpKernel, mount: MountSpec) -> MountSpec:
+def _attach_packed(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, platform: str) -> MountSpec:
     """The mount of an archive or a container image, whose layers are disks each.  Raises OSError, ConfigError."""
     from .oci.prepare import prepare
 
     names = []
     with ExitStack() as held:
-        found = prepare(mount.source, mount.kind, held)
+        found = prepare(mount.source, mount.kind, held, platform)
         for path in [place.path for place in found.places] or [mount.source]:
             names.append(_free_name(kernel))
             _attach(host, kernel, DiskSpec(names[-1], path, read_only=True))

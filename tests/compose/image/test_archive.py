@@ -1,6 +1,9 @@
 """Trees as tar archives: ours read by GNU tar and by us, GNU tar's read by us, evil ones by nobody."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import shutil
 import subprocess
@@ -104,6 +107,20 @@ def test_what_is_no_archive():
         whole = archive_of(member("a", b"x" * 100_000)).getvalue()
         with pytest.raises(OSError, match="archive"):
             Reader(io.BytesIO(whole[:50_000]), root).unpack()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_is_wrong_with_a_compressed_archive(pack):
+    """And not that it is compressed."""
+    large, _ = member("a", b"", tarfile.XHDTYPE)
+    large.size = 1 << 40
+    with memory() as (root, _):
+        with pytest.raises(OSError, match=r"unpacked \(\w+\).* a header of 1099511627776 bytes; the limit is"):
+            Reader(io.BytesIO(pack(large.tobuf(tarfile.GNU_FORMAT))), root)
+        with pytest.raises(OSError, match=r"unpacked \(\w+\), it is no tar archive"):
+            Reader(io.BytesIO(pack(b"nonsense" * 1000)), root)
+        with pytest.raises(OSError, match="compressed by lz4; unpack it first"):
+            Reader(io.BytesIO(b"\x04\x22\x4d\x18" + bytes(1000)), root)
 
 
 def test_what_describes_members_has_limits(tmp_path):

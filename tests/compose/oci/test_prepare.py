@@ -16,7 +16,10 @@ from rumpkit import Kernel
 from rumpkit.compose.check import check
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.load import parse
+from rumpkit.compose.oci.cache import PROOF
 from rumpkit.compose.oci.prepare import defaults_of, prepare
+from rumpkit.compose.roots import IMAGES
+from rumpkit.compose.spec import KernelSpec, Spec
 from rumpkit.kern.abi import errno as abi
 from tests.compose.oci.ocimake import INDEX, Layout, digest, docker_save
 from tests.fs.tar.tarmake import DIRECTORY, archive, link
@@ -69,9 +72,7 @@ def refused(source: Path | str, code: int) -> str:
 def test_a_layout_is_mounted(layout: Layout, cache: Path, compress) -> None:
     layout.image(LOWER, UPPER, compress=compress)
     check_mounted(layout.path)
-    assert sorted(one.name for one in cache.iterdir()) == sorted(
-        digest(data).replace(":", "-") + ".tar" for data in (LOWER, UPPER)
-    )
+    assert files(cache) == sorted(digest(data).replace(":", "-") + ".tar" for data in (LOWER, UPPER))
     assert cache.stat().st_mode & 0o777 == 0o700
     check_mounted(layout.path, "auto")  # from the cache
 
@@ -136,6 +137,71 @@ def test_images_for_other_machines(layout: Layout) -> None:
 
 def blobs(layout: Layout) -> list[Path]:
     return sorted((layout.path / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+
+
+def test_an_image_of_several_platforms(layout: Layout) -> None:
+    layout.image(LOWER)
+    layout.image(LOWER, UPPER, architecture="pdp11")
+    layout.image(UPPER, architecture="vax")
+    layout.manifests[1]["platform"]["variant"] = "v20"
+    layout.manifests.append({**layout.manifests[2], "platform": {"architecture": "unknown", "os": "unknown"}})
+    layout.write_index()
+    assert len(prepare(str(layout.path)).places) == 1, "this machine's"
+    for platform in ("linux/pdp11", "linux/pdp11/v20"):
+        assert len(prepare(str(layout.path), platform=platform).places) == 2
+    for platform in ("linux/pdp11/v40", "linux/pdp8", "plan9/vax"):
+        with pytest.raises(OSError, match=f"no image for {platform}; it has .*linux/pdp11/v20, linux/vax"):
+            prepare(str(layout.path), platform=platform)
+    for platform in ("vax", "linux/", "linux/vax/1/2"):
+        with pytest.raises(OSError, match="is no platform"):
+            prepare(str(layout.path), platform=platform)
+    with Kernel(spec_with(layout.path, root_platform="linux/pdp11")) as kernel:
+        assert kernel.process().stat(f"{IMAGES}/0/etc/both")
+    with pytest.raises(ConfigError, match=r"no image for linux/pdp8; it has linux/.*linux/pdp11/v20"):
+        Kernel(spec_with(layout.path, root_platform="linux/pdp8"))
+
+
+def spec_with(root: Path, **keys: object) -> Spec:
+    return Spec(kernel=KernelSpec(root=str(root), **keys))  # type: ignore[arg-type]
+
+
+def test_who_knows_a_digest_has_not_the_layer(layout: Layout, tmp_path: Path, cache: Path) -> None:
+    """What is in the cache is for images that have it themselves."""
+    layout.image(LOWER)
+    prepare(str(layout.path))
+    thief = Layout(tmp_path / "thief")
+    thief.image(UPPER)
+    manifest = json.loads((thief.path / "blobs" / "sha256" / thief.manifests[0]["digest"][7:]).read_bytes())
+    config = json.loads((thief.path / "blobs" / "sha256" / manifest["config"]["digest"][7:]).read_bytes())
+    config["rootfs"]["diff_ids"] = [digest(LOWER)]
+    manifest["config"] = thief.blob(json.dumps(config).encode())
+    thief.manifests = [thief.blob(json.dumps(manifest).encode())]
+    thief.write_index()
+    assert "unpacks to" in refused(thief.path, abi.EUCLEAN)
+    # Not with the digest of its blob, either.
+    theirs = gzip.compress(LOWER)
+    (thief.path / "blobs" / "sha256" / digest(theirs)[7:]).write_bytes(b"nothing")
+    manifest["layers"] = [{"digest": digest(theirs), "size": len(theirs)}]
+    thief.manifests = [thief.blob(json.dumps(manifest).encode())]
+    thief.write_index()
+    assert "digest" in refused(thief.path, abi.EUCLEAN)
+    saved = docker_save(tmp_path / "saved.tar", UPPER)
+    saved.write_bytes(saved.read_bytes().replace(digest(UPPER).encode(), digest(LOWER).encode()))
+    assert "unpacks to" in refused(saved, abi.EUCLEAN)
+    assert len(files(cache)) == 1
+    # Who has it: a copy is looked at once.
+    copy = Layout(tmp_path / "copy")
+    copy.image(LOWER, compress=None)
+    prepare(str(copy.path))
+    notes = len(list(cache.iterdir()))
+    prepare(str(copy.path))
+    prepare(str(layout.path))
+    assert len(list(cache.iterdir())) == notes == 3
+
+
+def files(cache: Path) -> list[str]:
+    """What is in the cache, without the notes on it."""
+    return sorted(one.name for one in cache.iterdir() if PROOF not in one.name)
 
 
 def test_bytes_that_are_others(layout: Layout, cache: Path) -> None:

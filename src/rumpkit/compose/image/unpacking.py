@@ -12,7 +12,7 @@ from typing import IO, Any, Final, final
 from ...kern.abi.errno import EINVAL, EISDIR, ENOTDIR, ENOTSUP, EPERM
 from .archive import KINDS, XATTR
 from .copying import CopyWatcher
-from .foreign import FOREIGN_BYTES, packed
+from .foreign import FOREIGN_BYTES, PACKED, packed
 from .node import PIECE, Node, failure
 from .trees import Complaint, throw
 
@@ -29,6 +29,8 @@ GENERAL: Final = ("path", "linkpath", "size", "mtime", "uid", "gid", "hdrcharset
 """What a pax header for all members that follow may say: little, as each of them has it."""
 MOST_DIGITS: Final = 20
 """Of a number in a map of holes."""
+UNPACKED: Final = ("gzip", "xz", "bzip2")
+"""What tarfile unpacks, of `PACKED`."""
 MAX_SEGMENTS: Final = 1 << 20
 """Extents of one sparse file."""
 
@@ -109,7 +111,7 @@ class Reader:
         try:
             self._tar: Any = open_archive(fileobj=head, mode="r|*", errorlevel=2, tarinfo=_Member)
         except (tarfile.TarError, EOFError) as problem:
-            raise failure(EINVAL, packed(head.first) or f"it is no tar archive: {problem}") from None
+            raise failure(EINVAL, _refusal(head.first, problem)) from None
         self._target: Node = target
         self._complain: Complaint = complain
         self._watcher: CopyWatcher = watcher or CopyWatcher()
@@ -307,6 +309,14 @@ class _Head:
         data = self._stream.read(size)
         self.first = self.first or data[:FOREIGN_BYTES]
         return data
+
+
+def _refusal(first: bytes, problem: Exception) -> str:
+    """Why a file that begins so is no archive that can be read."""
+    name = next((name for magic, name, _ in PACKED if first.startswith(magic)), "")
+    if name in UNPACKED or (name == "zstd" and "zst" in tarfile.TarFile.OPEN_METH):
+        return f"unpacked ({name}), it is no tar archive, or its first member is refused: {problem}"
+    return packed(first) or f"it is no tar archive: {problem}"
 
 
 def _parts(path: bytes) -> tuple[bytes, ...]:

@@ -3,6 +3,10 @@
 A file is there under its name or not at all: it is written beside it, checked, and renamed.  Who writes has it locked (flock), so that of
 several who want the same file one unpacks it; who uses it shares a lock, as disks do.  What nobody uses, and was not used the longest, goes
 when all together are more than the limit.
+
+Layers go by the digest of their contents.  An image that names a digest gets that file only if its own blob unpacks to it, or it could read
+another image's layers by knowing their digests: each blob is unpacked once, which the name of an empty file notes (`PROOF`), by the blob's
+inode, times and size.
 """
 
 import hashlib
@@ -27,6 +31,8 @@ ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
 ELSEWHERE: Final = "XDG_CACHE_HOME says where caches are"
 NEW: Final = ".new-"
 """What the name of a file begins with that is being written."""
+PROOF: Final = ".of-"
+"""What is between a file's name and that of a blob in the name of a note that the one is in the other."""
 POLL: Final = 0.05
 """Seconds between two looks at whether somebody else is done with unpacking the same."""
 
@@ -81,6 +87,7 @@ def unpacked(
     folder = directory()
     path = os.path.join(folder, name)
     before = work.read
+    note = _note(path, source, digest) if contents else ""
     with ExitStack() as own:
         while not _hold(path, own if held is None else held):
             work.read = before
@@ -88,10 +95,28 @@ def unpacked(
             if fd >= 0:
                 try:
                     _fill(fd, folder, name, source, kind, digest, contents, work)
+                    _write_note(note)
                 finally:
                     os.close(fd)
+        if note and not os.path.exists(note):
+            work.read = before
+            with source.open() as file:
+                _copy(file, kind, -1, digest, contents, limit(), work)
+            _write_note(note)
     work.read = before + source.size
     return path
+
+
+def _note(path: str, source: Place, digest: str) -> str:
+    """The path of the note that a blob of this digest unpacks to a cached file.  Who changes the blob changes its time of change."""
+    status = os.stat(source.path)
+    words = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, *source[1:], digest)
+    return f"{path}{PROOF}{hashlib.sha256(repr(words).encode()).hexdigest()[:32]}"
+
+
+def _write_note(note: str) -> None:
+    if note:
+        os.close(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o400))
 
 
 def _fill(
@@ -157,6 +182,7 @@ def _begin(folder: str, name: str, work: Unpacking) -> int:
 
 
 def _copy(source: Source, kind: str, fd: int, digest: str, contents: str, most: int, work: Unpacking) -> None:
+    """Unpack into `fd` (-1: into nothing, to check it)."""
     read = Hashed(source, digest, work)
     out = hasher(contents)
     size = 0
@@ -170,7 +196,7 @@ def _copy(source: Source, kind: str, fd: int, digest: str, contents: str, most: 
             if out is not None:
                 out.update(piece)
             rest = memoryview(piece)
-            while rest:
+            while rest and fd >= 0:
                 rest = rest[os.write(fd, rest) :]
     read.check()
     if out is not None and out.hexdigest() != contents.partition(":")[2]:
@@ -218,9 +244,12 @@ def hasher(digest: str) -> "hashlib._Hash | None":
 
 
 def _prune(folder: str, most: int) -> None:
-    """Remove what nobody uses and was not used the longest, until the rest fits; and what was never finished."""
-    found = []
+    """Remove what nobody uses and was not used the longest, until the rest fits; what was never finished; notes on what is not there."""
+    found, notes = [], []
     for entry in _entries(folder):
+        if PROOF in entry.name:
+            notes.append(entry.path)
+            continue
         with suppress(OSError):
             status = entry.stat(follow_symlinks=False)
             found.append((entry.name.startswith(NEW), -status.st_mtime_ns, status.st_size, entry.path))
@@ -230,6 +259,10 @@ def _prune(folder: str, most: int) -> None:
         if unfinished or total > most:
             with suppress(OSError):
                 total -= size * _removed(path)
+    for note in notes:
+        if not os.path.exists(note.partition(PROOF)[0]):
+            with suppress(OSError):
+                os.unlink(note)
 
 
 def _removed(path: str) -> bool:

@@ -24,6 +24,7 @@ MACHINES: Final = {
     "loongarch64": "loong64",
 }
 """Go's names of processors, where they are not uname's."""
+SYSTEM: Final = "linux"
 DEEPEST: Final = 4
 """Indexes of indexes."""
 MOST_MANIFESTS: Final = 4096
@@ -53,6 +54,24 @@ class Defaults(NamedTuple):
     stop_signal: str
 
 
+class Platform(NamedTuple):
+    """What an image is for: "linux/amd64", "linux/arm/v7"."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    """"": any."""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
+    def takes(self, given: object) -> bool:
+        """Whether what an index says of an image is this; what it doesn't say may be."""
+        return not isinstance(given, dict) or all(
+            not wanted or given.get(key) in (None, "", wanted) for key, wanted in self._asdict().items()
+        )
+
+
 class Image(NamedTuple):
     """One image of a store."""
 
@@ -67,27 +86,35 @@ def machine() -> str:
     return MACHINES.get(name, name)
 
 
-def find_image(store: Store, reference: str = "", architecture: str = "") -> Image:
-    """The image that a name or a digest means, for this machine unless `architecture` says otherwise; without a name the only one, or
-    "latest".  Raises OSError: ENOENT with what there is, EUCLEAN where bytes are not those of their digest, EINVAL."""
-    architecture = architecture or machine()
+def platform_of(text: str) -> Platform:
+    """A platform as a config has it, "linux/arm64"; "": this machine's.  Raises EINVAL."""
+    words = text.split("/") if text else [SYSTEM, machine()]
+    if not 2 <= len(words) <= 3 or not all(words):
+        raise OSError(EINVAL, f"{text!r} is no platform; it is written as linux/arm64 or linux/arm/v7")
+    return Platform(*words)
+
+
+def find_image(store: Store, reference: str = "", platform: str = "") -> Image:
+    """The image that a name or a digest means, for this machine unless `platform` ("linux/arm64") says otherwise; without a name the only
+    one, or "latest".  Raises OSError: ENOENT with what there is, EUCLEAN where bytes are not those of their digest, EINVAL."""
+    wanted = platform_of(platform)
     if store.has(INDEX):
-        return _from_index(store, reference, architecture)
-    return _from_docker(store, reference, architecture)
+        return _from_index(store, reference, wanted)
+    return _from_docker(store, reference, wanted)
 
 
-def _from_index(store: Store, reference: str, architecture: str) -> Image:
-    found = _chosen(store, _json(store, INDEX), reference, architecture)
+def _from_index(store: Store, reference: str, wanted: Platform) -> Image:
+    found = _chosen(store, _json(store, INDEX), reference, wanted)
     manifest = _blob(store, found)
     config = _blob(store, _object(manifest, "config"))
     layers = []
     for each in _list(manifest, "layers", MOST_LAYERS):
         digest = _digest(each)
         layers.append(Layer(_blob_name(digest), digest, ""))
-    return _image(store, layers, config, architecture)
+    return _image(store, layers, config, wanted)
 
 
-def _chosen(store: Store, index: dict[str, Any], reference: str, architecture: str) -> dict[str, Any]:
+def _chosen(store: Store, index: dict[str, Any], reference: str, wanted: Platform) -> dict[str, Any]:
     """The descriptor of the manifest that is wanted."""
     entries = _list(index, "manifests", MOST_MANIFESTS)
     names = [name for each in entries for name in _names(each)]
@@ -97,32 +124,40 @@ def _chosen(store: Store, index: dict[str, Any], reference: str, architecture: s
             have = f"it has {lines(iter(names))}" if names else "its images have no names"
             raise OSError(ENOENT, f"no image is called {reference!r}; {have}", store.path)
         entries = named
-    fitting = [one for each in entries for one in _manifests(store, each, architecture, 0)]
+    others: set[str] = set()
+    fitting = [one for each in entries for one in _manifests(store, each, wanted, 0, others)]
     several = {_digest(each) for each in fitting}
     if len(several) > 1:
         fitting = [
-            one for each in entries if "latest" in _names(each) for one in _manifests(store, each, architecture, 0)
+            one for each in entries if "latest" in _names(each) for one in _manifests(store, each, wanted, 0, others)
         ]
         if len({_digest(each) for each in fitting}) != 1:
             raise OSError(
                 EINVAL, f"it has several images; say which one, as {store.path}:NAME ({lines(iter(names))})", store.path
             )
     if not fitting:
-        raise OSError(ENOENT, f"it has no image for {architecture}", store.path)
+        have = f"; it has {lines(iter(others))}" if others else ""
+        raise OSError(ENOENT, f"it has no image for {wanted}{have}", store.path)
     return fitting[0]
 
 
-def _manifests(store: Store, descriptor: dict[str, Any], architecture: str, depth: int) -> list[dict[str, Any]]:
-    """The manifests that a descriptor of an index comes to, of those for a processor."""
+def _manifests(
+    store: Store, descriptor: dict[str, Any], wanted: Platform, depth: int, others: set[str]
+) -> list[dict[str, Any]]:
+    """The manifests that a descriptor of an index comes to, of those for a platform; `others` gets those there are for what else."""
     where = descriptor.get("platform")
-    if isinstance(where, dict) and where.get("architecture") not in (None, "", architecture):
+    if not wanted.takes(where):
+        assert isinstance(where, dict)
+        said = [str(where.get(key) or "") for key in Platform._fields]
+        if "unknown" not in said:  # what docker says of its notes on an image
+            others.add(str(Platform(*said)))
         return []
     if descriptor.get("mediaType") not in INDEXES:
         return [descriptor]
     if depth >= DEEPEST:
         raise OSError(EINVAL, f"more than {DEEPEST} indexes in each other", store.path)
     inner = _list(_blob(store, descriptor), "manifests", MOST_MANIFESTS)
-    return [one for each in inner for one in _manifests(store, each, architecture, depth + 1)]
+    return [one for each in inner for one in _manifests(store, each, wanted, depth + 1, others)]
 
 
 def _names(descriptor: dict[str, Any]) -> list[str]:
@@ -133,7 +168,7 @@ def _names(descriptor: dict[str, Any]) -> list[str]:
     return names + [name.rpartition(":")[2] for name in names if ":" in name]
 
 
-def _from_docker(store: Store, reference: str, architecture: str) -> Image:
+def _from_docker(store: Store, reference: str, wanted: Platform) -> Image:
     """What `docker save` wrote before it wrote layouts."""
     data = _parse(store.read(DOCKER), DOCKER, store)
     entries = [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
@@ -151,13 +186,13 @@ def _from_docker(store: Store, reference: str, architecture: str) -> Image:
     given = entries[0].get("Layers")
     if not isinstance(given, list) or len(given) > MOST_LAYERS:
         raise OSError(EINVAL, f"{DOCKER} has no list of layers", store.path)
-    return _image(store, [Layer(str(name), "", "") for name in given], config, architecture)
+    return _image(store, [Layer(str(name), "", "") for name in given], config, wanted)
 
 
-def _image(store: Store, layers: list[Layer], config: dict[str, Any], architecture: str) -> Image:
-    theirs = config.get("architecture")
-    if isinstance(theirs, str) and theirs and theirs != architecture:
-        raise OSError(ENOENT, f"the image is for {theirs}, and this machine is {architecture}", store.path)
+def _image(store: Store, layers: list[Layer], config: dict[str, Any], wanted: Platform) -> Image:
+    if not wanted._replace(variant="").takes(config):
+        theirs = Platform(*[str(config.get(key) or "") for key in ("os", "architecture")])
+        raise OSError(ENOENT, f"the image is for {theirs}, and what is wanted is one for {wanted}", store.path)
     root = config.get("rootfs")
     contents = root.get("diff_ids") if isinstance(root, dict) else None
     if not isinstance(contents, list) or len(contents) != len(layers):

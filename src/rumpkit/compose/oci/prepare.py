@@ -35,16 +35,16 @@ class Prepared(NamedTuple):
     """What a container image says of its program."""
 
 
-def prepare(source: str, kind: str = "auto", held: ExitStack | None = None) -> Prepared:
-    """Look at a host path, which may have ":NAME" behind it for one of several images, and unpack what must be.  Off the schedule; may take
-    as long as unpacking does.  What is in the cache stays there until `held` is closed.  Raises OSError, with a text that says what is
-    wrong."""
+def prepare(source: str, kind: str = "auto", held: ExitStack | None = None, platform: str = "") -> Prepared:
+    """Look at a host path, which may have ":NAME" behind it for one of several images, of which it is the one for `platform`, and unpack
+    what must be.  Off the schedule; may take as long as unpacking does.  What is in the cache stays there until `held` is closed.  Raises
+    OSError, with a text that says what is wrong."""
     path, reference = split(source)
     with ExitStack() as own:
         held = held or own
         store = open_store(path, kind)
         if store is not None:
-            image = find_image(store, reference)
+            image = find_image(store, reference, platform)
             return Prepared(TAR, _layers(store, image.layers, source, held), {"whiteouts": True}, image.defaults)
         if reference or kind == OCI:
             raise OSError(EINVAL, "there is no container image", path)
@@ -79,11 +79,11 @@ def _whole(path: str, packed: str, held: ExitStack) -> Place:
     return Place(made, 0, os.path.getsize(made))
 
 
-def defaults_of(source: str) -> Defaults | None:
+def defaults_of(source: str, platform: str = "") -> Defaults | None:
     """What the container image that a root names says of its program; None where it is none.  Unpacks nothing.  Raises OSError."""
     path, reference = split(source)
     store = open_store(path)
-    return None if store is None else find_image(store, reference).defaults
+    return None if store is None else find_image(store, reference, platform).defaults
 
 
 def split(source: str) -> tuple[str, str]:

@@ -21,13 +21,13 @@ def defaults_for(kernel: "Kernel", source: str) -> "Defaults | None":
     known = kernel.images
     if source not in known:
         try:
-            known[source] = _defaults(source)
+            known[source] = _defaults(source, kernel.spec.kernel.root_platform)
         except OSError as problem:
             raise ConfigError(f"{source!r} cannot be opened: {problem.strerror or problem}", key="root") from None
     return known[source]
 
 
-def _defaults(source: str) -> "Defaults | None":
+def _defaults(source: str, platform: str) -> "Defaults | None":
     from ...fs.tar.header import BLOCK, is_header
 
     if os.path.isdir(source):
@@ -39,7 +39,7 @@ def _defaults(source: str) -> "Defaults | None":
                 return None
     from .prepare import defaults_of
 
-    return defaults_of(source)
+    return defaults_of(source, platform)
 
 
 def stop_signal_of(kernel: "Kernel", source: str) -> str:
