@@ -94,6 +94,19 @@ after = ["server:healthy"]
     assert rump("run", config(tmp_path, text)) == (0, "128\n0\n", "")
 
 
+def test_a_program_that_lacks_the_network_is_told_what_the_config_lacks(tmp_path: Path) -> None:
+    code = "import socket; socket.socket()"
+    text = f'[[run]]\nname = "it"\ncommand = ["{PYTHON}", "-S", "-c", "{code}"]\n'
+    told = (
+        'rump: it asked for a network, which its kernel has not (add [[interface]] with link = "user" to the config)\n'
+    )
+    status, _, errors = rump("run", config(tmp_path, text))
+    assert (status, errors.partition("rump: ")[1:]) == (1, ("rump: ", told.removeprefix("rump: ")))
+    assert rump("run", config(tmp_path, text + NET)) == (0, "", "")
+    text = text.replace("socket.socket()", "socket.socket(socket.AF_UNIX)")
+    assert rump("run", config(tmp_path, text)) == (0, "", "")
+
+
 def test_restarts_until_it_works(tmp_path: Path) -> None:
     text = """
 [[run]]

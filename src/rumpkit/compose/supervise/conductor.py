@@ -43,6 +43,9 @@ SETTLE_TIMEOUT: Final = 5.0
 SETTLE_INTERVAL: Final = SECOND // 10
 APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
+NO_NETWORK: Final = 'asked for a network, which its kernel has not (add [[interface]] with link = "user" to the config)'
+"""What is said where a program got EAFNOSUPPORT."""
+
 Word = Callable[[], None]
 """What another thread asks for.  Called in the conductor's thread, off the schedule."""
 
@@ -248,8 +251,7 @@ class Conductor(Owner):
                 self._words.popleft()()
             for name in [name for name in self._running if self.guests[name].exit_code is not None]:
                 self._running.discard(name)
-                if self.guests[name].killed_for_memory():
-                    self.say(name, why_killed(self.machine.programs[name].plan.spec.limits))
+                self._explain(name)
                 self.retire(self.guests[name])
                 self.machine.exited(name, self.guests[name].exit_code or 0, monotonic_ns())
             for guest in [guest for guest in self._watched if guest.exit_code is not None]:
@@ -263,6 +265,14 @@ class Conductor(Owner):
         self._sweep()
         for listener in list(self.listeners):
             listener()
+
+    def _explain(self, name: str) -> None:
+        """Say what a program that has ended could not know of the kernel around it."""
+        guest, program = self.guests[name], self.machine.programs[name]
+        if guest.killed_for_memory():
+            self.say(name, why_killed(program.plan.spec.limits))
+        if guest.lacked_network and not program.restarts:
+            self.say(name, NO_NETWORK)
 
     def retire(self, guest: Guest) -> None:
         """A guest has ended, or is about to: it is closed once its last bytes have arrived."""

@@ -82,7 +82,11 @@ def call_socket(context: Context, call: Notification) -> int | None:
     if kind == SOCK_RAW:
         if (family, protocol) != (AF_INET, IPPROTO_ICMP) or not has_capability(call.thread, CAP_NET_RAW):
             raise error(EPERM)
-    made = context.run(_make, context, family, kind, protocol)
+    try:
+        made = context.run(_make, context, family, kind, protocol)
+    except OSError:
+        context.unnetworked += not context.kernel.sockets.knows(AF_INET)
+        raise
     if kind == SOCK_DGRAM and (family, made.protocol or IPPROTO_UDP, made.family) not in _STOCK:
         context.run(made.release, context.host.now)
         raise error(EPROTONOSUPPORT)  # the kernel has it, but there is nothing that could stand for it in the program

@@ -99,6 +99,8 @@ class Context:
         self.relay_pool: RelayPool = RelayPool(host)
         self.ports: frozenset[int] = frozenset()
         """Where the program can be reached."""
+        self.unnetworked: int = 0
+        """Sockets that it asked for in vain, as the kernel has no network at all."""
         self.changes: WaitQueue = WaitQueue()
         """Woken when `ports` changes and when the program ends."""
         self.work: Work = Work(host)

@@ -142,6 +142,11 @@ class Guest:
         """The system calls that it tried and may not make, and how often."""
         return self._calls.refusals.counts
 
+    @property
+    def lacked_network(self) -> bool:
+        """Whether it asked for sockets that its kernel can't have, without a network."""
+        return self._context.unnetworked > 0
+
     # Its end ----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
