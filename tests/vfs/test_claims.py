@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from rumpkit.dev.fault import FaultBackend
 from rumpkit.dev.partition import PartitionBackend
+from rumpkit.dev.ramdisk import RamDisk
+from rumpkit.dev.recorder import RecorderBackend
+from rumpkit.dev.snapshot import SnapshotBackend
+from rumpkit.hyper.block import BlockBackend
 from rumpkit.kern.abi.errno import EBUSY, EINVAL, EROFS
 from rumpkit.kern.abi.fcntl import MNT_DETACH, O_RDONLY
 from rumpkit.vfs.types import check_format_options
@@ -107,3 +112,69 @@ def test_a_disk_and_its_partitions_are_in_each_others_way(kind: str) -> None:
     files.mount(kind, "/c", "small")
     files.mount(kind, "/a", "first")
     fails(EBUSY, files.mount, kind, "/b", "disk")
+
+
+@pytest.fixture
+def whole(kind: str) -> tuple[Files, BlockBackend]:
+    """With a file system on a disk's first eight megabytes, which is one on the whole disk, too."""
+    files = Files(components=(*COMPONENTS, "fat"))
+    maker = files.vfs.types.find(kind)
+    disk = files.entered(files.service("Disks").attach_ram, "disk", 24 << 20)
+    first = files.entered(files.service("Disks").attach, "first", PartitionBackend(disk.backend, 0, 8 << 20))
+    files.entered(maker.format, files.vfs, first, check_format_options(maker, {}))
+    return files, disk.backend
+
+
+def snapshot(base: BlockBackend) -> SnapshotBackend:
+    return SnapshotBackend(base, RamDisk(base.size))
+
+
+def test_what_a_snapshot_is_of_is_not_changed_under_it(whole: tuple[Files, BlockBackend], kind: str) -> None:
+    files, disk = whole
+    attach = files.service("Disks").attach
+    part = PartitionBackend(disk, 0, 8 << 20)
+    for name, backend in (
+        ("one", snapshot(part)),
+        ("two", snapshot(part)),
+        ("far", PartitionBackend(disk, 12 << 20, 8 << 20)),
+    ):
+        files.entered(attach, name, backend)
+    files.entered(attach, "over", PartitionBackend(snapshot(snapshot(disk)), 0, 8 << 20))
+    files.mount(kind, "/a", "disk")
+    for name in ("one", "over"):
+        with pytest.raises(OSError, match=f"{name} has bytes in common with disk, which is mounted already") as caught:
+            files.mount(kind, "/b", name)
+        assert caught.value.errno == EBUSY
+        fails(EBUSY, files.mount, kind, "/b", name, read_only=True)
+    files.entered(files.vfs.unmount, "/a")
+    files.mount(kind, "/a", "disk", read_only=True)
+    files.mount(kind, "/b", "one")
+    files.mount(kind, "/c", "over")
+    files.entered(files.vfs.unmount, "/a")
+    fails(EBUSY, files.mount, kind, "/a", "disk")
+    files.mount(kind, "/a", "two")  # each has its own changes
+    files.root.put("/a/file", b"two")
+    files.root.put("/b/file", b"one")
+    assert (files.root.get("/a/file"), files.root.get("/b/file")) == (b"two", b"one")
+
+
+def test_parts_of_one_snapshot_are_in_each_others_way(whole: tuple[Files, BlockBackend], kind: str) -> None:
+    files, disk = whole
+    attach = files.service("Disks").attach
+    shown = snapshot(disk)
+    files.entered(attach, "all", shown)
+    files.entered(attach, "part", PartitionBackend(shown, 0, 8 << 20))
+    files.mount(kind, "/a", "all")
+    fails(EBUSY, files.mount, kind, "/b", "part")
+    fails(EBUSY, files.mount, kind, "/b", "first")
+
+
+@pytest.mark.parametrize("around", [FaultBackend, RecorderBackend])
+def test_what_watches_a_disk_is_that_disk(whole: tuple[Files, BlockBackend], kind: str, around: type) -> None:
+    files, disk = whole
+    files.entered(files.service("Disks").attach, "watched", around(PartitionBackend(disk, 0, 8 << 20)))
+    files.mount(kind, "/a", "watched")
+    fails(EBUSY, files.mount, kind, "/b", "first")
+    files.entered(files.vfs.unmount, "/a")
+    files.mount(kind, "/b", "first")
+    fails(EBUSY, files.mount, kind, "/a", "watched")

@@ -58,17 +58,16 @@ class BlockDevice(Device):
         """Flushes that were begun, and the last that went well."""
 
     def claim(self, write: bool) -> None:
-        """As any device's; a disk and its partitions, and partitions that overlap, are in each other's way, too.  Raises EBUSY."""
-        disk, start, end = self.backend.window()
+        """As any device's; a disk and its partitions, partitions that overlap, and what a snapshot is of, are in each other's way, too.
+        Raises EBUSY."""
+        wanted = _uses(self.backend, write)
         for other in self.peers.values():
-            if other is not self and other.claims and (write or other.claims < 0):
-                same, first, last = other.backend.window()
-                if same is disk and first < end and start < last:
-                    raise OSError(
-                        EBUSY,
-                        f"{self.name} has bytes in common with {other.name}, which is mounted already"
-                        + ("" if write else ", for writing"),
-                    )
+            if other is not self and other.claims and _collide(wanted, _uses(other.backend, other.claims < 0)):
+                raise OSError(
+                    EBUSY,
+                    f"{self.name} has bytes in common with {other.name}, which is mounted already"
+                    + ("" if write else ", for writing"),
+                )
         super().claim(write)
 
     def open(self, flags: int) -> Device:
@@ -228,3 +227,27 @@ class BlockDevice(Device):
             self._hyper.schedule()
         finally:
             self._mutex.release()
+
+
+def _uses(backend: BlockBackend, write: bool) -> list[tuple[BlockBackend, int, int, bool]]:
+    """What a mount uses: storage, the first byte and the one after the last, and whether it is written; what lies beneath is only read."""
+    disk, start, end = backend.window()
+    found = [(disk, start, end, write)]
+    below = disk.beneath()
+    while below is not None:
+        disk, first, _ = below.window()
+        start, end = first + start, first + end
+        found.append((disk, start, end, False))
+        below = disk.beneath()
+    return found
+
+
+def _collide(
+    some: list[tuple[BlockBackend, int, int, bool]], others: list[tuple[BlockBackend, int, int, bool]]
+) -> bool:
+    """Whether one would change what the other uses."""
+    for disk, start, end, write in some:
+        for same, first, last, changes in others:
+            if same is disk and (write or changes) and first < end and start < last:
+                return True
+    return False

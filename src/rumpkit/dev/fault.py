@@ -85,6 +85,10 @@ class FaultBackend(BlockBackend):
         self._sleep: Callable[[int], None] | None = sleep
         self._off: bool = False
 
+    def window(self) -> tuple[BlockBackend, int, int]:
+        """The base's."""
+        return self._base.window()
+
     def read(self, offset: int, size: int) -> bytes:
         """As the base, with what is in the cache.  Raises what a fault says, EIO without power."""
         self._check(offset, size)

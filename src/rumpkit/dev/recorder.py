@@ -53,6 +53,10 @@ class RecorderBackend(BlockBackend):
         self._base: BlockBackend = base
         self._limit: int = limit
 
+    def window(self) -> tuple[BlockBackend, int, int]:
+        """The base's."""
+        return self._base.window()
+
     def read(self, offset: int, size: int) -> bytes:
         """As the base."""
         return self._base.read(offset, size)

@@ -60,6 +60,10 @@ class SnapshotBackend(BlockBackend):
     def flush(self) -> None:
         """Nothing: a snapshot is as durable as this object."""
 
+    def beneath(self) -> BlockBackend | None:
+        """The base, which has to stay as it is."""
+        return self.base
+
     def changed(self) -> list[tuple[int, int]]:
         """What was written, in order: first byte, and the byte after the last."""
         return self._extents.extents()

@@ -41,6 +41,10 @@ class BlockBackend(ABC):
         """The storage that these bytes are a part of, the first of them there, and the one after the last."""
         return self, 0, self.size
 
+    def beneath(self) -> "BlockBackend | None":
+        """Storage that shows through where this one has nothing of its own, each byte at its place, and that this one never changes."""
+        return None
+
     def discard(self, offset: int, size: int) -> bool:
         """Give back what holds these bytes, which read as zeros then.  False where the storage can't: nothing has changed."""
         return False
