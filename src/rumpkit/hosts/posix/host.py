@@ -42,8 +42,9 @@ FAILURE_LIMIT: Final = 1000
 """Things that may raise in one entry before it is others' turn."""
 CONSOLE_LIMIT: Final = 65536
 """Bytes of console output that wait to be written at most; more is dropped and counted."""
-LEAD: Final = 5
-"""How much less nice the loop thread is than its process when it may be (`take_the_lead`)."""
+LEAD: Final = 1
+"""How much less nice the loop thread is than its process when it may be (`take_the_lead`).  With 5 it would in turn take the processor
+from a program between two writes of one answer, header and body, and carry each on its own."""
 SWITCH_INTERVAL: Final = 0.0001
 """Seconds until a busy Python thread lets the loop thread run (the interpreter's default, 5 ms, is a round trip's ruin)."""
 
