@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ from tests.house import resources
 
 MISSING = "missing: "
 REAL = ("cli", "clients", "guests", "hosts", "system")
-"""Folders of tests with real processes, kernels and clocks in them: a failed one gets a second try, which the summary names and
-tools/run_tests.py limits. All others fail at once."""
+"""Folders of tests with real processes, kernels and clocks in them: a failed one gets a second try when the others are done, which the
+summary names and tools/run_tests.py limits. All others fail at once."""
+_FIRST_TRIES = pytest.StashKey[dict[pytest.Item, list[pytest.TestReport]]]()
+"""What failed and has a second try before it, and how it failed."""
 _AGAIN = pytest.StashKey[dict[str, str]]()
 _LONG = pytest.StashKey[int]()
 _LEFT_OUT_BY_WORKERS: list[int] = []
@@ -117,24 +119,52 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Run a test, and if it is one of REAL and fails, once more."""
+    """Run a test; if it is one of REAL and fails, keep that to ourselves: what broke it is often the load beside it."""
     if item.nodeid.split("/")[1] not in REAL:
         return None
+    waiting = item.config.stash.setdefault(_FIRST_TRIES, {})
+    first = waiting.pop(item, [])
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
-    failure = next((report for report in reports if report.failed), None)
-    # None after a time-out, which would go on without a limit, and none that is skipped.
-    if failure is not None and "from pytest-timeout" not in failure.longreprtext:
-        last = failure.longreprtext.strip().rpartition("\n")[2]
-        item.config.stash.setdefault(_AGAIN, {})[item.nodeid] = f"{failure.when}: {last}"
-        item._initrequest()  # type: ignore[attr-defined]
-        again = runtestprotocol(item, log=False, nextitem=nextitem)
-        if not any(report.skipped for report in again):
-            reports = again
+    # None where the first failure is to end it all, and none that is skipped.
+    if first and any(report.skipped for report in reports):
+        reports = first
+    elif not first and any(report.failed for report in reports) and not item.config.getoption("maxfail"):
+        waiting[item] = reports
+        reports = []
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Run all tests; then those once more that failed and may try again."""
+    waiting = session.config.stash.setdefault(_FIRST_TRIES, {})
+    try:
+        result = yield
+    except BaseException:
+        for item, reports in waiting.items():
+            _report_for(item)
+            for report in reports:
+                item.ihook.pytest_runtest_logreport(report=report)
+        raise
+    for item, reports in list(waiting.items()):
+        failure = next(report for report in reports if report.failed)
+        last = failure.longreprtext.strip().rpartition("\n")[2]
+        session.config.stash.setdefault(_AGAIN, {})[item.nodeid] = f"{failure.when}: {last}"
+        _report_for(item)
+        item._initrequest()  # type: ignore[attr-defined]
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    return result
+
+
+def _report_for(item: pytest.Item) -> None:
+    """Where xdist runs the tests, it takes reports only for the test that it has given out last: let this be that."""
+    for plugin in item.config.pluginmanager.get_plugins():
+        if hasattr(plugin, "item_index"):
+            plugin.item_index = item.session.items.index(item)
 
 
 def _left_out(config: pytest.Config) -> int:

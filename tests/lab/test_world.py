@@ -205,12 +205,16 @@ def test_a_deadlock_that_another_caller_runs_into():
             task.join()
 
 
-def test_an_interrupt_while_another_caller_runs_ends_both():
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_an_interrupt_while_another_caller_runs_ends_both(elsewhere: bool) -> None:
+    """Also one that Linux gives to another thread, so that nothing ends the first one's sleep."""
     cleaned: list[str] = []
+    interrupts = {signal.SIGINT}
 
     def interrupted() -> None:
         try:
             world.sleep(1)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts)
             os.kill(os.getpid(), signal.SIGINT)
             while not world._lockstep.closing:  # until the other thread has heard of it, in its own time
                 time.sleep(0.001)
@@ -219,9 +223,13 @@ def test_an_interrupt_while_another_caller_runs_ends_both():
         finally:
             cleaned.append("ended")
 
-    with pytest.raises(KeyboardInterrupt), simulate() as world:
-        world.spawn(interrupted)
-        world.sleep(5)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts if elsewhere else ())
+    try:
+        with pytest.raises(KeyboardInterrupt), simulate() as world:
+            world.spawn(interrupted)
+            world.sleep(5)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert cleaned == ["ended"]
 
 

@@ -11,13 +11,18 @@ Where no event is left, the baton goes to the first caller (`main`), who is in a
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, final
+from typing import Any, Final, final
 
 from ..clients.suspend import SimSuspension
 from ..hosts.sim.host import Deadlock, ParkerSource, SimHost
 from ..hosts.task import Task
 from ..hyper.calls import Parker
 from ..hyper.time import FOREVER, Instant
+
+
+LOOK_UP: Final = 0.2
+"""Seconds after which who sleeps looks whether there was an interrupt: Python's lock misses one that comes just before it waits, or that
+another thread takes."""
 
 
 class WorldClosed(BaseException):
@@ -49,7 +54,7 @@ class Caller(Task):
             try:
                 # The gate alone does not tell: an interrupt may come when it has opened and nobody knows yet.
                 while not self._given:
-                    self._gate.acquire()
+                    self._gate.acquire(timeout=LOOK_UP)
                 break
             except KeyboardInterrupt as problem:
                 self._lockstep.closing = True
