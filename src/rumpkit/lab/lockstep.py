@@ -19,7 +19,6 @@ from ..hosts.task import Task
 from ..hyper.calls import Parker
 from ..hyper.time import FOREVER, Instant
 
-
 LOOK_UP: Final = 0.2
 """Seconds after which who sleeps looks whether there was an interrupt: Python's lock misses one that comes just before it waits, or that
 another thread takes."""
