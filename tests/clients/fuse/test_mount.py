@@ -353,6 +353,36 @@ def test_many_files_are_forgotten_in_time(tmp_path: Path) -> None:
         assert kernel.counters()["fuse.notifications"] > 0
 
 
+@pytest.mark.parametrize("kind", ["linked", "renamed", "nameless"])
+def test_files_with_names_that_were_not_looked_up_are_forgotten_in_time(tmp_path: Path, kind: str) -> None:
+    """Linux keeps a file while it keeps one of its names, and hears of all of them."""
+
+    def make(number: int) -> None:
+        name, other = tmp_path / f"{number}", tmp_path / f"{number}-other"
+        fd = os.open(
+            tmp_path if kind == "nameless" else name, os.O_RDWR | (os.O_TMPFILE if kind == "nameless" else os.O_CREAT)
+        )
+        try:
+            if kind == "nameless":
+                os.link(f"/proc/self/fd/{fd}", name, src_dir_fd=fd)
+            if kind == "renamed":
+                os.rename(name, other)
+            else:
+                os.link(name, other)
+        finally:
+            os.close(fd)
+
+    with mounted(tmp_path, FuseOptions(max_nodes=256)):
+        if kind == "nameless" and outcome(os.open, tmp_path, os.O_TMPFILE | os.O_RDWR) == errno.EOPNOTSUPP:
+            pytest.skip("missing: Linux 6.1")
+        end = time.monotonic() + 60
+        for number in range(600):
+            while outcome(make, number) == errno.ENFILE:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+        assert len(os.listdir(tmp_path)) == (601 if kind == "renamed" else 1201)
+
+
 # Its end ---------------------------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,32 @@ def test_there_is_a_limit_of_nodes() -> None:
     assert asker.lookup(b"more")[0]
 
 
+def test_all_names_of_a_file_are_known_also_those_that_were_never_looked_up() -> None:
+    asker = Asker()
+    node = asker.mknod(b"a")
+    directory = asker.entry(wire.MKDIR, 1, wire.MKDIR_IN.pack(0o777, 0) + b"d\0")[0]
+
+    def places(number: int = node) -> list[tuple[int, bytes]]:
+        return asker.operations.nodes.get(number).places()
+
+    def rename(name: bytes, new: bytes, where: int = 1, flags: int = 0) -> None:
+        asker.ask(wire.RENAME2, 1, wire.RENAME2_IN.pack(where, flags, 0) + name + b"\0" + new + b"\0")
+
+    asker.ask(wire.LINK, 1, wire.LINK_IN.pack(node) + b"b\0")
+    assert places() == [(1, b"b"), (1, b"a")]
+    rename(b"a", b"c", directory)
+    assert places() == [(directory, b"c"), (1, b"b")]
+    other = asker.mknod(b"other")
+    rename(b"b", b"other", flags=2)
+    assert places() == [(1, b"other"), (directory, b"c")]
+    assert places(other) == [(1, b"b")]
+    asker.lookup(b"other")
+    assert places() == [(1, b"other"), (directory, b"c")]
+    for number in range(40):
+        asker.ask(wire.LINK, 1, wire.LINK_IN.pack(node) + b"%d\0" % number)
+    assert [name for _, name in places()] == [b"39", *(b"%d" % number for number in range(23, 39))]
+
+
 def test_one_owner_of_everything() -> None:
     asker = Asker(FuseOptions(owner=Owner(1000, 100)))
     asker.files.root.put("/old")

@@ -14,7 +14,12 @@ from ...vfs.vnode import Mount, Vnode, let_go
 from .wire import ROOT_ID
 
 TRIM: Final = 64
-"""How many names are named at a time to be given up, where there are too many nodes."""
+"""How many nodes are named at a time to be given up, where there are too many."""
+MOST_NAMES: Final = 16
+"""Names of a node that are remembered, the last ones: Linux keeps a file as long as it keeps any of its names."""
+
+Place = tuple[int, bytes]
+"""The node of a directory, and what a file is called there."""
 
 
 @final
@@ -28,8 +33,29 @@ class Node:
         self.lookups: int = 0
         self.above: int = above
         """The node of the directory in which it was last looked up, and what it was called there: the way to have the kernel
-        drop what it remembers of that name."""
+        drop what it remembers of that name.  0 of a file that never had one."""
         self.name: bytes = name
+        self._others: list[Place] | None = None
+
+    def place(self, above: int, name: bytes) -> None:
+        """It has this name, too."""
+        if self.above and (self.above, self.name) != (above, name):
+            others = [one for one in self._others or () if one != (above, name)]
+            self._others = [*others[1 - MOST_NAMES :], (self.above, self.name)]
+        self.above = above
+        self.name = name
+
+    def moved(self, old: Place, new: Place) -> None:
+        """It was renamed: of its names one is another now."""
+        if self._others is not None:
+            self._others = [one for one in self._others if one != old]
+        if (self.above, self.name) == old:
+            self.above = 0
+        self.place(*new)
+
+    def places(self) -> list[Place]:
+        """Its names, as far as they are remembered."""
+        return [(self.above, self.name), *(self._others or ())] if self.above else []
 
 
 @final
@@ -77,10 +103,15 @@ class NodeTable:
             self._by_vnode[vnode] = node
             self._stand(node)
         else:
-            node.above = above
-            node.name = name
+            node.place(above, name)
         node.lookups += 1
         return node
+
+    def moved(self, vnode: Vnode | None, old: Place, new: Place) -> None:
+        """Linux has renamed a file: it knows it by its new name without having looked that up."""
+        node = self._by_vnode.get(vnode) if vnode is not None else None
+        if node is not None:
+            node.moved(old, new)
 
     def forget(self, number: int, lookups: int) -> None:
         """The kernel takes back that many lookups; with the last one the vnode is let go.  It may sleep for that."""

@@ -7,11 +7,23 @@ There are no open files in here: OPEN, OPENDIR and CREATE are answered with ENOS
 (no-open), makes them by MKNOD, and names none but nodes.  A node holds its vnode, so a file that is open without a name lives.
 """
 
+from contextlib import suppress
 from struct import Struct
 from typing import Final, final
 
 from ...kern.abi.errno import EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ENOSYS, ENOTSUP, ENOTTY, ENXIO, ERANGE, error
-from ...kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFMT, S_IFREG, SEEK_DATA, SEEK_HOLE, UTIME_NOW, UTIME_OMIT
+from ...kern.abi.fcntl import (
+    NAME_MAX,
+    PATH_MAX,
+    RENAME_EXCHANGE,
+    S_IFDIR,
+    S_IFMT,
+    S_IFREG,
+    SEEK_DATA,
+    SEEK_HOLE,
+    UTIME_NOW,
+    UTIME_OMIT,
+)
 from ...kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from ...vfs.acl import ACCESS, DEFAULT
 from ...vfs.nodecalls import SUPERUSER, NodeCalls
@@ -237,7 +249,13 @@ class Operations:
 
     def _rename(self, request: Request, number: int, skip: int, flags: int) -> bytes:
         name, new_name = request.names(skip)
-        self.calls.rename(self._vnode(request), name, self.nodes.get(number).vnode, new_name, flags, SUPERUSER)
+        source, target = self._vnode(request), self.nodes.get(number).vnode
+        self.calls.rename(source, name, target, new_name, flags, SUPERUSER)
+        old, new = (request.node, name), (number, new_name)
+        with suppress(OSError):  # it is done, and a name that isn't known is one that isn't forgotten in time
+            self.nodes.moved(self.calls.lookup(target, new_name, SUPERUSER), old, new)
+            if flags & RENAME_EXCHANGE:
+                self.nodes.moved(self.calls.lookup(source, name, SUPERUSER), new, old)
         return b""
 
     def readlink(self, request: Request) -> bytes:

@@ -357,8 +357,8 @@ class FuseServer(Watcher):
     def revoked(self, mount: Mount, exchange: Callable[[Vnode], Vnode]) -> None:
         """A mount is taken away: what Linux has of it is dead from now on, also what it remembers."""
         for node in self.operations.nodes.revoke(mount, exchange):
-            if node.above:
-                self._notify_entry(node.above, node.name)
+            for above, name in node.places():
+                self._notify_entry(above, name)
             self._notify(wire.NOTIFY_INVAL_INODE, wire.INVAL_INODE.pack(node.number, 0, 0))
 
     def _notify_entry(self, number: int, name: bytes) -> None:
@@ -369,8 +369,8 @@ class FuseServer(Watcher):
         nodes = self.operations.nodes
         self._trim_at = len(nodes) + TRIM // 2
         for node in nodes.oldest():
-            if node.above:
-                self._notify_entry(node.above, node.name)
+            for above, name in node.places():
+                self._notify_entry(above, name)
 
     def _notify(self, code: int, body: bytes) -> None:
         if self._stopping:
