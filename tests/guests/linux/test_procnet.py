@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
+from typing import cast
 
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.clients.fuse import wire
 from rumpkit.compose.spec import InterfaceSpec, Spec
 from rumpkit.guests.linux import procnet
+from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.net.ip.names import CONFIG
 from rumpkit.net.ip.service import Ip
 from rumpkit.net.proc.files import FILES
@@ -78,6 +83,38 @@ def test_a_file_that_is_kept_open_says_what_is_new_when_it_is_read_again():
         "d = os.dup(f.fileno()); f.close(); print(len(os.pread(d, 1 << 20, 0)) > 200)\n"
     )
     assert says(code, two_kernels) == "50 1\nb''\nTrue\nTrue\n"
+
+
+def test_a_text_is_not_kept_once_it_has_been_read_and_made_again_for_who_goes_back() -> None:
+    """As Linux asks for it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with two_kernels() as (kernel, _), ours:
+        server = procnet.ProcNet(kernel.core, cast(PosixHost, kernel.host))
+        server.serve(theirs.detach())
+
+        def ask(operation: int, node: int, body: bytes) -> bytes:
+            ours.send(wire.IN_HEADER.pack(wire.IN_SIZE + len(body), operation, 1, node, 0, 0, 1, 0, 0) + body)
+            answer = ours.recv(1 << 20)
+            assert wire.OUT_HEADER.unpack_from(answer)[1] == 0
+            return answer[wire.OUT_SIZE :]
+
+        def read(offset: int, size: int) -> bytes:
+            return ask(wire.READ, node, wire.READ_IN.pack(handle, offset, size, 0, 0, 0, 0))
+
+        try:
+            node = wire.ENTRY.unpack(ask(wire.LOOKUP, 2, b"dev\0"))[0]
+            handle = int.from_bytes(ask(wire.OPEN, node, bytes(8))[:8], sys.byteorder)
+            text = read(0, 50)
+            while piece := read(len(text), 50):
+                assert server.kept() > len(text)
+                text += piece
+            assert b"vif0" in text and server.kept() == 0
+            assert (read(len(text), 9), server.kept()) == (b"", 0)
+            assert (read(50, 50), server.kept()) == (text[50:100], len(text))
+            assert (read(len(text) + 9, 9), server.kept()) == (b"", 0)
+            assert read(0, 1 << 16) == text
+        finally:
+            server.close()
 
 
 def test_many_sockets_and_readers_at_once():

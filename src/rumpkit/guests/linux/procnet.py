@@ -4,8 +4,8 @@ Above `record`, beside `mirror`, which sees to what is Linux's there; `net.proc`
 changes: a directory "net" with a file for each text, and a symbolic link for each of Linux's own.  `mounts.mount_proc_net` shows it.
 
 A file is read as one of Linux's /proc: its text is made when a read starts at its beginning, and stays the same for that descriptor until
-the next.  The server has a thread of its own, as those of mounts do: the loop's thread reads the program's memory, where such a file may be
-mapped.
+the next.  It is kept until it has been read to its end, as a descriptor may stay open for long.  The server has a thread of its own, as
+those of mounts do: the loop's thread reads the program's memory, where such a file may be mapped.
 """
 
 import os
@@ -75,8 +75,8 @@ class ProcNet:
         """The process whose unix sockets are the program's."""
         self._names = [*FILES, UNIX, *natives()]
         self._numbers = {name.encode(): number for number, name in enumerate(self._names, _FIRST)}
-        self._texts: dict[int, tuple[int, bytes]] = {}
-        """By handle: the file, and what it said last."""
+        self._texts: dict[int, tuple[int, int, bytes]] = {}
+        """By handle: the file, the size of what it said last, and that, unless all of it has been read."""
         self._last = 0
         self._wake = -1
         self._thread: threading.Thread | None = None
@@ -110,6 +110,10 @@ class ProcNet:
             os.close(self._wake)
             os.close(self._fd)
             self._thread = None
+
+    def kept(self) -> int:
+        """Bytes of texts that are kept."""
+        return sum(len(text) for _, _, text in list(self._texts.values()))
 
     def _run(self) -> None:
         poll = select.poll()
@@ -200,18 +204,20 @@ class ProcNet:
         if len(self._texts) >= MOST_OPEN:
             raise OSError(ENFILE, "too many open files")
         self._last += 1
-        self._texts[self._last] = (node, b"")
+        self._texts[self._last] = (node, 0, b"")
         return _OPEN_OUT.pack(self._last, _DIRECT, 0)
 
     def _read(self, node: int, body: bytes) -> bytes:
         handle, offset, size = wire.READ_IN.unpack_from(body)[:3]
-        number, text = self._texts[handle]
-        if offset == 0:
-            self._texts[handle] = (number, b"")
+        number, said, text = self._texts[handle]
+        if offset == 0 or (offset < said and not text):
+            self._texts[handle] = (number, 0, b"")
             text = self._make(self._names[number - _FIRST])
-            if sum(len(other) for _, other in self._texts.values()) + len(text) > MOST_BYTES:
+            if self.kept() + len(text) > MOST_BYTES:
                 raise OSError(ENOMEM, "too much of /proc/net is open")
-            self._texts[handle] = (number, text)
+            self._texts[handle] = (number, len(text), text)
+        elif offset >= said:
+            self._texts[handle] = (number, said, b"")
         return text[offset : offset + size]
 
     def _release(self, node: int, body: bytes) -> bytes:
