@@ -320,7 +320,11 @@ SEMANTICS = (
         "sockets for echo (SOCK_DGRAM), and raw ones over IPv4 for who has CAP_NET_RAW; other raw and packet sockets are refused (EPERM)",
     ),
     ("poll, select, epoll", "the events of each state, edge-triggered and one-shot"),
-    ("Sharing", "dup, fork, exec, passing over unix sockets; unix sockets themselves are Linux's own"),
+    (
+        "Sharing",
+        "dup, fork, exec, passing over unix sockets; unix sockets are Linux's own, but names that are connected to are looked up by rumpkit: "
+        "who listens sees (SO_PEERCRED) the caller's user and group, and as its process init",
+    ),
     ("Options", "what they are at first, take and refuse, with values and room of all sizes"),
 )
 """What the transcript covers, and how it behaves."""

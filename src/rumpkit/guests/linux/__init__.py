@@ -22,6 +22,7 @@ Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
     check              what the machine must offer; `Missing` says what, what for and how to allow it
     starter            a small Python process that is kept ready: makes namespaces, private files, and the init process of a
       (uses mounts, network, netlink)   program's pid namespace
+    named, reach       unix sockets that are connected to by name: our side, and init's, which looks the name up
     launcher           our side of it: begins it, gives it orders, exchanges it when what it hands down has changed
     spawn, factory     one program's start: launch, signals, exit status; sockets made inside the namespace
     mirror             the kernel's interfaces, addresses and routes, as the namespace shows them

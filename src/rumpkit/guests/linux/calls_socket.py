@@ -165,8 +165,7 @@ def call_connect(context: Context, call: Notification) -> int | None:
     """connect(2)."""
     record = context.find(call)
     if record is None:
-        context.listener.proceed(call.id)
-        return None
+        return context.named().connect(call, _address, _deadline)
     data = _address(context, call)
     if isinstance(record, Datagram):
         address = None if family_of(data) == AF_UNSPEC else _destination(data, record)

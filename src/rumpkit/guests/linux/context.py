@@ -31,6 +31,7 @@ from .spawn import Program
 
 if TYPE_CHECKING:
     from ...net.proc.view import Owner
+    from .named import Named
 
 SOCKADDR_LIMIT: Final = 128
 """Bytes of a sockaddr that are read; sizeof(struct sockaddr_storage)."""
@@ -91,6 +92,7 @@ class Context:
         self.descriptors: Descriptors = Descriptors()
         self.factory: Factory = Factory(program.supply, guard)
         self._meeting: MeetingPlace | None = None
+        self._named: Named | None = None
         self.lifelines: Lifelines = Lifelines()
         self.records: dict[int, Record] = {}
         self.relays: set[Relay] = set()
@@ -121,6 +123,14 @@ class Context:
         if self._meeting is None:
             self._meeting = MeetingPlace(self.factory.take(STREAM))
         return self._meeting
+
+    def named(self) -> "Named":
+        """Who connects sockets that stand for none of the kernel's.  Made when it is first needed."""
+        if self._named is None:
+            from .named import Named
+
+            self._named = Named(self)
+        return self._named
 
     # The program's descriptors ----------------------------------------------------------------------------------
 
@@ -255,6 +265,8 @@ class Context:
         self.run(self.work.close)
         if self._meeting is not None:
             self._meeting.close()
+        if self._named is not None:
+            self._named.close()
         self.factory.close()
         self.descriptors.close()
         self.lifelines.close()

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final, final
 
 from ...kern.abi.errno import EPIPE, error
-from .network import DATAGRAM, DATAGRAM6, DUAL, PAIR, PING, PING6, RAW, STREAM
+from .network import DATAGRAM, DATAGRAM6, DUAL, PAIR, PING, PING6, RAW, REACH, STREAM
 
-BATCH: Final = {STREAM: 16, PAIR: 32, DATAGRAM: 8, DATAGRAM6: 8, PING: 1, DUAL: 8, PING6: 1, RAW: 1}
+BATCH: Final = {STREAM: 16, PAIR: 32, DATAGRAM: 8, DATAGRAM6: 8, PING: 1, DUAL: 8, PING6: 1, RAW: 1, REACH: 1}
 """How many are ordered at a time."""
 _MOST_DESCRIPTORS: Final = 2 * max(BATCH.values())
 

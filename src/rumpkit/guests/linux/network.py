@@ -70,6 +70,8 @@ PING6: Final = 7
 """A socket for ICMPv6 echo, known by its identifier."""
 RAW: Final = 8
 """A raw socket of ICMP (raw(7)), bound to its mark."""
+REACH: Final = 9
+"""The other end of one of init's, to ask for unix sockets to be connected by name (`reach`)."""
 _KINDS: Final = {
     DATAGRAM6: (_socket.AF_INET6, _socket.IPPROTO_UDP, "::ffff:"),
     PING: (_socket.AF_INET, _socket.IPPROTO_ICMP, ""),

@@ -4,6 +4,7 @@ Between `compose`, which decides it, and `spawn`, whose plan bears it to `starte
 """
 
 import os
+import stat
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, final
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
 SCRATCH: Final = (("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/run", 0o755))
 """Directories that programs on one kernel have in memory, and not of the host or an image; with their modes."""
-LISTENING: Final = 0x10000
-"""Of a socket in /proc/net/unix: __SO_ACCEPTCON."""
-STREAMS: Final = ("0001", "0005")
-"""Types of socket that only take connections where they listen."""
+DATAGRAM: Final = "0002"
+"""Of a socket in /proc/net/unix: its type.  Those that take connections are refused when a program connects (`named`)."""
 UNIX_SOCKETS: Final = "/proc/net/unix"
 MOST_HIDDEN: Final = 4096
 """Sockets that are hidden one by one, at most."""
+MOST_RELATIVE: Final = 64
+"""Different names of sockets that are looked for in the working directories of all processes, at most."""
 DEFAULT_SIZE: Final = 1 << 30
 
 
@@ -95,7 +96,7 @@ def planned(root: Root, options: str) -> "RootPlan":
         seen = [path for path, may in shown.items() if not may]
         hidden += [
             path
-            for path in host_sockets()
+            for path in host_datagrams()
             if not _within(path, given) and (_within(path, seen) or not _within(path, covered))
         ]
     return {
@@ -120,10 +121,11 @@ def _shown_anyway(path: str, writable: bool, shown: dict[str, bool]) -> bool:
     return any(path != other and below(path, other) and may == writable for other, may in shown.items())
 
 
-def host_sockets() -> list[str]:
-    """Unix sockets of the host's that are files, and to which somebody listens (proc_net(5)).  A program that could connect to them would
+def host_datagrams() -> list[str]:
+    """Unix sockets of the host's for datagrams that are files (proc_net(5)).  A program that could send to them would
     reach what its kernel isn't asked about."""
-    found = []
+    found: set[str] = set()
+    relative: set[str] = set()
     try:
         with open(UNIX_SOCKETS, encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()[1:]
@@ -131,7 +133,26 @@ def host_sockets() -> list[str]:
         return []
     for line in lines:
         words = line.split(None, 7)
-        if len(words) == 8 and words[7].startswith("/"):
-            if words[4] not in STREAMS or int(words[3], 16) & LISTENING:
-                found.append(words[7])
-    return sorted(set(found))[:MOST_HIDDEN]
+        if len(words) == 8 and words[4] == DATAGRAM and not words[7].startswith("@"):
+            (found if words[7].startswith("/") else relative).add(words[7])
+    if relative:
+        found.update(_below_someone(sorted(relative)[:MOST_RELATIVE]))
+    return sorted(found)[:MOST_HIDDEN]
+
+
+def _below_someone(names: list[str]) -> list[str]:
+    """Where sockets are that were bound by relative names: Linux doesn't tell, but most who bind one stay in that directory."""
+    directories = set()
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            directories.add(os.readlink(f"/proc/{process}/cwd"))
+        except OSError:  # it has gone, or is somebody else's
+            pass
+    return [path for one in directories for path in (f"{one.rstrip('/')}/{name}" for name in names) if _is_socket(path)]
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False

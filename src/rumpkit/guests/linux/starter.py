@@ -27,7 +27,8 @@ with a marshalled dict (`spawn.StarterPlan`).  What becomes of it is reported on
     ("running",)                       the exec has succeeded
     ("exit", wait status)              the program has ended; everything else ends now
 
-and requests for sockets come on a third one, supply: two bytes, kind and count (`network.Maker`).  The answer is kind, errno and the
+and requests for sockets come on a third one, supply: two bytes, kind and count (`network.Maker`; of REACH it is the other end of one
+that is served by `reach`).  The answer is kind, errno and the
 sockets, and a further message once our own copies of them are closed.
 
 This file must load fast: it avoids `typing`, `socket`, `signal` and `subprocess`.
@@ -46,6 +47,7 @@ from . import abi, libc, mounts, network, roots
 from .first import First
 from .netlink import Channel
 from .passing import rights
+from .reach import Reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Starter:
         self.streams: list[int] = []
         self.memory = self.scratch = self.entrance = -1
         self.control: _socket.socket | None = None
+        self.reach: Reach | None = None
 
     def take(self, order: list[int], passed_on: bool = False) -> None:
         """Learn what there is to start, from the descriptors of an order; one that the starter has passed on has the entrance, too."""
@@ -412,6 +415,16 @@ class Starter:
                         return
                 if fd == supply and not self.provide(maker):
                     return
+                if self.reach is not None:
+                    poll.register(self.reach.socket, select.POLLIN)
+                    if fd == self.reach.socket.fileno() and not self.reach.answer():
+                        return
+
+    def begin_to_reach(self) -> _socket.socket:
+        """Be ready to connect unix sockets by name; the supervisor's end.  Raises OSError."""
+        ours, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self.reach = Reach(ours)
+        return its
 
     def reap(self, main: int) -> bool:
         """Bury the dead; whether the program is among them, which has then been reported."""
@@ -435,7 +448,7 @@ class Starter:
         code = 0
         try:
             for _ in range(request[1]):
-                made += maker.make(request[0])
+                made += [self.begin_to_reach()] if request[0] == network.REACH else maker.make(request[0])
         except OSError as problem:
             code = problem.errno or 1
         self.supply.sendmsg([bytes((request[0], code))], rights(tuple(s.fileno() for s in made)))
