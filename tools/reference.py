@@ -322,7 +322,7 @@ SEMANTICS = (
     ("poll, select, epoll", "the events of each state, edge-triggered and one-shot"),
     (
         "Sharing",
-        "dup, fork, exec, passing over unix sockets; unix sockets are Linux's own, but a name that is connected to is looked up by rumpkit: "
+        "dup, fork, exec, passing over unix sockets; unix sockets are Linux's own, but a name connected to is looked up by rumpkit: "
         "who listens sees (SO_PEERCRED) the caller's user and group, and as its process init",
     ),
     ("Options", "what they are at first, take and refuse, with values and room of all sizes"),
