@@ -38,7 +38,7 @@ class Node6(Node):
         self.ports = []
         self.interfaces: list[EthernetInterface] = []
         with self.entered():
-            components = ["ethernet", "ipv4", "ipv6", "loopback", "icmp", "udp", "tcp"]
+            components = ["ethernet", "ipv4", "ipv6", "loopback", "icmp", "udp", "tcp", "raw"]
             self.kernel = RumpKernel(host, (*rumpkit.kern.components.BASE, *components), name)
             self.ip: Ip = self._service("Ip", Ip)
             self.ip6: Ip6 = self._service("Ip6", Ip6)

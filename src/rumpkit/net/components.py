@@ -62,7 +62,9 @@ def ipv6(kernel: "RumpKernel", ip: "Ip") -> "Ip6":
         AF_INET6,
         SOCK_DGRAM,
         IPPROTO_ICMPV6,
-        lambda family, kind, protocol: Ping6Socket(made.icmp, made.network, kernel.hyper, family, kind, protocol),
+        lambda family, kind, protocol: Ping6Socket(
+            made.icmp, made.network, kernel.hyper, ip.interfaces, family, kind, protocol
+        ),
         default=False,
     )
     return made
@@ -132,7 +134,7 @@ def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
 
 @component("raw", faction="net")
 def raw(kernel: "RumpKernel", ip: "Ip") -> "PrivilegedSockets":
-    """Raw sockets of IPv4 and packet sockets (AF_PACKET), for root."""
+    """Raw sockets of IPv4 and IPv6, and packet sockets (AF_PACKET), for root."""
     from .socket.privileged import PrivilegedSockets
 
     return PrivilegedSockets(kernel, ip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rumpkit.kern.abi.socket import AF_INET, AF_INET6
+from rumpkit.kern.abi.socket import AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, SOCK_RAW
 from rumpkit.net.proc.files import FILES
 from rumpkit.net.proc.view import Owner, View
 from rumpkit.net.wire.address import parse_ipv6
@@ -115,3 +115,19 @@ def test_tables_of_a_kernel_without_a_network_are_empty():
         assert rows(view, name) == []
     for name, make in FILES.items():
         assert "".join(make(view)) or name == "snmp6"
+
+
+def test_raw_sockets_of_both_versions():
+    host, a, _ = pair6()
+    del host
+    four = a.do(a.kernel.sockets.make, AF_INET, SOCK_RAW, IPPROTO_ICMP)
+    six = a.do(a.kernel.sockets.make, AF_INET6, SOCK_RAW, IPPROTO_ICMPV6)
+    a.do(six.connect, (parse_ipv6("fd00::2"), 0), a.host.now)
+    view = View(a.kernel, {six: Owner(77, AF_INET6, 1000)})
+    (row,) = rows(view, "raw")
+    assert row[1:4] == ["00000000:0001", "00000000:0000", "07"]
+    (row,) = rows(view, "raw6")
+    assert row[1:4] == ["000000FD000000000000000001000000:003A", "000000FD000000000000000002000000:0000", "01"]
+    assert row[7] == "1000" and row[9] == "77"
+    assert "RAW: inuse 1" in "".join(FILES["sockstat"](view)) and "RAW6: inuse 1" in "".join(FILES["sockstat6"](view))
+    assert four.describe() == "raw 1"

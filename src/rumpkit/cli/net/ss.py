@@ -43,7 +43,7 @@ NAMES = {
     "unconnected": "UNCONN",
     "closed": "UNCONN",
 }
-PROTOCOLS = {"tcp": ("tcp",), "udp": ("udp",), "raw": ("raw", "icmp", "icmp6"), "packet": ("p_raw", "p_dgr")}
+PROTOCOLS = {"tcp": ("tcp",), "udp": ("udp",), "raw": ("raw", "raw6", "icmp", "icmp6"), "packet": ("p_raw", "p_dgr")}
 """What each option shows."""
 SHORT = {"ESTABLISHED": "ESTAB", "SYN-RECEIVED": "SYN-RECV"}
 IDLE = {"LISTEN", "UNCONN"}
@@ -116,7 +116,8 @@ def _wanted(row: dict[str, Any], arguments: argparse.Namespace, states: set[str]
     protocols = {name for option, names in PROTOCOLS.items() if getattr(arguments, option) for name in names}
     if protocols and row["protocol"] not in protocols:
         return False
-    if arguments.ipv4 != arguments.ipv6 and (":" in row["local"]) != arguments.ipv6:
+    six = ":" in row["local"] or row["protocol"] in ("raw6", "icmp6")
+    if arguments.ipv4 != arguments.ipv6 and six != arguments.ipv6:
         return False
     if states is not None:
         return str(row["state"]) in states

@@ -100,6 +100,8 @@ class Report:
         self.code: int = code
         self.reporter: bytes = reporter
         """Who sent it."""
+        self.pointer: int = 0
+        """Of a parameter problem: where it is."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -107,8 +109,19 @@ class RawInput(ABC):
     """Who gets copies of whole packets before transports see them: raw sockets."""
 
     @abstractmethod
-    def take(self, frame: Frame, network: int, protocol: int, now: Instant) -> bool:
-        """Whether anybody wanted the packet at `frame.head[network]`, which then is of a known protocol."""
+    def take(self, frame: Frame, network: int, transport: int, protocol: int, now: Instant) -> bool:
+        """Whether anybody wanted the packet at `frame.head[network]`, whose protocol's header is at `transport`, and which
+        then is of a known protocol."""
+
+    def error(
+        self, protocol: int, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant
+    ) -> None:
+        """As `Transport.error`, for every protocol: who sent such packets past the transports shall hear of it, too."""
+        return None
+
+    def knows(self, protocol: int) -> bool:
+        """Whether there are sockets of a protocol."""
+        return False
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -57,6 +57,14 @@ class Pinger:
         """ICMP says that an echo request to `destination` failed."""
         raise NotImplementedError
 
+    def answered(self, source: bytes, destination: bytes, message: bytes, ttl: int, tos: int, now: Instant) -> None:
+        """As `reply`, for who wants to know more: the address that the reply was sent to, and its type of service."""
+        self.reply(source, message, ttl, now)
+
+    def refused(self, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant) -> None:
+        """As `failed`, for who wants to know more (`Transport.error`)."""
+        self.failed(destination, errno, now)
+
 
 @final
 class Icmp(Transport):
@@ -103,7 +111,7 @@ class Icmp(Transport):
         if len(quoted) >= 6 and quoted[0] == ECHO:
             pinger = self.pingers.get(quoted[4] << 8 | quoted[5])
             if pinger is not None:
-                pinger.failed(destination, errno, now)
+                pinger.refused(source, destination, quoted, errno, mtu, now)
 
     def send(self, message: Frame, source: bytes | None, destination: bytes, ttl: int, tos: int, now: Instant) -> None:
         """Send a message whose checksum is in place.  Raises as `Network.route` and `Network.output`."""
@@ -136,7 +144,8 @@ class Icmp(Transport):
         pinger = self.pingers.get(message.identifier())
         if pinger is not None:
             head = frame.head
-            pinger.reply(head[network + 12 : network + 16], message.emit(), head[network + 8], now)
+            source, destination = head[network + 12 : network + 16], head[network + 16 : network + 20]
+            pinger.answered(source, destination, message.emit(), head[network + 8], head[network + 1], now)
 
     def _error(self, message: IcmpMessage, frame: Frame, network: int, now: Instant) -> None:
         """Tell the transport, if the quoted packet looks like one that we sent."""
@@ -151,7 +160,11 @@ class Icmp(Transport):
         quoted = message.data[quote.transport :]
         ours = ipv4.is_local(quote.source) and ipv4.kinds.get(quote.destination, NOT_OURS) != LOCAL
         loops = ipv4.kinds.get(quote.source, NOT_OURS) == LOCAL or quote.source[0] == 127
-        if upper is None or not (ours or loops) or not upper.sent(quote.source, quote.destination, quoted):
+        raw = ipv4.raw
+        if raw is None or not raw.knows(quote.protocol):
+            raw = None
+        known = upper is not None and upper.sent(quote.source, quote.destination, quoted)
+        if not (ours or loops) or not (known or raw is not None):
             counters.errors_ignored += 1
             return
         mtu = 0
@@ -163,7 +176,12 @@ class Icmp(Transport):
                 counters.errors_ignored += 1
                 return
         ipv4.reported = Report(message.kind, message.code, frame.head[network + 12 : network + 16])
-        upper.error(quote.source, quote.destination, quoted, errno, mtu, now)
+        if message.kind == PARAMETER_PROBLEM:
+            ipv4.reported.pointer = message.rest >> 24
+        if raw is not None:
+            raw.error(quote.protocol, quote.source, quote.destination, quoted, errno, mtu, now)
+        if upper is not None and known:
+            upper.error(quote.source, quote.destination, quoted, errno, mtu, now)
         ipv4.reported = None
 
 

@@ -101,7 +101,7 @@ class Ipv4Input(PacketInput):
         """Hand a whole packet up."""
         upper = self.ipv4.transports[protocol]
         raw = self.ipv4.raw
-        if raw is not None and raw.take(frame, network, protocol, now) and upper is None:
+        if raw is not None and raw.take(frame, network, transport, protocol, now) and upper is None:
             self.counters.delivered += 1
         elif upper is None:
             self.counters.unknown_protocol += 1

@@ -192,11 +192,15 @@ class Ipv4(Network):
     def failed(self, frame: Frame, network: int, errno: int, now: Instant) -> None:
         """A packet of ours, with its IP header at `frame.head[network]`, could not be sent: tell its transport."""
         head = frame.linear()
-        transport = self.transports[head[network + 9]]
+        protocol = head[network + 9]
+        transport, raw = self.transports[protocol], self.raw
+        start = network + ((head[network] & 0xF) << 2)
+        quoted = head[start : start + 64]
+        source, destination = head[network + 12 : network + 16], head[network + 16 : network + 20]
+        if raw is not None:
+            raw.error(protocol, source, destination, quoted, errno, 0, now)
         if transport is not None:
-            data = network + ((head[network] & 0xF) << 2)
-            source = head[network + 12 : network + 16]
-            transport.error(source, head[network + 16 : network + 20], head[data : data + 64], errno, 0, now)
+            transport.error(source, destination, quoted, errno, 0, now)
 
     def send_fragments(self, frame: Frame, route: Route, now: Instant) -> None:
         """Send the packet at the start of `frame`'s head, which may be a fragment itself, in parts that fit."""

@@ -118,7 +118,7 @@ class Icmp6(Transport):
         if len(quoted) >= 6 and quoted[0] == ECHO_REQUEST:
             pinger = self.pingers.get(quoted[4] << 8 | quoted[5])
             if pinger is not None:
-                pinger.failed(destination, errno, now)
+                pinger.refused(source, destination, quoted, errno, mtu, now)
 
     def send(
         self,
@@ -162,7 +162,9 @@ class Icmp6(Transport):
         pinger = self.pingers.get(message.identifier())
         if pinger is not None:
             whole = message.emit(received.source, received.destination)
-            pinger.reply(received.source, whole, received.hop_limit, now)
+            head, at = received.frame.head, received.network
+            tos = (head[at] << 4 | head[at + 1] >> 4) & 0xFF
+            pinger.answered(received.source, received.destination, whole, received.hop_limit, tos, now)
 
     def _error(self, received: Received6, now: Instant) -> None:
         """Tell the transport, if the quoted packet looks like one that we sent."""
@@ -175,10 +177,13 @@ class Icmp6(Transport):
             counters.bad_in += 1
             return
         ipv6 = self._ipv6
-        transport = ipv6.transports[upper.protocol]
+        transport, raw = ipv6.transports[upper.protocol], ipv6.raw
         quoted = message.data[upper.offset :]
         ours = ipv6.is_local(quote.source)
-        if transport is None or not ours or not transport.sent(quote.source, quote.destination, quoted):
+        known = transport is not None and transport.sent(quote.source, quote.destination, quoted)
+        if raw is None or not raw.knows(upper.protocol):
+            raw = None
+        if not ours or not (known or raw is not None):
             counters.errors_ignored += 1
             return
         mtu = 0
@@ -192,7 +197,12 @@ class Icmp6(Transport):
                 counters.errors_ignored += 1
                 return
         ipv6.reported = Report(message.kind, message.code, received.source)
-        transport.error(quote.source, quote.destination, quoted, errno, mtu, now)
+        if message.kind == PARAMETER_PROBLEM:
+            ipv6.reported.pointer = message.rest
+        if raw is not None:
+            raw.error(upper.protocol, quote.source, quote.destination, quoted, errno, mtu, now)
+        if transport is not None and known:
+            transport.error(quote.source, quote.destination, quoted, errno, mtu, now)
         ipv6.reported = None
 
 

@@ -118,7 +118,10 @@ class Ipv6Input(PacketInput):
     ) -> None:
         """Hand a whole packet up; the next-header field that names its protocol is at `field`."""
         upper = self.ipv6.transports[protocol]
-        if upper is None:
+        raw = self.ipv6.raw
+        if raw is not None and raw.take(frame, network, transport, protocol, now) and upper is None:
+            self.counters.delivered += 1
+        elif upper is None:
             if protocol != NO_NEXT_HEADER:
                 self.counters.unknown_protocol += 1
                 self._problem(UNKNOWN_NEXT_HEADER, field - network, frame, network, now)

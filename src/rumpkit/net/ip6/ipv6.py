@@ -12,7 +12,7 @@ from ...hyper.link import Receiver
 from ...hyper.time import Instant
 from ...kern.abi.errno import EADDRNOTAVAIL, EEXIST, EINVAL, EMSGSIZE, ENETUNREACH, ENOBUFS, error
 from ...kern.timer import TimerQueue
-from ..ip.contract import Network, Route, Transport
+from ..ip.contract import Network, RawInput, Route, Transport
 from ..ip.groups import ANYBODY, SourceFilter
 from ..ip.ipv4 import GROUP, LOCAL, NOT_OURS
 from ..ip.pmtu import PathMtus
@@ -62,6 +62,8 @@ class Ipv6(Network):
         self.loopback: Link6 | None = None
         self.arrival: Link6 | None = None
         """Where the packet that a transport is being given has come in."""
+        self.raw: RawInput | None = None
+        """Set while there are raw sockets."""
         self.path_mtus: PathMtus = PathMtus(self, timers, self.settings)
         self.table: RoutingTable = RoutingTable(128)
         self.reporter: ErrorReporter6 | None = None
@@ -247,11 +249,15 @@ class Ipv6(Network):
         """A packet of ours, with its IP header at `frame.head[network]`, could not be sent: tell its transport."""
         head = frame.linear()
         upper = find_upper(head, network)
-        transport = None if upper is None else self.transports[upper.protocol]
-        if upper is not None and transport is not None:
-            quoted = head[upper.offset : upper.offset + 64]
-            source = head[network + 8 : network + 24]
-            transport.error(source, head[network + 24 : network + 40], quoted, errno, 0, now)
+        if upper is None:
+            return
+        transport, raw = self.transports[upper.protocol], self.raw
+        quoted = head[upper.offset : upper.offset + 64]
+        source, destination = head[network + 8 : network + 24], head[network + 24 : network + 40]
+        if raw is not None:
+            raw.error(upper.protocol, source, destination, quoted, errno, 0, now)
+        if transport is not None:
+            transport.error(source, destination, quoted, errno, 0, now)
 
     def send_on(
         self,

@@ -3,15 +3,19 @@
 Addresses are words of 32 bits in the byte order of x86-64 and aarch64, as everybody takes them apart.
 """
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from ...hyper.time import FOREVER, MILLISECOND, Instant
+from ...kern.abi.socket import AF_INET, AF_INET6
 from ..socket.ping import PingInbox
 from ..transport.tcp.channel import Channel
 from ..transport.tcp.states import CLOSED, LISTEN, TIME_WAIT
-from ..wire.address import ANY_V6, parse_address
+from ..wire.address import ANY_V6
 from .view import NOBODY, Owner, View
+
+if TYPE_CHECKING:
+    from ..socket.rawtable import DirectSocket
 
 PAGE: Final = 64
 """Rows that are made at once."""
@@ -189,24 +193,29 @@ def _pings(view: View, six: bool) -> Iterator[str]:
 
 def raw4(view: View) -> Iterator[str]:
     """/proc/net/raw."""
-    yield _plain_head(False)
-    number = 0
-    for page in view.privileged.snapshot() if view.privileged is not None else ():
-        text = []
-        for row in page:
-            if row["protocol"] == "raw":
-                local, remote = (b"" if row[end] == "*" else parse_address(row[end]) for end in ("local", "remote"))
-                ends = (local, row["local_port"], remote, 0)
-                state = _ESTABLISHED if remote else _UNCONNECTED
-                queues, rest = (0, row["receive_queue"]), f"2 0000000000000000 {row['dropped']}"
-                text.append(_row(number, False, ends, state, queues, (0, 0, 0), NOBODY, rest) + "\n")
-                number += 1
-        yield "".join(text)
+    return _raw(view, False)
 
 
 def raw6(view: View) -> Iterator[str]:
-    """/proc/net/raw6: there are none."""
-    yield _plain_head(True)
+    """/proc/net/raw6."""
+    return _raw(view, True)
+
+
+def _raw(view: View, six: bool) -> Iterator[str]:
+    yield _plain_head(six)
+    sockets = _raws(view, six)
+    for start in range(0, len(sockets), PAGE):
+        text = []
+        for number, one in enumerate(sockets[start : start + PAGE], start):
+            ends = (one.local, one.protocol, one.remote, 0)
+            state = _ESTABLISHED if one.remote else _UNCONNECTED
+            queues, rest = (0, one.mailbox.used), f"2 0000000000000000 {one.mailbox.dropped}"
+            text.append(_row(number, six, ends, state, queues, (0, 0, 0), view.owner(one), rest) + "\n")
+        yield "".join(text)
+
+
+def _raws(view: View, six: bool) -> "Sequence[DirectSocket]":
+    return () if view.privileged is None else view.privileged.raws(AF_INET6 if six else AF_INET)
 
 
 def packet(view: View) -> Iterator[str]:
@@ -216,15 +225,14 @@ def packet(view: View) -> Iterator[str]:
 
 def sockstat(view: View) -> Iterator[str]:
     """/proc/net/sockstat."""
-    connections, datagrams, raws = _counts(view, False), 0, 0
+    connections, datagrams = _counts(view, False), 0
     orphans = waits = memory = 0
     if view.tcp is not None:
         orphans, waits = view.tcp.orphans, view.tcp.time_waits
         memory = len(view.tcp.channels)
     if view.udp is not None:
         datagrams = sum(1 for one in set(view.udp.endpoints()) if one.port and len(one.wildcard) == 4)
-    if view.privileged is not None:
-        raws = sum(row["protocol"] == "raw" for page in view.privileged.snapshot() for row in page)
+    raws = len(_raws(view, False))
     yield (
         f"sockets: used {connections + datagrams + raws}\n"
         f"TCP: inuse {connections} orphan {orphans} tw {waits} alloc {connections + orphans} mem {memory}\n"
@@ -239,7 +247,7 @@ def sockstat6(view: View) -> Iterator[str]:
         datagrams = sum(1 for one in set(view.udp.endpoints()) if one.port and len(one.wildcard) == 16)
     yield (
         f"TCP6: inuse {_counts(view, True)}\nUDP6: inuse {datagrams}\n"
-        "UDPLITE6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n"
+        f"UDPLITE6: inuse 0\nRAW6: inuse {len(_raws(view, True))}\nFRAG6: inuse 0 memory 0\n"
     )
 
 

@@ -46,6 +46,7 @@ from ...kern.abi.socket import (
     UDP_GRO,
     UDP_SEGMENT,
 )
+from ..ip.groups import Memberships
 from ..transport.udp_endpoint import UdpEndpoint
 from ..wire.address import ANY_V6
 from . import multicast_options as multicast
@@ -152,8 +153,10 @@ def _set_low_water(socket: DatagramSocket, value: bytes) -> None:
     remember(socket, SOL_SOCKET, SO_RCVLOWAT, wanted if wanted > 0 else 1 if wanted == 0 else 0x7FFFFFFF)
 
 
-_NUMBERS: Final = ((SOL_SOCKET, SO_KEEPALIVE), (SOL_SOCKET, SO_OOBINLINE), (SOL_SOCKET, SO_RCVLOWAT))
-"""What means nothing to datagrams, and is kept all the same."""
+_NUMBERS: Final = tuple(
+    (SOL_SOCKET, name) for name in (SO_KEEPALIVE, SO_OOBINLINE, SO_RCVLOWAT, SO_REUSEADDR, SO_REUSEPORT)
+)
+"""What means nothing to datagrams, or to those without ports, and is kept all the same."""
 _SOCKET_SETTERS: Final[dict[int, Callable[[DatagramSocket, bytes], None]]] = {
     SO_RCVBUF: _set_receive_buffer,
     SO_RCVBUFFORCE: _set_receive_buffer,
@@ -161,6 +164,8 @@ _SOCKET_SETTERS: Final[dict[int, Callable[[DatagramSocket, bytes], None]]] = {
     SO_SNDBUFFORCE: _set_send_buffer,
     SO_LINGER: _set_linger,
     SO_KEEPALIVE: _keep_flag(SO_KEEPALIVE),
+    SO_REUSEADDR: _keep_flag(SO_REUSEADDR),
+    SO_REUSEPORT: _keep_flag(SO_REUSEPORT),
     SO_OOBINLINE: _keep_flag(SO_OOBINLINE),
     SO_RCVLOWAT: _set_low_water,
 }
@@ -305,9 +310,16 @@ def _act6(name: int) -> Callable[[UdpSocket, bytes], None]:
 
     def write(socket: UdpSocket, value: bytes) -> None:
         _six(socket)
+        from ..ip6.ipv6 import Ipv6
         from . import multicast6_options
 
-        multicast6_options.act(socket, name, value)
+        network = socket.udp.layer(ANY_V6)
+        if not isinstance(network, Ipv6):
+            raise error(ENOPROTOOPT)
+        members = socket.endpoint.memberships6
+        if members is None:
+            members = socket.endpoint.memberships6 = Memberships(network.memberships)
+        multicast6_options.act(network, members, name, value)
 
     return write
 

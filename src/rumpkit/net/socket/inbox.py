@@ -1,4 +1,4 @@
-"""What raw and packet sockets have in common: packets that wait for a reader within a limit, and the options about that."""
+"""What packet sockets are made of: packets that wait for a reader within a limit, and the options about that."""
 
 from collections import deque
 from typing import Final

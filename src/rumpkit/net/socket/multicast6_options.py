@@ -5,14 +5,14 @@ Between the option tables of `datagram_options`, which loads it when a group is 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from ...kern.abi.errno import EADDRNOTAVAIL, EINVAL, ENODEV, ENOPROTOOPT, error
+from ...kern.abi.errno import EADDRNOTAVAIL, EINVAL, ENODEV, error
 from ...kern.abi.socket import AF_INET6, IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP
 from ..ip.groups import Memberships
 from ..ip6.ipv6 import Ipv6
 from ..link.interface import Interface
-from ..wire.address import ANY_V6, is_multicast
+from ..wire.address import is_multicast
 from .multicast_options import (
     MCAST_BLOCK_SOURCE,
     MCAST_JOIN_GROUP,
@@ -22,9 +22,6 @@ from .multicast_options import (
     MCAST_UNBLOCK_SOURCE,
 )
 from .options import option_int
-
-if TYPE_CHECKING:
-    from .datagram import UdpSocket
 
 _STORAGE: Final = 128
 """Bytes of a struct sockaddr_storage."""
@@ -38,13 +35,13 @@ class Named(NamedTuple):
     source: bytes
 
 
-def act(socket: "UdpSocket", name: int, value: bytes) -> None:
-    """Set one of these options.  Raises EINVAL, ENODEV, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS."""
-    read, do = _ACTIONS[name]
+def act(network: Ipv6, members: Memberships, name: int, value: bytes) -> None:
+    """Set one of these options of a socket with these memberships.  Raises EINVAL, ENODEV, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS."""
+    read, do = ACTIONS[name]
     named = read(value)
     if not is_multicast(named.group):
         raise error(EINVAL)
-    do(socket, named)
+    do(network, members, named)
 
 
 def _mreq(value: bytes) -> Named:
@@ -73,53 +70,38 @@ def _address(value: bytes, at: int) -> bytes:
     return value[at + 8 : at + 24]
 
 
-def _network(socket: "UdpSocket") -> Ipv6:
-    network = socket.udp.layer(ANY_V6)
-    if not isinstance(network, Ipv6):
-        raise error(ENOPROTOOPT)
-    return network
-
-
-def _members(socket: "UdpSocket") -> Memberships:
-    members = socket.endpoint.memberships6
-    if members is None:
-        members = socket.endpoint.memberships6 = Memberships(_network(socket).memberships)
-    return members
-
-
-def _interface(socket: "UdpSocket", zone: int) -> Interface:
-    network = _network(socket)
+def _interface(network: Ipv6, zone: int) -> Interface:
     link = network.links.get(zone) if zone else network.group_link()
     if link is None:
         raise error(ENODEV)
     return link.interface
 
 
-def _join(socket: "UdpSocket", named: Named) -> None:
-    _members(socket).join(_interface(socket, named.zone), named.group)
+def _join(network: Ipv6, members: Memberships, named: Named) -> None:
+    members.join(_interface(network, named.zone), named.group)
 
 
-def _leave(socket: "UdpSocket", named: Named) -> None:
-    _members(socket).leave(named.zone, named.group)
+def _leave(network: Ipv6, members: Memberships, named: Named) -> None:
+    members.leave(named.zone, named.group)
 
 
-def _join_source(socket: "UdpSocket", named: Named) -> None:
-    _members(socket).join_source(_interface(socket, named.zone), named.group, named.source)
+def _join_source(network: Ipv6, members: Memberships, named: Named) -> None:
+    members.join_source(_interface(network, named.zone), named.group, named.source)
 
 
-def _leave_source(socket: "UdpSocket", named: Named) -> None:
-    _members(socket).leave_source(named.zone, named.group, named.source)
+def _leave_source(network: Ipv6, members: Memberships, named: Named) -> None:
+    members.leave_source(named.zone, named.group, named.source)
 
 
-def _block(socket: "UdpSocket", named: Named) -> None:
-    _members(socket).block(named.zone, named.group, named.source, True)
+def _block(network: Ipv6, members: Memberships, named: Named) -> None:
+    members.block(named.zone, named.group, named.source, True)
 
 
-def _unblock(socket: "UdpSocket", named: Named) -> None:
-    _members(socket).block(named.zone, named.group, named.source, False)
+def _unblock(network: Ipv6, members: Memberships, named: Named) -> None:
+    members.block(named.zone, named.group, named.source, False)
 
 
-_ACTIONS: Final[dict[int, tuple[Callable[[bytes], Named], Callable[["UdpSocket", Named], None]]]] = {
+ACTIONS: Final[dict[int, tuple[Callable[[bytes], Named], Callable[[Ipv6, Memberships, Named], None]]]] = {
     IPV6_JOIN_GROUP: (_mreq, _join),
     IPV6_LEAVE_GROUP: (_mreq, _leave),
     MCAST_JOIN_GROUP: (_group_req, _join),

@@ -15,22 +15,23 @@ from ...kern.abi.errno import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
     EDESTADDRREQ,
-    EHOSTUNREACH,
     EINVAL,
     EMSGSIZE,
-    ENETUNREACH,
     ENOTCONN,
     error,
 )
-from ...kern.abi.socket import IP_RECVERR, IP_TOS, IP_TTL, IPPROTO_IP, SO_BROADCAST, SOL_SOCKET
-from ...kern.socket import SocketAddress
+from ...kern.abi.socket import IP_PMTUDISC_WANT, IP_RECVERR, IP_TOS, IP_TTL, IPPROTO_IP, SO_BROADCAST, SOL_SOCKET
+from ...kern.socket import ControlMessage, SocketAddress
 from ...kern.wait import Blocked
+from ..ip.contract import Network
 from ..ip.icmp import Icmp, Pinger
 from ..ip.ipv4 import Ipv4
 from ..transport.mailbox import Letter, Mailbox
-from ..wire.address import ANY_V4, ANY_V6, LOOPBACK_V4
+from ..transport.udp_endpoint import complaint_of, heed
+from ..wire.address import ANY_V4, LOOPBACK_V4
 from ..wire.icmp import ECHO, HEADER_SIZE, IcmpMessage
 from ..wire.ipv4 import MAX_PACKET_SIZE
+from .control import Ancillary, parse_control
 from .datagram import DatagramSocket
 from .datagram_options import get_datagram_option, set_datagram_option
 from .options import int_option, option_byte, option_int
@@ -49,21 +50,22 @@ def destination_of(address: SocketAddress) -> SocketAddress:
 class PingInbox(Pinger):
     """Puts replies into a socket's mailbox."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, network: Network) -> None:
         self.mailbox: Mailbox = mailbox
+        self.network: Network = network
         self.owner: DatagramSocket | None = None
         """For listings."""
         self.remote: bytes = b""
         self.report_all: bool = False
 
-    def reply(self, source: bytes, message: bytes, ttl: int, now: Instant) -> None:
+    def answered(self, source: bytes, destination: bytes, message: bytes, ttl: int, tos: int, now: Instant) -> None:
         if not self.remote or self.remote == source:
-            self.mailbox.put(Letter(message, source, 0, ANY_V4 if len(source) == 4 else ANY_V6, ttl, 0, None, now))
+            self.mailbox.put(Letter(message, source, 0, destination, ttl, tos, self.network.incoming, now))
 
-    def failed(self, destination: bytes, errno: int, now: Instant) -> None:
-        soft = errno == EHOSTUNREACH or errno == ENETUNREACH
-        if self.report_all or (self.remote == destination and not soft):
-            self.mailbox.fail(errno)
+    def refused(self, source: bytes, destination: bytes, quoted: bytes, errno: int, mtu: int, now: Instant) -> None:
+        if self.report_all or self.remote == destination:
+            complaint = complaint_of(self.network.reported, source, destination, errno, mtu, 0, quoted)
+            heed(self.mailbox, errno, self.remote == destination, complaint, self.report_all, IP_PMTUDISC_WANT)
 
 
 @final
@@ -74,7 +76,7 @@ class PingSocket(DatagramSocket):
         super().__init__(family, kind, protocol, hyper)
         self._icmp: Icmp = icmp
         self._ipv4: Ipv4 = ipv4
-        self._inbox: PingInbox = PingInbox(self.mailbox)
+        self._inbox: PingInbox = PingInbox(self.mailbox, ipv4)
         self._inbox.owner = self
         self._identifier: int = 0
         self._local: bytes = ANY_V4
@@ -117,11 +119,25 @@ class PingSocket(DatagramSocket):
     def send(
         self, data: bytes, start: int, flags: int, destination: SocketAddress | None, now: Instant
     ) -> int | Blocked:
+        return self._send(data[start:], destination, now, Ancillary())
+
+    def send_with(
+        self,
+        data: bytes,
+        control: tuple[ControlMessage, ...],
+        flags: int,
+        destination: SocketAddress | None,
+        now: Instant,
+    ) -> int | Blocked:
+        return self._send(data, destination, now, parse_control(control))
+
+    def _send(
+        self, payload: bytes, destination: SocketAddress | None, now: Instant, with_it: Ancillary
+    ) -> int | Blocked:
         self.check_sending()
         peer = self._inbox.remote if destination is None else destination_of(destination)[0]
         if not peer:
             raise error(EDESTADDRREQ)
-        payload = data[start:]
         if len(payload) > _MAX_MESSAGE:
             raise error(EMSGSIZE)
         if len(payload) < HEADER_SIZE or payload[0] != ECHO or payload[1] != 0:
@@ -130,10 +146,13 @@ class PingSocket(DatagramSocket):
             self._identifier = take_identifier(self.hyper, self._icmp.pingers, self._inbox, 0)
         rest = self._identifier << 16 | payload[6] << 8 | payload[7]
         message = IcmpMessage(ECHO, 0, rest, payload[HEADER_SIZE:])
-        source = None if self._local == ANY_V4 else self._local
+        source = with_it.source or (None if self._local == ANY_V4 else self._local)
+        if source is not None and not self._ipv4.is_local(source):
+            raise error(EINVAL)
         if self._ipv4.route(peer, source).broadcast and not self._broadcast:
             raise error(EACCES)
-        self._icmp.send(Frame(message.emit()), source, peer, self._ttl, self._tos, now)
+        ttl = self._ttl if with_it.ttl < 0 else with_it.ttl
+        self._icmp.send(Frame(message.emit()), source, peer, ttl, self._tos if with_it.tos < 0 else with_it.tos, now)
         self._icmp.counters.echo_requests_out += 1
         return len(payload)
 
@@ -166,6 +185,8 @@ class PingSocket(DatagramSocket):
             self._tos = option_byte(value) & 0xFC
         elif (level, name) == (IPPROTO_IP, IP_RECVERR):
             self._inbox.report_all = option_int(value) != 0
+            if not self._inbox.report_all:
+                self.mailbox.complaints = None
         elif (level, name) == (SOL_SOCKET, SO_BROADCAST):
             self._broadcast = option_int(value) != 0
         else:

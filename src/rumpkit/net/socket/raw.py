@@ -6,99 +6,89 @@ What is sent gets an IP header, or has one (IP_HDRINCL), of which the kernel fil
 
 from typing import Final, final
 
+from ...hyper.calls import Hypercalls
 from ...hyper.frame import Frame
 from ...hyper.time import Instant
 from ...kern.abi.errno import (
     EACCES,
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
+    EDESTADDRREQ,
     EINVAL,
     EMSGSIZE,
     ENOTCONN,
     EOPNOTSUPP,
-    EPROTONOSUPPORT,
     error,
 )
-from ...kern.abi.socket import IP_TOS, IP_TTL, IPPROTO_ICMP, IPPROTO_IP, MSG_OOB, SO_BROADCAST, SOL_SOCKET
-from ...kern.socket import SocketAddress
+from ...kern.abi.socket import (
+    IP_MTU_DISCOVER,
+    IP_PMTUDISC_DO,
+    IP_PMTUDISC_PROBE,
+    IP_PMTUDISC_WANT,
+    IP_RECVERR,
+    IP_TOS,
+    IP_TTL,
+    IPPROTO_ICMP,
+    IPPROTO_IP,
+    MSG_OOB,
+    SO_BROADCAST,
+    SOL_SOCKET,
+)
+from ...kern.socket import ControlMessage, SocketAddress
 from ...kern.wait import Blocked
-from ..ip.contract import RawInput
 from ..ip.ipv4 import Ipv4
+from ..link.interfaces import Interfaces
+from ..transport.mailbox import Letter
 from ..wire.address import ANY_V4, LOOPBACK_V4, is_multicast
 from ..wire.ipv4 import HEADER_SIZE, MAX_PACKET_SIZE, emit_ipv4_header, parse_ipv4_header
-from ..wire.offload import finish
-from .inbox import InboxSocket
+from .control import Ancillary, parse_control
+from .datagram_options import get_datagram_option, set_datagram_option
 from .options import int_option, option_byte, option_int
+from .rawtable import PROTOCOL_RAW, DirectSocket, RawTable
 
 SOL_RAW: Final = 255
 ICMP_FILTER: Final = 1
 IP_HDRINCL: Final = 3
 IP_MULTICAST_TTL: Final = 33
-PROTOCOL_RAW: Final = 255
 
 
 @final
-class RawSockets(RawInput):
-    """All raw sockets of one kernel, by protocol."""
+class RawSockets(RawTable["RawSocket"]):
+    """All raw sockets of IPv4 of one kernel."""
 
-    def __init__(self, ipv4: Ipv4) -> None:
+    def __init__(self, ipv4: Ipv4, hyper: Hypercalls, devices: Interfaces) -> None:
+        super().__init__(ipv4)
         self.ipv4: Ipv4 = ipv4
-        self._sockets: dict[int, list[RawSocket]] = {}
+        self._hyper: Hypercalls = hyper
+        self._devices: Interfaces = devices
 
-    def make(self, family: int, kind: int, protocol: int) -> "RawSocket":
-        """A new socket.  Raises EPROTONOSUPPORT for protocol 0, EINVAL for what is none."""
-        if protocol == 0:
-            raise error(EPROTONOSUPPORT)
-        if not 0 < protocol <= PROTOCOL_RAW:
-            raise error(EINVAL)
-        made = RawSocket(self, family, kind, protocol)
-        self._sockets.setdefault(protocol, []).append(made)
-        self.ipv4.raw = self
-        return made
+    def made(self, family: int, kind: int, protocol: int) -> "RawSocket":
+        return RawSocket(self, self._hyper, self._devices, family, kind, protocol)
 
-    def forget(self, socket: "RawSocket") -> None:
-        """A socket is closed."""
-        sockets = self._sockets.get(socket.protocol, [])
-        if socket in sockets:
-            sockets.remove(socket)
-        if not sockets:
-            self._sockets.pop(socket.protocol, None)
-        if not self._sockets:
-            self.ipv4.raw = None
-
-    def all(self) -> "list[RawSocket]":
-        """Every one that is open."""
-        return [socket for sockets in self._sockets.values() for socket in sockets]
-
-    def take(self, frame: Frame, network: int, protocol: int, now: Instant) -> bool:
-        sockets = self._sockets.get(protocol)
-        if sockets is None:
-            return False
-        taken = False
-        for piece in finish(frame, 0):  # as on a wire: no super-segments, no missing checksums
-            packet = piece.linear()
-            header = parse_ipv4_header(packet, network, len(packet) - network)
-            if header is None:
-                continue
-            data = packet[network : int(header.end)]
-            payload = int(header.transport) - network
-            for socket in list(sockets):
-                if socket.wants(header.source, header.destination, data, payload):
-                    socket.put(data, (header.source, 0))
-                    taken = True
-        return taken
+    def letters(self, packet: bytes, network: int, transport: int) -> tuple[Letter, bytes] | None:
+        header = parse_ipv4_header(packet, network, len(packet) - network)
+        if header is None:
+            return None
+        data = packet[network : int(header.end)]
+        ttl, tos = data[8], data[1]
+        return Letter(data, header.source, 0, header.destination, ttl, tos), data[int(header.transport) - network :]
 
 
 @final
-class RawSocket(InboxSocket):
-    """One raw socket."""
+class RawSocket(DirectSocket):
+    """One raw socket of IPv4."""
 
-    def __init__(self, sockets: RawSockets, family: int, kind: int, protocol: int) -> None:
-        super().__init__(family, kind, protocol)
+    def __init__(
+        self, sockets: RawSockets, hyper: Hypercalls, devices: Interfaces, family: int, kind: int, protocol: int
+    ) -> None:
+        super().__init__(family, kind, protocol, hyper)
         self._sockets: RawSockets = sockets
         self._ipv4: Ipv4 = sockets.ipv4
-        self._local: bytes = ANY_V4
-        self._remote: bytes = b""
+        self.devices = devices
+        self.local: bytes = ANY_V4
+        self.remote: bytes = b""
+        self.report_all: bool = False
+        self.discover: int = IP_PMTUDISC_WANT
         self._header_included: bool = protocol == PROTOCOL_RAW
         self._refused_types: int = 0
         """ICMP_FILTER: a bit for each ICMP type that isn't wanted."""
@@ -109,53 +99,78 @@ class RawSocket(InboxSocket):
             IP_MULTICAST_TTL: 1,
         }
 
-    def wants(self, source: bytes, destination: bytes, packet: bytes, payload: int) -> bool:
-        """Whether a packet of the protocol is for this socket."""
-        if self._local != ANY_V4 and destination != self._local:
+    def wants(self, letter: Letter, data: bytes) -> bool:
+        if self.local != ANY_V4 and letter.destination != self.local:
             return False
-        if self._remote and source != self._remote:
+        if self.remote and letter.source != self.remote:
             return False
-        if self.protocol == IPPROTO_ICMP and self._refused_types and payload < len(packet):
-            kind = packet[payload]
+        if self.zone and (letter.interface is None or letter.interface.index != self.zone):
+            return False
+        if self.protocol == IPPROTO_ICMP and self._refused_types and data:
+            kind = data[0]
             return kind >= 32 or not self._refused_types >> kind & 1
         return True
 
+    def connected(self) -> bool:
+        return len(self.remote) > 0
+
     def close(self, now: Instant) -> None:
         self._sockets.forget(self)
-        self.clear()
+        self.mailbox.clear()
 
     def bind(self, address: SocketAddress) -> None:
         if len(address[0]) != 4:
             raise error(EAFNOSUPPORT)
         if address[0] != ANY_V4 and not self._ipv4.is_local(address[0]) and not is_multicast(address[0]):
             raise error(EADDRNOTAVAIL)
-        self._local = address[0]
+        self.local = address[0]
 
     def connect(self, address: SocketAddress, now: Instant) -> Blocked | None:
         if not address[0]:
-            self._remote = b""
+            self.remote = b""
             return None
         peer = _peer(address[0])
         route = self._ipv4.route(peer, self._source())
         if route.broadcast and not self._broadcast:
             raise error(EACCES)
-        if self._local == ANY_V4:
-            self._local = route.source
-        self._remote = peer
+        if self.local == ANY_V4:
+            self.local = route.source
+        self.remote = peer
         return None
 
     def send(
         self, data: bytes, start: int, flags: int, destination: SocketAddress | None, now: Instant
     ) -> int | Blocked:
+        return self._send(data[start:], flags, destination, now, Ancillary())
+
+    def send_with(
+        self,
+        data: bytes,
+        control: tuple[ControlMessage, ...],
+        flags: int,
+        destination: SocketAddress | None,
+        now: Instant,
+    ) -> int | Blocked:
+        return self._send(data, flags, destination, now, parse_control(control))
+
+    def _send(
+        self, payload: bytes, flags: int, destination: SocketAddress | None, now: Instant, with_it: Ancillary
+    ) -> int | Blocked:
         if flags & MSG_OOB:
             raise error(EOPNOTSUPP)
-        peer = _peer(self.destination_or(destination, self._remote))
-        payload = data[start:]
+        if destination is None and not self.remote:
+            raise error(EDESTADDRREQ)
+        peer = _peer(self.remote if destination is None else destination[0])
         if len(payload) > MAX_PACKET_SIZE:
             raise error(EMSGSIZE)
-        route = self._ipv4.route(peer, None if self._header_included else self._source())
+        source = with_it.source or self._source()
+        if with_it.source is not None and not self._ipv4.is_local(with_it.source):
+            raise error(EINVAL)
+        zone = with_it.interface or self.zone
+        route = self._ipv4.route(peer, None if self._header_included else source, zone)
         if route.broadcast and not self._broadcast:
             raise error(EACCES)
+        self.check_sending()
         if self._header_included:
             packet = self._completed(payload, route.source)
             if len(packet) > route.mtu:
@@ -163,9 +178,20 @@ class RawSocket(InboxSocket):
             route.interface.output(Frame(packet), route.next_hop, now)
         else:
             ttl = self._numbers[IP_MULTICAST_TTL if is_multicast(peer) else IP_TTL]
-            source = self._source() or route.source
+            ttl, tos = (
+                ttl if with_it.ttl < 0 else with_it.ttl,
+                self._numbers[IP_TOS] if with_it.tos < 0 else with_it.tos,
+            )
             self._ipv4.output(
-                Frame(payload), route, source, peer, self.protocol, now, ttl, self._numbers[IP_TOS], dont_fragment=False
+                Frame(payload),
+                route,
+                source or route.source,
+                peer,
+                self.protocol,
+                now,
+                ttl,
+                tos,
+                dont_fragment=self.discover in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE),
             )
         return len(payload)
 
@@ -193,22 +219,15 @@ class RawSocket(InboxSocket):
         )
 
     def _source(self) -> bytes | None:
-        return None if self._local == ANY_V4 or is_multicast(self._local) else self._local
-
-    def ends(self) -> tuple[bytes, int, bytes]:
-        """The local address, the protocol, and the peer's address or b""."""
-        return self._local, self.protocol, self._remote
+        return None if self.local == ANY_V4 or is_multicast(self.local) else self.local
 
     def local_address(self) -> SocketAddress:
-        return self._local, self.protocol
+        return self.local, self.protocol
 
     def peer_address(self) -> SocketAddress:
-        if not self._remote:
+        if not self.remote:
             raise error(ENOTCONN)
-        return self._remote, 0
-
-    def shutdown(self, how: int, now: Instant) -> None:
-        self.peer_address()
+        return self.remote, 0
 
     def get_option(self, level: int, name: int) -> bytes:
         if level == IPPROTO_IP and name in self._numbers:
@@ -222,7 +241,9 @@ class RawSocket(InboxSocket):
             if self.protocol != IPPROTO_ICMP:
                 raise error(EOPNOTSUPP)
             return self._refused_types.to_bytes(4, "little")
-        return super().get_option(level, name)
+        if level == IPPROTO_IP and name in (IP_RECVERR, IP_MTU_DISCOVER):
+            return int_option(int(self.report_all) if name == IP_RECVERR else self.discover)
+        return get_datagram_option(self, level, name)
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
         if level == IPPROTO_IP and name in self._numbers:
@@ -239,8 +260,17 @@ class RawSocket(InboxSocket):
             if self.protocol != IPPROTO_ICMP:
                 raise error(EOPNOTSUPP)
             self._refused_types = option_int(value) & 0xFFFFFFFF
+        elif level == IPPROTO_IP and name == IP_RECVERR:
+            self.report_all = option_byte(value) != 0
+            if not self.report_all:
+                self.mailbox.complaints = None
+        elif level == IPPROTO_IP and name == IP_MTU_DISCOVER:
+            how = option_byte(value)
+            if not 0 <= how <= 5:
+                raise error(EINVAL)
+            self.discover = how
         else:
-            super().set_option(level, name, value)
+            set_datagram_option(self, level, name, value)
 
     def describe(self) -> str:
         return f"raw {self.protocol}"

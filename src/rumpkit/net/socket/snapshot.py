@@ -1,7 +1,7 @@
 """What there is to see of ping, raw and packet sockets, as plain values like those of TCP and UDP.  Reads, changes nothing.  On
 the schedule."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ...kern.abi.socket import SOCK_RAW
@@ -13,7 +13,7 @@ from .ping import PingInbox
 
 if TYPE_CHECKING:  # most kernels never load them
     from .packet import PacketSocket
-    from .raw import RawSocket
+    from .rawtable import DirectSocket
 
 _EVERYTHING: Final = 3
 """ETH_P_ALL."""
@@ -34,13 +34,14 @@ def pings(name: str, pingers: Iterable[Pinger]) -> Iterator[list[dict[str, Any]]
         yield page
 
 
-def raws(sockets: "list[RawSocket]") -> Iterator[list[dict[str, Any]]]:
+def raws(name: str, sockets: "Sequence[DirectSocket]") -> Iterator[list[dict[str, Any]]]:
     """Raw sockets: the protocol takes the place of a port."""
     for start in range(0, len(sockets), PAGE):
-        yield [
-            _row("raw", *one.ends(), one.waiting_bytes(), one.receive_buffer, one.dropped)
-            for one in sockets[start : start + PAGE]
-        ]
+        page = []
+        for one in sockets[start : start + PAGE]:
+            box = one.mailbox
+            page.append(_row(name, one.local, one.protocol, one.remote, box.used, box.limit, box.dropped))
+        yield page
 
 
 def packets(sockets: "list[PacketSocket]", interfaces: Interfaces) -> Iterator[list[dict[str, Any]]]:

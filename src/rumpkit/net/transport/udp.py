@@ -31,9 +31,9 @@ from ..wire.icmp import PORT_UNREACHABLE
 from ..wire.ipv4 import PROTOCOL_UDP
 from ..wire.offload import transport_checksum_valid
 from ..wire.udp import HEADER_SIZE, MAX_PAYLOAD_SIZE, Datagram, emit_datagram, parse_udp
-from .mailbox import ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_LOCAL, Complaint, Letter
+from .mailbox import ORIGIN_LOCAL, Complaint, Letter
 from .ports import PortAllocator, PortSettings
-from .udp_endpoint import UdpEndpoint
+from .udp_endpoint import UdpEndpoint, complaint_of
 from .udp_settings import UdpCounters, UdpSettings
 
 IP4_AND_UDP: Final = 28
@@ -226,22 +226,8 @@ class Udp(Transport):
         endpoint = self._find(destination, quoted[2:4], source, quoted[0:2])
         if endpoint is None:
             return False
-        report = layer.reported
-        six = len(destination) != 4
-        # What never got past our own neighbours is as if this host had said "host unreachable", as on Linux.
-        kind = (1 if six else 3) if report is None else report.kind
-        code = (3 if six else 1) if report is None else report.code
-        complaint = Complaint(
-            errno,
-            ORIGIN_ICMP6 if six else ORIGIN_ICMP,
-            kind,
-            code,
-            mtu,
-            source if report is None else report.reporter,
-            destination,
-            _number(quoted, 2),
-        )
-        complaint.data = quoted[HEADER_SIZE:]
+        port, data = _number(quoted, 2), quoted[HEADER_SIZE:]
+        complaint = complaint_of(layer.reported, source, destination, errno, mtu, port, data)
         endpoint.heed(errno, endpoint.remote == destination and len(endpoint.remote) > 0, complaint)
         return True
 

@@ -5,6 +5,7 @@ from typing import Final, final
 from ...kern.abi.errno import EMSGSIZE
 from ...kern.abi.socket import IP_PMTUDISC_DONT, IP_PMTUDISC_WANT
 from ...kern.wait import WaitQueue
+from ..ip.contract import Report
 from ..ip.groups import Memberships
 from ..wire.address import ANY_V4
 from .mailbox import ORIGIN_ICMP, ORIGIN_ICMP6, Complaint, Mailbox
@@ -72,14 +73,35 @@ class UdpEndpoint:
 
     def heed(self, errno: int, connected: bool, complaint: Complaint) -> None:
         """ICMP says that a datagram of ours failed.  Soft errors (RFC 1122 section 4.1.3.3) may pass."""
-        kind, code = complaint.kind, complaint.code
-        if errno == EMSGSIZE and self.discover == IP_PMTUDISC_DONT:
-            return
-        if self.report_all:
-            self.mailbox.complain(complaint)
-        elif not connected or not (errno == EMSGSIZE or is_hard(complaint.origin, kind, code)):
-            return
-        self.mailbox.fail(errno)
+        heed(self.mailbox, errno, connected, complaint, self.report_all, self.discover)
+
+
+def heed(mailbox: Mailbox, errno: int, connected: bool, complaint: Complaint, report_all: bool, discover: int) -> None:
+    """Let a socket's mailbox know of an error, in full if the socket wants that (IP_RECVERR), unless it is none of its own.
+    Raw sockets and UDP do alike."""
+    if errno == EMSGSIZE and discover == IP_PMTUDISC_DONT:
+        return
+    if report_all:
+        mailbox.complain(complaint)
+    elif not connected or not (errno == EMSGSIZE or is_hard(complaint.origin, complaint.kind, complaint.code)):
+        return
+    mailbox.fail(errno)
+
+
+def complaint_of(
+    report: Report | None, source: bytes, destination: bytes, errno: int, mtu: int, port: int, data: bytes
+) -> Complaint:
+    """What a call of `Transport.error` says, in full; `report` is the network's."""
+    six = len(destination) != 4
+    # What never got past our own neighbours is as if this host had said "host unreachable", as on Linux.
+    kind = (1 if six else 3) if report is None else report.kind
+    code = (3 if six else 1) if report is None else report.code
+    offender = source if report is None else report.reporter
+    origin = ORIGIN_ICMP6 if six else ORIGIN_ICMP
+    info = mtu if report is None else mtu or report.pointer
+    complaint = Complaint(errno, origin, kind, code, info, offender, destination, port)
+    complaint.data = data
+    return complaint
 
 
 def is_hard(origin: int, kind: int, code: int) -> bool:
