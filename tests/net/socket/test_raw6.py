@@ -403,9 +403,7 @@ def test_errors_are_for_who_asks_or_is_connected():
     quoted = emit_ipv6_header(A, target, 200, 1460, 1) + b"some data"
 
     def too_big(mtu: int) -> None:
-        a.inject(
-            icmp6_frame(PACKET_TOO_BIG, mtu.to_bytes(4, "big") + quoted, "fd00::2", "fd00::1", to=a.interface.mac)
-        )
+        a.inject(icmp6_frame(PACKET_TOO_BIG, mtu.to_bytes(4, "big") + quoted, "fd00::2", "fd00::1", to=a.interface.mac))
         settle(host)
 
     too_big(1450)

@@ -53,7 +53,7 @@ IP_MULTICAST_TTL: Final = 33
 
 
 @final
-class RawSockets(RawTable["RawSocket"]):
+class RawSockets(RawTable):
     """All raw sockets of IPv4 of one kernel."""
 
     def __init__(self, ipv4: Ipv4, hyper: Hypercalls, devices: Interfaces) -> None:

@@ -47,7 +47,7 @@ _CHECKSUM_AT: Final = {IPPROTO_ICMPV6: 2, PROTOCOL_MOBILITY: 4}
 
 
 @final
-class Raw6Table(RawTable["Raw6Socket"]):
+class Raw6Table(RawTable):
     """All raw sockets of IPv6 of one kernel."""
 
     def __init__(self, ipv6: "Ipv6", hyper: "Hypercalls", devices: "Interfaces") -> None:

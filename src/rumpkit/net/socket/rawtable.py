@@ -1,6 +1,6 @@
 """The raw sockets of one version of IP, by protocol: between IP, which gives packets and errors here, and `raw` and `raw6`."""
 
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from ...hyper.frame import Frame
 from ...hyper.time import Instant
@@ -37,17 +37,14 @@ class DirectSocket(DatagramSocket):
         heed(self.mailbox, errno, len(self.remote) > 0, complaint, self.report_all, self.discover)
 
 
-S = TypeVar("S", bound=DirectSocket)
-
-
-class RawTable(RawInput, Generic[S]):
+class RawTable(RawInput):
     """All raw sockets of one kernel and one version of IP."""
 
     def __init__(self, network: Ipv4 | Ipv6) -> None:
         self.network: Ipv4 | Ipv6 = network
-        self._sockets: dict[int, list[S]] = {}
+        self._sockets: dict[int, list[DirectSocket]] = {}
 
-    def made(self, family: int, kind: int, protocol: int) -> S:
+    def made(self, family: int, kind: int, protocol: int) -> DirectSocket:
         """A socket that nobody knows yet."""
         raise NotImplementedError
 
@@ -55,7 +52,7 @@ class RawTable(RawInput, Generic[S]):
         """What sockets are given of a packet, and where its protocol's header and the rest is; None for what is malformed."""
         raise NotImplementedError
 
-    def make(self, family: int, kind: int, protocol: int) -> S:
+    def make(self, family: int, kind: int, protocol: int) -> DirectSocket:
         """A new socket.  Raises EPROTONOSUPPORT for protocol 0, EINVAL for what is none."""
         if protocol == 0:
             raise error(EPROTONOSUPPORT)
@@ -66,7 +63,7 @@ class RawTable(RawInput, Generic[S]):
         self.network.raw = self
         return made
 
-    def forget(self, socket: S) -> None:
+    def forget(self, socket: DirectSocket) -> None:
         """A socket is closed."""
         sockets = self._sockets.get(socket.protocol, [])
         if socket in sockets:
@@ -76,7 +73,7 @@ class RawTable(RawInput, Generic[S]):
         if not self._sockets:
             self.network.raw = None
 
-    def all(self) -> list[S]:
+    def all(self) -> list[DirectSocket]:
         """Every one that is open."""
         return [socket for sockets in self._sockets.values() for socket in sockets]
 
