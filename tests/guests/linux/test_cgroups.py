@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +17,20 @@ from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.kernel import Kernel
 from rumpkit.compose.limits import allow, limit_numbers, limits_from
 from rumpkit.compose.spec import LimitsSpec
-from rumpkit.guests.linux import cgroups
-from rumpkit.guests.linux.cgroups import GROUPS, PREFIX, Group, Groups, sweep
+from rumpkit.guests.linux import cgroups, own_group
+from rumpkit.guests.linux.cgroups import GROUPS, Group, Groups, sweep
 from rumpkit.guests.linux.guest import Guest
+from rumpkit.guests.linux.own_group import PREFIX
 from rumpkit.guests.linux.plan import ProgramPlan
 from tests.guests.linux.guest_helpers import Output, two_kernels
-from tests.guests.linux.sandbox_helpers import PYTHON
+from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
 
 pytestmark = [pytest.mark.needs("linux", "cgroup2"), pytest.mark.once]
 PROGRAMS = pytest.mark.needs("seccomp", "netns")
+NODE = """
+const os = require('os'), most = os.totalmem(), limit = process.constrainedMemory?.() || 0;
+if (os.cpus().length < 1 || most < 1 || (limit > 0 && limit < 1 << 20)) process.exit(1);
+"""
 
 
 def base() -> Path:
@@ -80,6 +86,48 @@ def test_without_one_the_hosts_path_is_not_seen() -> None:
     assert {line.split(":", 2)[2] for line in seen.splitlines()} == {"/"}
 
 
+TELL = (
+    "ls /sys/fs/cgroup; echo --; cat /sys/fs/cgroup/*/cgroup.procs /sys/fs/cgroup/*/cgroup.controllers 2>&1 | head -1"
+)
+
+
+@PROGRAMS
+@pytest.mark.parametrize("user", ["self", pytest.param("nobody", marks=pytest.mark.needs("nobody", "userns"))])
+def test_without_one_no_group_of_the_host_is_seen_but_ours(user: str) -> None:
+    """Ours is the program's, too; where it is the root of all, there is nothing to see."""
+
+    def looked() -> None:
+        ours = own_group.shown()
+        with two_kernels() as (here, _):
+            names, _, below = ran(here, None, TELL).partition("--\n")
+        assert set(names.split()) == (set(os.listdir(ours)) if ours else set())
+        assert ours or "No such file" in below
+
+    if user == "self":
+        looked()
+    else:
+        in_child(looked, become_nobody)
+
+
+@PROGRAMS
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["java", "-Xshare:auto", "-version"], marks=pytest.mark.needs("java")),
+        pytest.param(["java", "-XshowSettings:system", "-version"], marks=pytest.mark.needs("java", "root")),
+        pytest.param(["node", "-e", NODE], marks=pytest.mark.needs("node")),
+    ],
+    ids=["java", "java-settings", "node"],
+)
+def test_who_looks_for_limits_finds_them_or_none(command: list[str]) -> None:
+    with two_kernels() as (here, _):
+        output = Output()
+        guest = here.run(command, stdout=output.fd, stderr=output.fd)
+        assert guest.wait(60) == 0, output.text()
+        guest.close()
+    assert "Exception" not in output.text()
+
+
 @PROGRAMS
 def test_a_program_cannot_change_its_group(group: Group) -> None:
     code = "for one in procs freeze; do echo 0 > /sys/fs/cgroup/cgroup.$one; done; mkdir /sys/fs/cgroup/more"
@@ -132,6 +180,29 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_and_nobody_elses() 
     assert theirs.exists()
     GROUPS.make("next", {}).remove()
     assert not theirs.exists()
+
+
+def test_a_group_is_made_while_others_sweep() -> None:
+    """Between its making and its lock a group may be taken for one that a dead process has left."""
+    place, over = base(), threading.Event()
+
+    def sweeping() -> None:
+        while not over.is_set():
+            sweep(place)
+
+    sweepers = [threading.Thread(target=sweeping) for _ in range(3)]
+    for one in sweepers:
+        one.start()
+    try:
+        for _ in range(100):
+            made = Groups().make("test", {})
+            assert made.path.is_dir()
+            made.remove()
+    finally:
+        over.set()
+        for one in sweepers:
+            one.join()
+    assert not left()
 
 
 def test_who_is_left_in_an_abandoned_group_is_not_ended() -> None:

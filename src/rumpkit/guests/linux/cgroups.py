@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final, final
 
 from .family import below
+from .own_group import PREFIX, find
+from .own_group import Unavailable as Unavailable
 
-PREFIX: Final = "rumpkit-"
 SELF: Final = "self"
 CONTROLLERS: Final = ("memory", "cpu", "pids")
 OPTIONAL: Final = ("memory.swap.max", "memory.oom.group")
@@ -27,11 +28,9 @@ OPTIONAL: Final = ("memory.swap.max", "memory.oom.group")
 REMOVAL_TIMEOUT: Final = 2.0
 """Seconds that what has been killed has to leave its group; then the next one to make groups removes it."""
 REMOVAL_STEP: Final = 0.005
+HELD_TRIES: Final = 1000
+"""How often a group may be swept away before it is locked; each time takes another process that sweeps just then."""
 DELEGATION: Final = "start it in a group of its own: systemd-run --user --scope -p Delegate=yes rump ..."
-
-
-class Unavailable(Exception):
-    """No group here, and why."""
 
 
 @final
@@ -118,10 +117,8 @@ class Groups:
         sweep(self._base)
         ours = self._base / f"{PREFIX}{os.getpid()}-{os.urandom(2).hex()}"
         try:
-            ours.mkdir()
-            self._held = os.open(ours, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._held = hold(ours)
             self._ours = ours
-            fcntl.flock(self._held, fcntl.LOCK_EX)
             if crowded:
                 (ours / SELF).mkdir()
                 self._moved = True
@@ -158,6 +155,29 @@ def why_missing(controllers: Sequence[str] = CONTROLLERS) -> str:
     except Unavailable as problem:
         return str(problem)
     return ""
+
+
+def hold(directory: Path) -> int:
+    """Make a group that nobody sweeps away as long as the descriptor is open.  Raises OSError."""
+    for _ in range(HELD_TRIES):
+        directory.mkdir(exist_ok=True)
+        try:
+            held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        # Somebody who sweeps may have been quicker with the lock: then it has gone by the time that we get it.
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if _is(held, directory):
+            return held
+        os.close(held)
+    raise OSError(EBUSY, "others keep removing it")
+
+
+def _is(held: int, directory: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(held), os.stat(directory))
+    except OSError:
+        return False
 
 
 def sweep(base: Path) -> None:
@@ -238,20 +258,8 @@ def _elsewhere(controller: str) -> str:
 
 def _own() -> tuple[Path, Path]:
     """Where cgroup2 is mounted, and our own group there.  Raises Unavailable."""
-    try:
-        with open("/proc/self/cgroup") as file:
-            inside = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "")
-        with open("/proc/self/mountinfo") as file:
-            rows = [line.split(" - ") for line in file]
-    except OSError as problem:
-        raise Unavailable(str(problem)) from None
-    for left in (row[0] for row in rows if row[1].split()[0] == "cgroup2"):
-        root, place = left.split()[3:5]
-        prefix = root.rstrip("/")
-        if inside.startswith("/") and not inside.startswith("/..") and f"{inside}/".startswith(f"{prefix}/"):
-            top = Path(place.replace("\\040", " "))
-            return top, top / inside[len(prefix) :].strip("/")
-    raise Unavailable("no cgroup version 2 is mounted where we see it")
+    top, own = find()
+    return Path(top), Path(own)
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

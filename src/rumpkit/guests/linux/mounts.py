@@ -222,6 +222,24 @@ def seal_settings(proc: str) -> None:
             _read_only(place)
 
 
+GROUPS: Final = "/sys/fs/cgroup"
+"""Where control groups are seen, of both versions."""
+
+
+def show_group(group: int) -> None:
+    """Let one control group (a tree, of which this lets go) be all that is seen of them, or with -1 none.  Raises OSError."""
+    if not path.isdir(GROUPS):
+        return
+    try:
+        libc.unmount(GROUPS, abi.MNT_DETACH)
+    except OSError:  # none are there, or they came from outside a user namespace: then they stay below
+        pass
+    if group >= 0:
+        put(group, GROUPS)
+    elif os.listdir(GROUPS):
+        libc.mount("tmpfs", GROUPS, "tmpfs", PLAIN | abi.MS_NOEXEC, "mode=755,size=4k")
+
+
 def seal_sys() -> None:
     """The same for all of /sys, which a root may have as a link.  Raises OSError."""
     place = path.realpath("/sys")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypedDict, cast, final
 
 from ...kern.abi.errno import EPIPE
-from . import abi, check, handed, ids, libc
+from . import abi, check, handed, ids, libc, own_group
 from .family import pid_of, send_to_group
 from .filter import build, build_tracing
 from .launcher import Launcher
@@ -76,6 +76,8 @@ class StarterPlan(TypedDict):
     terminal: bool
     limits: list[tuple[int, int, int]]
     group: str
+    group_shown: str
+    """What it sees where it has none of its own."""
 
 
 HIDDEN: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd")
@@ -236,6 +238,7 @@ def _told(plan: ProgramPlan, kernel: KernelSide) -> StarterPlan:
         "terminal": plan.terminal,
         "limits": list(plan.limits),
         "group": "" if plan.group is None else str(plan.group.path),
+        "group_shown": own_group.shown() if plan.group is None else "",
     }
 
 

@@ -80,7 +80,7 @@ class Starter:
         self.problems: dict[str, OSError] = {}
         """Directories that could not be mirrored, and why."""
         self.streams: list[int] = []
-        self.memory = self.scratch = self.entrance = -1
+        self.memory = self.scratch = self.entrance = self.group = -1
         self.control: _socket.socket | None = None
         self.reach: Reach | None = None
 
@@ -284,18 +284,17 @@ class Starter:
         return True
 
     def find_group(self) -> None:
-        """Open the program's control group, where the host's files are to be seen still.  Raises OSError."""
-        if self.plan["group"]:
-            self.group = os.open(self.plan["group"], os.O_PATH | os.O_CLOEXEC)
+        """Have the control group that the program shall see, where the host's files are to be seen still."""
+        shown = self.plan["group"] or self.plan["group_shown"]
+        if shown:
+            try:
+                self.group = mounts.tree(shown)
+            except OSError:  # it sees none, then
+                pass
 
     def show_group(self) -> None:
-        """Let the program find its group, and no other, where programs look how much they may use."""
-        if self.plan["group"]:
-            try:
-                libc.mount(f"/proc/self/fd/{self.group}", "/sys/fs/cgroup", None, abi.MS_BIND)
-            except OSError:  # it finds nothing there, then
-                pass
-            os.close(self.group)
+        """Let the program find its group, and no other, where programs look how much they may use.  Raises OSError."""
+        mounts.show_group(self.group)
 
     def map_ids(self, child: int) -> bool:
         """Have the numbers of init's user namespace mapped by those who may, where it may not itself; False if that fails, which has
