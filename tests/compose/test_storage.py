@@ -65,7 +65,8 @@ def test_a_mounted_file_must_hold_something(tmp_path: Path) -> None:
     config = tmp_path / "mounts.toml"
     config.write_text('[[mount]]\npath = "/data"\nsource = "empty.img"\nread_only = true\n')
     with pytest.raises(
-        ConfigError, match=r"mounts.toml:1: mount\[0\]: auto cannot be mounted on /data: disk0 holds no"
+        ConfigError,
+        match=r"mounts.toml:3: mount\[0\].source: '.*/empty.img' as auto cannot be mounted on /data: holds no file system",
     ):
         Kernel(config)
     config.write_text('[[mount]]\npath = "/data"\nsource = "absent.img"\n')

@@ -183,7 +183,8 @@ def report(failure: Exception) -> int:
         return code.USAGE
     if isinstance(failure, OSError):
         text = failure.strerror or str(failure)
-        print(f"rump: {failure.filename}: {text}" if failure.filename else f"rump: {text}", file=sys.stderr)
+        place = failure.place if isinstance(failure, ProgramError) else ""
+        print(f"rump: {place}{failure.filename}: {text}" if failure.filename else f"rump: {text}", file=sys.stderr)
         if not isinstance(failure, ProgramError):
             return code.FAILED
         return code.NOT_FOUND if failure.errno == ENOENT else code.NOT_EXECUTABLE

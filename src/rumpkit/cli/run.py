@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..compose.errors import ConfigError
+from ..compose.errors import ConfigError, ProgramError
 from ..compose.expand import Places
 from ..compose.interruption import Interruption
 from ..compose.kernel import Kernel
@@ -56,6 +56,8 @@ The exit status is the program's (128+N if signal N ended it).
 STATUS_INTERVAL = 1.0
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS)
+OF_KERNEL = ("root", "writable", "visible")
+"""Options that are keys of [kernel], too."""
 SIGNALS = (*FROM_TERMINAL, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -205,11 +207,20 @@ def _boot(name: str, spec: Spec, arguments: argparse.Namespace) -> Kernel:
     try:
         return Kernel(spec)
     except ConfigError as problem:
-        if not arguments.file or problem.file:
-            raise
-        from ..compose.load import located
+        raise _located(problem, arguments, name) from None
 
-        raise located(problem, arguments.file, name) from None
+
+def _located(problem: ConfigError, arguments: argparse.Namespace, kernel: str = "") -> ConfigError:
+    """The same with its place: on the command line, or in the config."""
+    option = problem.key.removeprefix("kernel.")
+    given = getattr(arguments, option) if option in OF_KERNEL else ()
+    if any(os.path.abspath(one) in problem.message for one in ([given] if isinstance(given, str) else given) if one):
+        return ConfigError(problem.message, key=f"--{option}", hint=problem.hint)
+    if not arguments.file or problem.file:
+        return problem
+    from ..compose.load import located
+
+    return located(problem, arguments.file, kernel)
 
 
 def _kernels(arguments: argparse.Namespace) -> tuple[dict[str, Spec], Places]:
@@ -319,11 +330,12 @@ class Run:
                 stack.callback(self.conductor.close)
                 return self._go()
         except ConfigError as problem:
-            if not self.arguments.file or problem.file:
-                raise
-            from ..compose.load import located
-
-            raise located(problem, self.arguments.file) from None
+            raise _located(problem, self.arguments) from None
+        except ProgramError as problem:
+            if self.arguments.file and not self.arguments.command and problem.key:
+                place = _located(ConfigError("", key=problem.key), self.arguments)
+                problem.place = f"{place.file}:{place.line}: {place.key}: "
+            raise
 
     def _go(self) -> int:
         arguments, quiet = self.arguments, self.quiet

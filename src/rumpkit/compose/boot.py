@@ -237,5 +237,7 @@ def set_sysctls(kernel: RumpKernel, values: dict[str, int]) -> None:
             known = [setting.name for setting in kernel.sysctl]
             plain = canonical(name)
             hint = "" if plain in known else suggest(plain, known)
+            if plain.startswith("net.") and not any(one.startswith("net.") for one in known):
+                hint = 'this kernel has no network: add [[interface]] with link = "user"'
             text = "there is no such sysctl" if plain not in known else str(problem.strerror)
             raise ConfigError(text, key=f"sysctl.{name}", hint=hint) from None

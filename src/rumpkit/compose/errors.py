@@ -35,6 +35,11 @@ class ConfigError(ValueError):
 class ProgramError(OSError):
     """A program that can't be started; `errno` and `filename` say why and which."""
 
+    key: str = ""
+    """That of its command in a config."""
+    place: str = ""
+    """The same as a line begins with it: `FILE:LINE: KEY: `."""
+
 
 def suggest(word: str, known: Iterable[str], shortlist: Iterable[str] = ()) -> str:
     """A hint for a word that isn't known: the nearest known one, else the whole list, or of a long one those of `shortlist`."""

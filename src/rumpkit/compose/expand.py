@@ -59,35 +59,46 @@ def expand_run(run: RunSpec, places: Places) -> RunSpec:
     env: dict[str, str] = {}
     for file in files:
         if file:
-            env.update(read_environment(_path(file, places)))
-    env.update({name: expand(value, places) for name, value in run.env.items()})
+            env.update(read_environment(_path("env_file", file, places)))
+    env.update({name: _expanded(f"env.{name}", value, places) for name, value in run.env.items()})
     return replace(
         run,
-        command=[expand(word, places) for word in run.command],
+        command=_words("command", run.command, places),
         env=env,
-        cwd=_path(run.cwd, places),
-        writable=[_shown(path, places) for path in run.writable],
-        visible=[_shown(path, places) for path in run.visible],
-        hidden=[_shown(path, places) for path in run.hidden],
-        health=run.health and replace(run.health, command=[expand(word, places) for word in run.health.command]),
-        stdin=_stream(run.stdin, places),
-        stdout=_stream(run.stdout, places),
-        stderr=_stream(run.stderr, places),
+        cwd=_path("cwd", run.cwd, places),
+        writable=_shown("writable", run.writable, places),
+        visible=_shown("visible", run.visible, places),
+        hidden=_shown("hidden", run.hidden, places),
+        health=run.health and replace(run.health, command=_words("health.command", run.health.command, places)),
+        stdin=_stream("stdin", run.stdin, places),
+        stdout=_stream("stdout", run.stdout, places),
+        stderr=_stream("stderr", run.stderr, places),
     )
 
 
-def _path(text: str, places: Places) -> str:
-    return os.path.join(places.here, expand(text, places)) if text else ""
+def _expanded(key: str, text: str, places: Places) -> str:
+    try:
+        return expand(text, places)
+    except ConfigError as problem:
+        raise problem.under(key) from None
 
 
-def _shown(text: str, places: Places) -> str:
+def _words(key: str, words: list[str], places: Places) -> list[str]:
+    return [_expanded(f"{key}[{index}]", word, places) for index, word in enumerate(words)]
+
+
+def _path(key: str, text: str, places: Places) -> str:
+    return os.path.join(places.here, _expanded(key, text, places)) if text else ""
+
+
+def _shown(key: str, texts: list[str], places: Places) -> list[str]:
     from .roots import absolute
 
-    return absolute(str(places.here), expand(text, places))
+    return [absolute(str(places.here), text) for text in _words(key, texts, places)]
 
 
-def _stream(text: str, places: Places) -> str:
-    return text if text in WORDS else _path(text, places)
+def _stream(key: str, text: str, places: Places) -> str:
+    return text if text in WORDS else _path(key, text, places)
 
 
 def read_environment(path: str) -> dict[str, str]:

@@ -68,7 +68,8 @@ def read_text(path: str | Path) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as failure:
         line = raw.count(b"\n", 0, failure.start) + 1
-        raise ConfigError("is not UTF-8 text", file=name, line=line) from None
+        hint = f"a config is TOML; an image is run by: rump run --root {name}"
+        raise ConfigError("is not UTF-8 text", file=name, line=line, hint=hint) from None
 
 
 def parse(text: str, file: str = "<config>") -> Spec:
@@ -184,7 +185,23 @@ def _convert(data: dict[str, Any], kind: type[Kind]) -> Kind:
             hint = f"write [[{path[0]}]]"
         elif text == "Expected `int`, got `object`" and path[0] == "sysctl":
             hint = "a sysctl's name has dots: put it in quotes"
+        elif text == "Expected `array`, got `str`":
+            hint = f"write {_as_list(data, path)}"
         raise _Misplaced(path, _in_words_of_toml(text), hint) from None
+
+
+def _as_list(data: Any, path: KeyPath) -> str:
+    """The text that stands at a path as it is written in an array: a command's words apart."""
+    import json
+    import shlex
+
+    for part in path:
+        data = data[part]
+    try:
+        words = shlex.split(data) if path[-1] == "command" else [data]
+    except ValueError:  # a quote that doesn't end
+        words = data.split()
+    return json.dumps(words, ensure_ascii=False)
 
 
 _WORDS = {"str": "a string", "int": "an integer", "bool": "true or false", "float": "a number", "array": "an array"}

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from ..hyper.calls import Hypercalls
-from ..kern.abi.errno import EINVAL
+from ..kern.abi.errno import EINVAL, ENODEV
 from ..kern.abi.fcntl import S_IFBLK
 from ..kern.kernel import RumpKernel
 from .errors import ConfigError, suggest
@@ -42,6 +42,7 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
 
 _MAYBE_PACKED: Final = ("auto", "tar", "oci")
 """Types of mounts whose source may be compressed, or a container image."""
+ROOTS: Final = "a root is a directory, an image with a file system, a tar archive or a container image"
 _NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null", "procnet")
 
 
@@ -97,7 +98,7 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
         try:
             _attach(host, kernel, disk)
         except ConfigError as problem:
-            raise problem.under(f"disk[{index}]") from None
+            raise problem.under(f"disk[{index}].source" if disk.source else f"disk[{index}]") from None
     mounts = list(spec.mount)
     for index, mount in enumerate(mounts):
         if is_host_path(mount, spec):
@@ -106,7 +107,7 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
                 mounts[index] = attach(host, kernel, mount)
             except ConfigError as problem:
                 raise problem.under(f"mount[{index}].source") from None
-    _scheduled(host, partial(_mount_all, kernel, mounts))
+    _scheduled(host, partial(_mount_all, kernel, mounts, [mount.source for mount in spec.mount]))
     for index, entry in enumerate(spec.etfs):
         try:
             _open_entry(host, kernel, entry)
@@ -117,15 +118,20 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
         try:
             _open_image(host, kernel, image, mount, spec.kernel.root_platform)
         except ConfigError as problem:
-            text = f"{image.source!r} can't be a root: {problem.message}"
-            raise ConfigError(text, key=image.key, hint=problem.hint) from None
+            text = problem.message
+            if image.source not in text:
+                text = f"{image.source!r} can't be a root: {text}"
+            raise ConfigError(text, key=image.key, hint=problem.hint or ROOTS) from None
 
 
 def _open_image(host: Hypercalls, kernel: RumpKernel, image: Image, mount: MountSpec, platform: str) -> None:
     """Mount an image that programs have as their root.  Raises ConfigError."""
     vfs = cast("Vfs", kernel.service("Vfs"))
     mount = _attach_source(host, kernel, mount, not image.writable, platform)
-    _scheduled(host, partial(_mount, vfs, 0, mount))
+    try:
+        _scheduled(host, partial(_mount, vfs, mount))
+    except OSError as problem:
+        raise ConfigError(_without_disk(mount, problem)) from None
 
 
 def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
@@ -233,7 +239,8 @@ def _open(host: Hypercalls, disk: DiskSpec) -> "BlockBackend":
         raise ConfigError(f"{disk.source!r} cannot be opened: {problem.strerror}") from None
 
 
-def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:
+def _mount_all(kernel: RumpKernel, mounts: list[MountSpec], sources: list[str]) -> None:
+    """`sources` are those that the config names."""
     vfs = cast("Vfs", kernel.service("Vfs"))
     ordered = sorted(
         enumerate(mounts), key=lambda pair: pair[1].path.rstrip("/").count("/") if pair[1].path != "/" else -1
@@ -241,32 +248,40 @@ def _mount_all(kernel: RumpKernel, mounts: list[MountSpec]) -> None:
     if not any(mount.path == "/" for mount in mounts):
         vfs.mount("tmpfs", "/")
     for index, mount in ordered:
-        _mount(vfs, index, mount)
+        try:
+            _mount(vfs, mount)
+        except OSError as problem:
+            key, of_host = f"mount[{index}]", sources[index] != mount.source
+            if problem.errno == ENODEV and mount.kind not in vfs.types.names():
+                hint = suggest(mount.kind, {*vfs.types.names(), *COMPONENTS, "auto"})
+                raise ConfigError(
+                    f"there is no file system type {mount.kind!r}", key=f"{key}.type", hint=hint
+                ) from None
+            text = f"{sources[index]!r} as {mount.kind}" if sources[index] else mount.kind
+            text += f" cannot be mounted on {mount.path}: {_without_disk(mount, problem)}"
+            given = mount.size or (mount.source and not of_host)
+            hint = f"does {mount.kind} take a source, this size?" if problem.errno == EINVAL and given else ""
+            raise ConfigError(text, key=f"{key}.source" if of_host else key, hint=hint) from None
     if not any(mount.path.rstrip("/") == "/dev" for mount in mounts):
         vfs.make_directories("/dev")
         vfs.mount("devfs", "/dev")
 
 
-def _mount(vfs: "Vfs", index: int, spec: MountSpec) -> None:
+def _mount(vfs: "Vfs", spec: MountSpec) -> None:
+    """Raises OSError."""
     options: dict[str, int | bool | str] = dict(spec.options)
     if spec.size:
         options["size"] = parse_size(spec.size)
     if spec.read_only:
         options["read_only"] = True
-    try:
-        if spec.path != "/":
-            vfs.make_directories(spec.path)
-        vfs.mount(spec.kind, spec.path, options, spec.source)
-    except OSError as problem:
-        text = f"{spec.kind} cannot be mounted on {spec.path}: {problem.strerror}"
-        raise ConfigError(text, key=f"mount[{index}]", hint=_hint(vfs, spec, problem.errno)) from None
+    if spec.path != "/":
+        vfs.make_directories(spec.path)
+    vfs.mount(spec.kind, spec.path, options, spec.source)
 
 
-def _hint(vfs: "Vfs", spec: MountSpec, code: int | None) -> str:
-    names = [*vfs.types.names(), "auto"]
-    if spec.kind not in names:
-        return suggest(spec.kind, names)
-    return f"does {spec.kind} take a source, this size?" if code == EINVAL and (spec.source or spec.size) else ""
+def _without_disk(spec: MountSpec, problem: OSError) -> str:
+    """What is wrong, without the name of a disk that the config has not given."""
+    return (problem.strerror or "").removeprefix(f"{spec.source} ")
 
 
 def _scheduled(host: Hypercalls, call: Callable[[], Result]) -> Result:

@@ -17,7 +17,7 @@ from ...hosts.posix.host import PosixHost
 from ...hyper.time import FOREVER, SECOND, Instant
 from ...kern.wait import WaitQueue
 from ..asked import by_run
-from ..errors import ConfigError
+from ..errors import ConfigError, ProgramError
 from ..expand import Places, expand_run
 from ..limits import why_killed
 from ..locate import dotted, path_of, placed
@@ -331,6 +331,13 @@ class Conductor(Owner):
                 for note in guest.notes:
                     self.say(program.name, note)
             return guest
+        except ProgramError as problem:
+            problem.key = self._key(plan, "command")
+            raise
+        except OSError as problem:
+            if not spec.cwd or problem.filename != spec.cwd:
+                raise
+            raise ConfigError(f"{spec.cwd!r}: {problem.strerror}", key=self._key(plan, "cwd")) from None
         except ConfigError as problem:
             raise ConfigError(
                 problem.message,
