@@ -24,6 +24,7 @@ from rumpkit.kern.socket import StreamSocket
 from rumpkit.kern.wait import Blocked
 from rumpkit.net.ip.service import Ip
 from rumpkit.net.transport.tcp.layer import Tcp
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 PORT = 80
 
@@ -155,11 +156,11 @@ class World:
 
 @pytest.fixture(params=["unix", "tcp"])
 def world(request):
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     world = World(request.param)
     yield world
     world.close()
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors
 
 
 def receive_all(user: socket.socket) -> bytes:

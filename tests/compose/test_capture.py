@@ -1,7 +1,6 @@
 """Captures into files: privacy, order, both hosts, a disk that refuses; read back by the reader of tests/net/link."""
 
 import errno
-import os
 import stat
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from rumpkit import Kernel
 from rumpkit.compose.errors import ConfigError
 from rumpkit.hosts.sim.host import SimHost
+from tests.house.descriptors import descriptors_before, open_descriptors
 from tests.net.link.test_pcapng import blocks, packets
 
 STATISTICS = 5
@@ -108,19 +108,19 @@ def test_a_full_disk_ends_the_capture_and_nothing_else():
 
 def test_what_cannot_be_captured_is_refused_and_nothing_stays_open(lan, tmp_path):
     a, _ = lan
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = sorted(descriptors_before())
     with pytest.raises(ConfigError, match="vif1"):
         a.capture(tmp_path / "x", "vif1")
     with pytest.raises(FileNotFoundError):
         a.capture(tmp_path / "none" / "x")
     assert not (tmp_path / "x").exists()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert sorted(open_descriptors()) == before
 
 
 def test_captures_give_all_descriptors_back(tmp_path):
     with switched("10.0.0.1/24") as a, switched("10.0.0.2/24") as b:
-        before = sorted(os.listdir("/proc/self/fd"))
+        before = sorted(descriptors_before())
         for number in range(5):
             with a.capture(tmp_path / f"{number}"), b.capture(tmp_path / f"{number}b"):
                 exchange(a, b, 1)
-        assert sorted(os.listdir("/proc/self/fd")) == before
+        assert sorted(open_descriptors()) == before

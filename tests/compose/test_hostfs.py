@@ -11,6 +11,7 @@ from rumpkit import O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, Kernel, LocalProcess
 from rumpkit.compose.errors import ConfigError
 from rumpkit.fs.hostfs import mount as host_mount
 from rumpkit.kern.abi.errno import EBUSY, ENOENT, ENOTSUP, EPERM, EROFS, ESTALE
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 
 @pytest.fixture
@@ -161,14 +162,14 @@ def test_unlinked_while_open_and_what_is_remembered(shared: Path, monkeypatch: p
         p.pwrite(fd, b"TE", 0)
         p.fchmod(fd, 0o600)
         assert p.pread(fd, 9, 0) == b"TExt"
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         for number in range(40):
             p.mkdir(f"/h/{number}")
             put(p, f"/h/{number}/f", b"%d" % number)
             assert get(p, f"/h/{number}/f") == b"%d" % number
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(open_descriptors()) == before
         p.close(fd)
-        assert len(os.listdir("/proc/self/fd")) == before - 1
+        assert len(open_descriptors()) == before - 1
 
 
 def test_listing(shared: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from rumpkit.compose.interruption import Interruption
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hyper.time import SECOND
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 
 @pytest.fixture(params=["a thread drives", "the caller drives"])
@@ -50,9 +50,9 @@ def test_a_signal_wakes_who_waits(host: PosixHost) -> None:
 
 
 def test_closing_lets_go_of_everything(host: PosixHost) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors_before())
     interruption = Interruption(host)
     interruption.set(2)
     interruption.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
     assert interruption not in host.loop.sources()

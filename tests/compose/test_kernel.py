@@ -1,7 +1,6 @@
 """The public Kernel: keywords and files, all or nothing, what it lets one see."""
 
 import asyncio
-import os
 import socket
 import sys
 import threading
@@ -18,6 +17,7 @@ from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.sim.host import SimHost
 from rumpkit.net.ip.service import Ip
 from rumpkit.net.wire.address import parse_address
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 
 def test_keywords_and_a_file_make_the_same_kernel(tmp_path: Path) -> None:
@@ -76,11 +76,11 @@ def test_mounts_in_any_order_and_devices() -> None:
     ],
 )
 def test_what_cannot_be_built_leaves_nothing_behind(keywords: dict, message: str) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors_before()
     with pytest.raises(ConfigError, match=message):
         Kernel(**keywords)
     assert SHARED._users == 0
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert open_descriptors() <= before
 
 
 def test_closing_twice_and_the_shared_host() -> None:

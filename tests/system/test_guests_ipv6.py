@@ -94,7 +94,7 @@ def test_web_servers_of_either_side(tmp_path: Path) -> None:
 
 @pytest.mark.needs("ping")
 def test_ping_both_ways() -> None:
-    with wired() as kernel, Program(kernel, "ping", "-6", "-n", "-c3", "-i0.01", "-s3000", THEIRS) as one:
+    with wired() as kernel, Program(kernel, "ping", "-6", "-n", "-c3", "-i0.01", "-w15", "-s3000", THEIRS) as one:
         assert " 3 received" in one.output()
         there = subprocess.run(["ping", "-6", "-n", "-c1", "-W10", OURS], capture_output=True, text=True).stdout
         assert " 1 received" in there

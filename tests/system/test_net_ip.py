@@ -36,11 +36,12 @@ def pattern(size: int) -> bytes:
 @pytest.mark.parametrize("size", [0, 56, 1472, 1473, 8000, 65507])
 def test_linux_pings_us(offload, size):
     with wired(offload=offload) as wire:
-        command = ["ping", "-c", "3", "-i", "0.01", "-W", "5", "-s", str(size), "-p", "a5", OURS]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout
-        assert " 3 received" in done.stdout
-        assert "wrong data byte" not in done.stdout
+        for _ in range(3):  # of several, ping gives up those that take twice as long as another
+            command = ["ping", "-c", "1", "-W", "5", "-s", str(size), "-p", "a5", OURS]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout
+            assert " 1 received" in done.stdout
+            assert "wrong data byte" not in done.stdout
         assert wire.count("ip.reassembled") == (3 if size > 1472 else 0)
 
 

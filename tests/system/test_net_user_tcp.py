@@ -14,6 +14,7 @@ import pytest
 from rumpkit import SHUT_WR, SO_LINGER, SOL_SOCKET
 from rumpkit.clients.socketlike import SocketLike
 from tests.hosts.posix.netns import ip, network_namespace
+from tests.house.descriptors import descriptors_before
 from tests.system.helpers.peer import blocks, digest
 from tests.system.helpers.user import LOOPBACK, User, descriptors, reset, user_link, wait_for
 
@@ -92,7 +93,7 @@ def test_a_silent_world_is_given_up_in_time_and_the_machines_socket_with_it():
         ip("neigh add 198.51.100.7 lladdr 02:00:00:00:00:07 dev silent0 nud permanent")
         with user_link() as user:
             user.link.gateway.sysctl.set("net.tcp.pending_timeout", 300)
-            before = descriptors()
+            before = len(descriptors_before())
             with user.process.socket("tcp") as ours:
                 ours.settimeout(0.2)
                 with pytest.raises(TimeoutError):
@@ -115,7 +116,7 @@ def test_the_loopback_can_be_closed_off():
 
 
 def test_a_port_in_use_is_named_and_nothing_stays_open():
-    before = descriptors()
+    before = len(descriptors_before())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         text = rf"cannot forward 127.0.0.1:{port} -> 80: Address already in use \(.*`0 -> PORT`"
@@ -280,7 +281,7 @@ def test_fifty_megabytes_there_and_back(user):
 
 @WAYS
 def test_two_hundred_flows_at_once(user, way):
-    before = descriptors()
+    before = len(descriptors_before())
     pairs = [joined(user, way) for _ in range(200)]
     assert len(user.link.flows) == 200
     for number, (ours, theirs) in enumerate(pairs):
@@ -323,7 +324,7 @@ def test_more_flows_than_allowed_are_turned_away_and_the_others_go_on(user):
 
 def test_connections_that_come_and_go(user):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        before = descriptors()
+        before = len(descriptors_before())
         for number in range(300):
             with user.process.connect("tcp", (LOOPBACK, listener.getsockname()[1])) as ours:
                 theirs, _ = listener.accept()

@@ -15,6 +15,7 @@ from rumpkit import IP_RECVERR, IPPROTO_IP
 from rumpkit.compose.user.datagrams import MAX_FLOWS
 from rumpkit.hyper.time import MILLISECOND
 from tests.hosts.posix.netns import ip, network_namespace
+from tests.house.descriptors import descriptors_before
 from tests.system.helpers.user import LOOPBACK, NAME_SERVER, PORT, User, descriptors, user_link, wait_for
 
 
@@ -96,7 +97,7 @@ def test_what_the_machine_cannot_reach_the_kernel_hears_of(kind, number):
         if kind:
             ip(f"route add {kind} 198.51.100.0/24")
         with user_link() as user, ours_of(user) as ours:
-            before = descriptors()
+            before = len(descriptors_before())
             # As on Linux, only who asks for it hears of errors that may pass.
             ours.setsockopt(IPPROTO_IP, IP_RECVERR, 1)
             ours.connect(("198.51.100.7", 53))
@@ -109,7 +110,7 @@ def test_what_the_machine_cannot_reach_the_kernel_hears_of(kind, number):
 
 def test_flows_end_when_nobody_uses_them(user, theirs):
     user.link.datagrams.idle = 300 * MILLISECOND
-    before = descriptors()
+    before = len(descriptors_before())
     there = (LOOPBACK, theirs.getsockname()[1])
     with ours_of(user) as ours:
         started = time.monotonic()

@@ -2,6 +2,9 @@
 
 import sys
 
-from .entry import main
+try:
+    from .entry import main
+except KeyboardInterrupt:  # which `entry` was about to make quiet
+    sys.exit(130)
 
 sys.exit(main())

@@ -20,6 +20,7 @@ from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hyper.calls import AlarmTarget
 from rumpkit.hyper.mutex import Mutex
 from tests.compose.image.blank_image import blank, format_part
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 
 @pytest.fixture
@@ -83,12 +84,12 @@ def test_discarded_while_the_background_waits_for_it(image: Path) -> None:
 
 def test_forgotten_it_is_closed_and_discarded(image: Path) -> None:
     before = image.read_bytes()
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     root = rumpkit.open_image(image, writable=True)
     (root / "hello.txt").unlink()
     with pytest.warns(RuntimeWarning, match="forgotten"):
         del root
-    assert image.read_bytes() == before and len(os.listdir("/proc/self/fd")) == descriptors
+    assert image.read_bytes() == before and len(open_descriptors()) == descriptors
     with rumpkit.open_image(image, writable=True):
         pass
 
@@ -138,7 +139,7 @@ def test_one_writer(image: Path) -> None:
 
 
 def test_what_is_no_image(tmp_path: Path) -> None:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     with pytest.raises(FileNotFoundError, match=r"missing\.img"):
         rumpkit.open_image(tmp_path / "missing.img")
     noise = tmp_path / "noise.img"
@@ -147,7 +148,7 @@ def test_what_is_no_image(tmp_path: Path) -> None:
         rumpkit.open_image(noise)
     assert caught.value.errno == errno.EINVAL
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors
 
 
 def test_partitions(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from rumpkit.compose.image.storage import IN_PLACE, READ, TRANSACTION, Storage
 from rumpkit.hosts.posix.block import BackendError, FileBackend
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.posix.redo import RedoLog
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 SIZE = 1 << 16
 
@@ -87,7 +88,7 @@ def test_a_reader_sees_what_was_committed_and_interrupted(host: PosixHost, image
 def test_nothing_stays_open_where_it_fails(host: PosixHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(SIZE))
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     with pytest.raises(BackendError):
         Storage(host, tmp_path / "missing")
 
@@ -97,4 +98,4 @@ def test_nothing_stays_open_where_it_fails(host: PosixHost, tmp_path: Path, monk
     monkeypatch.setattr(RedoLog, "_make", refuse)
     with pytest.raises(BackendError, match="beside"):
         Storage(host, image, TRANSACTION)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors

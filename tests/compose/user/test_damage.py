@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import struct
@@ -17,6 +16,7 @@ from rumpkit import Kernel
 from rumpkit.compose.spec import InterfaceSpec, Spec
 from rumpkit.hyper.frame import CHECKSUM_VERIFIED, Frame
 from rumpkit.net.wire.checksum import internet_checksum
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 FRAMES = 4000
 HEADERS = (14, 74)
@@ -163,7 +163,7 @@ def test_requests_in_a_stranger_s_name_leave_nothing_behind(
     with user_kernel(echo) as kernel:
         frames = conversation(kernel, tmp_path / "c.pcapng", echo)
         request = next(one for one in frames if one[23] == 6 and one[47] == 2)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         for number in range(20):
             forged = bytearray(request)
             forged[26:30] = bytes((198, 51, 100, number))
@@ -171,7 +171,7 @@ def test_requests_in_a_stranger_s_name_leave_nothing_behind(
         for _ in range(10):
             talk(kernel, echo)
         end = time.monotonic() + 10
-        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < end:
+        while len(open_descriptors()) > before and time.monotonic() < end:
             talk(kernel, echo)
-        assert len(os.listdir("/proc/self/fd")) <= before + 2
+        assert len(open_descriptors()) <= before + 2
     assert bugs == []

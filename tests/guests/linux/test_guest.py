@@ -27,6 +27,7 @@ from tests.guests.linux.guest_helpers import (
     two_kernels_with_ipv6,
 )
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 pytestmark = pytest.mark.needs("linux", "seccomp", "netns")
 
@@ -38,10 +39,6 @@ def as_user(request):
     if request.param == "self":
         return lambda function: function()
     return lambda function: in_child(function, become_nobody)
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def until(condition, seconds: float = 5) -> bool:
@@ -256,11 +253,11 @@ class TestStreams:
 
             ask(0)
             until(lambda: len(one._context.records) == 1)
-            before = open_descriptors()
+            before = len(descriptors_before())
             for number in range(300):
                 ask(number)
             assert until(lambda: len(one._context.records) == 1), one._context.records
-            assert until(lambda: open_descriptors() <= before + 64)  # the stock of sockets comes in batches
+            assert until(lambda: len(open_descriptors()) <= before + 64)  # the stock of sockets comes in batches
             assert not one._context.relays
 
     def test_a_connection_that_is_over_is_known_until_it_is_closed(self):
@@ -399,9 +396,9 @@ class TestDatagrams:
     @pytest.mark.needs("ping")
     def test_the_ping_program(self):
         output = Output()
-        with two_kernels() as (here, _), guest(here, ["ping", "-c", "2", "-i", "0.2", THERE], output) as one:
+        with two_kernels() as (here, _), guest(here, ["ping", "-c2", "-i0.2", "-w15", THERE], output) as one:
             assert one.wait(20) == 0
-        assert "2 packets transmitted, 2 received" in output.text()
+        assert " 2 received" in output.text()
 
     def test_a_closed_sockets_port_is_free_again(self):
         code = (
@@ -472,10 +469,10 @@ class TestLife:
                     one.wait_listening(80, 10)
 
             once()
-            before = open_descriptors()
+            before = len(descriptors_before())
             for _ in range(3):
                 once()
-            assert open_descriptors() == before
+            assert len(open_descriptors()) == before
             with pytest.raises(ChildProcessError):
                 os.waitpid(-1, os.WNOHANG)
 

@@ -297,7 +297,7 @@ def test_the_ping_program(as_user):
         output = Output()
         with (
             two_kernels_with_ipv6() as (here, _),
-            guest(here, ["ping", "-6", "-n", "-c2", "-i0.2", THERE6], output) as one,
+            guest(here, ["ping", "-6", "-n", "-c2", "-i0.2", "-w15", THERE6], output) as one,
         ):
             assert one.wait(30) == 0
         lines = output.text().splitlines()

@@ -23,6 +23,7 @@ from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.sockaddr import decode, encode
 from rumpkit.guests.linux.spawn import spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, answered, become_nobody, exit_code, in_child, run, unguarded
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 pytestmark = pytest.mark.needs("linux", "seccomp", "netns")
 
@@ -322,7 +323,7 @@ class TestDescriptors:
         descriptors.close()
 
     def test_the_cache_is_bounded_and_survives_the_end_of_processes(self):
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         descriptors = Descriptors()
         for _ in range(CACHED_PIDFDS + 10):
             child = os.fork()
@@ -332,12 +333,12 @@ class TestDescriptors:
             os.close(descriptors.copy(child, 0))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-        assert len(os.listdir("/proc/self/fd")) <= before + CACHED_PIDFDS
+        assert len(open_descriptors()) <= before + CACHED_PIDFDS
         with pytest.raises(OSError) as caught:
             descriptors.copy(child, 0)
         assert caught.value.errno == errno.EBADF
         descriptors.close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(open_descriptors()) == before
 
     def test_the_process_of_a_thread(self):
         box = []
@@ -372,7 +373,7 @@ class TestFactory:
         as_user(check_it)
 
     def test_more_than_a_batch_and_all_different(self):
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         with answered(["sleep", "100"]) as (program, _):
             factory = Factory(program.supply, unguarded)
             fds = [factory.take(DATAGRAM) for _ in range(5 * BATCH[DATAGRAM] + 1)]
@@ -388,7 +389,7 @@ class TestFactory:
                 os.close(near)
                 os.close(far)
             factory.close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(open_descriptors()) == before
 
     def test_when_the_program_has_ended(self):
         with answered(["true"]) as (program, _):

@@ -17,6 +17,7 @@ from rumpkit.guests.linux import capabilities, check
 from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.spawn import spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, alive, answered, become_nobody, exit_code, in_child, run
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 pytestmark = pytest.mark.needs("linux", "seccomp", "netns")
 
@@ -59,11 +60,11 @@ class TestStatus:
         assert caught.value.filename == "/no/such/directory"
 
     def test_a_failed_start_leaves_nothing(self):
-        before = set(os.listdir("/proc/self/fd"))
+        before = descriptors_before()
         for command in (["no-such-program-anywhere"], ["/etc"]):
             with pytest.raises(OSError):
                 spawn(ProgramPlan(command))
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert open_descriptors() == before
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
 
@@ -344,12 +345,12 @@ def test_starting_from_many_threads_at_once():
 
 
 def test_nothing_is_left_open_after_close():
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors_before()
     for _ in range(3):
         program = spawn(ProgramPlan(["true"]))
         program.wait(10)
         program.close()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 class TestRequirements:

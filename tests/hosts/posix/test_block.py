@@ -12,6 +12,7 @@ import pytest
 from rumpkit.hosts.posix.block import BackendError, FileBackend
 from rumpkit.hosts.posix.filelock import lock
 from rumpkit.hosts.posix.host import PosixHost
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_one_writer_or_many_readers(host, image):
 
 
 def test_errors_name_the_file(host, tmp_path):
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     with pytest.raises(BackendError, match=r"No such file.*missing\.img"):
         FileBackend(host, str(tmp_path / "missing.img"))
     with pytest.raises(BackendError, match="/dev/null") as caught:
@@ -130,7 +131,7 @@ def test_errors_name_the_file(host, tmp_path):
     assert caught.value.errno == errno.ENOTBLK
     with pytest.raises(BackendError):
         FileBackend(host, str(tmp_path))
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors
 
 
 def test_every_call_is_refused_on_the_schedule(host, image):
@@ -227,7 +228,7 @@ def test_a_file_that_is_replaced_before_it_is_locked(host, image, monkeypatch, r
             os.replace(other, image)
         return lock(fd, exclusive)
 
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     replaced = 3
     monkeypatch.setattr("rumpkit.hosts.posix.block.lock", late)
     disk = FileBackend(host, str(image), read_only)
@@ -237,4 +238,4 @@ def test_a_file_that_is_replaced_before_it_is_locked(host, image, monkeypatch, r
     with pytest.raises(BackendError, match="replaced") as caught:
         FileBackend(host, str(image), read_only)
     assert caught.value.errno == errno.EBUSY
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors

@@ -20,13 +20,14 @@ from rumpkit.hyper.calls import AlarmTarget, Parker
 from rumpkit.hyper.frame import Frame
 from rumpkit.hyper.link import Receiver
 from rumpkit.hyper.time import FOREVER, MILLISECOND, SECOND
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 SOON = 20 * MILLISECOND
 
 
 @pytest.fixture(params=["driven by callers", "driven by a thread"])
 def host(request):
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     threads = threading.active_count()
     host = PosixHost()
     if request.param == "driven by a thread":
@@ -34,7 +35,7 @@ def host(request):
     yield host
     host.close()
     assert threading.active_count() == threads
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors
 
 
 class Note(Receiver):

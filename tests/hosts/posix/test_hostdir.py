@@ -13,6 +13,7 @@ import pytest
 
 from rumpkit.hosts.posix.hostdir import PosixDirectory
 from rumpkit.hosts.sim.host import SimHost
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 
 @pytest.fixture(params=[True, False], ids=["openat2", "walk"])
@@ -182,7 +183,7 @@ def test_what_would_have_rights(directory: PosixDirectory, tmp_path: Path) -> No
 
 
 def test_no_descriptor_is_left(directory: PosixDirectory) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = descriptors_before()
     for path in (b"", b"d", b"d/f", b"d/none", b"none/f", b"d/f/x"):
         for call in EVERYTHING:
             if call not in ("remove", "chown"):
@@ -192,4 +193,4 @@ def test_no_descriptor_is_left(directory: PosixDirectory) -> None:
                         made.close()
                 except OSError:
                     pass
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(open_descriptors()) == len(before)

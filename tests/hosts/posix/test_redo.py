@@ -19,6 +19,7 @@ from rumpkit.hosts.posix import copying, redo
 from rumpkit.hosts.posix.block import BackendError, FileBackend
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.hosts.posix.redo import LOG_SUFFIX, OPEN_SUFFIX, RedoLog
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 SIZE = 100_000
 CHANGES = ((0, b"a" * 700), (5000, b"b" * 9000), (60_000, b"c" * 30_000), (SIZE - 5, b"d" * 5))
@@ -84,12 +85,12 @@ def test_commit(host: PosixHost, image: Path, kind: str) -> None:
 
 
 def test_discard(host: PosixHost, image: Path, kind: str) -> None:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     file, log = transaction(host, image)
     log.close()
     file.close()
     assert image.read_bytes() == BEFORE and os.listdir(image.parent) == ["disk.img"]
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors
 
 
 def test_a_commit_of_nothing_writes_nothing(host: PosixHost, image: Path) -> None:

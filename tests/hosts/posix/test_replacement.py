@@ -21,6 +21,7 @@ from rumpkit.hosts.posix.redo import OPEN_SUFFIX, RedoLog
 from tests.hosts.posix.test_redo import Disk, killed_at_each_host_call
 from tests.hosts.posix.test_redo import host as host
 from tests.hosts.posix.test_redo import kind as kind
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 SIZE = 100_000
 CHANGES = ((0, b"a" * 700), (5000, b"b" * 9000), (20_000, b"c" * 70_000), (SIZE - 5, b"d" * 5))
@@ -65,13 +66,13 @@ def transaction(host: PosixHost, image: Path) -> tuple[FileBackend, RedoLog]:
 
 def commit(host: PosixHost, image: Path) -> bool:
     """Whether the image was replaced; in both ways it is as it shall be, and nothing else is there."""
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     inode = image.stat().st_ino
     file, log = transaction(host, image)
     log.commit(EXTENTS)
     file.close()
     assert image.read_bytes() == AFTER and os.listdir(image.parent) == [image.name]
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors
     return image.stat().st_ino != inode
 
 

@@ -31,6 +31,7 @@ from rumpkit.hyper.frame import (
 from rumpkit.hyper.link import Receiver
 from rumpkit.hyper.time import SECOND
 from tests.hosts.posix.netns import ip, network_namespace
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 needs_tap = pytest.mark.needs("root", "tap", "netns", "ip")
 
@@ -98,10 +99,10 @@ class Wire:
 
 @pytest.fixture
 def namespace():
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(descriptors_before())
     with network_namespace():
         yield
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_descriptors()) == descriptors
 
 
 @pytest.fixture(params=[True, False], ids=["offload", "plain"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -14,6 +13,7 @@ from rumpkit.clients.socketlike import SocketLike
 from rumpkit.compose.spec import InterfaceSpec, KernelSpec, Spec
 from rumpkit.compose.user.link import UserLink
 from rumpkit.hosts.posix.host import PosixHost
+from tests.house.descriptors import descriptors_before, open_descriptors
 
 LOOPBACK = "10.0.2.2"
 NAME_SERVER = "10.0.2.3"
@@ -65,7 +65,7 @@ def user_link(
     components: tuple[str, ...] = (),
 ) -> Iterator[User]:
     """A kernel with a loop thread; at the end no descriptor (but the `allowed` ones of the test) and no thread may be left."""
-    before = descriptors(), threading.active_count()
+    before = len(descriptors_before()), threading.active_count()
     interface = InterfaceSpec("user", forward=list(forward), dns=list(dns), host_loopback=host_loopback)
     spec = Spec(kernel=KernelSpec("ours", list(components)), interface=[interface], sysctl=sysctl or {})
     host = PosixHost()
@@ -83,7 +83,7 @@ def user_link(
 
 def descriptors() -> int:
     """How many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(open_descriptors())
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
