@@ -19,9 +19,13 @@ from typing import Any
 import pytest
 
 from rumpkit import Kernel
-from rumpkit.compose.asked import Asked
+from rumpkit.compose.asked import Asked, by_call
 from rumpkit.compose.programs import launch
+from rumpkit.compose.roots import Sees
 from rumpkit.guests.linux.numbers import NUMBERS
+from rumpkit.guests.linux.tracing.calls import CallViewer, Entry
+from rumpkit.guests.linux.tracing.expression import parse
+from rumpkit.guests.linux.tracing.tracer import Tracer
 from rumpkit.kern.abi.errno import EISDIR, ENOTSUP
 from tests.guests.linux.guest_helpers import PROGRAMS, Output, two_kernels
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
@@ -49,6 +53,8 @@ EXPECTED = {
     "nested_listener": "EBUSY",
     "a_filter_that_allows_all": "EPERM",
     "host_process_is_seen": "False",
+    "a_mark_of_the_tracers": "EAFNOSUPPORT ENOSYS EPERM",
+    "a_filter_that_asks_for_a_tracer": "ECONNREFUSED ENOSYS",
     "signal_to_the_host": "ESRCH",
     "signal_to_all": "nobody",
     "signal_to_init": "alive",
@@ -168,30 +174,44 @@ def _address() -> str:
         return str(one.getsockname()[0])
 
 
-@pytest.fixture(scope="module", params=["self", pytest.param("nobody", marks=pytest.mark.needs("nobody", "userns"))])
-def outcomes(request: pytest.FixtureRequest, host: dict[str, object]) -> dict[str, str]:
-    """What came of each attempt."""
+def attempted(host: dict[str, object], user: str, trace: str = "") -> dict[str, str]:
+    """What comes of each attempt, by that user; with `trace`, while these calls are traced."""
     output = Output()
     inherited = os.open("/etc", os.O_RDONLY)  # a descriptor that a careless caller would leave to programs
     os.set_inheritable(inherited, True)
+    seen: list[Entry] = []
 
     def tried() -> None:
         with two_kernels() as (here, _):
             command = [PYTHON, "-S", str(PROGRAMS / "escapes.py"), json.dumps(host)]
-            guest = here.run(command, stdout=output.fd, cwd="/", visible=[str(host["folder"])])
+            sees = Sees(visible=[str(host["folder"])])
+            asked = by_call(here, command, None, "/", (None, output.fd, None), (), sees, "", None)
+            if trace:
+                asked = asked._replace(tracer=Tracer(CallViewer(seen.append, parse([trace]))))
+            guest = launch(here, asked)
             try:
-                assert guest.wait(60) == 0
+                assert guest.wait(100) == 0
             finally:
                 guest.close()
+        assert not trace or seen
 
     try:
-        if request.param == "nobody":
+        if user == "nobody":
             in_child(tried, become_nobody)
         else:
             tried()
     finally:
         os.close(inherited)
     return dict(line.split(": ", 1) for line in output.text().splitlines())
+
+
+USERS = ["self", pytest.param("nobody", marks=pytest.mark.needs("nobody", "userns"))]
+
+
+@pytest.fixture(scope="module", params=USERS)
+def outcomes(request: pytest.FixtureRequest, host: dict[str, object]) -> dict[str, str]:
+    """What came of each attempt."""
+    return attempted(host, request.param)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -201,6 +221,25 @@ def test_an_attempt_to_get_out_fails(name: str, outcomes: dict[str, str]) -> Non
 
 def test_no_attempt_is_forgotten(outcomes: dict[str, str]) -> None:
     assert outcomes.keys() == EXPECTED.keys()
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "network",
+        pytest.param("all", marks=pytest.mark.long),
+        pytest.param("file,process", marks=pytest.mark.long),
+        pytest.param("ptrace,unshare,setns,clone,mount,ioctl,socket,connect,io_uring_setup", marks=pytest.mark.long),
+        pytest.param("!network", marks=pytest.mark.long),
+    ],
+)
+@pytest.mark.parametrize("user", USERS)
+def test_attempts_fail_as_well_while_they_are_traced(user: str, trace: str, host: dict[str, object]) -> None:
+    """Then the filter and a tracer share the decisions."""
+    found = attempted(host, user, trace)
+    assert found.keys() == EXPECTED.keys()
+    got_out = {name: what for name, what in found.items() if what not in (EXPECTED[name], *EXPECTED[name].split())}
+    assert got_out == {}
 
 
 # Streams that are sockets ---------------------------------------------------------------------------------------

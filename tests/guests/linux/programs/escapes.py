@@ -174,6 +174,39 @@ def a_filter_that_allows_all() -> str:
     return in_child(call)
 
 
+@attempt
+def a_mark_of_the_tracers() -> str:
+    """What tells the filter that a tracer has seen a call lies in its last argument, which a program can set itself."""
+    mark = 0x72756D70
+    tries = (
+        ("unshare", NEW["user"], 0, 0, 0, 0, mark),
+        ("ptrace", 0, 0, 0, 0, 0, mark),
+        ("mount", 0, 0, 0, 0, 0, mark),
+        ("io_uring_setup", 8, ctypes.create_string_buffer(120), 0, 0, 0, mark),
+        ("socket", 40, socket.SOCK_STREAM, 0, 0, 0, mark),
+        ("socket", socket.AF_PACKET, socket.SOCK_RAW, 3, 0, 0, mark),
+    )
+    return " ".join(sorted({outcome(partial(linux, *one)) for one in tries}))
+
+
+@attempt
+def a_filter_that_asks_for_a_tracer() -> str:
+    """It stops connect for whoever traces: he must not wave it through."""
+
+    def call() -> None:
+        rules = (
+            struct.pack("=HBBI", 0x20, 0, 0, 0)
+            + struct.pack("=HBBI", 0x15, 0, 1, NUMBERS["connect"])
+            + struct.pack("=HBBI", 6, 0, 0, 0x7FF00000)
+            + struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
+        )
+        code = ctypes.create_string_buffer(rules, len(rules))
+        linux("seccomp", 1, 0, ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(code))))
+        abstract_socket()
+
+    return in_child(call)
+
+
 # Other processes ------------------------------------------------------------------------------------------------
 
 
