@@ -76,6 +76,35 @@ def test_linux_s_own_files_are_there_too(as_user):
     as_user(check_it)
 
 
+OWN = """
+listener = socket.create_server(('', 80))
+me = os.getpid()
+def ports(place): return [line.split()[1].rsplit(':')[1] for line in list(open(place + '/net/tcp'))[1:]]
+places = ['/proc/self', '/proc/thread-self', f'/proc/{me}', f'/proc/self/task/{me}']
+print([ports(place) for place in places])
+print({tuple(sorted(os.listdir(place + '/net'))) for place in places} == {tuple(sorted(os.listdir('/proc/net')))})
+print('vif0' in open('/proc/self/net/route').read(), flush=True)
+child = os.fork()
+if not child:
+    print('a child', ports('/proc/self'), ports('/proc'), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print('still', ports('/proc/self'), flush=True)
+os.execv('/bin/cat', ['cat', '/proc/self/net/icmp'])
+"""
+
+
+def test_the_programs_first_process_has_it_as_its_own(as_user):
+    """The directories of the others are Linux's: none can be mounted upon before they are there."""
+
+    def check_it():
+        lines = says(OWN, two_kernels).splitlines()
+        assert lines[:5] == [str([["0050"]] * 4), "True", "True", "a child [] ['0050']", "still ['0050']"]
+        assert lines[5].split()[:2] == ["sl", "local_address"]  # after an exec, too
+
+    as_user(check_it)
+
+
 def test_a_file_that_is_kept_open_says_what_is_new_when_it_is_read_again():
     code = (
         "f = open('/proc/net/tcp', 'rb', buffering=0); print(len(f.read(50)), len(f.readall().splitlines()))\n"
@@ -102,7 +131,7 @@ def test_a_text_is_not_kept_once_it_has_been_read_and_made_again_for_who_goes_ba
             return ask(wire.READ, node, wire.READ_IN.pack(handle, offset, size, 0, 0, 0, 0))
 
         try:
-            node = wire.ENTRY.unpack(ask(wire.LOOKUP, 2, b"dev\0"))[0]
+            node = wire.ENTRY.unpack(ask(wire.LOOKUP, wire.ROOT_ID, b"dev\0"))[0]
             handle = int.from_bytes(ask(wire.OPEN, node, bytes(8))[:8], sys.byteorder)
             text = read(0, 50)
             while piece := read(len(text), 50):

@@ -256,19 +256,24 @@ def _read_only(place: str) -> None:
 PROC_NET: Final = "/proc/net"
 """A symbolic link to self/net; ours is mounted over the link itself."""
 _UNUSED: Final = "/proc/fs"
-"""A directory of /proc that tells of the host's disks, and is a place for ours: /proc/fs/net."""
+"""A directory of /proc that tells of the host's disks, and is a place for ours."""
 
 
-def mount_proc_net() -> int:
-    """Let /proc/net lead to a FUSE file system that nobody serves yet; returns the /dev/fuse to serve it by.  Raises OSError, and then
-    everything is as it was."""
+def mount_proc_net(process: int) -> int:
+    """Let /proc/net lead to a FUSE file system that nobody serves yet, and the same of a process and its first thread (/proc/self/net,
+    /proc/thread-self/net); returns the /dev/fuse to serve it by.  Raises OSError, and then everything is as it was."""
     device = mount_fuse(_UNUSED, "allow_other", True)
     try:
-        _mount_link("fs/net", PROC_NET)
+        _mount_link(path.basename(_UNUSED), PROC_NET)
     except OSError:
         libc.unmount(_UNUSED, abi.MNT_DETACH)
         os.close(device)
         raise
+    for place in (f"/proc/{process}/net", f"/proc/{process}/task/{process}/net"):
+        try:
+            libc.mount(_UNUSED, place, None, abi.MS_BIND)
+        except OSError:  # it stays Linux's own
+            pass
     return device
 
 

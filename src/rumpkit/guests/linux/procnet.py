@@ -1,7 +1,7 @@
 """The program's /proc/net: Linux's own files, but for those that only the kernel can answer truly, such as tcp and udp.
 
-Above `record`, beside `mirror`, which sees to what is Linux's there; `net.proc` makes the texts.  A small FUSE server of a tree that never
-changes: a directory "net" with a file for each text, and a symbolic link for each of Linux's own.  `mounts.mount_proc_net` shows it.
+Above `record`, beside `mirror`, which sees to what is Linux's there; `net.proc` makes the texts.  A small FUSE server of a
+directory that never changes: a file for each text, and a symbolic link for each of Linux's own.  `mounts.mount_proc_net` shows it.
 
 A file is read as one of Linux's /proc: its text is made when a read starts at its beginning, and stays the same for that descriptor until
 the next.  It is kept until it has been read to its end, as a descriptor may stay open for long.  The server has a thread of its own, as
@@ -35,13 +35,14 @@ FILES: Final = (
 """As `net.proc.files.FILES`, which is loaded when somebody reads one."""
 UNIX: Final = "unix"
 """Linux's, but for those sockets that stand for TCP sockets, and our own."""
-NATIVE: Final = "/proc/self/net"
-"""Where Linux's own are."""
+LISTED: Final = "/proc/self/net"
+"""Where Linux's own are, for us."""
+NATIVE: Final = "/proc/1/net"
+"""And for the program: those of its init."""
 MOST_OPEN: Final = 1024
 MOST_BYTES: Final = 64 << 20
 """Files that may be open, and bytes that their texts may have."""
-_DIRECTORY: Final = 2
-_FIRST: Final = 3
+_FIRST: Final = 2
 _FOR_LONG: Final = 3600
 _DIRECT: Final = 1
 """FOPEN_DIRECT_IO: nothing is cached, and a size of 0 says nothing."""
@@ -56,7 +57,7 @@ _UNIX_INODE: Final = 6
 def natives() -> list[str]:
     """Linux's own files there that we have none in place of; the same in all network namespaces."""
     try:
-        return sorted(set(os.listdir(NATIVE)) - {*FILES, UNIX})
+        return sorted(set(os.listdir(LISTED)) - {*FILES, UNIX})
     except OSError:
         return []
 
@@ -162,7 +163,7 @@ class ProcNet:
 
     def _attributes(self, number: int) -> tuple[int, ...]:
         mode, links = S_IFREG | 0o444, 1
-        if number <= _DIRECTORY:
+        if number == wire.ROOT_ID:
             mode, links = S_IFDIR | 0o555, 2
         elif number > _FIRST + len(FILES):
             mode = S_IFLNK | 0o777
@@ -170,9 +171,7 @@ class ProcNet:
 
     def _lookup(self, node: int, body: bytes) -> bytes:
         name = body.rstrip(b"\0")
-        number = self._numbers.get(name, 0) if node == _DIRECTORY else 0
-        if node == wire.ROOT_ID and name == b"net":
-            number = _DIRECTORY
+        number = self._numbers.get(name, 0) if node == wire.ROOT_ID else 0
         if not number:
             raise OSError(ENOENT, "no such file")
         return wire.ENTRY.pack(number, 0, _FOR_LONG, _FOR_LONG, 0, 0, *self._attributes(number))
@@ -186,7 +185,7 @@ class ProcNet:
     def _readdir(self, node: int, body: bytes) -> bytes:
         _, offset, room = wire.READ_IN.unpack_from(body)[:3]
         entries = [(node, "."), (wire.ROOT_ID, "..")]
-        entries += [(_DIRECTORY, "net")] if node == wire.ROOT_ID else enumerate(self._names, _FIRST)
+        entries += enumerate(self._names, _FIRST)
         out = b""
         for place in range(offset, len(entries)):
             number, name = entries[place]

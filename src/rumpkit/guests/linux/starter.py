@@ -330,7 +330,7 @@ class Starter:
     def show_sockets(self) -> None:
         """Let the supervisor answer /proc/net, where it lets itself be mounted upon."""
         try:
-            device = mounts.mount_proc_net()
+            device = mounts.mount_proc_net(self.first.process)
         except OSError:
             return
         self.report("sockets", fds=(device,))
