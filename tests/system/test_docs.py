@@ -15,7 +15,9 @@ from rumpkit.compose.load import parse_kernels
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "reference" not in path.parts)
 BLOCK = re.compile(r"^```(\w+)( notest)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+LINKING = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+"""Pages whose links are followed: the generated ones, too."""
 
 
 def blocks(language: str) -> list[Any]:
@@ -86,13 +88,21 @@ def test_config_blocks_are_valid(text: str) -> None:
     assert parse_kernels(text)
 
 
-def test_links_lead_somewhere() -> None:
-    missing = [
-        f"{page.relative_to(ROOT)}: {target}"
-        for page in PAGES
-        for target in LINK.findall(page.read_text("utf-8"))
-        if not (page.parent / target).exists()
-    ]
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them of its headings: small letters, no punctuation, - for each space."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found = (re.sub(r"[^\w\- ]", "", title.strip().lower()) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return {title.replace(" ", "-") for title in found}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = []
+    for target, anchor in LINK.findall(page.read_text("utf-8")):
+        there = page.parent / target if target else page
+        if not there.exists() or (anchor and anchor not in headings(there)):
+            missing.append(f"{target}#{anchor}")
     assert missing == []
 
 

@@ -1,6 +1,6 @@
 """FUSE's wire format: the numbers and structures of Linux <linux/fuse.h>, protocol 7.31 to 7.36 (and TMPFILE), as this server uses them.
 
-All of it is in the machine's byte order, which is little-endian on every machine that Linux guests run on.  Below `requests` and
+All of it is in the machine's byte order, which is little-endian on every machine that Linux guests run on.  Below `operations` and
 `server`; imports nothing of rumpkit.
 """
 

@@ -1,6 +1,6 @@
 """The notification descriptor: system calls that wait for an answer, answers, injected descriptors (seccomp_unotify(2)).
 
-Between `abi` and `supervisor`.  One listener serves a program and everything it forks and execs.
+Between `abi` and `context`.  One listener serves a program and everything it forks and execs.
 """
 
 import fcntl

@@ -1,6 +1,6 @@
 """Launching a program in its sandbox, and what can be done with it from outside: signals, its end, killing it.
 
-Above `launcher` and `starter` (the other side of the conversation), below `supervisor`.  Takes a few milliseconds where a launcher has
+Above `launcher` and `starter` (the other side of the conversation), below `guest`.  Takes a few milliseconds where a launcher has
 a starter ready, and otherwise some 30, and waits meanwhile: never call it on the schedule.
 
 Who gets a signal: the program stays in the caller's process group and session.  Ctrl-C on a terminal therefore reaches

@@ -4,7 +4,7 @@
       |                    `--------> FAILED
       `---listen--> LISTENING --accept--> a new one, CONNECTED
 
-Above `ends`, which has the tricks, and `record`; the handlers in `calls_stream` decide what a call means in which state.  All
+Above `ends`, which has the tricks, and `record`; the handlers in `calls_socket` decide what a call means in which state.  All
 methods run off the schedule in the loop's thread, but for those that say otherwise.
 """
 
