@@ -23,7 +23,10 @@ BUILD = "import sys, build_native; build_native.build_{}(sys.argv[1])"
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of what the build reads."""
-    copy = tmp_path / "tree"
+    return copied(tmp_path / "tree")
+
+
+def copied(copy: Path) -> Path:
     for path in tracked_files():
         relative = path.relative_to(ROOT)
         if relative.parts[0] in ("tests", "tools", "docs", "bench", "examples", ".ci"):
@@ -101,28 +104,9 @@ def test_another_wish_is_refused(tree):
 
 
 def only_the_form_is_hot(tree: Path, *more: str) -> None:
-    """Shrink the list of hot modules, so that the build is short."""
+    """Shrink the list of hot modules, and what the package names, so that the build is short."""
     (tree / "hot_modules.txt").write_text("\n".join(["rumpkit._form", *more]) + "\n")
-
-
-@pytest.mark.needs("compiler")
-def test_the_native_wheel_has_both_and_runs(tree, tmp_path):
-    only_the_form_is_hot(tree)
-    done = build(tree, RUMPKIT_BUILD="native")
-    assert done.returncode == 0, done.stderr
-    wheel = the_wheel(tree)
-    assert "none-any" not in wheel.name
-    names, requires = contents(wheel)
-    assert "rumpkit/_form.py" in names
-    assert any(name.startswith("rumpkit/_form.") and name.endswith(".so") for name in names)
-    assert requires_librt(requires)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    command = [sys.executable, "-c", "from rumpkit._form import COMPILED, form; print(COMPILED, form())"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["PYTHONPATH"] = str(tmp_path / "installed")
-    shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert shown.stdout == "True native\n", shown.stderr
+    (tree / "src" / "rumpkit" / "__init__.py").write_text('"""Of which the types are not needed."""\n')
 
 
 SPIN = """\
@@ -145,8 +129,8 @@ assert not spin.__class__.__name__ == "function"
 left, right = map(int, sys.argv[1:])
 assert spin(1, left, right) == left * right
 signal.signal(signal.SIGALRM, signal.default_int_handler)
-signal.setitimer(signal.ITIMER_REAL, 0.01)
 try:
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
     while True:
         assert spin(100_000, left, right) == left * right
 except KeyboardInterrupt:
@@ -154,20 +138,53 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.needs("compiler")
-def test_a_signal_does_not_abort_compiled_arithmetic(tree, tmp_path):
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree with a native wheel of two modules, which is also in `installed` there."""
+    tree = copied(tmp_path_factory.mktemp("native"))
     (tree / "src" / "rumpkit" / "spin.py").write_text(SPIN)
     only_the_form_is_hot(tree, "rumpkit.spin")
-    done = build(tree, RUMPKIT_BUILD="native")
+    done = build(tree, RUMPKIT_BUILD="native", RUMPKIT_BUILD_OPT="1")
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(the_wheel(tree)) as archive:
-        archive.extractall(tmp_path / "installed")
-    environment = dict(os.environ, PYTHONPATH=str(tmp_path / "installed"))
+        archive.extractall(tree / "installed")
+    return tree
+
+
+def python(native: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run what is installed."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment["PYTHONPATH"] = str(native / "installed")
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=native / "installed", env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.needs("compiler")
+def test_the_native_wheel_has_both_and_runs(native: Path) -> None:
+    wheel = the_wheel(native)
+    assert "none-any" not in wheel.name
+    names, requires = contents(wheel)
+    assert "rumpkit/_form.py" in names
+    assert any(name.startswith("rumpkit/_form.") and name.endswith(".so") for name in names)
+    assert requires_librt(requires)
+    shown = python(native, "-c", "from rumpkit._form import COMPILED, form; print(COMPILED, form())")
+    assert shown.stdout == "True native\n", shown.stderr
+
+
+@pytest.mark.needs("compiler")
+def test_a_signal_does_not_abort_compiled_arithmetic(native: Path) -> None:
     for left, right in [(3_000_000_000, 2), (2, 3_000_000_000), (-5, 7), (2**61, -2), (2**61, 2), (2**80, -(2**90))]:
         for _ in range(5):
-            command = [sys.executable, "-c", INTERRUPT, str(left), str(right)]
-            shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+            shown = python(native, "-c", INTERRUPT, str(left), str(right))
             assert shown.stdout == "interrupted\n", (left, right, shown.stderr)
+
+
+@pytest.mark.needs("compiler")
+def test_a_pure_build_after_a_native_one_has_nothing_compiled_in_it(native: Path, tmp_path: Path) -> None:
+    tree = shutil.copytree(native, tmp_path / "tree", ignore=shutil.ignore_patterns("installed"))
+    the_wheel(tree).unlink()
+    assert build(tree, RUMPKIT_BUILD="pure").returncode == 0
+    assert not [name for name in contents(the_wheel(tree))[0] if name.endswith(".so")]
 
 
 @pytest.mark.needs("compiler")
@@ -190,15 +207,6 @@ def test_a_hot_module_that_does_not_exist_is_an_error(tree):
     done = build(tree, RUMPKIT_BUILD="native")
     assert done.returncode != 0
     assert "hot_modules.txt lists rumpkit.gone, which does not exist" in done.stderr
-
-
-@pytest.mark.needs("compiler")
-def test_a_pure_build_after_a_native_one_has_nothing_compiled_in_it(tree):
-    only_the_form_is_hot(tree)
-    assert build(tree, RUMPKIT_BUILD="native").returncode == 0
-    the_wheel(tree).unlink()
-    assert build(tree, RUMPKIT_BUILD="pure").returncode == 0
-    assert not [name for name in contents(the_wheel(tree))[0] if name.endswith(".so")]
 
 
 def test_what_the_build_asks_for_depends_on_the_form(monkeypatch):
