@@ -75,6 +75,21 @@ def test_a_text_stays_as_it_was_at_its_beginning() -> None:
     assert again != first + rest and again.endswith(f"{texts.made}\n".encode())
 
 
+def test_each_open_file_has_its_own_text() -> None:
+    texts = Counted()
+    process = mounted(texts)
+    one, other = process.open("/t/one", 0), process.open("/t/one", 0)
+    assert process.fstat(one).st_ino == process.fstat(other).st_ino
+    first = process.read(one, 50)
+    made = texts.made
+    second = process.read(other, 50)
+    assert process.read(one, 500).endswith(f" {made}\n".encode())
+    assert process.read(other, 500).endswith(f" {made + 1}\n".encode())
+    assert (first, process.read(one, 9), process.read(other, 9)) == (second, b"", b"")
+    assert process.pread(one, 3, 50) == b"xxx" and texts.made == made + 2  # it was kept no longer than to its end
+    assert process.pread(one, 9, 500) == b"" and texts.made == made + 2
+
+
 def test_nothing_can_be_changed() -> None:
     process = mounted(Counted())
     for call in (

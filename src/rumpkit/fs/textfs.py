@@ -1,7 +1,8 @@
 """A file system of texts that a component makes when they are read: the type "procnet" shows what Linux has in /proc/net.
 
 Between vfs and `kern.texts`, behind which the component is.  A text is made anew by each read at its beginning, and stays as it is for the
-reads behind that; its size is that of a text that was made for whoever asks.
+reads behind that, of that open file alone, until all of it has been read: each lookup makes a vnode.  Its size is that of a text that was
+made for whoever asks.
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ class TextNode(ReadOnlyNode):
         self._texts: Texts = texts
         self._name: str = name
         self._text: bytes = b""
+        self._said: int = 0
+        """The size of the text that was made last for reading."""
 
     def refresh(self) -> None:
         """Have the size of what would be read now."""
@@ -57,8 +60,11 @@ class TextNode(ReadOnlyNode):
 
     def read(self, offset: int, size: int) -> bytes:
         """Of the text as it is now, if it is read from its beginning."""
-        if offset == 0 or not self._text:
+        if offset == 0 or (offset < self._said and not self._text):
             self._text = self._make()
+            self._said = len(self._text)
+        elif offset >= self._said:
+            self._text = b""
         return self._text[offset : offset + size]
 
     def inactive(self) -> None:
@@ -73,16 +79,17 @@ class TextDirectory(ReadOnlyNode):
     def __init__(self, mount: Mount, texts: Texts) -> None:
         super().__init__(mount, ROOT, S_IFDIR | 0o555, 0, 0, mount.hyper.wall())
         self.links = 2
+        self._texts: Texts = texts
         self._names: list[str] = sorted(texts.names())
-        self._nodes: dict[bytes, TextNode] = {
-            name.encode(): TextNode(mount, ROOT + place, texts, name) for place, name in enumerate(self._names, 1)
-        }
+        self._numbers: dict[bytes, int] = {name.encode(): ROOT + place for place, name in enumerate(self._names, 1)}
 
     def lookup(self, name: bytes) -> Vnode | None:
         """The file of that name, with its size as `refresh` has it."""
-        found = self._nodes.get(name)
-        if found is not None:
-            found.refresh()
+        number = self._numbers.get(name)
+        if number is None:
+            return None
+        found = TextNode(self.mount, number, self._texts, name.decode())
+        found.refresh()
         return found
 
     def readdir(self, cookie: int, count: int) -> list[Entry]:

@@ -11,7 +11,6 @@ Duration: TypeAlias = int
 MICROSECOND: Final = 1_000
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
-MINUTE: Final = 60 * SECOND
 
 FOREVER: Final = 1 << 61
 """A deadline that never comes; still a small integer once compiled."""

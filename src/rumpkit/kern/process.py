@@ -7,8 +7,6 @@ from mypy_extensions import mypyc_attr
 from ..hyper.time import Instant
 from .descriptors import DescriptorTable
 
-DEFAULT_NOFILE: int = 1024
-
 
 @final
 class Credentials:

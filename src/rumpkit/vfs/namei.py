@@ -13,7 +13,6 @@ holds that mount's lock, if it has one, until `done`, so what it found stays tru
 
 from typing import Final, final
 
-from ..hyper.mutex import Mutex
 from ..kern.abi.errno import EACCES, EIO, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, error
 from ..kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFLNK, SYMLOOP_MAX
 from ..kern.process import Credentials
@@ -51,7 +50,6 @@ class Walk:
         self._credentials: Credentials = credentials
         self._privileged: bool = credentials.uid == 0
         self._locked: Mount | None = None
-        self._lock: Mutex | None = None
         if start.mount.lock is not None:
             self._go(start)
 
@@ -63,25 +61,16 @@ class Walk:
             return
         if self._locked is not None:
             self.done()
-        lock = mount.lock
-        if lock is not None:
-            mount.calls += 1
-            try:
-                lock.acquire()
-            except BaseException:
-                mount.calls -= 1
-                raise
+        if mount.lock is not None:
+            mount.begin_call()
             self._locked = mount
-            self._lock = lock
 
     def done(self) -> None:
         """Leave the mount that the walk is in.  What it found may change from now on."""
         locked = self._locked
-        if locked is not None and self._lock is not None:
-            self._lock.release()
-            locked.calls -= 1
+        if locked is not None:
             self._locked = None
-            self._lock = None
+            locked.end_call()
 
     def drop(self, vnode: Vnode) -> None:
         """Release a vnode that was held for the walk, and leave its mount."""

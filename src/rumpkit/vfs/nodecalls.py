@@ -449,14 +449,7 @@ class Call:
 
 def enter(mount: Mount) -> None:
     """Start a call into a mount.  Raises EIO where it has been taken away, perhaps while we waited for its lock."""
-    lock = mount.lock
-    if lock is not None:
-        mount.calls += 1
-        try:
-            lock.acquire()
-        except BaseException:
-            mount.calls -= 1
-            raise
+    mount.begin_call()
     if mount.finished:
         leave(mount)
         raise error(EIO)
@@ -464,10 +457,7 @@ def enter(mount: Mount) -> None:
 
 def leave(mount: Mount) -> None:
     """End a call into a mount."""
-    lock = mount.lock
-    if lock is not None:
-        lock.release()
-        mount.calls -= 1
+    mount.end_call()
 
 
 def _check_directory(directory: Vnode, name: bytes) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from ..hyper.calls import Hypercalls
-from ..hyper.mutex import Mutex
 from ..kern.abi.errno import EACCES, EBUSY, EEXIST, EINVAL, ENFILE, ENOENT, ENOTBLK, ENOTDIR, error
 from ..kern.abi.fcntl import MNT_DETACH, MNT_FORCE, O_RDONLY, O_RDWR, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG
 from ..kern.counters import Counters
@@ -118,9 +117,9 @@ class Vfs:
         try:
             self._attach(mount, place, paths)
         except OSError:
-            lock = self._lock(mount)
+            mount.begin_call()
             mount.finish()
-            self._unlock(mount, lock)
+            mount.end_call()
             raise
         return mount
 
@@ -157,7 +156,7 @@ class Vfs:
             raise error(EINVAL)
         check_remount(options)
         read_only = bool(options.get("read_only", mount.read_only))
-        lock = self._lock(mount)
+        mount.begin_call()
         try:
             if read_only != mount.read_only:
                 if read_only and has_writers(self.kernel, mount):
@@ -167,7 +166,7 @@ class Vfs:
             mount.access_times = bool(options.get("access_times", mount.access_times))
             mount.devices = bool(options.get("devices", mount.devices))
         finally:
-            self._unlock(mount, lock)
+            mount.end_call()
 
     def device(self, source: str) -> Device:
         """The block device called `source`: "disk0", "/dev/disk0", or the path of a special file.
@@ -272,11 +271,11 @@ class Vfs:
         finally:
             if not mount.finished:
                 # Somebody in this process, who is no process of the kernel's, has kept a file.
-                lock = self._lock(mount)
+                mount.begin_call()
                 try:
                     mount.finish()
                 finally:
-                    self._unlock(mount, lock)
+                    mount.end_call()
 
     def buffer_cache(self, device: Device, block_size: int) -> BufferCache:
         """A buffer cache for a file system on `device`, with the limits of the sysctls and this kernel's counters.  Raises EINVAL."""
@@ -322,11 +321,11 @@ class Vfs:
             mount.covers = None
         self.events.unmounting(mount)
         mount.detached = True
-        lock = self._lock(mount)
+        mount.begin_call()
         try:
             mount.root.release()
         finally:
-            self._unlock(mount, lock)
+            mount.end_call()
             if covers is not None:
                 let_go(covers)
 
@@ -341,39 +340,22 @@ class Vfs:
     def _force(self, mount: Mount) -> None:
         if any(inner.covers is not None and inner.covers.mount is mount for inner in self._mounts):
             raise error(EBUSY)
-        lock = self._lock(mount)
+        mount.begin_call()
         try:
             revoke(self.kernel, mount)
         finally:
-            self._unlock(mount, lock)
+            mount.end_call()
         if mount in self._mounts:
             self._detach(mount)
 
-    def _lock(self, mount: Mount) -> Mutex | None:
-        """Take the mount's lock, if it has one."""
-        lock = mount.lock
-        if lock is not None:
-            mount.calls += 1
-            try:
-                lock.acquire()
-            except BaseException:
-                mount.calls -= 1
-                raise
-        return lock
-
-    def _unlock(self, mount: Mount, lock: Mutex | None) -> None:
-        if lock is not None:
-            lock.release()
-            mount.calls -= 1
-
     def _locked_sync(self, mount: Mount) -> None:
-        lock = self._lock(mount)
+        mount.begin_call()
         try:
             if not mount.finished:
                 mount.sync()
                 mount.tell_problem()
         finally:
-            self._unlock(mount, lock)
+            mount.end_call()
 
     def name_cache(self) -> NameCache:
         """A name cache for a file system whose lookups are worth it, with the limit of the sysctl and this kernel's counters."""

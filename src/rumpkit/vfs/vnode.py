@@ -371,6 +371,24 @@ class Mount:
         self._problem: OSError | None = None
         """Why `write_back` failed first, until somebody has been told."""
 
+    def begin_call(self) -> None:
+        """A call comes to this mount: take its lock, if it has one, and keep the mount from going meanwhile."""
+        lock = self.lock
+        if lock is not None:
+            self.calls += 1
+            try:
+                lock.acquire()
+            except BaseException:
+                self.calls -= 1
+                raise
+
+    def end_call(self) -> None:
+        """It has ended."""
+        lock = self.lock
+        if lock is not None:
+            lock.release()
+            self.calls -= 1
+
     def statvfs(self) -> StatVfs:
         """How large it is and how full (POSIX statvfs)."""
         return StatVfs(self.block_size, self.block_size, 0, 0, 0, 0, 0, 0, self.number, int(self.read_only), NAME_MAX)
@@ -447,18 +465,8 @@ def let_go(vnode: Vnode) -> None:
     Raises EUCLEAN, EIO where the file goes with it and cannot be removed; it is released nevertheless.
     """
     mount = vnode.mount
-    lock = mount.lock
-    if lock is None:
-        vnode.release()
-        return
-    mount.calls += 1
-    try:
-        lock.acquire()
-    except BaseException:
-        mount.calls -= 1
-        raise
+    mount.begin_call()
     try:
         vnode.release()
     finally:
-        lock.release()
-        mount.calls -= 1
+        mount.end_call()

@@ -15,9 +15,6 @@ from .inode import INLINE as INLINE_FLAG
 from .seals import LEAF
 from .state import InodeState
 
-DOTS: Final = 24
-"""Bytes of the entries "." and ".." at the start of a directory with blocks."""
-
 AHEAD: Final = 16
 """Blocks of a directory that are read at once."""
 

@@ -11,7 +11,6 @@ from .features import BIGALLOC, BIT64, JOURNAL_DEV, META_BG, SPARSE_SUPER, SPARS
 from .inode import BASE, FIRST
 from .superblock import CRC32C, MAGIC, Superblock
 
-LARGEST_BLOCK: Final = 65536
 LARGEST_DESCRIPTOR: Final = 1024
 
 

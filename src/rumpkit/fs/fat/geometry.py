@@ -1,6 +1,6 @@
 """A FAT volume's shape, read from its boot sector with every number checked.  Between the device and the rest of the package."""
 
-from typing import Final, final
+from typing import final
 
 from ...kern.abi.errno import EINVAL, EUCLEAN
 from .layout import (
@@ -20,8 +20,6 @@ from .layout import (
     STATE32,
     STATE_DIRTY,
 )
-
-MAX_CLUSTER_SIZE: Final = 128 * 4096
 
 
 def _bad(text: str) -> OSError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, final
 from ...clients.relay import Relay, RelayPool
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.libc import keep_heap
-from ...hyper.calls import Alarm, AlarmTarget
+from ...hyper.calls import Alarm
 from ...hyper.time import FOREVER, Instant
 from ...kern.abi.errno import EBADF, EINVAL, error
 from ...kern.abi.fcntl import O_NONBLOCK
@@ -26,7 +26,7 @@ from .lifelines import Lifelines
 from .listener import Listener, Notification
 from .memory import Memory
 from .network import STREAM
-from .record import Attended, Record, Work, guarded
+from .record import Attended, Bell, Record, Work, guarded
 from .spawn import Program
 
 if TYPE_CHECKING:
@@ -41,24 +41,13 @@ T = TypeVar("T")
 
 
 @final
-class _Bell(AlarmTarget):
-    """The host's alarm, which rings on the schedule."""
-
-    def __init__(self, rung: Attended) -> None:
-        self._rung: Attended = rung
-
-    def on_alarm(self, now: Instant) -> None:
-        self._rung.notify()
-
-
-@final
 class Deadlines(Attended):
     """Sees to it that parked calls end when SO_RCVTIMEO or SO_SNDTIMEO say so."""
 
     def __init__(self, context: "Context") -> None:
         super().__init__(context.work)
         self._context: Context = context
-        self._alarm: Alarm = context.host.alarm(_Bell(self))
+        self._alarm: Alarm = context.host.alarm(Bell(self))
         self._next: Instant = FOREVER
 
     def add(self, deadline: Instant) -> None:

@@ -10,7 +10,7 @@ import socket as host_socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
-from ...hyper.calls import Alarm, AlarmTarget
+from ...hyper.calls import Alarm
 from ...hyper.time import Instant
 from ...kern.abi.errno import EAGAIN, EBADF, EINTR, EINVAL, EISCONN, ENOBUFS, EPERM, EPIPE, error
 from ...kern.abi.socket import AF_NETLINK, AF_UNIX, SO_SNDTIMEO, SO_TYPE, SOCK_DGRAM, SOL_SOCKET
@@ -18,7 +18,7 @@ from . import ends, libc
 from .listener import Notification
 from .network import REACH
 from .reach import ANSWER, LARGEST, REQUEST
-from .record import Attended, guarded
+from .record import Attended, Bell, guarded
 from .sockaddr import family_of
 
 if TYPE_CHECKING:
@@ -66,15 +66,6 @@ class _Ids(NamedTuple):
 
 
 @final
-class _Bell(AlarmTarget):
-    def __init__(self, rung: Attended) -> None:
-        self._rung: Attended = rung
-
-    def on_alarm(self, now: Instant) -> None:
-        self._rung.notify()
-
-
-@final
 class Named(Attended):
     """One guest's."""
 
@@ -84,7 +75,7 @@ class Named(Attended):
         self._reach: host_socket.socket | None = None
         self._maps: dict[str, list[tuple[int, int, int]]] = {}
         self._waiting: list[_Waiting] = []
-        self._alarm: Alarm = context.host.alarm(_Bell(self))
+        self._alarm: Alarm = context.host.alarm(Bell(self))
 
     def connect(self, call: Notification, read: Reader, deadline: Deadline) -> int | None:
         """Make the call; None where it waits.  Raises what it fails with."""

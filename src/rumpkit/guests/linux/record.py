@@ -12,6 +12,7 @@ from mypy_extensions import mypyc_attr
 
 from ...hosts.posix.host import PosixHost
 from ...hosts.task import Task
+from ...hyper.calls import AlarmTarget
 from ...hyper.time import Instant
 from ...kern.abi.socket import AF_INET6
 from ...kern.socket import Socket
@@ -37,6 +38,17 @@ class Attended(Observer):
 
     def attend(self) -> None:
         """See to what was noted.  Off the schedule."""
+
+
+@final
+class Bell(AlarmTarget):
+    """A host's alarm, which rings on the schedule, for what is seen to off it."""
+
+    def __init__(self, rung: Attended) -> None:
+        self._rung: Attended = rung
+
+    def on_alarm(self, now: Instant) -> None:
+        self._rung.notify()
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -3,6 +3,8 @@ whom, and no more than so many a second."""
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 from ...hyper.frame import GSO_NONE, Frame
 from ...hyper.time import Instant
 from ...kern.counters import KindCounters, kind_names
@@ -41,9 +43,9 @@ ICMP_SYSCTLS: Final[tuple[Sysctl, ...]] = (
 )
 
 
-@final
-class IcmpCounters(KindCounters):
-    """ICMP messages by what they were, and by their types."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class MessageCounters(KindCounters):
+    """Messages of ICMP, of either version, by what they were, and by their types."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,15 +61,20 @@ class IcmpCounters(KindCounters):
         self.errors_out: int = 0
         self.errors_limited: int = 0
 
-    def names(self) -> tuple[str, ...]:
-        return _COUNTERS
 
-
-_COUNTERS: Final = (
+MESSAGES: Final = (
     "messages_in", "bad_in", "echo_requests_in", "echo_replies_in", "errors_in", "errors_ignored", "others_in",
     "echo_requests_out", "echo_replies_out", "errors_out", "errors_limited",
-    *kind_names((0, 3, 4, 5, 8, 11, 12, 13, 14), (0, 3, 8, 11, 12)),
 )  # fmt: skip
+_COUNTERS: Final = (*MESSAGES, *kind_names((0, 3, 4, 5, 8, 11, 12, 13, 14), (0, 3, 8, 11, 12)))
+
+
+@final
+class IcmpCounters(MessageCounters):
+    """Those of ICMP for IPv4."""
+
+    def names(self) -> tuple[str, ...]:
+        return _COUNTERS
 
 
 @final

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from ...hyper.frame import Frame
 from ...hyper.time import Instant
-from ...kern.counters import KindCounters, kind_names
+from ...kern.counters import kind_names
 from ...kern.sysctl import Sysctl
 from ..ip.bucket import TokenBucket
-from ..ip.report import as_on_a_wire
+from ..ip.report import MESSAGES, MessageCounters, as_on_a_wire
 from ..wire.address import ANY_MAC, is_link_local, is_multicast, is_unspecified
 from ..wire.ethernet import ETHERTYPE_IPV6, emit_ethernet
 from ..wire.icmpv6 import (
@@ -48,36 +48,21 @@ ICMP6_SYSCTLS: Final[tuple[Sysctl, ...]] = (
 )
 
 
-@final
-class Icmp6Counters(KindCounters):
-    """ICMPv6 messages by what they were, and by their types."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages_in: int = 0
-        self.bad_in: int = 0
-        self.echo_requests_in: int = 0
-        self.echo_replies_in: int = 0
-        self.errors_in: int = 0
-        self.errors_ignored: int = 0
-        self.others_in: int = 0
-        self.echo_requests_out: int = 0
-        self.echo_replies_out: int = 0
-        self.errors_out: int = 0
-        self.errors_limited: int = 0
-
-    def names(self) -> tuple[str, ...]:
-        return _COUNTERS
-
-
 _COUNTERS: Final = (
-    "messages_in", "bad_in", "echo_requests_in", "echo_replies_in", "errors_in", "errors_ignored", "others_in",
-    "echo_requests_out", "echo_replies_out", "errors_out", "errors_limited",
+    *MESSAGES,
     *kind_names(
         (1, 2, 3, 4, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 143),
         (1, 2, 3, 4, 128, 129, 131, 132, 133, 135, 136, 143),
     ),
-)  # fmt: skip
+)
+
+
+@final
+class Icmp6Counters(MessageCounters):
+    """Those of ICMPv6."""
+
+    def names(self) -> tuple[str, ...]:
+        return _COUNTERS
 
 
 @final

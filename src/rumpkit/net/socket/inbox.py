@@ -6,7 +6,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from ...hyper.time import Instant
-from ...kern.abi.errno import EAGAIN, EDESTADDRREQ, ENOPROTOOPT, ENOTTY, EOPNOTSUPP, error
+from ...kern.abi.errno import EAGAIN, ENOPROTOOPT, ENOTTY, EOPNOTSUPP, error
 from ...kern.abi.poll import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from ...kern.abi.socket import MSG_OOB, MSG_PEEK, MSG_TRUNC, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from ...kern.socket import Received, Socket, SocketAddress
@@ -89,14 +89,6 @@ class InboxSocket(Socket):
             self.receive_buffer = size
         else:
             self.send_buffer = size
-
-    def destination_or(self, destination: SocketAddress | None, peer: bytes) -> bytes:
-        """Where to send.  Raises EDESTADDRREQ."""
-        if destination is not None:
-            return destination[0]
-        if not peer:
-            raise error(EDESTADDRREQ)
-        return peer
 
     def waiting_bytes(self) -> int:
         """What waits to be read, each packet with its overhead."""

@@ -22,12 +22,9 @@ SERVER_NO_COOKIE: Final = 0x200
 """... data is taken without a cookie, ..."""
 SERVER_ALL: Final = 0x400
 """... and by all listeners."""
-ALL_BITS: Final = CLIENT | SERVER | CLIENT_NO_COOKIE | SERVER_NO_COOKIE | SERVER_ALL
 
 COOKIE_SIZE: Final = 8
 """Bytes of the cookies that we make; we take those of 4 to 16."""
-MIN_COOKIE: Final = 4
-MAX_COOKIE: Final = 16
 MAX_DOUBLINGS: Final = 6
 """How often the time doubles for which a server gets no data with a SYN, as it does on Linux."""
 _PERIOD: Final = 3600 * SECOND
