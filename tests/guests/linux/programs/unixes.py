@@ -62,7 +62,7 @@ def names() -> None:
         f"/proc/self/fd/{folder}/inner", f"/dev/fd/{folder}/inner", f"/proc/{os.getpid()}/cwd/listener",
         "nothing", "nothing/listener", "plain", "plain/listener", "folder", "round", "x" * 300, "", "/",
     ):  # fmt: skip
-        told(f"to {name[:40].replace(str(os.getpid()), 'PID')!r}", lambda name=name: connected(name))  # type: ignore[misc]
+        told(f"to {name[:40].replace(f'/proc/{os.getpid()}/', '/proc/PID/')!r}", lambda name=name: connected(name))  # type: ignore[misc]
     inner.close()
     told("to one that is closed", lambda: connected("folder/inner"))
     os.close(folder)
