@@ -159,10 +159,6 @@ class Node(Vnode):
         else:
             writer.flush(lock)
 
-    def birth(self) -> int:
-        """When it was made, in nanoseconds since 1970; to 10 ms."""
-        return times.decode(*self.created, self.volume.time_offset) if self.created[0] else 0
-
 
 @final
 class FileNode(Node):
