@@ -85,7 +85,8 @@ def call_socket(context: Context, call: Notification) -> int | None:
     try:
         made = context.run(_make, context, family, kind, protocol)
     except OSError:
-        context.unnetworked += not context.kernel.sockets.knows(AF_INET)
+        if not context.kernel.sockets.knows(AF_INET):
+            context.unnetworked += 1
         raise
     if kind == SOCK_DGRAM and (family, made.protocol or IPPROTO_UDP, made.family) not in _STOCK:
         context.run(made.release, context.host.now)
