@@ -48,6 +48,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "(a root is a directory, an image with a file system, a tar archive or a container image)",
         ),
         (
+            '[kernel]\nroot = "noise"\nroot_type = "ext5"\n' + RUN,
+            "2: kernel.root: '{here}/noise' can't be a root: there is no file system type 'ext5' (did you mean \"ext4\"?)",
+        ),
+        (
             '[sysctl]\n"net.tcp.send_buffer" = 1\n' + RUN,
             "2: sysctl.net.tcp.send_buffer: there is no such sysctl "
             '(this kernel has no network: add [[interface]] with link = "user")',

@@ -131,6 +131,7 @@ def _open_image(host: Hypercalls, kernel: RumpKernel, image: Image, mount: Mount
     try:
         _scheduled(host, partial(_mount, vfs, mount))
     except OSError as problem:
+        _require_type(vfs, mount, problem, "")
         raise ConfigError(_without_disk(mount, problem)) from None
 
 
@@ -252,11 +253,7 @@ def _mount_all(kernel: RumpKernel, mounts: list[MountSpec], sources: list[str]) 
             _mount(vfs, mount)
         except OSError as problem:
             key, of_host = f"mount[{index}]", sources[index] != mount.source
-            if problem.errno == ENODEV and mount.kind not in vfs.types.names():
-                hint = suggest(mount.kind, {*vfs.types.names(), *COMPONENTS, "auto"})
-                raise ConfigError(
-                    f"there is no file system type {mount.kind!r}", key=f"{key}.type", hint=hint
-                ) from None
+            _require_type(vfs, mount, problem, f"{key}.type")
             text = f"{sources[index]!r} as {mount.kind}" if sources[index] else mount.kind
             text += f" cannot be mounted on {mount.path}: {_without_disk(mount, problem)}"
             given = mount.size or (mount.source and not of_host)
@@ -277,6 +274,14 @@ def _mount(vfs: "Vfs", spec: MountSpec) -> None:
     if spec.path != "/":
         vfs.make_directories(spec.path)
     vfs.mount(spec.kind, spec.path, options, spec.source)
+
+
+def _require_type(vfs: "Vfs", spec: MountSpec, problem: OSError, key: str) -> None:
+    """Raise ConfigError where a mount has failed because there is no such type."""
+    known = {*vfs.types.names(), "auto"}
+    if problem.errno == ENODEV and spec.kind not in known:
+        hint = suggest(spec.kind, {*known, *COMPONENTS})
+        raise ConfigError(f"there is no file system type {spec.kind!r}", key=key, hint=hint) from None
 
 
 def _without_disk(spec: MountSpec, problem: OSError) -> str:
