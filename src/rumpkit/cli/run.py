@@ -321,6 +321,7 @@ class Run:
         """From the start to the end; the exit status."""
         try:
             with ExitStack() as stack:
+                stack.callback(self._advise)
                 stack.callback(self.output.close)
                 self._refuse_two()
                 if self.arguments.gdb:
@@ -376,6 +377,17 @@ class Run:
             if -(program.exit_code or 0) in FAULTS:
                 fault = signal.Signals(-(program.exit_code or 0)).name
                 print(f"rump: {name} was killed by {fault}; rump run --crash-report says where", file=sys.stderr)
+
+    def _advise(self) -> None:
+        """Once all is read that programs have said: how those are helped that failed as they could not write."""
+        programs, traced = self.conductor.machine.programs, set() if self.trace is None else self.trace.read_only
+        for name, guest in self.conductor.guests.items():
+            if not self.quiet and programs[name].exit_code:
+                from .read_only import advice, says_so
+
+                log = self.output.logs.get(name)
+                if name in traced or (log is not None and says_so(log)):
+                    print(f"rump: {name}: {advice(guest.plan)}", file=sys.stderr)
 
     def _refuse_two(self) -> None:
         """Raise ConfigError where gdb is not alone in looking at programs."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
 from ..compose.errors import ConfigError, suggest
+from ..kern.abi.errno import EROFS
 from .verb import completed_as_files
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class TraceLog:
         self._start = -1.0
         self.error = 0
         """The errno that has ended the writing."""
+        self.read_only: set[str] = set()
+        """Programs of which a call that is shown was refused with EROFS."""
 
     def viewer(self, program: str) -> "CallViewer":
         """What writes the calls of a program of this name."""
@@ -88,6 +91,8 @@ class TraceLog:
         with self._lock:
             if self._start < 0:
                 self._start = entry.when
+            if entry.kind == "call" and entry.value == -EROFS:
+                self.read_only.add(program)
             data = memoryview((self._write(program, entry, entry.when - self._start) + "\n").encode(errors="replace"))
             try:
                 while data and not self.error:

@@ -66,6 +66,7 @@ class Guest:
     ) -> None:
         self.name = os.fspath(plan.command[0])
         """The command, for messages."""
+        self.plan = plan
         self.program = program
         self.group = plan.group
         """What all of it may use; None where that has no limits."""
