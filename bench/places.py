@@ -7,6 +7,7 @@ program in a namespace behind a veth pair; `user` and slirp4netns are reached th
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rumpkit import Kernel
+from rumpkit.cli.entry import GARBAGE_THRESHOLD
 from rumpkit.compose.spec import InterfaceSpec, Spec
 from rumpkit.hosts.posix.netdev import set_address, set_up
 
@@ -149,6 +151,7 @@ def user(command: Sequence[str], port: int) -> AbstractContextManager[Server]:
 
 def serve(link: str, port: int, command: Sequence[str]) -> None:
     """In a process of its own, as `rump run` has it: run the server on a kernel, and answer questions until we are told to end."""
+    gc.set_threshold(GARBAGE_THRESHOLD)
     host, guest = "10.98.0.1", "10.98.0.2"
     if link == "tap":
         spec = InterfaceSpec("tap:rumpbench", address=[f"{guest}/24"])

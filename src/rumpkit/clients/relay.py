@@ -156,7 +156,8 @@ class Relay(Source):
         self._urgent: bool = False
         """There was urgent data: reads end where it begins, short or not."""
         self._output_stuck: bool = False
-        self._output_done: bool = False
+        self.output_done: bool = False
+        """The kernel's direction is over, and the host side was told."""
         self._rest: bytes = b""
         """What was read and the kernel did not take; empty as a rule."""
         self._read_size: int = MIN_READ
@@ -169,6 +170,12 @@ class Relay(Source):
         self.kernel_side.queue.subscribe(self._bell)
         self.pool.counters.started += 1
         self.pool.mark(self)
+
+    def written(self, size: int, now: Instant) -> None:
+        """`size` of the bytes that the kernel has for the host were written before the start."""
+        self.bytes_to_host += size
+        self.pool.counters.bytes_to_host += size
+        self.kernel_side.consume(size, now)
 
     def prepare(self) -> None:
         """Make the descriptor one that does not block, and has its urgent data in line."""
@@ -297,7 +304,7 @@ class Relay(Source):
         self._input = False
         self._input_done = True
         self.on_host_end(now)
-        if self._output_done or self.hung_up:
+        if self.output_done or self.hung_up:
             self._end(now)
 
     def _host_failed(self, now: Instant) -> None:
@@ -311,7 +318,7 @@ class Relay(Source):
     def _carry_out(self, now: Instant) -> None:
         """Write while the kernel has something and the host takes it."""
         side = self.kernel_side
-        while not self._output_done and side.readable() > 0:
+        while not self.output_done and side.readable() > 0:
             ahead = side.until_urgent()
             if ahead == 0 and not self.discards:
                 if not self._put_out_urgent(now):
@@ -350,7 +357,7 @@ class Relay(Source):
                 return
         if side.reset_by() != 0:
             self._kernel_failed(now)
-        elif not self._output_done and side.at_end():
+        elif not self.output_done and side.at_end():
             self._end_output(now)
 
     def _put_out_urgent(self, now: Instant) -> bool:
@@ -402,7 +409,7 @@ class Relay(Source):
         self.pool.host.loop.modify(self, WATCH | EPOLLOUT)
 
     def _end_output(self, now: Instant) -> None:
-        self._output_done = True
+        self.output_done = True
         if self._input_done:
             self._end(now)
             return

@@ -14,6 +14,8 @@ import pytest
 
 from rumpkit.compose.kernel import Kernel
 from rumpkit.guests.linux.calls_option import cuts_datagrams
+from rumpkit.guests.linux.factory import BATCH, LOW_PAIRS
+from rumpkit.guests.linux.network import PAIR
 from rumpkit.kern.trace import TraceEvent, TraceSink
 from tests.guests.linux.guest_helpers import (
     HERE,
@@ -257,7 +259,8 @@ class TestStreams:
             for number in range(300):
                 ask(number)
             assert until(lambda: len(one._context.records) == 1), one._context.records
-            assert until(lambda: len(open_descriptors()) <= before + 64)  # the stock of sockets comes in batches
+            stock = 2 * (BATCH[PAIR] + LOW_PAIRS)  # it comes in batches
+            assert until(lambda: len(open_descriptors()) <= before + stock)
             assert not one._context.relays
 
     def test_a_connection_that_is_over_is_known_until_it_is_closed(self):

@@ -355,7 +355,8 @@ class TestFactory:
         def check_it():
             with answered(["sleep", "100"]) as (program, _):
                 factory = Factory(program.supply, unguarded)
-                fds = [factory.take(STREAM), *factory.take_pair(), factory.take(DATAGRAM), factory.take(DATAGRAM6)]
+                theirs, _, ours = factory.take_pair()
+                fds = [factory.take(STREAM), theirs, ours, factory.take(DATAGRAM), factory.take(DATAGRAM6)]
                 for fd in fds:
                     with socket.socket(fileno=os.dup(fd)) as one:
                         request = bytearray(struct.pack("16s24x", b"eth0"))
@@ -383,7 +384,8 @@ class TestFactory:
                     names.add(one.getsockname())
             assert len(names) == len(fds)
             pairs = [factory.take_pair() for _ in range(100)]
-            for near, far in pairs:
+            assert [os.fstat(near).st_ino for near, _, _ in pairs] == [inode for _, inode, _ in pairs]
+            for near, _, far in pairs:
                 os.write(near, b"x")
                 assert os.read(far, 9) == b"x"
                 os.close(near)

@@ -28,6 +28,7 @@ def call_shutdown(context: Context, call: Notification) -> int | None:
             return 0
         if record.state in (FRESH, FAILED, OVER) or context.run(record.stream.reset_by):
             raise error(ENOTCONN)
+        record.shut_down = True
     context.listener.proceed(call.id)
     return None
 

@@ -246,20 +246,31 @@ def call_accept4(context: Context, call: Notification) -> int | None:
 
 
 def _accept(context: Context, call: Notification, flags: int) -> int | None:
-    record = context.find(call)
+    record, own = context.find_copied(call)
     if record is None:
         context.listener.proceed(call.id)
         return None
-    if not isinstance(record, Stream):
-        raise error(EOPNOTSUPP)
-    if record.state != LISTENING:
-        raise error(EINVAL)
-    if record.accept(call, flags):
-        return None
-    with ends.stream(context.copy(call)) as copy:
-        if not os.get_blocking(copy.fileno()):
+    try:
+        if not isinstance(record, Stream):
+            raise error(EOPNOTSUPP)
+        if record.state != LISTENING:
+            raise error(EINVAL)
+        there = record.pull()
+        if there:
+            record.take_back(own, there)
+        elif not os.get_blocking(own):
             raise error(EAGAIN)
-        deadline = _deadline(context, copy, SO_RCVTIMEO)
+        else:
+            copy = ends.stream(own)
+            try:
+                deadline = _deadline(context, copy, SO_RCVTIMEO)
+            finally:
+                copy.detach()
+    finally:
+        os.close(own)
+    if there:
+        record.accept(call, flags, there)
+        return None
     record.parked.add(call, flags, deadline, EAGAIN)
     context.deadlines.add(deadline)
     return None

@@ -128,6 +128,19 @@ class Context:
         inode = self.descriptors.socket_inode(call.thread, call.arguments[0] & 0xFFFFFFFF)
         return self.records.get(inode) if inode else None
 
+    def find_copied(self, call: Notification) -> tuple[Record | None, int]:
+        """The same, and our own descriptor for the socket, which the caller closes; -1 where it is none of ours.  That tells the inode
+        in a fraction of the time that the name takes."""
+        try:
+            copy = self.descriptors.copy(call.thread, call.arguments[0] & 0xFFFFFFFF)
+        except OSError:
+            return None, -1
+        record = self.records.get(self.descriptors.copied_inode(copy))
+        if record is None:
+            os.close(copy)
+            return None, -1
+        return record, copy
+
     def copy(self, call: Notification) -> int:
         """Our own descriptor for the call's first argument.  Raises EBADF."""
         return self.descriptors.copy(call.thread, call.arguments[0] & 0xFFFFFFFF)

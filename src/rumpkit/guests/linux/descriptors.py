@@ -11,6 +11,9 @@ from ...kern.abi.errno import EBADF, EINVAL, ESRCH, error
 from . import abi, libc
 
 CAP_NET_RAW: Final = 13
+_KIND: Final = 0o170000
+_SOCKET: Final = 0o140000
+"""S_IFMT and S_IFSOCK of inode(7)."""
 CACHED_PIDFDS: Final = 128
 """How many threads' pidfds are kept open."""
 
@@ -30,6 +33,11 @@ class Descriptors:
         except OSError:
             return 0
         return int(name[8:-1]) if name.startswith("socket:[") else 0
+
+    def copied_inode(self, copy: int) -> int:
+        """The inode of the socket that our own descriptor is, or 0 if it is none."""
+        found = os.fstat(copy)
+        return found.st_ino if found.st_mode & _KIND == _SOCKET else 0
 
     def search(self, root: int, inode: int) -> tuple[int, int]:
         """A process below `root` and its number for a socket.  Raises EBADF if none has it."""

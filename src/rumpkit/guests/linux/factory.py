@@ -11,9 +11,15 @@ from typing import Final, final
 from ...kern.abi.errno import EPIPE, error
 from .network import DATAGRAM, DATAGRAM6, DUAL, PAIR, PING, PING6, RAW, REACH, STREAM
 
-BATCH: Final = {STREAM: 16, PAIR: 32, DATAGRAM: 8, DATAGRAM6: 8, PING: 1, DUAL: 8, PING6: 1, RAW: 1, REACH: 1}
+BATCH: Final = {STREAM: 16, PAIR: 48, DATAGRAM: 8, DATAGRAM6: 8, PING: 1, DUAL: 8, PING6: 1, RAW: 1, REACH: 1}
 """How many are ordered at a time."""
+FIRST_PAIRS: Final = 8
+"""How many are ordered at first, as somebody waits for these."""
+LOW_PAIRS: Final = 24
+"""With fewer in stock more are ordered, which are there before these are used up."""
 _MOST_DESCRIPTORS: Final = 2 * max(BATCH.values())
+_NOTE: Final = 2
+_INODE: Final = 8
 
 
 @final
@@ -23,41 +29,53 @@ class Factory:
     def __init__(self, supply: socket.socket, guard: Callable[[str], None]) -> None:
         self._supply = supply
         self._guard = guard
-        self._stock: dict[int, list[int]] = {kind: [] for kind in BATCH}
+        self._stock: dict[int, list[int]] = {kind: [] for kind in BATCH if kind != PAIR}
+        self._pairs: list[tuple[int, int, int]] = []
+        self._pairs_ordered: int = FIRST_PAIRS
         self._ordered: set[int] = set()
 
     def take(self, kind: int) -> int:
         """One socket of a kind of `network`.  Raises EMFILE, ENFILE, EPIPE (the program has ended)."""
         stock = self._stock[kind]
         while not stock:
-            self._order(kind)
+            self._order(kind, BATCH[kind])
             self._receive()
         fd = stock.pop()
         if len(stock) < BATCH[kind] // 4:
-            self._order(kind)
+            self._order(kind, BATCH[kind])
         return fd
 
-    def take_pair(self) -> tuple[int, int]:
-        """Two connected stream sockets: ours, and the program's."""
-        first = self.take(PAIR)
-        return first, self._stock[PAIR].pop()
+    def take_pair(self) -> tuple[int, int, int]:
+        """Two connected stream sockets: the program's with its inode, and ours."""
+        pairs = self._pairs
+        while not pairs:
+            self._order(PAIR, self._pairs_ordered)
+            self._receive()
+        pair = pairs.pop()
+        if len(pairs) < LOW_PAIRS:
+            self._pairs_ordered = BATCH[PAIR]
+            self._order(PAIR, BATCH[PAIR])
+        return pair
 
-    def _order(self, kind: int) -> None:
+    def _order(self, kind: int, count: int) -> None:
         if kind not in self._ordered:
             self._ordered.add(kind)
             try:
-                self._supply.send(bytes((kind, BATCH[kind])))
+                self._supply.send(bytes((kind, count)))
             except OSError:
                 raise error(EPIPE) from None
 
     def _receive(self) -> None:
         self._guard("sockets from the namespace")
         try:
-            note, fds, _, _ = socket.recv_fds(self._supply, 2, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-            if note:
+            size = _NOTE + BATCH[PAIR] * _INODE
+            note, fds, _, _ = socket.recv_fds(self._supply, size, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            if note and note[0] == PAIR:
+                self._add_pairs(note, fds)
+            elif note:
                 self._stock[note[0]][:0] = fds
-                # While their maker has copies, a socket that the program closes isn't closed, and its port not free.
-                note = note if self._supply.recv(1) else b""
+            # While their maker has copies, a socket that the program closes isn't closed, and its port not free.
+            note = note if note and self._supply.recv(1) else b""
         except ConnectionResetError:
             note = b""
         if not note:
@@ -66,8 +84,17 @@ class Factory:
         if note[1] and not fds:
             raise error(note[1])
 
+    def _add_pairs(self, note: bytes, fds: list[int]) -> None:
+        for number in range(len(fds) // 2):
+            inode = int.from_bytes(note[_NOTE + number * _INODE : _NOTE + (number + 1) * _INODE], "little")
+            self._pairs.append((fds[2 * number], inode, fds[2 * number + 1]))
+
     def close(self) -> None:
         """Let go of the stock."""
+        while self._pairs:
+            theirs, _, ours = self._pairs.pop()
+            os.close(theirs)
+            os.close(ours)
         for stock in self._stock.values():
             for fd in stock:
                 os.close(fd)

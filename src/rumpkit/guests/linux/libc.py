@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _numbers: dict[str, int] = {}
-_getfd: Any = None
+_getfd: tuple[Any, Any, Any] | None = None
 
 
 def machine() -> str:
@@ -67,20 +67,23 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
     global _getfd
     if _getfd is None:
         _getfd = _prepared_getfd()
-    copy: int = _getfd(number("pidfd_getfd"), pidfd, fd, 0)
+    quick, thorough, call = _getfd
+    copy: int = quick(call, pidfd, fd, 0)
     if copy == -1:
-        raise failed("pidfd_getfd")
+        copy = thorough(call, pidfd, fd, 0)  # once more, to hear why
+        if copy == -1:
+            raise failed("pidfd_getfd")
     return copy
 
 
-def _prepared_getfd() -> Any:
-    """syscall(2) with types that ctypes need not find out call by call."""
+def _prepared_getfd() -> tuple[Any, Any, Any]:
+    """syscall(2) twice, and the call's number.  Without errno kept, and without declared types (small numbers go as int), it takes half of
+    the time."""
     import ctypes
 
-    prototype = ctypes.CFUNCTYPE(
-        ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_uint, use_errno=True
-    )
-    return prototype(("syscall", library()))
+    quick, thorough = ctypes.CFUNCTYPE(ctypes.c_long), ctypes.CFUNCTYPE(ctypes.c_long, use_errno=True)
+    place = ("syscall", library())
+    return quick(place), thorough(place), ctypes.c_long(number("pidfd_getfd"))
 
 
 def install_filter(program: bytes, listen: bool = True) -> int:

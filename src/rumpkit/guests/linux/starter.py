@@ -450,7 +450,11 @@ class Starter:
                 made += [self.begin_to_reach()] if request[0] == network.REACH else maker.make(request[0])
         except OSError as problem:
             code = problem.errno or 1
-        self.supply.sendmsg([bytes((request[0], code))], rights(tuple(s.fileno() for s in made)))
+        # With pairs go the inodes of the first ones, which are the program's.
+        inodes = (
+            [os.fstat(s.fileno()).st_ino.to_bytes(8, "little") for s in made[::2]] if request[0] == network.PAIR else []
+        )
+        self.supply.sendmsg([bytes((request[0], code)), *inodes], rights(tuple(s.fileno() for s in made)))
         for socket in made:
             socket.close()
         self.supply.send(_CLOSED)

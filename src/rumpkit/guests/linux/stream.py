@@ -13,12 +13,12 @@ import select
 import socket as host_socket
 from typing import TYPE_CHECKING, Final, cast, final
 
-from ...clients.relay import Relay, RelayPool
+from ...clients.relay import MIN_READ, Relay, RelayPool
 from ...hosts.posix.loop import Source
 from ...hosts.task import Task
 from ...hyper.time import FOREVER, MILLISECOND, Instant
 from ...kern.abi.errno import ECONNABORTED, EINVAL
-from ...kern.socket import SocketAddress, StreamSocket
+from ...kern.socket import Chunk, SocketAddress, StreamSocket
 from ...kern.wait import Blocked
 from . import ends
 from .listener import Notification
@@ -72,7 +72,8 @@ class ProgramRelay(Relay):
             self.kernel_side.finish(now)
 
     def on_end(self, now: Instant) -> None:
-        self._stream.relay_ended(now)
+        # With both directions over and neither shut down by anybody, the other end is closed.
+        self._stream.relay_ended(self.hung_up and not self.output_done, now)
         context = self._stream.context
         context.relays.discard(self)
         if self.kernel_side.unacknowledged():
@@ -97,10 +98,12 @@ class Stream(Record):
         self.connect_heard: bool = False
         """Whether a connect call has told of the success."""
         self.parked: Parked = Parked(context.listener)
-        self.waiting: list[tuple[StreamSocket, SocketAddress]] = []
-        """Connections that were taken from the kernel for calls that came to nothing, and from whom."""
+        self.waiting: list[_Arrival] = []
+        """Connections that were taken from the kernel for calls, and those of calls that came to nothing."""
         self.inert: bool = False
         """A listener for real IPv6 only, which never hears of anything."""
+        self.shut_down: bool = False
+        """The program has called shutdown(2) for more than writing, so that the end of both directions says nothing of a close."""
         self.resets_on_close: bool = False
         """SO_LINGER with a time of zero."""
         self.inherited: dict[tuple[int, int], bytes] = {}
@@ -189,24 +192,27 @@ class Stream(Record):
                 self.relay(end.detach())
         self.parked.fail_all(error)
 
-    def relay(self, end: int) -> None:
-        """Move bytes between our end and the kernel's socket until both directions are over.  Takes `end` over."""
+    def relay(self, end: int, written: int = 0) -> None:
+        """Move bytes between our end and the kernel's socket until both directions are over.  Takes `end` over; `written` bytes of what
+        the kernel has went there already."""
         context = self.context
         host = context.host
         host.enter()
         try:
             self._pump = relay = ProgramRelay(context.relay_pool, end, self)
             context.relays.add(relay)
+            if written:
+                relay.written(written, host.now)
             relay.start(host.now)
         finally:
             host.leave()
 
-    def relay_ended(self, now: Instant) -> None:
-        """On the schedule, in any thread.  As a rule the program has closed the socket, and the kernel's must close with
-        it: from then on TCP answers what the peer still sends with a reset.  If it was only shut down, that comes soon, or a
-        sweep will tell."""
+    def relay_ended(self, closed: bool, now: Instant) -> None:
+        """On the schedule, in any thread.  As a rule the program has closed the socket, which may be `closed` for sure, and the
+        kernel's must close with it: from then on TCP answers what the peer still sends with a reset.  If it was only shut down,
+        that comes soon, or a sweep will tell."""
         self._pump = None
-        if self.context.holds(self):
+        if not (closed and not self.shut_down) and self.context.holds(self):
             self.context.host.later(_SecondLook(self), SECOND_LOOK)
         elif self.context.let_go(self):
             self.socket.release(now)
@@ -262,7 +268,7 @@ class Stream(Record):
                 accepted.cancel()
                 return 0
             accepted.hold()
-            self.waiting.append((cast(StreamSocket, accepted), _peer_of(accepted)))
+            self.waiting.append(_Arrival(cast(StreamSocket, accepted)))
         return len(self.waiting) + self.stream.arrivals()
 
     def _see_arrivals(self) -> None:
@@ -278,17 +284,16 @@ class Stream(Record):
         while end is not None and self._tokens < wanted and ends.put_token(end):
             self._tokens += 1
 
-    def accept(self, call: Notification, flags: int) -> bool:
-        """Answer an accept call with the first connection that waits; False if there is none."""
-        there = self.pull()
-        if not there:
-            return False
-        if self._tokens >= there:
-            if ends.take_token(self.context.copy(call)):
-                self._tokens -= 1
+    def take_back(self, copy: int, there: int) -> None:
+        """Before one of `there` connections is accepted: with what is left the listener may be readable no more.  `copy` is one of
+        the program's end."""
+        if self._tokens >= there and ends.take_token(copy):
+            self._tokens -= 1
+
+    def accept(self, call: Notification, flags: int, there: int) -> None:
+        """Answer an accept call with the first of the connections that wait (`pull`)."""
         given = self._give(Waiting(call, flags, FOREVER))
         self._show_tokens(there - 1 if given else there)
-        return True
 
     def give(self, parked: Waiting) -> bool:
         """Give the first waiting connection to a call that has waited; False if that was too late, and the connection
@@ -298,15 +303,15 @@ class Stream(Record):
     def _give(self, parked: Waiting) -> bool:
         context = self.context
         call = parked.call
-        arrival = socket, peer = self.waiting.pop(0)
+        arrival = self.waiting.pop(0)
         try:
             if call.arguments[1]:
-                context.write_name(call, encode(peer, self.family))
-            ours, theirs = context.factory.take_pair()
+                context.write_name(call, encode(arrival.peer, self.family))
+            theirs, inode, ours = context.factory.take_pair()
         except OSError as problem:
             self.waiting.insert(0, arrival)
             return context.listener.fail(call.id, problem.errno or EINVAL)
-        record = Stream(context, os.fstat(theirs).st_ino, self.family, socket, CONNECTED)
+        record = Stream(context, inode, self.family, arrival.socket, CONNECTED)
         record.connect_heard = True
         record._watched = False
         if self.inherited:
@@ -314,12 +319,14 @@ class Stream(Record):
             record.inherited = dict(self.inherited)
         if not parked.flags & os.O_NONBLOCK:
             os.set_blocking(theirs, True)
+        # Before the program has the other end: so it need not be woken once more.
+        written = arrival.carry(ours)
         # When the program has closed it, our end hears of that.
         if not context.hand_over(call, theirs, record, parked.flags & os.O_CLOEXEC, watched=False):
             os.close(ours)
             self.waiting.insert(0, arrival)
             return False
-        record.relay(ours)
+        record.relay(ours, written)
         return True
 
     def shut(self) -> None:
@@ -343,7 +350,7 @@ class Stream(Record):
         now = self.context.host.now
         self.socket.queue.unsubscribe(self)
         while self.waiting:
-            connection, _ = self.waiting.pop(0)
+            connection = self.waiting.pop(0).socket
             connection.abort(now)
             connection.release(now)
         if not self.inert:
@@ -401,6 +408,28 @@ class Stream(Record):
             if held is not None:
                 held.close()
         self._copy = self._end = None
+
+
+@final
+class _Arrival:
+    """A connection that was taken from the kernel to be given to the program.  Made on the schedule."""
+
+    def __init__(self, socket: StreamSocket) -> None:
+        self.socket: StreamSocket = socket
+        self.peer: SocketAddress = _peer_of(socket)
+        self._early: list[Chunk] = []
+        """What had come by then; it is the kernel's still."""
+        if socket.readable() > 0 and socket.until_urgent() < 0:
+            self._early = socket.front(MIN_READ)
+
+    def carry(self, end: int) -> int:
+        """Write what had come to our end of the program's socket; how much was written."""
+        if not self._early:
+            return 0
+        try:
+            return os.write(end, self._early[0].bytes())
+        except OSError:
+            return 0
 
 
 def _peer_of(socket: "Socket") -> SocketAddress:

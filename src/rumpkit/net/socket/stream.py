@@ -596,5 +596,5 @@ def adopt(tcp: Tcp, channel: Channel, family: int) -> TcpSocket:
     socket._phase = _CONNECTED
     socket._local = channel.local
     socket.zone = channel.zone
-    channel.queue = socket.queue
+    channel.claim(socket.queue)
     return socket

@@ -71,6 +71,8 @@ class TcpStream(StreamSocket):
             connection.consume(size, now)
             if connection.block.acks_owed:
                 self.tcp.settle(channel, now)
+            elif connection.block.ack_at < channel.deadline:
+                self.tcp.hasten(channel)
 
     def at_end(self) -> bool:
         channel = self.channel

@@ -252,3 +252,25 @@ def test_a_connection_that_raises_keeps_no_other_of_its_batch_waiting():
     assert world.receive_all(other_server, 1) == b"y"
     assert world.receive_all(server, 1) == b"x"
     assert client.unacknowledged() == other_client.unacknowledged() == 0
+
+
+def test_what_came_before_the_accept_is_acknowledged_when_it_was_read():
+    """A timer that waits for a user comes forward when there is one."""
+    world = World()
+    listener = world.b.socket()
+    world.call(listener.bind, (bytes(4), 80))
+    world.call(listener.listen, 4)
+    client = world.a.socket()
+    world.call(client.connect, (world.b.address, 80), world.now)
+    world.send_all(client, b"asked")
+    world.run(0.01)
+    assert client.unacknowledged() == 5
+    server = world.call(listener.accept, world.now)
+    world.run(0.01)
+    assert client.unacknowledged() == 5
+    assert world.call(server.receive, 9, 0, world.now).data == b"asked"
+    world.run(0.002)
+    assert client.unacknowledged() == 0
+    world.send_all(client, b"again")
+    world.run(0.002)
+    assert client.unacknowledged() == 0

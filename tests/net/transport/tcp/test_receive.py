@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.net.transport.tcp.script import MSS, Ack, Data, Script, Seg, SynAck, established
+from tests.net.transport.tcp.script import MSS, Ack, Data, Script, Seg, SynAck, accepted, established
 
 
 def test_data_is_kept_by_reference():
@@ -62,6 +62,26 @@ def test_the_first_acks_wait_a_moment_only():
     t.at(70).expect(Ack(1, 4))
     t.send(2000, Data(4, b"d"))
     t.at(2001).expect(Ack(1, 5))
+
+
+def test_the_moment_begins_when_there_is_somebody_to_answer():
+    t = accepted(quick_acks=2, quick_ack=1)
+    t.block.unclaimed = True
+    t.send(10, Data(1, b"ab"))
+    t.at(30).silent()
+    t.read(1)
+    t.silent()
+    t.at(31).expect(Ack(1, 3))
+    t.send(40, Data(3, b"c"))
+    t.at(41).expect(Ack(1, 4))
+
+
+def test_what_nobody_accepts_is_acknowledged_in_time():
+    t = accepted(quick_acks=2, quick_ack=1)
+    t.block.unclaimed = True
+    t.send(10, Data(1, b"a"))
+    t.at(49).silent()
+    t.at(50).expect(Ack(1, 2))
 
 
 @pytest.mark.rfc("9293", "MUST-58", "MUST-59")

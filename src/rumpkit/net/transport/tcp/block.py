@@ -238,6 +238,8 @@ class ControlBlock:
     """What was acknowledged last (Last.ACK.sent of RFC 7323)."""
     acks_owed: i64 = 0
     """Acknowledgements to send without delay."""
+    unclaimed: bool = False
+    """It waits to be accepted, or what came before that waits to be read: nobody can answer yet."""
     quick_acks: i64
     """How many more acknowledgements are delayed by a moment only."""
     text_at: Instant = 0

@@ -73,6 +73,12 @@ class Channel(Timer):
         self.waiting: bool = False
         """Counted among those in TIME-WAIT."""
 
+    def claim(self, queue: WaitQueue) -> None:
+        """From now on there is a user, who may have to read what has come already."""
+        self.queue = queue
+        block = self.connection.block
+        block.unclaimed = block.receive_queue.size() > 0
+
     def expire(self, now: Instant) -> None:
         self._driver.expired(self, now)
 

@@ -116,6 +116,10 @@ class TcpCore(Transport, Driver):
         if deadline != channel.deadline:
             self._timers.set(channel, deadline)
 
+    def hasten(self, channel: Channel) -> None:
+        """A deadline of a connection has moved to an earlier time."""
+        self._timers.set(channel, channel.connection.next_deadline())
+
     def _watch_fast_open(self, channel: Channel, now: Instant) -> None:
         """The handshake of a connection that uses the option may be over: note what came of it."""
         block = channel.connection.block

@@ -1,9 +1,12 @@
 """Initial sequence numbers (RFC 6528) and where the timestamp clocks start (RFC 7323 section 7.1)."""
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from ....hyper.time import Instant
 from ...wire.sequence import SEQ_MASK
+
+if TYPE_CHECKING:
+    from hashlib import blake2s
 
 _TICK: Final = 4096
 """ISNs move on by one every so many nanoseconds: the 4 µs clock of RFC 9293 3.4.1, as a shift would have it."""
@@ -18,6 +21,8 @@ class SequenceNumbers:
     def __init__(self, secret: bytes) -> None:
         """`secret` is 32 random bytes that nobody else knows."""
         self._secret: bytes = secret
+        self._keyed: blake2s | None = None
+        """The hash with the secret in it, to be copied."""
         self._clocks: dict[bytes, int] = {}
         """What was hashed before, for speed."""
 
@@ -36,6 +41,11 @@ class SequenceNumbers:
         return start
 
     def _hash(self, data: bytes) -> int:
-        from hashlib import blake2s  # which loads OpenSSL: not before there is a connection
+        keyed = self._keyed
+        if keyed is None:
+            from hashlib import blake2s  # which loads OpenSSL: not before there is a connection
 
-        return int.from_bytes(blake2s(data, digest_size=4, key=self._secret).digest(), "big")
+            keyed = self._keyed = blake2s(digest_size=4, key=self._secret)
+        state = keyed.copy()
+        state.update(data)
+        return int.from_bytes(state.digest(), "big")

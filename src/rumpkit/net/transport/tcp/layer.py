@@ -441,6 +441,7 @@ class Tcp(TcpCore, Answers):
 def _make_ready(listener: Listener, channel: Channel) -> None:
     """Let a connection be accepted."""
     listener.ready.append(channel)
+    channel.connection.block.unclaimed = True
     listener.queue.wake_all()
 
 

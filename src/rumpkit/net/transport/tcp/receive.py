@@ -203,7 +203,8 @@ def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> No
     9293 3.8.6.3 wants every second segment acknowledged).
 
     The first few segments, at the start and after a pause, wait only a moment: the peer may hold more back until it hears of
-    them (Nagle's rule, or a small window), and an answer of our user's comes within that moment or not soon.
+    them (Nagle's rule, or a small window), and an answer of our user's comes within that moment or not soon.  As long as there is
+    no user who could answer, the moment has not begun.
     """
     unit = segment.size
     if segment.segments > 1:
@@ -222,7 +223,8 @@ def acknowledge_later(block: ControlBlock, segment: Segment, now: Instant) -> No
             block.quick_acks = settings.quick_acks
         if block.quick_acks > 0:
             block.quick_acks -= 1
-            delay = settings.quick_ack
+            if not block.unclaimed:
+                delay = settings.quick_ack
         block.ack_at = now + delay * MILLISECOND
     block.text_at = now
 
@@ -237,6 +239,10 @@ def consume(block: ControlBlock, size: i64, now: Instant) -> None:
     if queue.start > block.rcv_urgent:
         block.rcv_urgent = -1
     block.consumed += size
+    if block.unclaimed:
+        block.unclaimed = False
+        if block.ack_at < FOREVER:
+            block.ack_at = min(block.ack_at, now + block.settings.quick_ack * MILLISECOND)
     if now - block.measured_at >= (block.rcv_rtt or block.rtt.smoothed):
         _grow_buffer(block, now)
     known = block.rcv_edge - block.rcv_nxt
