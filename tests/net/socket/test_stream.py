@@ -264,7 +264,7 @@ def test_peek_truncate_and_low_water():
     assert world.call(server.receive, 100, 0, world.now).data == b"cdef"
     server.own_options().receive_low_water = 5
     world.send_all(client, b"four")
-    world.run(0)
+    world.run(0.01)
     assert polled(server) == POLLOUT
     assert world.attempt(server.receive, 100, 0, world.now) is None
     server.flags |= O_NONBLOCK

@@ -277,7 +277,11 @@ class Stream(Record):
             if parked is not None:
                 self.give(parked)
         if self.state == LISTENING and not self.inert:
-            self._show_tokens(len(self.waiting) + self.context.run(self.stream.arrivals))
+            host = self.context.host
+            host.enter()
+            arrivals = self.stream.arrivals()
+            host.leave()
+            self._show_tokens(len(self.waiting) + arrivals)
 
     def _show_tokens(self, wanted: int) -> None:
         end = self._end

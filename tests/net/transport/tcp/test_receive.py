@@ -76,6 +76,20 @@ def test_the_moment_begins_when_there_is_somebody_to_answer():
     t.at(41).expect(Ack(1, 4))
 
 
+def test_the_first_read_tells_nobody_of_a_window_that_is_not_half_used():
+    """A SYN-ACK can't offer more than 64 KiB, whatever there is room for."""
+    t = Script(quick_acks=2, quick_ack=1, window_scaling=1, receive_buffer=1 << 20, receive_buffer_max=4 << 20)
+    t.listen(Seg("S", 0, scale=7))
+    t.send(0, Ack(1, 1))
+    t.sent()
+    t.send(10, Data(1, b"ab"))
+    t.read(2)
+    t.silent()
+    t.at(11).expect(Ack(1, 3))
+    t.send(20, *[Data(3 + index * MSS, bytes(MSS)) for index in range(40)])
+    t.expect(Ack(1, 3 + 40 * MSS))
+
+
 def test_what_nobody_accepts_is_acknowledged_in_time():
     t = accepted(quick_acks=2, quick_ack=1)
     t.block.unclaimed = True

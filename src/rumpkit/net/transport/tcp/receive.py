@@ -246,6 +246,8 @@ def consume(block: ControlBlock, size: i64, now: Instant) -> None:
     if now - block.measured_at >= (block.rcv_rtt or block.rtt.smoothed):
         _grow_buffer(block, now)
     known = block.rcv_edge - block.rcv_nxt
+    if block.last_ack == block.irs + 1 and known > MAX_FIELD >> 1:
+        return  # a SYN-ACK could offer no more, of which the peer has not used half: the next acknowledgement will do
     space = free_space(block)
     if space >= 2 * known and space - known >= min(block.receive_buffer >> 1, block.rcv_mss):
         block.acknowledge_now()
