@@ -40,7 +40,9 @@ from ..kern.wait import Observer
 
 MIN_READ: Final = 16 << 10
 MAX_READ: Final = 256 << 10
-"""Bytes that one read asks for: it doubles while reads come back full."""
+"""Bytes that one read asks for: it doubles while reads come back full, until an eighth of it would have done for all there was."""
+WORTH_FITTING: Final = 64 << 10
+"""From this size on a read ends where a super-segment does; else its rest is joined with the next one's start and goes alone."""
 LOW_SPACE: Final = 4096
 """With less room in the kernel's send buffer the host is read only if the kernel calls the socket writable nonetheless, so
 that bulk data does not turn into crumbs."""
@@ -161,6 +163,8 @@ class Relay(Source):
         self._rest: bytes = b""
         """What was read and the kernel did not take; empty as a rule."""
         self._read_size: int = MIN_READ
+        self._burst: int = 0
+        """Bytes of the reads since the last short one."""
 
     def start(self, now: Instant) -> None:
         """Begin to carry bytes.  Raises OSError if the descriptor can't be watched."""
@@ -258,6 +262,8 @@ class Relay(Source):
                 size = len(data)
             else:
                 size = min(self._read_size, room)
+                if size >= WORTH_FITTING:
+                    size = side.fitting(size)
                 if self._urgent:
                     at_mark = self._at_mark()
                     if at_mark:
@@ -285,11 +291,13 @@ class Relay(Source):
             if self._rest:
                 self._rest = b""
             elif len(data) == size:
-                if size == self._read_size:
-                    self._read_size = min(size * 2, MAX_READ)
+                self._burst += size
+                if room >= self._read_size:
+                    self._read_size = min(self._read_size * 2, MAX_READ)
             else:
-                if len(data) < self._read_size >> 3:
+                if self._burst + len(data) < self._read_size >> 3:
                     self._read_size = MIN_READ
+                self._burst = 0
                 if not self._input_ends and not self._urgent:
                     self._input = False
 

@@ -211,6 +211,10 @@ class StreamSocket(Socket):
         """How many bytes `put` would take now; 0 when the send buffer is full or sending is over."""
         raise NotImplementedError
 
+    def fitting(self, limit: int) -> int:
+        """How many of `limit` bytes to put so that they, behind what is queued, leave in the largest pieces and no crumbs; 1 at least."""
+        return limit
+
     def put(self, data: bytes, now: Instant, more: bool = False) -> int:
         """Queue as much of `data` as there is room for, by reference; returns how much.  `more` says that the rest, or the end,
         follows at once, so that it need not go alone."""

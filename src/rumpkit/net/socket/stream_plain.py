@@ -11,6 +11,7 @@ from ...hyper.time import Instant
 from ...kern.socket import Chunk, StreamSocket
 from ..transport.tcp.channel import Channel
 from ..transport.tcp.layer import Tcp
+from ..transport.tcp.send import super_segment_size
 from ..transport.tcp.states import SYN_RECEIVED, SYN_SENT
 
 RECEIVING: Final = 1
@@ -31,6 +32,15 @@ class TcpStream(StreamSocket):
     def space(self) -> int:
         channel = self.channel
         return 0 if channel is None else int(channel.connection.space())
+
+    def fitting(self, limit: int) -> int:
+        channel = self.channel
+        if channel is None:
+            return limit
+        block = channel.connection.block
+        whole: int = super_segment_size(block)
+        size = limit - (limit + block.send_queue.end - block.snd_nxt) % whole
+        return size if size > 0 else limit
 
     def put(self, data: bytes, now: Instant, more: bool = False) -> int:
         channel = self.channel
