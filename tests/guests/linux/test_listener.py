@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import select
@@ -15,7 +16,7 @@ from concurrent.futures import Future
 import pytest
 
 from rumpkit.guests.linux import abi
-from rumpkit.guests.linux.descriptors import CACHED_PIDFDS, Descriptors, process_of
+from rumpkit.guests.linux.descriptors import CACHED_PIDFDS, CACHED_TABLES, OFTEN, Descriptors, process_of
 from rumpkit.guests.linux.factory import BATCH, Factory
 from rumpkit.guests.linux.memory import LIMIT, Memory
 from rumpkit.guests.linux.network import DATAGRAM, DATAGRAM6, HEAD, STREAM, UNMARKED
@@ -314,6 +315,55 @@ class TestDescriptors:
             descriptors.close()
 
         as_user(check_it)
+
+    def test_a_thread_that_calls_often_is_looked_at_quicker_and_rightly(self, as_user):
+        """Its table is kept open, and is that of no other thread that gets its number; numbers may become other sockets."""
+
+        def check_it():
+            descriptors = Descriptors()
+            found = []
+
+            def listen(listener, call):
+                fd = call.arguments[0] & 0xFFFFFFFF
+                found.append((descriptors.inode_for(call.thread, fd), descriptors.socket_inode(call.thread, fd)))
+                listener.answer(call.id, 0)
+
+            code = (
+                "import ctypes; c = ctypes.CDLL(None); a, b = s.socketpair(); inodes = []\n"
+                "for turn in range(%d):\n"
+                "    c.listen(a.fileno(), 1); inodes.append(os.fstat(a.fileno()).st_ino)\n"
+                "    os.dup2(b.fileno(), a.fileno()); c.listen(a.fileno(), 1); inodes.append(os.fstat(a.fileno()).st_ino)\n"
+                "    a.close(); c.listen(999, 1); inodes.append(0); a, b = s.socketpair()\n"
+                "print(inodes)\n"
+            ) % (2 * OFTEN)
+            code, out = run([PYTHON, "-c", "import _socket as s, os\n" + code], {"listen": listen})
+            inodes = ast.literal_eval(out)
+            assert (code, found) == (0, [(inode, inode) for inode in inodes])
+            assert len(set(inodes)) > 2 * OFTEN
+            descriptors.close()
+
+        as_user(check_it)
+
+    def test_tables_are_bounded_and_outlive_no_process(self):
+        before = len(os.listdir("/proc/self/fd"))
+        descriptors = Descriptors()
+        with socket.socket() as own:
+            inode = os.fstat(own.fileno()).st_ino
+            for _ in range(CACHED_TABLES + 5):
+                child = os.fork()
+                if not child:
+                    time.sleep(100)
+                    os._exit(0)
+                looked = [descriptors.inode_for(child, own.fileno()) for _ in range(OFTEN + 2)]
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                assert looked == [inode] * len(looked)
+                assert child in descriptors._tables
+            assert len(os.listdir("/proc/self/fd")) <= before + 1 + CACHED_TABLES
+            assert descriptors.inode_for(child, own.fileno()) == 0
+            assert child not in descriptors._tables
+        descriptors.close()
+        assert len(os.listdir("/proc/self/fd")) == before
 
     def test_a_number_that_is_not_open(self):
         descriptors = Descriptors()

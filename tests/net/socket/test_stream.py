@@ -20,7 +20,17 @@ from rumpkit.kern.abi.errno import (
 from rumpkit.kern.abi.fcntl import O_NONBLOCK
 from rumpkit.kern.abi.ioctl import FIONREAD, SIOCOUTQ
 from rumpkit.kern.abi.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP
-from rumpkit.kern.abi.socket import MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
+from rumpkit.kern.abi.socket import (
+    IPPROTO_TCP,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+    TCP_CORK,
+)
 from rumpkit.kern.wait import Observer
 from tests.net.tcp_world import World
 
@@ -379,6 +389,26 @@ def test_front_and_consume_go_by_reference():
     assert server.front(1)[0].start == 4000
 
 
+@pytest.mark.parametrize("before", [0, 100, 1448, 5000, 70_001])
+def test_what_fits_leaves_in_full_pieces(before):
+    """Of bulk data that is put as it fits nothing stays behind, and only one piece is joined from two."""
+    world = World()
+    client, server = world.pair()
+    world.transfer(client, server, bytes(1 << 20))  # windows grow
+    world.run(0)
+    world.call(client.set_option, IPPROTO_TCP, TCP_CORK, (1).to_bytes(4, "little"))
+    assert world.call(client.put, bytes(before), world.now) == before
+    fits = client.fitting(200_000)
+    assert 130_000 < fits <= 200_000
+    assert world.call(client.put, bytes(fits), world.now) == fits
+    world.run(0)
+    sizes = [chunk.size for chunk in server.front(1 << 20)]
+    assert sum(sizes) == before + fits
+    assert not any(size % 1448 for size in sizes)
+    assert len(sizes) <= (before + fits) // 65160 + 3
+    assert client.fitting(100) == 100
+
+
 def test_observers_hear_what_changes_and_nothing_else():
     world = World(delay=1_000_000)
     listener = listening(world)
@@ -411,6 +441,7 @@ def test_plain_methods_of_a_fresh_socket():
     fresh = world.a.socket()
     assert fresh.space() == fresh.readable() == fresh.unacknowledged() == fresh.reset_by() == 0
     assert fresh.put(b"x", 0) == 0
+    assert fresh.fitting(100_000) == 100_000
     assert fresh.front(10) == []
     assert not fresh.at_end()
     fresh.consume(1, 0)

@@ -125,7 +125,7 @@ class Context:
 
     def find(self, call: Notification) -> Record | None:
         """The record of the socket that is the call's first argument, or None: then it is none of ours."""
-        inode = self.descriptors.socket_inode(call.thread, call.arguments[0] & 0xFFFFFFFF)
+        inode = self.descriptors.inode_for(call.thread, call.arguments[0] & 0xFFFFFFFF)
         return self.records.get(inode) if inode else None
 
     def find_copied(self, call: Notification) -> tuple[Record | None, int]:

@@ -16,6 +16,11 @@ _SOCKET: Final = 0o140000
 """S_IFMT and S_IFSOCK of inode(7)."""
 CACHED_PIDFDS: Final = 128
 """How many threads' pidfds are kept open."""
+OFTEN: Final = 8
+"""From so many calls on a thread's table of descriptors is kept open, too."""
+CACHED_TABLES: Final = 32
+COUNTED: Final = 1024
+"""Threads whose calls are counted."""
 
 
 @final
@@ -25,6 +30,41 @@ class Descriptors:
     def __init__(self, thread_pidfds: bool = True) -> None:
         self._flags = abi.PIDFD_THREAD if thread_pidfds else 0
         self._pidfds: dict[int, int] = {}
+        self._tables: dict[int, int] = {}
+        self._looks: dict[int, int] = {}
+
+    def inode_for(self, thread: int, fd: int) -> int:
+        """As `socket_inode`, and quicker for threads that call often.  In the loop's thread only.
+
+        A /proc/TID/fd that is open stays that thread's: it finds nothing once the thread is gone, whoever has its number then."""
+        table = self._tables.get(thread)
+        if table is None:
+            self._count(thread)
+            return self.socket_inode(thread, fd)
+        try:
+            name = os.readlink(str(fd), dir_fd=table)
+        except OSError:
+            self._forget_table(thread)
+            return self.socket_inode(thread, fd)
+        return int(name[8:-1]) if name.startswith("socket:[") else 0
+
+    def _count(self, thread: int) -> None:
+        looks = self._looks.get(thread, 0) + 1
+        if looks < OFTEN:
+            if len(self._looks) >= COUNTED:
+                self._looks.clear()
+            self._looks[thread] = looks
+            return
+        self._looks.pop(thread, None)
+        if len(self._tables) >= CACHED_TABLES:
+            self._forget_table(next(iter(self._tables)))
+        try:
+            self._tables[thread] = os.open(f"/proc/{thread}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
+
+    def _forget_table(self, thread: int) -> None:
+        os.close(self._tables.pop(thread))
 
     def socket_inode(self, thread: int, fd: int) -> int:
         """The inode of the socket that the thread's descriptor is, or 0 if it is none: not open, or another kind."""
@@ -93,6 +133,8 @@ class Descriptors:
         """Let go of everything."""
         for thread in list(self._pidfds):
             self._forget(thread)
+        for thread in list(self._tables):
+            self._forget_table(thread)
 
 
 def process_of(thread: int) -> int:

@@ -16,6 +16,7 @@ LIMIT = 4096
 
 _VECTORS = Struct("<6Q")  # struct iovec: local address and size, twice remote address and size
 _WORD = Struct("<I")
+_ADDRESS = Struct("<Q")
 
 
 @final
@@ -29,13 +30,19 @@ class Memory:
         self._guard = guard
         self._buffer = bytearray(LIMIT)
         self._vectors = bytearray(_VECTORS.size)
+        self._word = bytearray(_VECTORS.size)
+        """The same for one word: all but its address stays."""
         self._keep = (
             (ctypes.c_char * LIMIT).from_buffer(self._buffer),
             (ctypes.c_char * _VECTORS.size).from_buffer(self._vectors),
+            (ctypes.c_char * _VECTORS.size).from_buffer(self._word),
         )
         self._local = ctypes.addressof(self._keep[0])
         vector = ctypes.addressof(self._keep[1])
         self._ours, self._theirs = ctypes.c_void_p(vector), ctypes.c_void_p(vector + 16)
+        word = ctypes.addressof(self._keep[2])
+        _VECTORS.pack_into(self._word, 0, self._local, _WORD.size, 0, _WORD.size, 0, 0)
+        self._our_word, self._their_word = ctypes.c_void_p(word), ctypes.c_void_p(word + 16)
         self._readv, self._reads = self._functions("process_vm_readv")
         self._writev, self._writes = self._functions("process_vm_writev")
 
@@ -98,7 +105,11 @@ class Memory:
 
     def read_word(self, thread: int, address: int) -> int:
         """An unsigned 32-bit integer, such as a socklen_t."""
-        word: int = _WORD.unpack(self.read(thread, address, 4))[0]
+        self._guard("guest memory")
+        _ADDRESS.pack_into(self._word, 16, address)
+        if self._readv(thread, self._our_word, 1, self._their_word, 1, 0) != _WORD.size:
+            self._transfer(self._readv, self._reads, thread, address, _WORD.size)  # once more, to hear why
+        word: int = _WORD.unpack_from(self._buffer)[0]
         return word
 
     def write_word(self, thread: int, address: int, value: int) -> None:
