@@ -330,15 +330,15 @@ class TestDescriptors:
 
             code = (
                 "import ctypes; c = ctypes.CDLL(None); a, b = s.socketpair(); inodes = []\n"
-                "for turn in range(%d):\n"
+                f"for turn in range({2 * OFTEN}):\n"
                 "    c.listen(a.fileno(), 1); inodes.append(os.fstat(a.fileno()).st_ino)\n"
                 "    os.dup2(b.fileno(), a.fileno()); c.listen(a.fileno(), 1); inodes.append(os.fstat(a.fileno()).st_ino)\n"
                 "    a.close(); c.listen(999, 1); inodes.append(0); a, b = s.socketpair()\n"
                 "print(inodes)\n"
-            ) % (2 * OFTEN)
-            code, out = run([PYTHON, "-c", "import _socket as s, os\n" + code], {"listen": listen})
+            )
+            status, out = run([PYTHON, "-c", "import _socket as s, os\n" + code], {"listen": listen})
             inodes = ast.literal_eval(out)
-            assert (code, found) == (0, [(inode, inode) for inode in inodes])
+            assert (status, found) == (0, [(inode, inode) for inode in inodes])
             assert len(set(inodes)) > 2 * OFTEN
             descriptors.close()
 
