@@ -44,7 +44,7 @@ CONSOLE_LIMIT: Final = 65536
 """Bytes of console output that wait to be written at most; more is dropped and counted."""
 LEAD: Final = 1
 """How much less nice the loop thread is than its process when it may be (`take_the_lead`).  With 5 it would in turn take the processor
-from a program between two writes of one answer, header and body, and carry each on its own."""
+from programs and their clients at the first byte that they write, and go round for each request alone: twice the work."""
 SWITCH_INTERVAL: Final = 0.0001
 """Seconds until a busy Python thread lets the loop thread run (the interpreter's default, 5 ms, is a round trip's ruin)."""
 
