@@ -30,6 +30,38 @@ size = "64K"
 """
 
 
+def test_a_union_over_a_mount(tmp_path: Path) -> None:
+    text = """
+[[mount]]
+path = "/low"
+type = "hostfs"
+source = "low"
+read_only = true
+
+[[mount]]
+path = "/data"
+type = "union"
+source = "/low"
+size = "8K"
+options = { inodes = 3 }
+"""
+    (tmp_path / "low").mkdir()
+    (tmp_path / "low" / "file").write_text("below")
+    config = tmp_path / "union.toml"
+    config.write_text(text)
+    with Kernel(config) as kernel:
+        p = kernel.process()
+        p.write(fd := p.open("/data/file", O_RDWR), b"above")
+        assert p.pread(fd, 10, 0) == b"above"
+        assert p.statvfs("/data").f_blocks == 2
+        with pytest.raises(OSError, match="space"):
+            p.unlink("/data/file")
+    assert (tmp_path / "low" / "file").read_text() == "below"
+    config.write_text(text.replace('"/low"\nsize', '"low"\nsize'))
+    with pytest.raises(ConfigError, match="absolute path in the tree"):
+        Kernel(config)
+
+
 def test_host_files_are_block_devices(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/data.img").write_bytes(b"first" + bytes(4091))

@@ -20,7 +20,20 @@ from rumpkit.vfs.types import check_format_options
 from rumpkit.vfs.vfs import Vfs
 from tests.vfs.locked import LockedTmpfs
 
-COMPONENTS = ("calls", "vfs", "vfs_calls", "tmpfs", "devfs", "mem", "random", "console", "disks", "nullfs", "ext")
+COMPONENTS = (
+    "calls",
+    "vfs",
+    "vfs_calls",
+    "tmpfs",
+    "devfs",
+    "mem",
+    "random",
+    "console",
+    "disks",
+    "nullfs",
+    "union",
+    "ext",
+)
 
 DISK_TYPES = ("ext2", "ext4")
 

@@ -24,8 +24,9 @@ class KernelSpec:
     root_platform: str = ""
     """Which one of a container image that is there for several platforms: "linux/arm64".  Default: this machine's."""
     root_writable: bool | None = None
-    """Whether what programs write goes to that directory or image.  Default: a directory, squashfs and an archive are read-only, and what
-    is written to another image is kept in memory and forgotten with the kernel."""
+    """Whether programs may write to it.  true: what they write goes to the directory or the disk's image; over squashfs, an archive or a
+    container image it is kept in memory and forgotten with the kernel.  false: all but disks are read-only.  Default: as false, but
+    a container image is as with true.  What is written to a disk without true is kept in memory, too."""
     writable: list[str] = field(default_factory=list)
     """Files and directories of the host that programs see at the same paths and may change, as far as their user may; "/" is all of it,
     with none of it hidden.  Relative to the config's folder, as the next two."""
@@ -34,7 +35,8 @@ class KernelSpec:
     hidden: list[str] = field(default_factory=list)
     """Such that they shall not see, such as "~/.ssh"; they are empty for them."""
     scratch: str = "1G"
-    """How much memory the files in the programs' /tmp, /var/tmp and /run may take, all together."""
+    """How much memory the files in the programs' /tmp, /var/tmp and /run may take, all together; and what is written over each root that
+    can only be read."""
 
 
 @dataclass(slots=True)
@@ -120,12 +122,13 @@ class MountSpec:
     """The directory to mount on; it is made where it is missing."""
     type: str = ""
     """"tmpfs", "devfs"; "procnet", what Linux has in /proc/net, of this kernel; "hostfs", a directory of the host; "null", a directory
-    of the tree at a second place; "ext4", "vfat"; "squashfs", "tar" (also compressed) and "oci" (a container image: OCI's layout, or
-    what `docker save` wrote), which are only read; or "auto": whatever the source holds.  Default: "tmpfs", with a source "auto"."""
+    of the tree at a second place; "union", the same with a layer in memory that takes all changes; "ext4", "vfat"; "squashfs", "tar"
+    (also compressed) and "oci" (a container image: OCI's layout, or what `docker save` wrote), which are only read; or "auto": whatever
+    the source holds.  Default: "tmpfs", with a source "auto"."""
     source: str = ""
     """A disk of the config's by name, a device such as "/dev/disk0", or a host file, which is attached as a disk then; of "hostfs" a
-    host directory, of "null" a directory of the kernel, of "oci" a directory or an archive, with ":NAME" behind it for one of several
-    images.  Host paths are relative to the config's folder."""
+    host directory, of "null" and "union" a directory of the kernel, of "oci" a directory or an archive, with ":NAME" behind it for one
+    of several images.  Host paths are relative to the config's folder."""
     size: str = ""
     """Limit in bytes, with K, M or G behind it."""
     read_only: bool = False

@@ -12,7 +12,7 @@ from ..kern.abi.fcntl import S_IFBLK
 from ..kern.kernel import RumpKernel
 from .errors import ConfigError, suggest
 from .record import replace
-from .roots import Image, complete_roots, image_mounts, images
+from .roots import complete_roots, images
 from .spec import DiskSpec, EtfsSpec, MountSpec, Spec
 from .values import parse_size
 
@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "hostfs": ("hostfs",),
     "null": ("nullfs",),
+    "union": ("union",),
     "procnet": ("procnet",),
     "ext2": ("ext",),
     "ext3": ("ext",),
@@ -39,11 +40,12 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "auto": ("ext", "fat", "squashfs", "tar"),
 }
 """The components that a type of mount takes, other than those that every kernel with files has."""
+LAYERED: Final[dict[str, tuple[str, ...]]] = dict.fromkeys(("squashfs", "tar", "oci", "auto"), ("union",))
+"""What else an image of such a type takes that may have a layer over it."""
 
 _MAYBE_PACKED: Final = ("auto", "tar", "oci")
 """Types of mounts whose source may be compressed, or a container image."""
-ROOTS: Final = "a root is a directory, an image with a file system, a tar archive or a container image"
-_NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null", "procnet")
+_NOT_OF_THE_HOST: Final = ("tmpfs", "devfs", "null", "union", "procnet")
 
 
 def storage_components(spec: Spec) -> tuple[str, ...]:
@@ -63,6 +65,8 @@ def storage_components(spec: Spec) -> tuple[str, ...]:
         names += COMPONENTS.get(mount.kind, ())
     for image in roots:
         names += COMPONENTS.get(image.type, ())
+        if image.writable is not False:
+            names += LAYERED.get(image.type, ())
     return tuple(dict.fromkeys(names))
 
 
@@ -102,37 +106,22 @@ def open_storage(host: Hypercalls, kernel: RumpKernel, spec: Spec) -> None:
     mounts = list(spec.mount)
     for index, mount in enumerate(mounts):
         if is_host_path(mount, spec):
-            attach = _attach_directory if mount.kind == "hostfs" else _attach_source
+            attach = _attach_directory if mount.kind == "hostfs" else attach_source
             try:
                 mounts[index] = attach(host, kernel, mount)
             except ConfigError as problem:
                 raise problem.under(f"mount[{index}].source") from None
-    _scheduled(host, partial(_mount_all, kernel, mounts, [mount.source for mount in spec.mount]))
+    scheduled(host, partial(_mount_all, kernel, mounts, [mount.source for mount in spec.mount]))
     for index, entry in enumerate(spec.etfs):
         try:
             _open_entry(host, kernel, entry)
         except ConfigError as problem:
             raise problem.under(f"etfs[{index}]") from None
 
-    for image, mount in image_mounts(spec):
-        try:
-            _open_image(host, kernel, image, mount, spec.kernel.root_platform)
-        except ConfigError as problem:
-            text = problem.message
-            if image.source not in text:
-                text = f"{image.source!r} can't be a root: {text}"
-            raise ConfigError(text, key=image.key, hint=problem.hint or ROOTS) from None
+    if images(spec):
+        from .layers import open_images
 
-
-def _open_image(host: Hypercalls, kernel: RumpKernel, image: Image, mount: MountSpec, platform: str) -> None:
-    """Mount an image that programs have as their root.  Raises ConfigError."""
-    vfs = cast("Vfs", kernel.service("Vfs"))
-    mount = _attach_source(host, kernel, mount, not image.writable, platform)
-    try:
-        _scheduled(host, partial(_mount, vfs, mount))
-    except OSError as problem:
-        _require_type(vfs, mount, problem, "")
-        raise ConfigError(_without_disk(mount, problem)) from None
+        open_images(host, kernel, spec)
 
 
 def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
@@ -141,25 +130,25 @@ def _open_entry(host: Hypercalls, kernel: RumpKernel, entry: EtfsSpec) -> None:
     as_mount = MountSpec(entry.path, "hostfs", entry.source, read_only=entry.read_only)
     try:
         if entry.type == "block":
-            name = _attach_source(host, kernel, as_mount).source
-            number = _scheduled(host, partial(vfs.device, name)).number
-            _scheduled(host, partial(vfs.make_file, entry.path, S_IFBLK | 0o660, number))
+            name = attach_source(host, kernel, as_mount).source
+            number = scheduled(host, partial(vfs.device, name)).number
+            scheduled(host, partial(vfs.make_file, entry.path, S_IFBLK | 0o660, number))
             return
         name = _attach_directory(host, kernel, as_mount, single=True).source
-        _scheduled(host, partial(vfs.make_file, entry.path))
-        _scheduled(host, partial(vfs.mount, "hostfs", entry.path, {"read_only": entry.read_only}, name))
+        scheduled(host, partial(vfs.make_file, entry.path))
+        scheduled(host, partial(vfs.mount, "hostfs", entry.path, {"read_only": entry.read_only}, name))
     except OSError as problem:
         raise ConfigError(f"{entry.source!r} cannot be {entry.path} of the kernel: {problem.strerror}") from None
 
 
-def _attach_source(
+def attach_source(
     host: Hypercalls, kernel: RumpKernel, mount: MountSpec, snapshot: bool = False, platform: str = ""
 ) -> MountSpec:
     """The mount with the name of a disk that is its host file, or with `snapshot` a snapshot of it.  What is packed is unpacked before."""
     try:
-        disk, only_read = _look(mount.source)
+        disk, only_read = look(mount.source)
         if mount.kind in _MAYBE_PACKED and not disk:
-            return _attach_packed(host, kernel, mount, platform)
+            return _attach_packed(host, kernel, mount, snapshot, platform)
     except OSError as problem:
         raise ConfigError(f"{mount.source!r} cannot be opened: {problem.strerror or problem}") from None
     name, read_only = _free_name(kernel), mount.read_only or only_read
@@ -167,7 +156,7 @@ def _attach_source(
     return replace(mount, source=name)
 
 
-def _attach_packed(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, platform: str) -> MountSpec:
+def _attach_packed(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, snapshot: bool, platform: str) -> MountSpec:
     """The mount of an archive or a container image, whose layers are disks each.  Raises OSError, ConfigError."""
     from .oci.prepare import prepare
 
@@ -176,12 +165,13 @@ def _attach_packed(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, platf
         found = prepare(mount.source, mount.kind, held, platform)
         for path in [place.path for place in found.places] or [mount.source]:
             names.append(_free_name(kernel))
-            _attach(host, kernel, DiskSpec(names[-1], path, read_only=True))
+            changing = snapshot and found.type == "auto" and not look(path)[1]
+            _attach(host, kernel, DiskSpec(names[-1], path, read_only=not changing, snapshot=changing))
     options = {**found.options, **mount.options}
     return replace(mount, type=found.type, source=",".join(names), options=options)
 
 
-def _look(path: str) -> tuple[bool, bool]:
+def look(path: str) -> tuple[bool, bool]:
     """Whether a host path is a disk as it is, so that nothing has to be unpacked; and whether what is on it can only be read."""
     from ..fs.tar.header import BLOCK, is_header
     from .image.foreign import packed
@@ -211,7 +201,7 @@ def _attach_directory(host: Hypercalls, kernel: RumpKernel, mount: MountSpec, si
         directory = PosixDirectory(host, mount.source, mount.read_only, single=single)
     except OSError as problem:
         raise ConfigError(f"{mount.source!r} cannot be opened: {problem.strerror}") from None
-    if not _scheduled(host, partial(hostfs.attach, name, directory)):
+    if not scheduled(host, partial(hostfs.attach, name, directory)):
         directory.close()
     return replace(mount, source=name)
 
@@ -220,7 +210,7 @@ def _attach(host: Hypercalls, kernel: RumpKernel, disk: DiskSpec) -> None:
     disks = cast("Disks", kernel.service("Disks"))
     backend = _open(host, disk)
     try:
-        _scheduled(host, partial(disks.attach, disk.name, backend))
+        scheduled(host, partial(disks.attach, disk.name, backend))
     except OSError as problem:
         backend.close()
         raise ConfigError(f"disk {disk.name!r} cannot be attached: {problem.strerror}") from None
@@ -250,12 +240,12 @@ def _mount_all(kernel: RumpKernel, mounts: list[MountSpec], sources: list[str]) 
         vfs.mount("tmpfs", "/")
     for index, mount in ordered:
         try:
-            _mount(vfs, mount)
+            mount_one(vfs, mount)
         except OSError as problem:
             key, of_host = f"mount[{index}]", sources[index] != mount.source
-            _require_type(vfs, mount, problem, f"{key}.type")
+            require_type(vfs, mount, problem, f"{key}.type")
             text = f"{sources[index]!r} as {mount.kind}" if sources[index] else mount.kind
-            text += f" cannot be mounted on {mount.path}: {_without_disk(mount, problem)}"
+            text += f" cannot be mounted on {mount.path}: {without_disk(mount, problem)}"
             given = mount.size or (mount.source and not of_host)
             hint = f"does {mount.kind} take a source, this size?" if problem.errno == EINVAL and given else ""
             raise ConfigError(text, key=f"{key}.source" if of_host else key, hint=hint) from None
@@ -264,8 +254,8 @@ def _mount_all(kernel: RumpKernel, mounts: list[MountSpec], sources: list[str]) 
         vfs.mount("devfs", "/dev")
 
 
-def _mount(vfs: "Vfs", spec: MountSpec) -> None:
-    """Raises OSError."""
+def mount_one(vfs: "Vfs", spec: MountSpec) -> None:
+    """Mount a file system.  Raises OSError."""
     options: dict[str, int | bool | str] = dict(spec.options)
     if spec.size:
         options["size"] = parse_size(spec.size)
@@ -276,7 +266,7 @@ def _mount(vfs: "Vfs", spec: MountSpec) -> None:
     vfs.mount(spec.kind, spec.path, options, spec.source)
 
 
-def _require_type(vfs: "Vfs", spec: MountSpec, problem: OSError, key: str) -> None:
+def require_type(vfs: "Vfs", spec: MountSpec, problem: OSError, key: str) -> None:
     """Raise ConfigError where a mount has failed because there is no such type."""
     known = {*vfs.types.names(), "auto"}
     if problem.errno == ENODEV and spec.kind not in known:
@@ -284,12 +274,12 @@ def _require_type(vfs: "Vfs", spec: MountSpec, problem: OSError, key: str) -> No
         raise ConfigError(f"there is no file system type {spec.kind!r}", key=key, hint=hint) from None
 
 
-def _without_disk(spec: MountSpec, problem: OSError) -> str:
+def without_disk(spec: MountSpec, problem: OSError) -> str:
     """What is wrong, without the name of a disk that the config has not given."""
     return (problem.strerror or "").removeprefix(f"{spec.source} ")
 
 
-def _scheduled(host: Hypercalls, call: Callable[[], Result]) -> Result:
+def scheduled(host: Hypercalls, call: Callable[[], Result]) -> Result:
     host.enter()
     try:
         return call()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .tar.type import Tar
     from .textfs import TextFs
     from .tmpfs.type import Tmpfs
+    from .union.type import Union
 
 
 @component("tmpfs", faction="fs")
@@ -66,6 +67,16 @@ def nullfs(vfs: "Vfs") -> "Nullfs":
     from .nullfs import Nullfs
 
     kind = Nullfs()
+    vfs.types.register(kind)
+    return kind
+
+
+@component("union", faction="fs")
+def union(vfs: "Vfs") -> "Union":
+    """A directory of the tree at a second place, where changes stay in memory."""
+    from .union.type import Union
+
+    kind = Union()
     vfs.types.register(kind)
     return kind
 

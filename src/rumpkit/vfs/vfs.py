@@ -108,7 +108,7 @@ class Vfs:
         if len(self._mounts) >= self.settings.max_mounts:
             raise error(ENFILE)
         place = encode(path)
-        maker = self._recognised(source) if kind == AUTO else self.types.find(kind)
+        maker = self.type_of(kind, source)
         checked = check_options(maker, {"read_only": maker.read_only, **(options or {})})
         mount = maker.make(self, source, checked)
         mount.read_only = bool(checked["read_only"])
@@ -198,14 +198,16 @@ class Vfs:
             device.disclaim()
             raise
 
-    def make_directories(self, path: str | bytes, mode: int = 0o755) -> None:
-        """Make the directory `path` and those it lies in, where they are missing, as the superuser does."""
+    def make_directories(self, path: str | bytes, mode: int = 0o755, root: Vnode | None = None) -> None:
+        """Make the directory `path` and those it lies in, where they are missing, as the superuser does; with `root`, as one does
+        whose root that is."""
+        top = self.root() if root is None else root
         where = b"/"
         for name in encode(path).split(b"/"):
             if not name:
                 continue
             where += name
-            walk = Walk(self.root(), self.root(), Credentials())
+            walk = Walk(top, top, Credentials())
             try:
                 if walk.find(where, FOLLOW) is None:
                     walk.directory.mount.check_writable()
@@ -361,8 +363,10 @@ class Vfs:
         """A name cache for a file system whose lookups are worth it, with the limit of the sysctl and this kernel's counters."""
         return NameCache(self.settings.max_cached_names, self.name_counters)
 
-    def _recognised(self, source: str) -> FileSystemType:
-        """The type of what is on the device `source`.  Raises EINVAL."""
+    def type_of(self, kind: str, source: str) -> FileSystemType:
+        """The type called `kind`; for "auto", that of what is on the device `source`.  Raises ENODEV, EINVAL, and as `device`."""
+        if kind != AUTO:
+            return self.types.find(kind)
         device = self.device(source).open(O_RDONLY)
         try:
             found = self.types.recognise(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pwd
@@ -17,11 +18,12 @@ from typing import Any
 import pytest
 
 from rumpkit import Kernel
+from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.spec import KernelSpec, Spec
-from tests.compose.oci.ocimake import Layout
-from tests.fs.tar.tarmake import archive
+from tests.compose.oci.ocimake import Layout, docker_save
+from tests.fs.tar.tarmake import archive, link
 from tests.guests.linux.guest_helpers import Output
-from tests.guests.linux.root_helpers import make_root
+from tests.guests.linux.root_helpers import PROGRAMS, make_image, make_root
 from tests.guests.linux.sandbox_helpers import as_nobody, in_child
 
 pytestmark = [pytest.mark.needs("linux", "seccomp", "root", "fuse"), pytest.mark.once]
@@ -31,7 +33,7 @@ pytestmark = [pytest.mark.needs("linux", "seccomp", "root", "fuse"), pytest.mark
 def tree() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="rumpkit-roots-", dir="/tmp"))
     made.chmod(0o755)
-    yield make_root(made)
+    yield make_root(made, (*PROGRAMS, "mv", "tail"))
     shutil.rmtree(made)
 
 
@@ -47,24 +49,45 @@ def packed(tree: Path, mode: str = "w") -> bytes:
     return out.getvalue()
 
 
-def shell(root: str, script: str) -> tuple[int, list[str]]:
+def shell(root: str, script: str, **keys: Any) -> tuple[int, list[str]]:
     """Run a script with this root: its exit code, and the lines that it writes."""
-    with Kernel(Spec(kernel=KernelSpec(root=root))) as kernel:
-        output = Output()
-        guest = kernel.run(["/bin/sh", "-c", script], stdout=output.fd, stderr=output.fd, cwd="/")
-        try:
-            return guest.wait(60), output.text().splitlines()
-        finally:
-            guest.close()
+    with Kernel(Spec(kernel=KernelSpec(root=root, **keys))) as kernel:
+        return shell_on(kernel, script)
+
+
+def shell_on(kernel: Kernel, script: str, cwd: str | None = "/") -> tuple[int, list[str]]:
+    output = Output()
+    guest = kernel.run(["/bin/sh", "-c", script], stdout=output.fd, stderr=output.fd, cwd=cwd)
+    try:
+        return guest.wait(60), output.text().splitlines()
+    finally:
+        guest.close()
 
 
 SCRIPT = "ls /; cat /etc/passwd | wc -l; touch /etc/new || echo refused; grep -c guest /etc/passwd"
 
 
-def check(root: str) -> None:
-    code, lines = shell(root, SCRIPT)
+WRITES = """
+echo more >> /etc/passwd && echo new > /etc/new && rm /bin/ls && mkdir -p /srv/deep && mv /etc /srv/deep/etc && mv /srv/deep/etc /etc
+ln /etc/new /srv/hard && ln -s new /etc/soft && cat /etc/soft && chmod 700 /srv
+exec 3< /etc/passwd && echo last >> /etc/passwd && tail -n 1 <&3
+"""
+
+
+def check(root: str, **keys: Any) -> None:
+    """It can be read, and not written to."""
+    code, lines = shell(root, SCRIPT, **keys)
     assert code == 0, lines
     assert {"bin", "etc"} <= set(lines) and lines[-1] == "1" and lines[-2] == "refused"
+
+
+def check_layer(root: str, **keys: Any) -> None:
+    """What programs write the next one on the same kernel sees, and no other kernel's."""
+    with Kernel(Spec(kernel=KernelSpec(root=root, **keys))) as kernel:
+        assert shell_on(kernel, WRITES) == (0, ["new", "last"])
+        said = "cat /srv/hard; test -e /bin/ls || echo gone; tail -n 2 /etc/passwd; stat -c %a /srv"
+        assert shell_on(kernel, said) == (0, ["new", "gone", "more", "last", "700"])
+    assert shell(root, "ls /bin/ls; test ! -e /etc/new && test ! -e /srv/hard", **keys) == (0, ["/bin/ls"])
 
 
 @pytest.mark.needs("mksquashfs")
@@ -74,6 +97,7 @@ def test_squashfs_is_a_root(tree: Path, tmp_path: Path) -> None:
         ["mksquashfs", tree, image, "-quiet", "-no-progress", "-comp", "gzip"], check=True, capture_output=True
     )
     check(str(image))
+    check_layer(str(image), root_writable=True)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -81,6 +105,60 @@ def test_an_archive_is_a_root(tree: Path, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "root.tar"
     path.write_bytes(packed(tree, mode))
     check(str(path))
+    check_layer(str(path), root_writable=True)
+    assert path.read_bytes() == packed(tree, mode) or mode != "w"
+
+
+@pytest.mark.parametrize("kind", ["layout", "docker save"])
+def test_a_container_image_has_a_layer_for_the_run(tree: Path, tmp_path: Path, kind: str) -> None:
+    layers = packed(tree), archive(("srv-link", link("/opt")))
+    if kind == "layout":
+        layout = Layout(tmp_path / "image")
+        layout.image(*layers, WorkingDir="/srv-link/made/here", User="")
+        root = layout.path
+    else:
+        root = docker_save(tmp_path / "saved.tar", *layers)
+    check_layer(str(root))
+    check(str(root), root_writable=False)
+    if kind == "layout":  # its directory is in no layer, and behind a link that leads within the root
+        with Kernel(Spec(kernel=KernelSpec(root=str(root)))) as kernel:
+            code, lines = shell_on(
+                kernel, "readlink /proc/self/cwd; touch it; ls -d /opt/made/here/it; stat -c %a .", None
+            )
+            assert (code, lines) == (0, ["/opt/made/here", "/opt/made/here/it", "755"])
+        with pytest.raises(OSError, match="No such file or directory: '/srv-link/made/here'"):
+            shell_on_first(str(root))
+    with Kernel(Spec(kernel=KernelSpec(root=str(root), scratch="1M"))) as kernel:
+        code, lines = shell_on(kernel, "dd if=/dev/zero of=/big bs=64k count=32; rm /big && echo more > /etc/new")
+        assert code == 0 and "No space left on device" in lines[0]
+
+
+def shell_on_first(root: str) -> None:
+    with Kernel(Spec(kernel=KernelSpec(root=root, root_writable=False))) as kernel:
+        shell_on(kernel, "true", None)
+
+
+@pytest.mark.needs("mke2fs", "nobody")
+def test_a_disk_that_cannot_be_written_to(tree: Path, tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="rumpkit-images-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        image = make_image(folder / "root.img", tree)
+        small = folder / "root.img.gz"
+        small.write_bytes(gzip.compress(image.read_bytes(), 1))
+        check_layer(str(small))
+        with pytest.raises(ConfigError, match="root_writable writes to it, and it is compressed") as problem:
+            shell(str(small), "true", root_writable=True)
+        assert problem.value.key == "kernel.root_writable" and "leave root_writable out" in problem.value.hint
+        image.chmod(0o444)
+
+        def test() -> None:
+            with pytest.raises(ConfigError, match="root_writable writes to it, and you may not"):
+                shell(str(image), "true", root_writable=True)
+
+        in_child(test, as_nobody)
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.needs("nobody")
@@ -101,7 +179,8 @@ def test_images_are_roots_for_an_ordinary_user(tree: Path) -> None:
         def test() -> None:
             os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
             for root in roots:
-                check(str(root))
+                check(str(root), root_writable=False)
+                check_layer(str(root), root_writable=None if root is layout.path else True)
 
         in_child(test, as_nobody)
         assert (folder / "cache" / "rumpkit" / "unpacked").stat().st_uid == pwd.getpwnam("nobody").pw_uid

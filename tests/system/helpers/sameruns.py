@@ -19,6 +19,14 @@ def _is_fifo(run: Run, path: str) -> bool:
         return False
 
 
+def take(run: Run, steps: list[Any], begin: bool = True) -> None:
+    """Take the steps; to begin with, those that have them find something."""
+    for name, arguments in PRELUDE * begin + steps:
+        if name == "open_file" and not arguments[1] & os.O_NONBLOCK and _is_fifo(run, arguments[0]):
+            continue
+        getattr(run, name)(*arguments)
+
+
 def compare(make: Callable[[], Ours], make_host: Callable[[], Host], steps: list[Any]) -> Ours:
     """Take the steps on both sides; ours when it is finished.  What a disk of ours keeps is compared once more behind a remount."""
     old_mask = os.umask(0o022)
@@ -26,10 +34,7 @@ def compare(make: Callable[[], Ours], make_host: Callable[[], Host], steps: list
     run = None
     try:
         run = Run(make(), host)
-        for name, arguments in PRELUDE + steps:
-            if name == "open_file" and not arguments[1] & os.O_NONBLOCK and _is_fifo(run, arguments[0]):
-                continue
-            getattr(run, name)(*arguments)
+        take(run, steps)
         if isinstance(run.ours, OnDisk):
             while run.open:
                 run.on_file(0, "close")

@@ -33,8 +33,9 @@ class Node(Vnode):
     xattrs: dict[bytes, bytes] | None = None
     """Extended attributes, once there are any."""
 
-    def __init__(self, mount: Mount, pool: Pool, mode: int, uid: int, gid: int, now: int) -> None:
-        super().__init__(mount, pool.take_inode(), mode, uid, gid, now)
+    def __init__(self, mount: Mount, pool: Pool, mode: int, uid: int, gid: int, now: int, number: int = -1) -> None:
+        """With a new number, which counts in the pool, unless it has one."""
+        super().__init__(mount, pool.take_inode() if number < 0 else number, mode, uid, gid, now)
         self.pool: Pool = pool
 
     def drop_link(self, now: int) -> None:
@@ -192,9 +193,7 @@ class FileNode(Node):
                 extents.zero(offset, end)
             if not mode & FALLOC_FL_KEEP_SIZE:
                 self.size = max(self.size, end)
-        if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
-            self.mtime = self.mount.hyper.wall()
-        self.ctime = self.mount.hyper.wall()
+        self.mtime = self.ctime = self.mount.hyper.wall()
 
     def next_data(self, offset: int) -> int:
         """The next byte that is stored."""

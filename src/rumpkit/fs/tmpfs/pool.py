@@ -12,7 +12,8 @@ UNIT: Final = 4096
 class Pool:
     """The limits of one tmpfs and its use of them."""
 
-    def __init__(self, size: int, inodes: int, file_size: int, links: int) -> None:
+    def __init__(self, size: int, inodes: int, file_size: int, links: int, first: int = 0) -> None:
+        """Numbers of files begin behind `first`."""
         self.size: int = size
         """Bytes that all files together may take."""
         self.used: int = 0
@@ -24,7 +25,7 @@ class Pool:
         """How long one file may be (EFBIG)."""
         self.links: int = links
         """How many names one file may have (EMLINK)."""
-        self._number: int = 0
+        self._number: int = first
 
     def take_inode(self) -> int:
         """A number for a new file.  Raises ENOSPC."""
