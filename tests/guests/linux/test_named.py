@@ -9,6 +9,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ UNCOVERED = ("/var/lib", "/srv", "/opt", "/home", os.path.expanduser("~"))
 """Where programs see the host's files."""
 USERS = ["self", pytest.param("nobody", marks=pytest.mark.needs("root", "nobody", "userns"))]
 
+SYSTEM = [place for place in ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache") if os.path.exists(place)]
 Runner = Callable[[Callable[[], object]], object]
 
 
@@ -48,25 +51,33 @@ def differences(native: str, ours: str) -> list[tuple[str, str]]:
 
 
 def test_a_programs_own_sockets_are_connected_as_natively(as_user: Runner) -> None:
-    def compared() -> None:
-        with tempfile.TemporaryDirectory() as place:
-            os.chmod(place, 0o755)
-            command = [PYTHON, "-S", str(PROGRAMS / "unixes.py"), place]
-            native = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-        output = Output()
-        with two_kernels() as (here, _):
-            making = here.run(["mkdir", place])
-            assert making.wait(30) == 0
-            making.close()
-            guest = here.run(command, stdout=output.fd)
-            try:
-                assert guest.wait(60) == 0
-            finally:
-                guest.close()
-        assert len(native.splitlines()) > 40
-        assert differences(native, output.text()) == []
+    as_user(lambda: compare({}))
 
-    as_user(compared)
+
+def test_and_in_a_root_of_its_own(tmp_path: Path) -> None:
+    """Where Python is the host's."""
+    os.chmod(tmp_path, 0o755)
+    compare({"root": tmp_path, "visible": [*SYSTEM, str(PROGRAMS)]})
+
+
+def compare(sees: dict[str, Any]) -> None:
+    """What a program says of many ways to connect, natively and on a kernel, with these files."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        command = [PYTHON, "-S", str(PROGRAMS / "unixes.py"), place]
+        native = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    output = Output()
+    with two_kernels() as (here, _):
+        making = here.run(["/bin/mkdir", place], **sees)
+        assert making.wait(30) == 0
+        making.close()
+        guest = here.run(command, stdout=output.fd, **sees)
+        try:
+            assert guest.wait(60) == 0
+        finally:
+            guest.close()
+    assert len(native.splitlines()) > 40
+    assert differences(native, output.text()) == []
 
 
 # The host's ------------------------------------------------------------------------------------------------------
@@ -260,6 +271,24 @@ for name in ((1, 0), (0, 1)):
         assert guest.wait(30) == 0
         guest.close()
     assert output.text() == "(0, 0)\nrefused\nrefused\n"
+
+
+def test_descriptors_in_names_are_the_callers() -> None:
+    code = """
+import os, socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("/tmp/one")
+listener.listen(5)
+for place in ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd"):
+    socket.socket(socket.AF_UNIX).connect(f"{place}/{os.open('/tmp', os.O_RDONLY)}/one")
+    print("connected")
+"""
+    output = Output()
+    with two_kernels() as (here, _):
+        guest = here.run([PYTHON, "-S", "-c", code], stdout=output.fd)
+        assert guest.wait(30) == 0
+        guest.close()
+    assert output.text() == "connected\n" * 3
 
 
 def test_a_program_ends_while_it_waits_for_room() -> None:

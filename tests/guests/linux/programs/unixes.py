@@ -59,7 +59,7 @@ def names() -> None:
         file.write("x")
     for name in (
         NAME, "listener", "./listener", "folder/../listener", "way/inner", "link", "folder/inner",
-        f"/proc/self/fd/{folder}/inner", f"/dev/fd/{folder}/inner", f"/proc/{os.getpid()}/cwd/listener",
+        f"/proc/self/fd/{folder}/inner", f"/proc/thread-self/fd/{folder}/inner", f"/proc/{os.getpid()}/cwd/listener",
         "nothing", "nothing/listener", "plain", "plain/listener", "folder", "round", "x" * 300, "", "/",
     ):  # fmt: skip
         told(f"to {name[:40].replace(f'/proc/{os.getpid()}/', '/proc/PID/')!r}", lambda name=name: connected(name))  # type: ignore[misc]
