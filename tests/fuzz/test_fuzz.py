@@ -9,7 +9,7 @@ from tests.fuzz.targets import TARGETS, corpus_of
 
 pytestmark = pytest.mark.once
 
-EXECUTIONS = {"connection": 5000, "frames": 2500, "config": 6000, "ext-image": 150, "squashfs": 250, "tar": 250}
+EXECUTIONS = {"connection": 2500, "frames": 1000, "config": 6000, "ext-image": 150, "squashfs": 250, "tar": 250}
 """Inputs of the usual run, of a minute in all; `WIRE` for a wire parser."""
 WIRE = 1600
 

@@ -45,6 +45,7 @@ def what_mypyc_gets_wrong(source: Source) -> list[Finding]:
     return findings
 
 
+@pytest.mark.once
 def test_hot_modules_keep_clear_of_what_mypyc_gets_wrong():
     hot = set(build_native.hot_modules())
     findings = [
