@@ -313,11 +313,13 @@ SEMANTICS = (
     (
         "UDP",
         "connected or not, sendmmsg and recvmmsg, UDP_SEGMENT (Linux 6.2) and UDP_GRO, errors by ICMP and in full (IP_RECVERR), "
-        "destinations and sources (IP_PKTINFO, IPV6_PKTINFO), TTL, TOS, time stamps, multicast",
+        "destinations and sources, connected too (IP_PKTINFO, IPV6_PKTINFO), TTL, TOS, time stamps, multicast",
     ),
     (
         "ICMP",
-        "sockets for echo (SOCK_DGRAM), and raw ones over IPv4 for who has CAP_NET_RAW; other raw and packet sockets are refused (EPERM)",
+        "sockets for echo (SOCK_DGRAM), and raw ones for who has CAP_NET_RAW: filters (ICMP6_FILTER, SO_ATTACH_FILTER), checksums "
+        "(IPV6_CHECKSUM), whole packets (IPV6_HDRINCL), control messages, errors in full (IP_RECVERR, IPV6_RECVERR); other raw and "
+        "packet sockets are refused (EPERM)",
     ),
     ("poll, select, epoll", "the events of each state, edge-triggered and one-shot"),
     (
@@ -333,7 +335,7 @@ SEMANTICS = (
 def guests() -> str:
     """What sockets of unmodified programs do as on Linux, and what not: the table of the test that compares them."""
     rows = [(one.subject, one.reason) for one in runpy.run_path(str(DIFFERENCES))["DIFFERENCES"]]
-    text = "# Sockets of unmodified programs\n\nA test runs some thirteen hundred checks natively and as a program on a kernel, and "
+    text = "# Sockets of unmodified programs\n\nA test runs some fifteen hundred checks natively and as a program on a kernel, and "
     text += "compares what comes out ([how to run programs](../howto/program.md)). As on Linux are:\n\n"
     text += table(("what", "with"), SEMANTICS)
     text += f"\nDifferent, and meant, are:\n\n{table(('difference', 'reason'), rows)}"

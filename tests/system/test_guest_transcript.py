@@ -1,4 +1,4 @@
-"""Some thirteen hundred checks of sockets come out as they do on Linux, but for what is meant (`helpers/guest_differences.py`)."""
+"""Some fifteen hundred checks of sockets come out as they do on Linux, but for what is meant (`helpers/guest_differences.py`)."""
 
 from __future__ import annotations
 

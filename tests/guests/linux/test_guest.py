@@ -382,7 +382,7 @@ class TestDatagrams:
                 "for there in (THERE, HERE, '127.0.0.1'):\n"
                 "  s.sendto(bytes((8, 0, 0, 0, 0, 0, 0, 7)) + b'payload', (there, 0))\n"
                 "  d, a = s.recvfrom(100); print(d[0], d[6:], a[0])\n"
-                "s.connect((THERE, 0)); s.send(bytes((8, 0, 0, 0, 0, 0, 0, 8))); print(s.recv(100)[6:], s.getpeername())\n"
+                "s.connect((THERE, 0)); s.send(bytes((8, 0, 0, 0, 0, 0, 0, 8))); print(s.recv(100)[6:])\n"
                 "for protocol in socket.IPPROTO_ICMP, socket.IPPROTO_UDP:\n"
                 "  try: print(socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol).type + 0)\n"
                 "  except OSError as e: print(e.errno)\n"
@@ -392,7 +392,7 @@ class TestDatagrams:
                 assert one.wait(10) == 0
             answers = "".join(f"0 {bytes((0, 7)) + b'payload'!r} {host}\n" for host in (THERE, HERE, "127.0.0.1"))
             raw = int(socket.SOCK_RAW) if os.geteuid() == 0 else 1  # or EPERM
-            assert output.text() == answers + f"b'\\x00\\x08' ('{THERE}', 0)\n{raw}\n1\n"
+            assert output.text() == answers + f"b'\\x00\\x08'\n{raw}\n1\n"
 
         as_user(check_it)
 

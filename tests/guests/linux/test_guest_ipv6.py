@@ -306,6 +306,44 @@ def test_the_ping_program(as_user):
     as_user(check_it)
 
 
+@pytest.mark.needs("ping")
+def test_ping_is_told_of_a_neighbour_that_is_not_there():
+    output = Output()
+    with (
+        two_kernels_with_ipv6() as (here, _),
+        guest(here, ["ping", "-6", "-c", "1", "-W", "20", "fd00:9::77"], output) as one,
+    ):
+        assert one.wait(60) == 1
+    assert "Destination unreachable: Address unreachable" in output.text()
+
+
+@pytest.mark.needs("root")
+def test_two_raw_sockets_and_a_ping_socket_keep_apart():
+    """Each gets what the kernel's socket behind it gets, once."""
+    code = (
+        "one, two = (socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58) for _ in range(2))\n"
+        "words = [0xFFFFFFFF] * 8; words[4] &= ~2\n"
+        "for s in (one, two): s.setsockopt(58, 1, struct.pack('8I', *words)); s.settimeout(10)\n"
+        "ping = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, 58); ping.settimeout(10)\n"
+        "for s, number in ((one, 1), (two, 2), (ping, 3)):\n"
+        "  s.sendto(struct.pack('!BBHHH', 128, 0, 0, number, number) + b'data', (THERE6, 0))\n"
+        "  for each in (one, two): print(each.recv(100)[6:], end=' ')\n"
+        "print(ping.recv(100)[6:])\n"
+        "for s in (one, two, ping):\n"
+        "  s.setblocking(False)\n"
+        "  try: s.recv(1)\n"
+        "  except BlockingIOError: print('no more')\n"
+        "rows = open('/proc/net/raw6').read().splitlines()[1:] if os.path.exists('/dev/fuse') else [0, 0]\n"
+        "print(len(rows))\n"
+    )
+    output = Output()
+    with two_kernels_with_ipv6() as (here, _), python(here, code, output) as one:
+        assert one.wait(60) == 0
+    found = [f"{bytes((0, number)) + b'data'!r} " * 2 for number in (1, 2, 3)]
+    last = f"{bytes((0, 3)) + b'data'!r}"
+    assert output.text() == f"{''.join(found)}{last}\n" + "no more\n" * 3 + "2\n"
+
+
 @pytest.mark.long
 @pytest.mark.needs("dig")
 def test_dig_asks_over_ipv6():

@@ -46,5 +46,8 @@ def call_getpeername(context: Context, call: Notification) -> int | None:
         return None
     if isinstance(record, Stream) and record.state != CONNECTED:
         raise error(ENOTCONN)
-    context.write_name(call, encode(context.run(record.socket.peer_address), record.family))
+    name = context.run(record.socket.peer_address)
+    if name[1] == 0:
+        raise error(ENOTCONN)  # so says Linux of whoever has a peer without a port
+    context.write_name(call, encode(name, record.family))
     return 0

@@ -9,7 +9,7 @@ import socket as host_socket
 from collections.abc import Callable
 from typing import Final
 
-from ...kern.abi.errno import EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
+from ...kern.abi.errno import EINVAL, ENOENT, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
 from ...kern.abi.socket import (
     AF_INET6,
     IP_ADD_MEMBERSHIP,
@@ -25,11 +25,14 @@ from ...kern.abi.socket import (
     IP_TOS,
     IP_TRANSPARENT,
     IP_TTL,
+    IPPROTO_ICMPV6,
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPPROTO_TCP,
     IPPROTO_UDP,
+    IPV6_CHECKSUM,
     IPV6_DONTFRAG,
+    IPV6_HDRINCL,
     IPV6_JOIN_GROUP,
     IPV6_LEAVE_GROUP,
     IPV6_MTU,
@@ -67,7 +70,7 @@ from ...kern.abi.socket import (
     TCP_INFO,
     UDP_SEGMENT,
 )
-from . import ends
+from . import ends, network
 from .carrier import Datagram
 from .context import Context
 from .listener import Notification
@@ -87,6 +90,11 @@ _SO_RCVTIMEO_NEW: Final = 66
 _SO_SNDTIMEO_NEW: Final = 67
 
 _IP_HDRINCL: Final = 3
+_SOL_RAW: Final = 255
+_ICMP6_FILTER: Final = 1
+_SO_ATTACH_FILTER: Final = 26
+_SO_DETACH_FILTER: Final = 27
+_MOST_INSTRUCTIONS: Final = 4096
 _IPV6_FREEBIND: Final = 78
 _UDP_NO_CHECK6_RX: Final = 102
 
@@ -148,6 +156,8 @@ DATAGRAM_BOTH: Final = frozenset(
     [(SOL_SOCKET, SO_RCVBUF), (SOL_SOCKET, SO_SNDBUF)]
     + [(IPPROTO_IP, name) for name in (IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS)]
     + [(IPPROTO_IPV6, name) for name in (IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS)]
+    + [(level, name) for level in (IPPROTO_IPV6, _SOL_RAW) for name in (IPV6_CHECKSUM, IPV6_HDRINCL)]
+    + [(IPPROTO_ICMPV6, _ICMP6_FILTER)]
 )
 """Those that the native one must hear of, too: it makes the control messages, out of what is injected."""
 DATAGRAM_REFUSED: Final = frozenset(() if cuts_datagrams(os.uname().release) else {(IPPROTO_UDP, UDP_SEGMENT)})
@@ -182,6 +192,11 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     if record is None:
         context.listener.proceed(call.id)
         return None
+    if isinstance(record, Datagram) and record.by_port and level == SOL_SOCKET:
+        if name == _SO_ATTACH_FILTER:
+            return _attach_filter(context, call, record, where, size & _INT)
+        if name == _SO_DETACH_FILTER:
+            return _detach_filter(context, call, record)
     if _is_native(record, option):
         if isinstance(record, Stream) and option in INHERITED and size & _INT == 16:
             record.inherited[option] = context.memory.read(call.thread, where, 16)
@@ -215,6 +230,9 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
         if problem.errno != ENOPROTOOPT or not (native or _is_hint(record, level, name)):
             raise
         record.remembered[option] = value
+    if option == (IPPROTO_IPV6, IPV6_MULTICAST_IF):
+        # lo stands for any interface, and is shown all the same.
+        record.remembered[option] = value[:4]
     if isinstance(record, Stream) and option == (SOL_SOCKET, SO_LINGER):
         record.resets_on_close = len(value) >= 8 and any(value[:4]) and not any(value[4:8])
     if isinstance(record, Stream) and option == (SOL_SOCKET, SO_OOBINLINE):
@@ -226,7 +244,38 @@ def call_setsockopt(context: Context, call: Notification) -> int | None:
     if isinstance(record, Datagram) and option in DATAGRAM_BOTH:
         with host_socket.socket(record.family, SOCK_DGRAM, record.protocol, context.copy(call)) as copy:
             copy.setsockopt(*option, value)
+        if option in ((IPPROTO_IPV6, IPV6_HDRINCL), (_SOL_RAW, IPV6_HDRINCL)):
+            context.carrier.drain()
+            record.included = any(value[:4])
     return 0
+
+
+def _attach_filter(context: Context, call: Notification, record: Datagram, where: int, size: int) -> int:
+    """SO_ATTACH_FILTER (struct sock_fprog): a program of the program's, behind ours."""
+    if size != 16:
+        raise error(EINVAL)
+    given = context.memory.read(call.thread, where, 16)
+    count = int.from_bytes(given[:2], "little")
+    if not 0 < count <= _MOST_INSTRUCTIONS:
+        raise error(EINVAL)
+    code = context.memory.read(call.thread, int.from_bytes(given[8:], "little"), count * network.INSTRUCTION.size)
+    _filter(context, call, record, network.START + code)
+    record.filtered = True
+    return 0
+
+
+def _detach_filter(context: Context, call: Notification, record: Datagram) -> int:
+    if not record.filtered:
+        raise error(ENOENT)
+    _filter(context, call, record, network.ACCEPT)
+    record.filtered = False
+    return 0
+
+
+def _filter(context: Context, call: Notification, record: Datagram, code: bytes) -> None:
+    needed = network.only_injected(record.number) if record.number or record.protocol == IPPROTO_UDP else b""
+    with host_socket.socket(record.family, SOCK_DGRAM, record.protocol, context.copy(call)) as copy:
+        network.attach(copy, needed + code)
 
 
 def _is_hint(record: Record, level: int, name: int) -> bool:
@@ -236,7 +285,7 @@ def _is_hint(record: Record, level: int, name: int) -> bool:
 def _anywhere(option: tuple[int, int], value: bytes) -> bytes:
     """An option's value in which lo, the one interface that the program sees, is whichever suits."""
     at = _INDEX_AT.get(option, -1)
-    if at >= 0 and int.from_bytes(value[at : at + 4], "little") == NATIVE_ZONE:
+    if 0 <= at <= len(value) - 4 and int.from_bytes(value[at : at + 4], "little") == NATIVE_ZONE:
         return value[:at] + bytes(4) + value[at + 4 :]
     return value
 

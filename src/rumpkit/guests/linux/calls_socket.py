@@ -12,6 +12,7 @@ from ...hyper.time import FOREVER, Instant
 from ...kern.abi.errno import (
     EADDRINUSE,
     EADDRNOTAVAIL,
+    EAFNOSUPPORT,
     EAGAIN,
     EALREADY,
     EINPROGRESS,
@@ -45,7 +46,7 @@ from .carrier import Datagram
 from .context import SOCKADDR_LIMIT, Context
 from .descriptors import CAP_NET_RAW, has_capability
 from .listener import Notification
-from .network import DATAGRAM, DATAGRAM6, DUAL, PING, PING6, RAW, STREAM
+from .network import DATAGRAM, DATAGRAM6, DUAL, PING, PING6, RAW, RAW6, STREAM
 from .record import Record
 from .sockaddr import ANY, decode, family_of, is_loopback6
 from .stream import CONNECTED, CONNECTING, FAILED, FRESH, LISTENING, OVER, Stream
@@ -54,6 +55,8 @@ _INT: Final = 0xFFFFFFFF
 _PROTOCOLS: Final = 263
 """IPPROTO_MAX."""
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
+_RAW: Final = ((AF_INET, IPPROTO_ICMP), (AF_INET6, IPPROTO_ICMPV6))
+"""What raw sockets may be for."""
 _STOCK: Final = {
     (AF_INET, IPPROTO_UDP, AF_INET): DATAGRAM,
     (AF_INET, IPPROTO_ICMP, AF_INET): PING,
@@ -80,8 +83,10 @@ def call_socket(context: Context, call: Notification) -> int | None:
     if protocol >= _PROTOCOLS:
         raise error(EINVAL)
     if kind == SOCK_RAW:
-        if (family, protocol) != (AF_INET, IPPROTO_ICMP) or not has_capability(call.thread, CAP_NET_RAW):
+        if (family, protocol) not in _RAW or not has_capability(call.thread, CAP_NET_RAW):
             raise error(EPERM)
+        if not context.kernel.sockets.knows(family):
+            raise error(EAFNOSUPPORT)
     try:
         made = context.run(_make, context, family, kind, protocol)
     except OSError:
@@ -98,9 +103,14 @@ def call_socket(context: Context, call: Notification) -> int | None:
             record = Stream(context, os.fstat(fd).st_ino, family, made)
         else:
             wanted = made.protocol or IPPROTO_UDP
-            fd = context.factory.take(RAW if kind == SOCK_RAW else _STOCK[family, wanted, made.family])
+            if kind == SOCK_RAW and family == AF_INET6:
+                capture, fd = context.factory.take_both(RAW6)
+            else:
+                capture, fd = -1, context.factory.take(RAW if kind == SOCK_RAW else _STOCK[family, wanted, made.family])
             record = Datagram(context.carrier, fd, family, made, wanted)
             record.raw = kind == SOCK_RAW
+            if capture >= 0:
+                context.carrier.begin_capture(record, capture)
     except OSError:
         context.run(made.release, context.host.now)
         raise
@@ -169,6 +179,8 @@ def call_connect(context: Context, call: Notification) -> int | None:
         return context.named().connect(call, _address, _deadline)
     data = _address(context, call)
     if isinstance(record, Datagram):
+        if record.protocol != IPPROTO_UDP and family_of(data) not in (AF_UNSPEC, record.family):
+            raise error(EAFNOSUPPORT)
         address = None if family_of(data) == AF_UNSPEC else _destination(data, record)
         record.connect(context.copy(call), address)
         return 0

@@ -20,7 +20,6 @@ from ...hyper.time import FOREVER, Instant
 from ...kern.abi.socket import (
     AF_INET,
     AF_INET6,
-    AF_UNSPEC,
     IP_PKTINFO,
     IP_TOS,
     IP_TTL,
@@ -40,7 +39,8 @@ from ...net.socket.names import shown, split_zone, unmapped
 from ...net.transport.mailbox import MAX_COMPLAINTS, ORIGIN_LOCAL
 from ...net.wire.address import is_link_local, is_multicast
 from . import abi, packets
-from .network import HEAD, LARGEST, MARKS, UNMARKED, UNMARKED6
+from .native import address_of, disconnect, offender, peer_of
+from .network import CARRIED, HEAD, LARGEST, MARKS, NUMBERED, UNMARKED, UNMARKED6
 from .record import Record, guarded
 from .sockaddr import NATIVE_ZONE
 from .spawn import Program
@@ -62,12 +62,15 @@ _IN6_PKTINFO: Final = Struct("@16si")
 _NO_SEGMENTS: Final[tuple[ControlMessage, ...]] = ()
 _GSO_UDP_L4: Final = 5
 """VIRTIO_NET_HDR_GSO_UDP_L4, the type of a datagram that is to be cut."""
+_SO_MARK: Final = 36
+_NO_PORT: Final = 9
+"""That of discard (RFC 863): nothing is sent there."""
 _DIAG: Final = abi.NLMSG_HEADER.size
 _COOKIE: Final = _DIAG + 44
 """Where struct inet_diag_msg has a socket's cookie."""
 _SO_COOKIE: Final = 57
 _ANY: Final = bytes(4)
-_EXTENDED: Final = Struct("<IBBB")
+_EXTENDED: Final = Struct("<IBBBBI")
 _EXTENDED_SIZE: Final = 16
 """Of struct sock_extended_err: errno, origin, type and code; and how long it is."""
 
@@ -95,19 +98,34 @@ class Datagram(Record):
             name = native.getsockname()
             self.cookie = native.getsockopt(host_socket.SOL_SOCKET, _SO_COOKIE, 8)
             """By which Linux tells sockets apart for good."""
+            mark = native.getsockopt(host_socket.SOL_SOCKET, _SO_MARK)
         self.port_number: int = name[1]
         """Its port; a ping socket's identifier."""
-        address = _address_of(name[0])
+        address = address_of(name[0])
         self.by_port = not any(address)
-        self.mark = bytes((protocol,)) + _PORTS.pack(0, name[1])[2:] if self.by_port else address
+        self.number = mark ^ NUMBERED if mark >> 16 == NUMBERED >> 16 else 0
+        """Of a raw socket of IPv6, by which it is known; 0 of all others."""
+        self.name = bytes((protocol,)) + _PORTS.pack(0, name[1])[2:]
+        if self.number:
+            self.name += _PORTS.pack(0, self.number)
+        self.mark = self.name if self.by_port else address
+        """What its packets are known by: their source; or their port or identifier, where the program may name another source."""
         self.here = UNMARKED if self.by_port else address
         self.here6 = UNMARKED6
         """Where the namespace has it."""
+        self.local = b""
+        """The address that its packets have on this side while it is connected, where that isn't `here` or `here6`."""
         self.peer: SocketAddress | None = None
         self.zone = 0
         """The interface that its last datagram with a link-local source came by."""
         self.raw = False
-        """A raw socket: it gives whole messages of ICMP, and gets whole packets."""
+        """A raw socket: it gives whole messages of ICMP, and gets whole packets over IPv4."""
+        self.included = False
+        """Whether the program sends whole packets (IPV6_HDRINCL)."""
+        self.filtered = False
+        """Whether the program has a filter of its own on it (SO_ATTACH_FILTER)."""
+        self.capture: _Capture | None = None
+        """Of a raw socket of IPv6: what it sends."""
         self.in_full = False
         """Whether the program wants errors in full, connected or not (IP_RECVERR)."""
         self.deferred = False
@@ -128,7 +146,7 @@ class Datagram(Record):
         socket = self.socket
         problem = socket.take_error()
         if self.in_full:
-            self.carrier.inject_complaints(self)
+            self.carrier.inject_complaints(self, now)
         elif problem and self.peer:
             self.carrier.inject_error(self, self.peer, problem)
         for _ in range(BATCH):
@@ -168,16 +186,42 @@ class Datagram(Record):
         Raises ENETUNREACH and what else the kernel says."""
         with host_socket.socket(self.family, SOCK_DGRAM, self.protocol, native) as copy:
             self.context.run(self.socket.connect, address or (b"", 0), self.context.host.now)
+            fresh = self.peer is None
             self.peer = self._peer(address) if address else None
+            self.local = b""
+            self.here6 = UNMARKED6
             if self.peer is None:
-                _disconnect(copy)
-                self.here6 = UNMARKED6
+                disconnect(copy)
                 return
             plain, zone = split_zone(self.peer[0])
             self.zone = zone or self.zone
-            copy.connect(_native(unmapped(plain), self.peer[1], self.family, self.carrier.native(zone)))
-            if self.by_port and len(unmapped(plain)) == 16:
-                self.here6 = _address_of(copy.getsockname()[0])
+            if self.by_port and (fresh or not self.number):
+                self._take_address(copy, fresh)
+            copy.connect(peer_of(unmapped(plain), self.peer[1], self.family, self.carrier.native(zone)))
+            if self.by_port:
+                self.local = address_of(copy.getsockname()[0])
+
+    def _take_address(self, copy: host_socket.socket, fresh: bool) -> None:
+        """Let the native socket have the kernel's address, of which what is sent to it shall tell (IP_PKTINFO).  It gets that by being
+        connected to it: the namespace has the kernel's addresses, for packets without our mark.  Another peer leaves it there."""
+        name = self.context.run(self.socket.local_address)[0]
+        plain, zone = split_zone(name)
+        address = unmapped(plain)
+        if not any(address) or is_multicast(address):
+            return
+        try:
+            if not fresh:
+                disconnect(copy)  # or it would keep the one that it has
+            copy.setsockopt(host_socket.SOL_SOCKET, _SO_MARK, 0)
+            try:
+                copy.connect(peer_of(address, _NO_PORT, self.family, self.carrier.native(zone)))
+            finally:
+                copy.setsockopt(host_socket.SOL_SOCKET, _SO_MARK, self._firewall_mark())
+        except OSError:
+            pass  # there is no such address: nothing can be shown there
+
+    def _firewall_mark(self) -> int:
+        return NUMBERED | self.number if self.number else CARRIED
 
     def _peer(self, address: SocketAddress) -> SocketAddress:
         """The peer as the kernel has it, which knows what the wildcard stands for; a ping socket's has no port."""
@@ -193,41 +237,10 @@ class Datagram(Record):
     def closed(self) -> None:
         self.carrier.drain()
         self.carrier.remove(self)
+        if self.capture is not None:
+            self.carrier.end_capture(self.capture)
         self.socket.queue.unsubscribe(self)
         super().closed()
-
-
-def _address_of(text: str) -> bytes:
-    """The address that a native socket's name has, IPv4 where it is a mapped one."""
-    packed = host_socket.inet_pton(AF_INET6 if ":" in text else AF_INET, text.split("%")[0])
-    return unmapped(packed)
-
-
-def _native(address: bytes, port: int, family: int, zone: int) -> tuple[str, int] | tuple[str, int, int, int]:
-    """A peer as a socket of `family` in the namespace can be connected to it."""
-    if family == AF_INET:
-        return host_socket.inet_ntoa(address), port
-    if len(address) == 4:
-        return "::ffff:" + host_socket.inet_ntoa(address), port, 0, 0
-    scoped = is_link_local(address) or is_multicast(address)
-    return host_socket.inet_ntop(AF_INET6, address), port, 0, zone if scoped else 0
-
-
-def _offender(sockaddr: bytes, peer: bytes) -> bytes:
-    """Who reported an error: what is behind its struct sock_extended_err, or else the peer."""
-    four = sockaddr[:2] == AF_INET.to_bytes(2, "little")
-    address = sockaddr[4:8] if four else sockaddr[8:24]
-    return address if len(address) == len(peer) and any(address) else peer
-
-
-def _disconnect(copy: host_socket.socket) -> None:
-    import ctypes
-
-    from . import libc
-
-    nobody = AF_UNSPEC.to_bytes(2, "little") + bytes(14)
-    if libc.library().connect(copy.fileno(), ctypes.c_char_p(nobody), len(nobody)):
-        raise libc.failed("disconnect")
 
 
 class _Capture(Source):
@@ -271,7 +284,8 @@ class _Capture4(_Capture):
         protocol = packet[9]
         datagram = sockets.get(packet[12:16])
         if datagram is None:
-            datagram = sockets.get(bytes((protocol,)) + packet[body : body + 2])
+            at = body if protocol == IPPROTO_UDP else body + 4  # of an echo request, the identifier
+            datagram = sockets.get(bytes((protocol,)) + packet[at : at + 2])
         if datagram is None or datagram.protocol != protocol or (packet[6] & 0x3F) | packet[7]:
             return False
         source, address = packet[12:16], packet[16:20]
@@ -280,7 +294,9 @@ class _Capture4(_Capture):
             control += ((IPPROTO_IP, IP_TTL, packet[8:9] + bytes(3)),)
         if packet[1]:
             control += ((IPPROTO_IP, IP_TOS, packet[1:2]),)
-        if source[:1] != MARKS and datagram.family == AF_INET:  # which the program has named
+        if (
+            source[:1] != MARKS and datagram.family == AF_INET and source != datagram.local
+        ):  # which the program has named
             control += ((IPPROTO_IP, IP_PKTINFO, bytes(4) + source + bytes(4)),)
         if address[:1] == MARKS:
             address = _ANY  # 0.0.0.0, for which Linux takes the sender's own address
@@ -295,7 +311,6 @@ class _Capture4(_Capture):
 _HEADER6: Final = 40
 
 
-@final
 class _Capture6(_Capture):
     def take(self, packet: bytes, control: tuple[ControlMessage, ...], now: Instant) -> bool:
         protocol = packet[6]
@@ -303,6 +318,12 @@ class _Capture6(_Capture):
         datagram = self._carrier.sockets.get(bytes((protocol,)) + packet[at : at + 2])
         if datagram is None:
             return False
+        self.carry(datagram, packet, control, now)
+        return True
+
+    def carry(self, datagram: Datagram, packet: bytes, control: tuple[ControlMessage, ...], now: Instant) -> None:
+        """Send it as a socket's."""
+        protocol = packet[6]
         source, address = packet[8:24], packet[24:40]
         if packet[7] != (1 if is_multicast(address) else packets.DEFAULT_TTL):
             control += ((IPPROTO_IPV6, IPV6_HOPLIMIT, packet[7:8] + bytes(3)),)
@@ -310,7 +331,8 @@ class _Capture6(_Capture):
         if tclass:
             control += ((IPPROTO_IPV6, IPV6_TCLASS, tclass.to_bytes(4, "little")),)
         zone = 0
-        if source != UNMARKED6:  # which a socket has that has chosen neither a source nor an interface
+        # The first has a socket that has chosen neither a source nor an interface.
+        if source not in (UNMARKED6, datagram.local):
             zone = self._carrier.zone_of(source) if is_link_local(source) else 0
             control += ((IPPROTO_IPV6, IPV6_PKTINFO, source + zone.to_bytes(4, "little")),)
         if protocol == IPPROTO_UDP:
@@ -318,6 +340,24 @@ class _Capture6(_Capture):
             datagram.send(packet[_HEADER6 + packets.UDP_SIZE :], address, port, control, now, zone)
         else:
             datagram.send(packet[_HEADER6:], address, 0, control, now, zone)
+
+
+@final
+class RawCapture(_Capture6):
+    """What one raw socket of the program sends over IPv6."""
+
+    def __init__(self, carrier: "Carrier", fd: int, datagram: Datagram) -> None:
+        super().__init__(carrier, fd)
+        self._datagram = datagram
+
+    def take(self, packet: bytes, control: tuple[ControlMessage, ...], now: Instant) -> bool:
+        datagram = self._datagram
+        if datagram.included:
+            datagram.send(packet, packet[24:40], 0, control, now, self._carrier.zone_of(packet[8:24]))
+        elif packet[6] == datagram.protocol:
+            self.carry(datagram, packet, control, now)
+        else:
+            return False  # extension headers of the program's
         return True
 
 
@@ -355,6 +395,8 @@ class Carrier:
         """By which number the namespace has an interface."""
         self.dropped = 0
         """Datagrams that fitted nowhere, or whose socket is gone."""
+        self._told: tuple[Instant, bytes] = 0, b""
+        """The last error, and when that was."""
         self.bytes_in = 0
         """What datagrams brought the program, without the headers that it doesn't see."""
         self.bytes_out = 0
@@ -377,13 +419,29 @@ class Carrier:
     def add(self, datagram: Datagram) -> None:
         """Carry for one more socket."""
         self.sockets[datagram.mark] = datagram
+        if datagram.name != datagram.mark:
+            self.sockets[datagram.name] = datagram
         self.cookies[datagram.cookie] = datagram
 
     def remove(self, datagram: Datagram) -> None:
         """Carry for it no more; its mark may be another's by now."""
-        if self.sockets.get(datagram.mark) is datagram:
-            del self.sockets[datagram.mark]
+        for key in (datagram.mark, datagram.name):
+            if self.sockets.get(key) is datagram:
+                del self.sockets[key]
         self.cookies.pop(datagram.cookie, None)
+
+    def begin_capture(self, datagram: Datagram, fd: int) -> None:
+        """Carry what a raw socket of IPv6 sends, which this capture socket gets."""
+        datagram.capture = RawCapture(self, fd, datagram)
+        self._captures.append(datagram.capture)
+        self.context.host.loop.register(datagram.capture, select.EPOLLIN)
+
+    def end_capture(self, capture: _Capture) -> None:
+        """Undo it."""
+        if capture in self._captures:
+            self._captures.remove(capture)
+            self.context.host.loop.unregister(capture)
+            self.context.program.discard([capture.socket.detach()])
 
     def drain(self) -> None:
         """Send all that the program has sent up to now, as far as its buffer can hold.  Off the schedule."""
@@ -406,15 +464,19 @@ class Carrier:
         if datagram.by_port and datagram.peer is None and len(wishes.destination) == len(source):
             # lo is in no group of IPv6's: sent to one, the packet would not arrive.
             destination = mark if wishes.destination[0] == MULTICAST6 else wishes.destination
+        elif len(datagram.local) == len(source):
+            destination = datagram.local
         if datagram.protocol == IPPROTO_UDP:
             body = packets.datagram(received.source[1], datagram.port_number, received.data)
+        elif datagram.number:
+            body = packets.message_for(received.data, source, destination)
         elif datagram.raw:
             head = received.data
             wishes = _Wishes(((IPPROTO_IP, IP_TTL, head[8:9]), (IPPROTO_IP, IP_TOS, head[1:2])))
             body = head[(head[0] & 15) * 4 :]
         else:
             body = packets.echo_for(datagram.port_number, received.data, source, destination)
-        packet = packets.packet(datagram.protocol, source, destination, body, wishes.ttl, wishes.tos)
+        packet = packets.packet(datagram.protocol, source, destination, body, wishes.ttl, wishes.tos, datagram.number)
         self.bytes_in += len(received.data)
         self._put(mark, packet, zone)
 
@@ -423,11 +485,12 @@ class Carrier:
         plain, zone = split_zone(peer[0])
         address = unmapped(plain)
         mark = datagram.here if len(address) == 4 else datagram.here6
-        packet = packets.failure(error, datagram.protocol, mark, datagram.port_number, address, peer[1])
+        local = datagram.local if len(datagram.local) == len(mark) else mark
+        packet = packets.failure(error, datagram.protocol, mark, local, datagram.port_number, address, peer[1])
         if packet:
             self._put(mark, packet, zone)
 
-    def inject_complaints(self, datagram: Datagram) -> None:
+    def inject_complaints(self, datagram: Datagram, now: Instant) -> None:
         """Let the program's socket hear of all errors, as they came."""
         for _ in range(MAX_COMPLAINTS):
             try:
@@ -436,14 +499,21 @@ class Carrier:
                 return
             if isinstance(received, Blocked) or received.source is None:
                 return
-            error, origin, kind, code = _EXTENDED.unpack_from(received.control[0][2])
+            error, origin, kind, code, _, info = _EXTENDED.unpack_from(received.control[0][2])
             plain, zone = split_zone(received.source[0])
             peer, port = unmapped(plain), received.source[1]
             mark = datagram.here if len(peer) == 4 else datagram.here6
             if origin != ORIGIN_LOCAL:
-                offender = _offender(received.control[0][2][_EXTENDED_SIZE:], peer)
-                sent = (datagram.protocol, mark, datagram.port_number, peer, port, received.data)
-                self._put(mark, packets.report(kind, code, offender, *sent), zone)
+                reporter = offender(received.control[0][2][_EXTENDED_SIZE:], peer)
+                local = datagram.local if len(datagram.local) == len(mark) else mark
+                number = 0 if datagram.raw else datagram.port_number
+                sent = (datagram.protocol, mark, local, number, peer, port, received.data)
+                what = (kind, code, info if len(mark) == 16 else 0)  # or Linux would begin to cut
+                packet = packets.report(what, reporter, *sent)
+                # The kernel tells all raw sockets, and so does Linux when it is told once.
+                if not datagram.number or self._told != (now, packet):
+                    self._told = now, packet
+                    self._put(mark, packet, zone)
             else:
                 self.inject_error(datagram, received.source, error)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final, final
 
 from ...kern.abi.errno import EPIPE, error
-from .network import DATAGRAM, DATAGRAM6, DUAL, PAIR, PING, PING6, RAW, REACH, STREAM
+from .network import DATAGRAM, DATAGRAM6, DUAL, PAIR, PING, PING6, RAW, RAW6, REACH, STREAM
 
-BATCH: Final = {STREAM: 16, PAIR: 48, DATAGRAM: 8, DATAGRAM6: 8, PING: 1, DUAL: 8, PING6: 1, RAW: 1, REACH: 1}
+BATCH: Final = {STREAM: 16, PAIR: 48, DATAGRAM: 8, DATAGRAM6: 8, PING: 1, DUAL: 8, PING6: 1, RAW: 1, RAW6: 1, REACH: 1}
 """How many are ordered at a time."""
 FIRST_PAIRS: Final = 8
 """How many are ordered at first, as somebody waits for these."""
@@ -56,6 +56,11 @@ class Factory:
             self._pairs_ordered = BATCH[PAIR]
             self._order(PAIR, BATCH[PAIR])
         return pair
+
+    def take_both(self, kind: int) -> tuple[int, int]:
+        """Two of a kind whose sockets are made two by two, the second first."""
+        second = self.take(kind)
+        return second, self._stock[kind].pop()
 
     def _order(self, kind: int, count: int) -> None:
         if kind not in self._ordered:

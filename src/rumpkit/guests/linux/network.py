@@ -12,6 +12,9 @@ where `carrier` gets at them:
 - On their way all packets pass the capture sockets (packet(7)), which the supervisor reads.
 - UDP sockets are told the destination of what they receive (IP_PKTINFO), and those of AF_INET6 speak both versions, so no address can
   be their mark: they are bound to the wildcard and known by their port.
+- A raw socket of IPv6 sends anything, so it has a firewall mark of its own, and a capture socket that takes what bears it.  It has a
+  number, which is in that mark, and in the flow label of what is injected for it: a filter lets it take nothing else.
+- When a socket known by its port is connected, it is first connected to the kernel's address, in the copy: so that becomes its own.
 - A datagram for a socket is written to an inject socket, with its true source.  What is injected has another firewall mark,
   INJECTED, by which the capture sockets leave it out; and sockets that are known by their port take nothing else.
 
@@ -45,6 +48,9 @@ INJECTED: Final = 0x72756D70
 """The firewall mark of injected packets."""
 CARRIED: Final = 0x72756D71
 """That of what the program sends."""
+NUMBERED: Final = 0x72570000
+"""That of what it sends through raw sockets of IPv6, and in the lower half the socket's number."""
+_NUMBER_MASK: Final = 0xFFFF0000
 TABLE: Final = 200
 """The routing table for it."""
 HEAD: Final = 10 + 14
@@ -72,6 +78,9 @@ RAW: Final = 8
 """A raw socket of ICMP (raw(7)), bound to its mark."""
 REACH: Final = 9
 """The other end of one of init's, to ask for unix sockets to be connected by name (`reach`)."""
+RAW6: Final = 10
+"""A raw socket of ICMPv6 and a capture socket that gets what is sent by that one alone; they are known by a number, which is in the
+socket's mark and in the flow label of what is injected for it."""
 _KINDS: Final = {
     DATAGRAM6: (_socket.AF_INET6, _socket.IPPROTO_UDP, "::ffff:"),
     PING: (_socket.AF_INET, _socket.IPPROTO_ICMP, ""),
@@ -92,6 +101,8 @@ _QUIET: Final = (
     ("ipv6/icmp/echo_ignore_all", b"1"),
     ("ipv6/conf/default/addr_gen_mode", b"1"),
     ("ipv6/conf/default/accept_ra", b"0"),
+    ("ipv6/conf/lo/accept_ra", b"0"),
+    ("ipv6/conf/lo/accept_redirects", b"0"),
     ("ipv6/conf/default/accept_dad", b"0"),
 )
 """Sysctls below net: nothing here answers, or makes up addresses, but the kernel."""
@@ -104,6 +115,10 @@ _SO_MARK: Final = 36
 _UDP_NO_CHECK6_RX: Final = 102
 _IP_TRANSPARENT: Final = 19
 _IPV6_FREEBIND: Final = 78
+_IPV6_MTU_DISCOVER: Final = 23
+_NEVER_CUT: Final = 3
+"""IPV6_PMTUDISC_PROBE: whatever routers are said to have said."""
+_FIRST_PORT: Final = 1024
 _SOL_PACKET: Final = 263
 _PACKET_VNET_HDR: Final = 15
 _CAPTURE_BUFFER: Final = 8 << 20
@@ -113,6 +128,9 @@ _HEADERS: Final = {
     _socket.AF_INET6: (6, _socket.IPPROTO_ICMPV6, 128, (0x01, 0, 0, 40)),
 }
 """Where the protocol stands, what echo has for one and its requests for a type, and how BPF puts the header's size into X."""
+_NETWORK_HEADER: Final = 0xFFF00000
+"""Where it has the header of IP (SKF_NET_OFF)."""
+_FLOW_LABEL: Final = 0xFFFFF
 _PACKET_MARK: Final = 0xFFFFF000 + 20
 """Where classic BPF has a packet's firewall mark (SKF_AD_OFF + SKF_AD_MARK)."""
 
@@ -137,7 +155,10 @@ def _rules(family: int) -> list[Request]:
     """The program's packets go by TABLE, and Linux's errors nowhere; everything else, which is questions, as usual."""
     _, protocol, _, _ = _HEADERS[family]
     errors = attribute(abi.FRA_IIFNAME, b"lo\0") + attribute(abi.FRA_IP_PROTO, bytes((protocol,)))
+    numbered = word(abi.FRA_FWMARK, NUMBERED) + word(abi.FRA_FWMASK, _NUMBER_MASK)
+    raw = [_rule(family, _FIRST_RULE, abi.FR_ACT_TO_TBL, TABLE, numbered)] if family == _socket.AF_INET6 else []
     return [
+        *raw,
         _rule(family, _FIRST_RULE, abi.FR_ACT_TO_TBL, TABLE, word(abi.FRA_FWMARK, CARRIED)),
         _rule(family, _FIRST_RULE, abi.FR_ACT_TO_TBL, TABLE, word(abi.FRA_FWMARK, INJECTED)),
         _rule(family, _NO_ERRORS_RULE, abi.FR_ACT_BLACKHOLE, 0, errors),
@@ -235,27 +256,45 @@ def open_devices(count: int, devices: int) -> list[int]:
     return opened
 
 
-def _filter(socket: _socket.socket, instructions: tuple[tuple[int, int, int, int], ...]) -> None:
-    """Let a socket take only what a classic BPF program accepts."""
+INSTRUCTION: Final = Struct("<HBBI")
+"""One of classic BPF's."""
+
+
+def assemble(*instructions: tuple[int, int, int, int]) -> bytes:
+    """A classic BPF program, or a part of one."""
+    return b"".join([INSTRUCTION.pack(*one) for one in instructions])
+
+
+def attach(socket: _socket.socket, code: bytes) -> None:
+    """Let a socket take only what a classic BPF program accepts.  Raises OSError."""
     import ctypes
 
-    layout = Struct("<HBBI")
-    code = ctypes.create_string_buffer(b"".join(layout.pack(*i) for i in instructions))
+    memory = ctypes.create_string_buffer(code, len(code))
     program = bytearray(16)
-    program[0] = len(instructions)
-    program[8:] = ctypes.addressof(code).to_bytes(8, "little")
+    program[:2] = (len(code) // INSTRUCTION.size).to_bytes(2, "little")
+    program[8:] = ctypes.addressof(memory).to_bytes(8, "little")
     socket.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
-_IF_INJECTED: Final = ((0x20, 0, 0, _PACKET_MARK), (0x15, 0, 1, INJECTED), (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0))
+def only_injected(number: int = 0) -> bytes:
+    """The beginning of a BPF program which goes on only for what is injected, for the socket of that number if it isn't 0."""
+    mine = ((0x20, 0, 0, _NETWORK_HEADER), (0x54, 0, 0, _FLOW_LABEL), (0x15, 1, 0, number), (0x06, 0, 0, 0))
+    return assemble((0x20, 0, 0, _PACKET_MARK), (0x15, 1, 0, INJECTED), (0x06, 0, 0, 0), *(mine if number else ()))
 
 
-def capture_socket(family: int) -> _socket.socket:
-    """The packet socket that gets all that the program sends over UDP or ICMP of one version of IP, header first."""
+ACCEPT: Final = assemble((0x06, 0, 0, 0x40000))
+START: Final = assemble((0x00, 0, 0, 0), (0x01, 0, 0, 0))
+"""What makes the registers as they are when a program begins."""
+
+
+def capture_socket(family: int, number: int = 0) -> _socket.socket:
+    """The packet socket that gets all that the program sends over UDP or ICMP of one version of IP, header first; or by the raw socket
+    of that number."""
     protocol, echo, request, body = _HEADERS[family]
+    mine = (0x20, 0, 0, _PACKET_MARK), (0x15, 0, 1, NUMBERED | number), (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0)
     filtered = (
         (0x20, 0, 0, _PACKET_MARK),
-        (0x15, 7, 0, INJECTED),
+        (0x15, 0, 7, CARRIED),
         (0x30, 0, 0, _ETHERNET + protocol),
         (0x15, 4, 0, _socket.IPPROTO_UDP),
         (0x15, 0, 4, echo),
@@ -266,7 +305,7 @@ def capture_socket(family: int) -> _socket.socket:
         (0x06, 0, 0, 0),
     )
     capture = _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW, 0)
-    _filter(capture, filtered)
+    attach(capture, assemble(*(mine if number else filtered)))
     capture.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
     capture.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _CAPTURE_BUFFER)  # as much of it as the host allows
     capture.bind(("lo", _ETHERTYPES[family]))
@@ -303,6 +342,8 @@ class Maker:
 
     def __init__(self) -> None:
         self._last_mark = 0
+        self._last_number = 0
+        self._last_port = _FIRST_PORT
 
     def make(self, kind: int) -> list[_socket.socket]:
         """One socket, or two for PAIR.  Raises OSError (EMFILE)."""
@@ -312,6 +353,8 @@ class Maker:
             return list(pair)
         if kind == STREAM:
             return [_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)]
+        if kind == RAW6:
+            return self._raw6()
         if kind in _BY_PORT:
             return [self._by_port(*_BY_PORT[kind])]
         family, protocol, prefix = _KINDS[kind]
@@ -336,8 +379,27 @@ class Maker:
             made.setsockopt(_socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
         else:
             made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+            made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _NEVER_CUT)
         if protocol == _socket.IPPROTO_UDP:
             made.setsockopt(_socket.IPPROTO_UDP, _UDP_NO_CHECK6_RX, 1)
-            _filter(made, _IF_INJECTED)
-        made.bind(("" if family == _socket.AF_INET else "::", 0))
-        return made
+            attach(made, only_injected() + ACCEPT)
+        while True:
+            # A port that Linux has chosen goes when the socket is disconnected (AF_UNSPEC).
+            self._last_port = self._last_port + 1 if self._last_port < 0xFFFF else _FIRST_PORT
+            try:
+                made.bind(("" if family == _socket.AF_INET else "::", self._last_port))
+                return made
+            except OSError as problem:
+                if problem.errno != _EADDRINUSE:
+                    raise
+
+    def _raw6(self) -> list[_socket.socket]:
+        """A raw socket of ICMPv6, and the capture socket that is its own."""
+        self._last_number = self._last_number % 0xFFFF + 1
+        family = _socket.AF_INET6
+        made = _socket.socket(family, _socket.SOCK_RAW, _socket.IPPROTO_ICMPV6)
+        made.setsockopt(_socket.SOL_SOCKET, _SO_MARK, NUMBERED | self._last_number)
+        made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        made.setsockopt(_socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _NEVER_CUT)
+        attach(made, only_injected(self._last_number) + ACCEPT)
+        return [made, capture_socket(family, self._last_number)]

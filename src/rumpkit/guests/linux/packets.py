@@ -33,13 +33,13 @@ _CODES6: Final = {ENETUNREACH: 0, EACCES: 1, EHOSTUNREACH: 3, ECONNREFUSED: 4}
 
 
 def packet(
-    protocol: int, source: bytes, destination: bytes, body: bytes, ttl: int = DEFAULT_TTL, tos: int = 0
+    protocol: int, source: bytes, destination: bytes, body: bytes, ttl: int = DEFAULT_TTL, tos: int = 0, flow: int = 0
 ) -> bytes:
-    """A packet of IPv4 or IPv6, by the addresses' length."""
+    """A packet of IPv4 or IPv6, by the addresses' length; only the latter has a flow label."""
     if len(source) == 4:
         head = _IP.pack(_VERSION_AND_SIZE, tos, _IP_SIZE + len(body), 0, 0, ttl, protocol, 0, source, destination)
     else:
-        head = _IP6.pack(6 << 28 | tos << 20, len(body), protocol, ttl, source, destination)
+        head = _IP6.pack(6 << 28 | tos << 20 | flow, len(body), protocol, ttl, source, destination)
     return head + body
 
 
@@ -53,8 +53,14 @@ def echo_for(identifier: int, message: bytes, source: bytes, destination: bytes)
     return _with_checksum(message[:2] + bytes(2) + identifier.to_bytes(2, "big") + message[6:], source, destination)
 
 
-def failure(number: int, protocol: int, source: bytes, port: int, peer: bytes, peer_port: int) -> bytes:
-    """What ICMP says about a packet from `source` (and its port or identifier) to `peer`; b"" where it can't say `number`."""
+def message_for(message: bytes, source: bytes, destination: bytes) -> bytes:
+    """An ICMPv6 message as it came, but for the addresses."""
+    return _with_checksum(message[:2] + bytes(2) + message[4:], source, destination)
+
+
+def failure(number: int, protocol: int, to: bytes, source: bytes, port: int, peer: bytes, peer_port: int) -> bytes:
+    """What ICMP says, to the address `to`, about a packet from `source` (and its port or identifier) to `peer`; b"" where it can't say
+    `number`."""
     six = len(source) != 4
     code = (_CODES6 if six else _CODES).get(number)
     if code is None:
@@ -65,28 +71,31 @@ def failure(number: int, protocol: int, source: bytes, port: int, peer: bytes, p
         sent = _ICMP.pack(_ECHO6 if six else _ECHO, 0, 0, port, 0)
     quoted = packet(protocol, source, peer, sent)
     message = _ICMP.pack(_UNREACHABLE6 if six else _UNREACHABLE, code, 0, 0, 0) + quoted
-    return packet(IPPROTO_ICMPV6 if six else IPPROTO_ICMP, peer, source, _with_checksum(message, peer, source))
+    return packet(IPPROTO_ICMPV6 if six else IPPROTO_ICMP, peer, to, _with_checksum(message, peer, to))
 
 
 def report(
-    kind: int,
-    code: int,
+    what: tuple[int, int, int],
     offender: bytes,
     protocol: int,
+    to: bytes,
     source: bytes,
     port: int,
     peer: bytes,
     peer_port: int,
     data: bytes,
 ) -> bytes:
-    """An ICMP or ICMPv6 message of that type and code from `offender` about a packet from `source` to `peer`."""
+    """An ICMP or ICMPv6 message of that type and code, with that number behind them, from `offender` to `to`, about a packet from
+    `source` to `peer`.  A raw socket's has no port."""
     six = len(source) != 4
     data = data[:QUOTED]
-    sent = _UDP.pack(port, peer_port, UDP_SIZE + len(data), 0) + data
-    if protocol != IPPROTO_UDP:
-        sent = _ICMP.pack(_ECHO6 if six else _ECHO, 0, 0, port, 0) + data[UDP_SIZE:]
-    message = _ICMP.pack(kind, code, 0, 0, 0) + packet(protocol, source, peer, sent)
-    return packet(IPPROTO_ICMPV6 if six else IPPROTO_ICMP, offender, source, _with_checksum(message, offender, source))
+    if protocol == IPPROTO_UDP:
+        sent = _UDP.pack(port, peer_port, UDP_SIZE + len(data), 0) + data
+    else:
+        sent = data if port == 0 else data[:4] + port.to_bytes(2, "big") + data[6:]
+    kind, code, info = what
+    message = _ICMP.pack(kind, code, 0, info >> 16, info & 0xFFFF) + packet(protocol, source, peer, sent)
+    return packet(IPPROTO_ICMPV6 if six else IPPROTO_ICMP, offender, to, _with_checksum(message, offender, to))
 
 
 def _with_checksum(message: bytes, source: bytes, destination: bytes) -> bytes:

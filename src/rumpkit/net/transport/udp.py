@@ -25,7 +25,7 @@ from ...kern.abi.socket import IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_PRO
 from ...kern.wait import WaitQueue
 from ..ip.contract import Network, Route, Transport
 from ..link.interfaces import Interfaces
-from ..wire.address import ANY_V4, ANY_V6, is_multicast
+from ..wire.address import ANY_V4, ANY_V6, is_link_local, is_loopback, is_multicast
 from ..wire.checksum import pseudo_sum
 from ..wire.icmp import PORT_UNREACHABLE
 from ..wire.ipv4 import PROTOCOL_UDP
@@ -408,14 +408,15 @@ class Udp(Transport):
         self._list(endpoint)
 
     def connect(self, endpoint: UdpEndpoint, address: bytes, port: int, zone: int = 0) -> None:
-        """Send to and receive from one peer only.  Raises as `send`, but for EMSGSIZE."""
+        """Send to and receive from one peer only.  Another peer than before leaves the address on this side as it is (as on Linux),
+        where that can reach it.  Raises as `send`, but for EMSGSIZE."""
         chosen = endpoint.chosen_local
         any_source = chosen == ANY_V4 or chosen == ANY_V6
         if not any_source and len(chosen) != len(address):
             raise error(EAFNOSUPPORT)
         if endpoint.port == 0:
             self.bind(endpoint, endpoint.chosen_local, 0)
-        source = None if any_source else self._source(self.layer(address), chosen)
+        source = self._kept(endpoint, address) if any_source else self._source(self.layer(address), chosen)
         route = self.layer(address).route(address, source, zone or endpoint.zone)
         if route.broadcast and not endpoint.broadcast:
             raise error(EACCES)
@@ -423,8 +424,16 @@ class Udp(Transport):
         endpoint.remote = address
         endpoint.remote_port = port
         if any_source:
-            endpoint.local = route.source
+            endpoint.local = source or route.source
         self._list(endpoint)
+
+    def _kept(self, endpoint: UdpEndpoint, address: bytes) -> bytes | None:
+        """The address that a connected endpoint has and keeps when it is connected to another; None for the route's choice."""
+        local = endpoint.local
+        if not endpoint.remote or len(local) != len(address) or not self.layer(local).is_local(local):
+            return None
+        here = is_loopback(local) or is_link_local(local)
+        return None if here and not is_loopback(address) else local
 
     def _source(self, layer: Network, local: bytes) -> bytes | None:
         """Where to send from who is bound to `local`; None: the route's choice, as that is a broadcast or multicast address.

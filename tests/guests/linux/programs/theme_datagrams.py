@@ -24,6 +24,7 @@ from checks import (  # type: ignore[import-not-found]
     until,
 )
 
+HERE = {FOUR: "10.9.0.1", SIX: "fd00:9::1"}
 LEVEL = {FOUR: socket.IPPROTO_IP, SIX: socket.IPPROTO_IPV6}
 
 
@@ -198,6 +199,62 @@ def _control(family):
     yield "one that is none", attempt(lambda: two.sendmsg([b"x"], bad, 0, target))
 
 
+def _connected_control(family):
+    level, kind = (0, 8) if family == FOUR else (41, 50)
+    here = HERE[family]
+    for label, host, target in (
+        ("lo", ANY[family], LOOP[family]),
+        ("an address", ANY[family], here),
+        ("bound", here, here),
+    ):
+        one, two = _socket(family, host), _socket(family, target)
+        one.setsockopt(level, 8 if family == FOUR else 49, 1)
+        one.connect(two.getsockname())
+        one.send(b"question")
+        source = two.recvfrom(10)[1]
+        two.sendto(b"answer", source)
+        data, control, _, peer = one.recvmsg(10, 200)
+        yield f"{label}, the answer", (data, peer == two.getsockname(), source[0] == one.getsockname()[0])
+        yield f"{label}, its destination", _destination(control, kind)
+        info = (
+            level,
+            kind,
+            struct.pack("I4s4s", 0, socket.inet_pton(FOUR, here if family == FOUR else "0.0.0.0"), bytes(4)),
+        )
+        if family == SIX:
+            info = (level, kind, socket.inet_pton(SIX, here) + bytes(4))
+        yield f"{label}, from another address", attempt(lambda o=one, i=info: o.sendmsg([b"from there"], [i]))
+        yield f"{label}, which is its source", two.recvfrom(10)[1][0]
+        three = _socket(family, LOOP[family])
+        one.connect(three.getsockname())
+        three.sendto(b"anew", one.getsockname())
+        data, control, _, _ = one.recvmsg(10, 200)
+        yield f"{label}, connected anew", (data, _destination(control, kind))
+
+
+def _destination(control, wanted):
+    found = [data for _, kind, data in control if kind == wanted]
+    return [socket.inet_ntoa(data[8:]) if wanted == 8 else socket.inet_ntop(SIX, data[:16]) for data in found]
+
+
+def _disconnected(family):
+    one, two = _socket(family), _socket(family, bound=False)
+    port = free_port(family, DGRAM)[1]
+    two.bind((LOOP[family], port))
+    for label in ("once", "twice"):
+        two.connect(one.getsockname())
+        yield f"{label}", (_disconnect(two), two.getsockname()[:2] == (LOOP[family], port))
+        one.sendto(b"still there?", (LOOP[family], port))
+        yield f"{label}, heard", readable(two).recvfrom(20)[0]
+        two.sendto(b"yes", one.getsockname())
+        yield f"{label}, answered", one.recvfrom(20)[1][:2] == (LOOP[family], port)
+    free = _socket(family, bound=False)
+    free.connect(one.getsockname())
+    free.send(b"x")
+    yield "never bound", (one.recv(1), _disconnect(free), free.getsockname()[:2])
+    yield "and sends", (free.sendto(b"y", one.getsockname()), one.recvfrom(9)[1][1] == free.getsockname()[1])
+
+
 def _errors_in_full(family):
     level = LEVEL[family]
     nobody = free_port(family, DGRAM)
@@ -276,7 +333,17 @@ def _in_segments(family):
 
 
 for _label, _family in FAMILIES.items():
-    for _function in (_names, _connected, _sizes, _control, _errors_in_full, _many, _in_segments):
+    for _function in (
+        _names,
+        _connected,
+        _sizes,
+        _control,
+        _connected_control,
+        _disconnected,
+        _errors_in_full,
+        _many,
+        _in_segments,
+    ):
 
         def _theme(function=_function, family=_family):
             yield from function(family)
@@ -373,7 +440,7 @@ def echoes():
         yield f"too short {label}", attempt(lambda o=one, f=family: o.sendto(b"\x08", (LOOP[f], 0)))
         one.connect((LOOP[family], 0))
         one.send(packet)
-        yield f"connected {label}", one.recv(100)[0]
+        yield f"connected {label}", (one.recv(100)[0], attempt(one.getpeername))
 
 
 @theme
