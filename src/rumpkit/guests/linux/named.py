@@ -43,6 +43,7 @@ _OWN: Final = {
     b"/dev/fd/": b"/proc/%d/fd/",
 }
 """How names begin that lead to who looks them up."""
+_STATUS_SIZE: Final = 1 << 16
 _OVERFLOW: Final = 65534
 """Who has no number in a user namespace."""
 
@@ -190,20 +191,21 @@ class Named(Attended):
         return answer
 
     def _who(self, thread: int) -> _Ids:
-        found: dict[bytes, list[bytes]] = {}
         try:
-            with open(f"/proc/{thread}/status", "rb") as status:
-                for line in status:
-                    name, _, rest = line.partition(b":")
-                    found[name] = rest.split()
+            fd = os.open(f"/proc/{thread}/status", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             raise error(EBADF) from None
-        groups = [self._inside("gid_map", int(word)) for word in found[b"Groups"]]
+        try:
+            text = os.read(fd, _STATUS_SIZE)
+        finally:
+            os.close(fd)
+        groups = [self._inside("gid_map", int(word)) for word in _words(text, b"\nGroups:")]
         if len(groups) > MOST_GROUPS:
             raise error(ENOBUFS)
-        user, group = self._inside("uid_map", int(found[b"Uid"][1])), self._inside("gid_map", int(found[b"Gid"][1]))
-        number = int(found[b"NSpid"][-1]) if self._context.program.own_proc else thread
-        return _Ids(number, user, group, groups, int(found[b"CapEff"][0], 16))
+        user = self._inside("uid_map", int(_words(text, b"\nUid:")[1]))
+        group = self._inside("gid_map", int(_words(text, b"\nGid:")[1]))
+        number = int(_words(text, b"\nNSpid:")[-1]) if self._context.program.own_proc else thread
+        return _Ids(number, user, group, groups, int(_words(text, b"\nCapEff:")[0], 16))
 
     def _inside(self, name: str, number: int) -> int:
         if name not in self._maps:
@@ -222,6 +224,14 @@ class Named(Attended):
             self._waiting.pop().copy.close()
         if self._reach is not None:
             self._reach.close()
+
+
+def _words(status: bytes, name: bytes) -> list[bytes]:
+    """What a line of /proc/PID/status says (proc_pid_status(5)).  Raises EBADF where the thread has gone meanwhile."""
+    at = status.find(name)
+    if at < 0:
+        raise error(EBADF)
+    return status[at + len(name) : status.find(b"\n", at + 1)].split()
 
 
 def _seen_by_init(address: bytes, thread: int) -> bytes:

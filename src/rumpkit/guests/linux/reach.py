@@ -47,6 +47,8 @@ class Reach:
         self._numbers = os.open("/proc/self/fd", _PATH)
         """What we look at has a name there, whatever its own one becomes."""
         self._user, self._group, self._groups = os.geteuid(), os.getegid(), os.getgroups()
+        self._changed = True
+        """Whether we are somebody else."""
         self._library: Any = libc.library()
         self._header = Struct("=Ii").pack(_VERSION, 0)
         sets = bytearray(_SETS.size)
@@ -104,10 +106,12 @@ class Reach:
         return 0
 
     def _become(self, user: int, group: int, groups: list[int], capabilities: int) -> None:
-        if groups != self._groups:
-            os.setgroups(groups)
-        os.setegid(group)
-        os.seteuid(user)
+        self._changed = (groups, group, user) != (self._groups, self._group, self._user)
+        if self._changed:
+            if groups != self._groups:
+                os.setgroups(groups)
+            os.setegid(group)
+            os.seteuid(user)
         sets = list(self._sets)
         sets[0], sets[3] = capabilities & sets[1], capabilities >> 32 & sets[4]
         self._capabilities("capset", bytearray(_SETS.pack(*sets)))
@@ -116,10 +120,11 @@ class Reach:
         """Be init again.  Who can't is not fit to go on."""
         try:
             self._capabilities("capset", bytearray(_SETS.pack(*self._sets)))
-            os.seteuid(self._user)
-            os.setegid(self._group)
-            if os.getgroups() != self._groups:
-                os.setgroups(self._groups)
+            if self._changed:
+                os.seteuid(self._user)
+                os.setegid(self._group)
+                if os.getgroups() != self._groups:
+                    os.setgroups(self._groups)
             os.fchdir(self._root)
             os.chroot(".")
         except OSError:
