@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,20 @@ def become_nobody() -> None:
         sys.executable = PYTHON
     os.environ["HOME"] = "/"
     os.chdir("/")
+
+
+def with_subordinate_ids(folder: Path, text: str) -> None:
+    """Become an ordinary user whom the machine gives subordinate numbers, as far as this process sees it."""
+    for name in ("subuid", "subgid"):
+        (folder / name).write_text(text)
+    folder.chmod(0o755)
+    libc.library().unshare(abi.CLONE_NEWNS)
+    libc.mount("none", "/", None, abi.MS_REC | abi.MS_PRIVATE)
+    for name in ("subuid", "subgid"):
+        if not os.path.exists(f"/etc/{name}"):
+            raise FileNotFoundError(f"/etc/{name}, which comes with newuidmap")
+        libc.mount(str(folder / name), f"/etc/{name}", None, abi.MS_BIND)
+    become_nobody()
 
 
 def in_child(function: Callable[[], object], setup: Callable[[], object]) -> None:

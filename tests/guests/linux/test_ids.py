@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rumpkit.clients.fuse import Owner
-from rumpkit.guests.linux import ids, libc
+from rumpkit.guests.linux import ids
 from rumpkit.guests.linux.ids import Mapped
-from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child, run
+from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child, run, with_subordinate_ids
 
 pytestmark = [pytest.mark.needs("linux", "seccomp", "netns", "nobody", "userns"), pytest.mark.once]
 
@@ -21,22 +21,6 @@ fd = os.open('/dev/shm', os.O_TMPFILE | os.O_RDWR, 0o600); os.fchown(fd, 33, 34)
 os.setgroups([33, 44]); os.setgid(34); os.setuid(33); print(os.getresuid(), os.getresgid(), os.getgroups())
 print(int(open('/proc/self/status').read().split('CapEff:')[1].split()[0], 16) == 0)
 """
-
-
-def with_subordinate_ids(folder: Path, text: str) -> None:
-    """Become an ordinary user whom the machine gives subordinate numbers, as far as this process sees it."""
-    import ctypes
-
-    for name in ("subuid", "subgid"):
-        (folder / name).write_text(text)
-    folder.chmod(0o755)
-    libc.library().unshare(ctypes.c_int(0x20000))
-    libc.mount("none", "/", None, 16384 | 1 << 18)
-    for name in ("subuid", "subgid"):
-        if not os.path.exists(f"/etc/{name}"):
-            raise FileNotFoundError(f"/etc/{name}, which comes with newuidmap")
-        libc.mount(str(folder / name), f"/etc/{name}", None, 4096)
-    become_nobody()
 
 
 def test_without_subordinate_numbers_changes_are_answered_and_not_made():

@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.guests.linux.guest_helpers import PROGRAMS, Output, two_kernels
-from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
+from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child, with_subordinate_ids
 
 pytestmark = [pytest.mark.needs("linux", "seccomp", "netns"), pytest.mark.once]
 
@@ -310,3 +311,46 @@ for _ in range(3):
             time.sleep(0.01)
         assert guest.kill() == -9
         guest.close()
+
+
+WHO = """
+import os, socket, struct
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("/tmp/who")
+os.chmod("/tmp/who", 0o777)
+listener.listen(5)
+os.mkdir("/tmp/closed", 0o700)
+os.link("/tmp/who", "/tmp/closed/who")
+for user in (0, 33):
+    if not os.fork():
+        os.setgroups([])
+        os.setresgid(user + 1, user + 1, user + 1)
+        os.setresuid(user, user, user)
+        socket.socket(socket.AF_UNIX).connect("/tmp/who")
+        try:
+            socket.socket(socket.AF_UNIX).connect("/tmp/closed/who")
+            print("reached", flush=True)
+        except PermissionError:
+            print("refused", flush=True)
+        os._exit(0)
+    os.wait()
+    print(struct.unpack("3i", listener.accept()[0].getsockopt(socket.SOL_SOCKET, 17, 12))[1:], flush=True)
+    if user == 0:
+        listener.accept()
+"""
+
+
+@pytest.mark.needs("newuidmap", "root", "nobody", "userns")
+def test_users_of_a_program_with_subordinate_numbers_are_told_apart(tmp_path: Path) -> None:
+    """Who listens is told who of them has connected, though all of them are one ordinary user's."""
+
+    def told() -> None:
+        output = Output()
+        with two_kernels() as (here, _):
+            guest = here.run([PYTHON, "-S", "-c", WHO], stdout=output.fd, user="0")
+            assert guest.wait(30) == 0
+            guest.close()
+        assert output.text() == "reached\n(0, 1)\nrefused\n(33, 34)\n"
+
+    import_module("grp")  # now, where nobody may not read it
+    in_child(told, lambda: with_subordinate_ids(tmp_path, "nobody:200000:70000\n"))
