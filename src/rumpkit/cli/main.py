@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from errno import ENOENT
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
+from ..hyper.named import NamedTuple
 from . import exit as code
 from .verb import VerbModule
 
@@ -19,6 +20,9 @@ class Verb(NamedTuple):
     module: str
     help: str
 
+
+# It would look for translations of its own words, to stand between ours in English, and load `locale` for that.
+argparse._ = str  # type: ignore[attr-defined]
 
 VERBS = (
     Verb("run", "run", "boot a kernel and run programs on it"),

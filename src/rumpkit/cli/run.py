@@ -28,6 +28,7 @@ from .verb import completed_as_files
 
 if TYPE_CHECKING:
     from ..compose.capture import Capture
+    from ..compose.supervise.service import Service
     from ..guests.linux.tracing.tracer import Viewer
     from .crash import CrashReports
 
@@ -461,10 +462,14 @@ class Run:
 
     def _listen(self, name: str, kernel: Kernel) -> None:
         """Let `rump net` and others find the kernel.  Where that can't be, the programs run all the same."""
-        from ..compose.supervise.service import Service
+
+        def service() -> "Service":
+            from ..compose.supervise.service import Service
+
+            return Service(self.conductor, name)
 
         try:
-            kernel.listen(Service(self.conductor, name))
+            kernel.listen(service)
         except OSError as problem:
             if self.detached:  # nobody could look at it, or end it
                 raise

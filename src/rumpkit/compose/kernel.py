@@ -226,9 +226,9 @@ class Kernel:
         finally:
             self.host.leave()
 
-    def listen(self, programs: ProgramService | None = None) -> str:
-        """Listen on a control socket from now on; the name under which `rump net -k NAME` finds the kernel.  `programs` answers for
-        what runs on it.  Where nothing drives the
+    def listen(self, programs: Callable[[], ProgramService] | None = None) -> str:
+        """Listen on a control socket from now on; the name under which `rump net -k NAME` finds the kernel.  `programs` makes who answers
+        for what runs on it, when somebody comes.  Where nothing drives the
         kernel's host (no link leads out of the process, no call waits), nobody is answered.  Raises OSError, ConfigError."""
         if self._control is None:
             from ..clients.control.server import ControlServer

@@ -1,11 +1,12 @@
 """Links by name: from `link = "tap:tap0"` to a port that an interface can be put on."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..hosts.switch import SwitchBoard
 from ..hyper.calls import Hypercalls
 from ..hyper.link import LinkPort
+from ..hyper.named import NamedTuple
 from .errors import ConfigError
 from .spec import InterfaceSpec, Spec
 from .values import parse_duration, parse_link

@@ -7,10 +7,11 @@ place of its own, and comes to the programs by FUSE.
 import os
 import stat
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from ..guests.linux.places import below
+from ..guests.linux.places import below, real
 from ..guests.linux.root import SCRATCH, Root, Scratch
+from ..hyper.named import NamedTuple
 from .errors import ConfigError
 from .spec import MountSpec, RunSpec, Spec
 from .values import parse_size
@@ -193,14 +194,14 @@ def _named(command: Sequence[str], cwd: str, here: str, path: str) -> list[str]:
     for directory in path.split(":"):
         above, _, name = directory.rstrip("/").rpartition("/")
         found.append(above if name in _BINARIES else directory)
-    found = [os.path.normpath(one) for one in found if one.startswith("/")]
-    return [one for one in found if not _covered(one) and _is_data(one)]
+    once = dict.fromkeys(os.path.normpath(one) for one in found if one.startswith("/"))
+    return [one for one in once if not _covered(one) and _is_data(one)]
 
 
 def _covered(path: str) -> bool:
     """Whether it is one of `SCRATCH`, or above one."""
-    real = os.path.realpath(path)
-    return any(below(place, real) for place in _PLACES)
+    there = real(path)
+    return any(below(place, there) for place in _PLACES)
 
 
 def _is_data(path: str) -> bool:

@@ -1,8 +1,8 @@
 """The small languages inside config strings: sizes, durations, links, forwards."""
 
 import re
-from typing import NamedTuple
 
+from ..hyper.named import NamedTuple
 from ..hyper.time import Duration
 from ..net.wire.address import parse_ipv4
 from .errors import ConfigError, suggest

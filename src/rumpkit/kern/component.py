@@ -14,7 +14,9 @@ modules behind them are imported when the component is built and not before::
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+from ..hyper.named import NamedTuple
 
 Factory = TypeVar("Factory", bound=Callable[..., object])
 

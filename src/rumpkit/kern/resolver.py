@@ -5,8 +5,8 @@ What a component needs is met by a selected component that provides it, else by 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from ..hyper.named import NamedTuple
 from .component import Component, Need, find, generation, registered
 
 

@@ -9,8 +9,9 @@ beside it (`Sysctl` rows) tells this registry which of them may be changed, and 
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
+from ..hyper.named import NamedTuple
 from .abi.errno import EINVAL, ENOENT, error
 
 

@@ -1,4 +1,7 @@
-"""Components of the net faction.  Interpreted; see kern/component.py."""
+"""Components of the net faction.  Interpreted; see kern/component.py.
+
+Protocols are loaded with their kernel; sockets, with all their options, when the first of a kind is made.
+"""
 
 from typing import TYPE_CHECKING, Final
 
@@ -6,6 +9,7 @@ from ..kern.component import component
 
 if TYPE_CHECKING:
     from ..kern.kernel import RumpKernel
+    from ..kern.socket import Socket, StreamSocket
     from .dhcp.service import Dhcp
     from .ip.icmp import Icmp
     from .ip.service import Ip
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from .link.loopback import LoopbackInterface
     from .proc.texts import NetTexts
     from .socket.privileged import PrivilegedSockets
+    from .transport.tcp.channel import Channel
     from .transport.tcp.layer import Tcp
     from .transport.udp import Udp
 
@@ -53,20 +58,16 @@ def ipv6(kernel: "RumpKernel", ip: "Ip") -> "Ip6":
     """The Internet protocol, version 6: addresses, neighbours, routers, ICMPv6, multicast listening."""
     from ..kern.abi.socket import AF_INET6, IPPROTO_ICMPV6, SOCK_DGRAM
     from .ip6.service import Ip6
-    from .socket.ping6 import Ping6Socket
+
+    def make(family: int, kind: int, protocol: int) -> "Socket":
+        from .socket.ping6 import Ping6Socket
+
+        return Ping6Socket(made.icmp, made.network, kernel.hyper, ip.interfaces, family, kind, protocol)
 
     made = Ip6(kernel.hyper, kernel.timers, ip.names)
     made.register(kernel.counters, kernel.sysctl)
     ip.enable_ipv6(made)
-    kernel.sockets.register(
-        AF_INET6,
-        SOCK_DGRAM,
-        IPPROTO_ICMPV6,
-        lambda family, kind, protocol: Ping6Socket(
-            made.icmp, made.network, kernel.hyper, ip.interfaces, family, kind, protocol
-        ),
-        default=False,
-    )
+    kernel.sockets.register(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, make, default=False)
     return made
 
 
@@ -82,18 +83,16 @@ def icmp(kernel: "RumpKernel", ip: "Ip") -> "Icmp":
     from ..kern.abi.socket import AF_INET, IPPROTO_ICMP, SOCK_DGRAM
     from .ip.icmp import Icmp
     from .ip.report import ICMP_SYSCTLS
-    from .socket.ping import PingSocket
+
+    def make(family: int, kind: int, protocol: int) -> "Socket":
+        from .socket.ping import PingSocket
+
+        return PingSocket(made, ip.v4, kernel.hyper, family, kind, protocol)
 
     made = Icmp(ip.v4)
     kernel.counters.register("icmp", made.counters)
     kernel.sysctl.register("net.icmp", made.settings, ICMP_SYSCTLS)
-    kernel.sockets.register(
-        AF_INET,
-        SOCK_DGRAM,
-        IPPROTO_ICMP,
-        lambda family, kind, protocol: PingSocket(made, ip.v4, kernel.hyper, family, kind, protocol),
-        default=False,
-    )
+    kernel.sockets.register(AF_INET, SOCK_DGRAM, IPPROTO_ICMP, make, default=False)
     return made
 
 
@@ -101,32 +100,26 @@ def icmp(kernel: "RumpKernel", ip: "Ip") -> "Icmp":
 def udp(kernel: "RumpKernel", ip: "Ip") -> "Udp":
     """The user datagram protocol and its sockets."""
     from ..kern.abi.socket import AF_INET, IPPROTO_UDP, SOCK_DGRAM
-    from .socket.datagram import UdpSocket
     from .transport.udp import Udp
     from .transport.udp_settings import UDP_SYSCTLS
+
+    def make(family: int, kind: int, protocol: int) -> "Socket":
+        from .socket.datagram import UdpSocket
+
+        return UdpSocket(made, family, kind, IPPROTO_UDP)
 
     made = Udp(kernel.hyper, ip.v4, ip.ports)
     made.devices = ip.interfaces
     kernel.counters.register("udp", made.counters)
     kernel.sysctl.register("net.udp", made.settings, UDP_SYSCTLS)
-    kernel.sockets.register(
-        AF_INET,
-        SOCK_DGRAM,
-        IPPROTO_UDP,
-        lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
-    )
+    kernel.sockets.register(AF_INET, SOCK_DGRAM, IPPROTO_UDP, make)
 
     def enable_ipv6(ip6: "Ip6") -> None:
         from ..kern.abi.socket import AF_INET6
         from .transport.udp6 import UdpOver6
 
         UdpOver6(made, ip6.network)
-        kernel.sockets.register(
-            AF_INET6,
-            SOCK_DGRAM,
-            IPPROTO_UDP,
-            lambda family, kind, protocol: UdpSocket(made, family, kind, IPPROTO_UDP),
-        )
+        kernel.sockets.register(AF_INET6, SOCK_DGRAM, IPPROTO_UDP, make)
 
     ip.with_ipv6(enable_ipv6)
     return made
@@ -166,31 +159,31 @@ def dhcp(kernel: "RumpKernel", ip: "Ip", udp: "Udp") -> "Dhcp":
 def tcp(kernel: "RumpKernel", ip: "Ip") -> "Tcp":
     """The transmission control protocol and its sockets."""
     from ..kern.abi.socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
-    from .socket.stream import TcpSocket, adopt
     from .transport.ports import PortAllocator
     from .transport.tcp.layer import Tcp
 
+    def make(family: int, kind: int, protocol: int) -> "Socket":
+        from .socket.stream import TcpSocket
+
+        return TcpSocket(made, family, kind, IPPROTO_TCP)
+
+    def take_over(channel: "Channel") -> "StreamSocket":
+        from .socket.stream import adopt
+
+        made.adopt = lambda channel: adopt(made, channel, AF_INET)  # from the second on
+        return adopt(made, channel, AF_INET)
+
     made = Tcp(kernel, ip.v4, PortAllocator(kernel.hyper, ip.ports))
     made.devices = ip.interfaces
-    made.adopt = lambda channel: adopt(made, channel, AF_INET)
-    kernel.sockets.register(
-        AF_INET,
-        SOCK_STREAM,
-        IPPROTO_TCP,
-        lambda family, kind, protocol: TcpSocket(made, family, kind, IPPROTO_TCP),
-    )
+    made.adopt = take_over
+    kernel.sockets.register(AF_INET, SOCK_STREAM, IPPROTO_TCP, make)
 
     def enable_ipv6(ip6: "Ip6") -> None:
         from ..kern.abi.socket import AF_INET6
         from .transport.tcp.layer import TcpOver6
 
         TcpOver6(made, ip6.network)
-        kernel.sockets.register(
-            AF_INET6,
-            SOCK_STREAM,
-            IPPROTO_TCP,
-            lambda family, kind, protocol: TcpSocket(made, family, kind, IPPROTO_TCP),
-        )
+        kernel.sockets.register(AF_INET6, SOCK_STREAM, IPPROTO_TCP, make)
 
     ip.with_ipv6(enable_ipv6)
     return made

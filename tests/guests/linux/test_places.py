@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rumpkit.guests.linux import places
-from rumpkit.guests.linux.places import arrange
+from rumpkit.guests.linux.places import arrange, real
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -51,3 +51,12 @@ def test_links_are_followed(tmp_path: Path) -> None:
 def test_there_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "ENTRIES", 1)
     assert "too large" in arrange(["/none-here"]).refused["/none-here"]
+
+
+def test_a_path_is_what_links_make_of_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "lost").symlink_to("nowhere/else")
+    (tmp_path / "loop").symlink_to("loop")
+    for path in ("", "there", "link", "link/../there", "link/none", "lost", "loop", "loop/a", "there/../link/./."):
+        assert real(f"{tmp_path}/{path}") == os.path.realpath(f"{tmp_path}/{path}")

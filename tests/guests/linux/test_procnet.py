@@ -12,11 +12,10 @@ import pytest
 from rumpkit import Kernel
 from rumpkit.clients.fuse import wire
 from rumpkit.compose.spec import InterfaceSpec, Spec
-from rumpkit.guests.linux import procnet
+from rumpkit.guests.linux import mounts, procnet
 from rumpkit.hosts.posix.host import PosixHost
 from rumpkit.net.ip.names import CONFIG
 from rumpkit.net.ip.service import Ip
-from rumpkit.net.proc.files import FILES
 from tests.guests.linux.guest_helpers import HERE, Output, python, two_kernels, two_kernels_with_ipv6
 from tests.guests.linux.sandbox_helpers import become_nobody, in_child
 
@@ -185,8 +184,9 @@ def test_the_program_cannot_hang_its_kernel_by_a_file_in_its_memory():
     assert says(code, two_kernels) == "-1\nTrue\n"
 
 
-def test_names_are_those_of_the_kernels_texts():
-    assert tuple(FILES) == procnet.FILES
+def test_the_greeting_is_of_the_format_that_the_server_speaks():
+    assert (mounts.FUSE_MAJOR, mounts.FUSE_MINOR, mounts.FUSE_OLDEST) == (wire.MAJOR, wire.MINOR, wire.OLDEST)
+    assert mounts.GREETING.format == wire.INIT_OUT.format
 
 
 def test_unix_sockets_are_the_programs_own_alone(as_user):

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from errno import EAGAIN, EBUSY, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM
 from select import EPOLLIN
 from typing import TYPE_CHECKING, Final, final
@@ -38,14 +39,18 @@ _EXHAUSTED: Final = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 class ControlServer(Source):
     """The control socket of one kernel.  Made and closed off the schedule."""
 
-    def __init__(self, host: PosixHost, kernel: RumpKernel, programs: "ProgramService | None" = None) -> None:
-        """Listen from now on, under a name made of the kernel's host name and our process id.  Raises OSError."""
+    def __init__(
+        self, host: PosixHost, kernel: RumpKernel, programs: "Callable[[], ProgramService] | None" = None
+    ) -> None:
+        """Listen from now on, under a name made of the kernel's host name and our process id.  `programs` makes who answers for what
+        runs on the kernel, off the schedule, when somebody comes.  Raises OSError."""
         host.assert_unscheduled("a control socket")
         self._session: type[Session] | None = None
         """Loaded when somebody comes: most kernels are never asked."""
         self.host: PosixHost = host
         self.kernel: RumpKernel = kernel
-        self.programs: ProgramService | None = programs
+        self.programs: ProgramService | None = None
+        self._make_programs = programs
         self.started: float = time.time()
         self._listener, self.path = listen(f"{kernel.hostname.lstrip('.')}-{os.getpid()}", MAX_CLIENTS)
         super().__init__(self._listener.fileno())
@@ -92,8 +97,10 @@ class ControlServer(Source):
     def _loading(self) -> None:
         from .session import Session
 
+        programs = None if self._make_programs is None else self._make_programs()
         self.host.enter()
         try:
+            self.programs = programs
             self._session = Session
             self.again()
         finally:

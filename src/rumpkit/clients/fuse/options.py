@@ -1,6 +1,8 @@
 """How a FUSE mount behaves, and its limits."""
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from ...hyper.named import NamedTuple
 
 PAGE: Final = 4096
 MOST_PAGES: Final = 256

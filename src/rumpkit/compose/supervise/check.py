@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from ...hyper.named import NamedTuple
 from ..errors import ConfigError, suggest
 from ..limits import limit_tests
 from ..locate import KeyPath

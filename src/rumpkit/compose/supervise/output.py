@@ -10,7 +10,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, final
+
+from ...hyper.named import NamedTuple
 
 if TYPE_CHECKING:
     from selectors import DefaultSelector

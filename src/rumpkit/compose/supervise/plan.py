@@ -2,8 +2,9 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
+from ...hyper.named import NamedTuple
 from ...hyper.time import Duration
 from ..errors import ConfigError, suggest
 from ..record import dataclass, field

@@ -3,8 +3,9 @@ by system calls of a process of the same kernel, with a timeout; checks by a pro
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, final
 
+from ...hyper.named import NamedTuple
 from ..errors import ConfigError
 
 if TYPE_CHECKING:

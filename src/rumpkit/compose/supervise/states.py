@@ -1,6 +1,8 @@
 """The states of a supervised program and what leads from one to the next, as a table; `machine` does what its actions say."""
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from ...hyper.named import NamedTuple
 
 WAITING: Final = "waiting"
 """For the programs that it is to start after."""

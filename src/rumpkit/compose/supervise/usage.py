@@ -1,9 +1,10 @@
 """What a program costs the machine: processor time and memory of all its processes, as /proc tells."""
 
 import os
-from typing import Final, NamedTuple
+from typing import Final
 
 from ...guests.linux.family import below
+from ...hyper.named import NamedTuple
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")

@@ -1,7 +1,6 @@
 """The addresses of a `user` link: the kernel's own, the gateway's, the name server's."""
 
-from typing import NamedTuple
-
+from ...hyper.named import NamedTuple
 from ...net.wire.address import format_ipv4, parse_ipv4, parse_prefix
 from ..errors import ConfigError
 from ..spec import InterfaceSpec

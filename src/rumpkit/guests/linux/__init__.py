@@ -26,7 +26,7 @@ Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
     launcher           our side of it: begins it, gives it orders, exchanges it when what it hands down has changed
     spawn, factory     one program's start: launch, signals, exit status; sockets made inside the namespace
     mirror             the kernel's interfaces, addresses and routes, as the namespace shows them
-    procnet            its /proc/net, of which the kernel's sockets and counters are part
+    procnet, proctree  its /proc/net, of which the kernel's sockets and counters are part
     places, files      where the kernel's mounts appear to the program, and the FUSE servers behind them
 
     packets                      what is injected, byte by byte

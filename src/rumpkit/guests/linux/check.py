@@ -7,8 +7,9 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
+from ...hyper.named import NamedTuple
 from ...kern.abi.errno import EACCES, EBADF, EFAULT, EINVAL, ENOSPC, EPERM, ESRCH
 from . import abi, libc
 from .capabilities import privileged as privileged

@@ -18,9 +18,11 @@ ENOSYS, and he who dies takes the program with him (PTRACE_O_EXITKILL): there is
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from struct import Struct
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
+from ...hyper.named import NamedTuple
 from ...kern.abi.errno import EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT
 from ...kern.abi.ioctl import SIOCOUTQ
 from ...kern.abi.socket import (
@@ -44,6 +46,8 @@ SUCCEED: Final = abi.SECCOMP_RET_ERRNO
 TRACE: Final = abi.SECCOMP_RET_TRACE
 SEEN: Final = 0x72756D70
 LAST_ARGUMENT: Final = 5
+REMEMBERED: Final = 16
+"""Programs that are kept once they were made."""
 
 ADDR_NO_RANDOMIZE: Final = 0x0040000
 TIOCSTI: Final = 0x5412
@@ -270,6 +274,12 @@ def build(machine: str, more: Collection[str] = (), virtual_ids: bool = False, t
     """The program for a machine (a key of `NUMBERS`): a few kilobytes for `libc.install_filter`.  It allows the calls `more`, too, and
     answers changes of users and groups itself where these are virtual.  Of the calls `traced`, those that are not simply allowed stop for
     a tracer."""
+    return _built(machine, tuple(more), virtual_ids, frozenset(traced))
+
+
+@lru_cache(REMEMBERED)
+def _built(machine: str, more: tuple[str, ...], virtual_ids: bool, traced: frozenset[str]) -> bytes:
+    """Most programs of a kernel have the same one, and making it is a quarter of our own part of a start."""
     numbers = NUMBERS[machine]
     code = Assembler()
     code.load(_ARCH)

@@ -12,7 +12,9 @@ all of this is Linux's own.
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from ...hyper.named import NamedTuple
 
 if TYPE_CHECKING:
     from ...clients.fuse import Owner

@@ -12,10 +12,11 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from ...hosts.posix import netdev
 from ...hosts.posix.host import PosixHost
+from ...hyper.named import NamedTuple
 from ...kern.abi.socket import AF_INET, AF_INET6, AF_UNSPEC
 from ...kern.kernel import RumpKernel
 from ...net.ip.routing import CONNECTED, DYNAMIC

@@ -1,65 +1,28 @@
 """The program's /proc/net: Linux's own files, but for those that only the kernel can answer truly, such as tcp and udp.
 
-Above `record`, beside `mirror`, which sees to what is Linux's there; `net.proc` makes the texts.  A small FUSE server of a
-directory that never changes: a file for each text, and a symbolic link for each of Linux's own.  `mounts.mount_proc_net` shows it.
+Above `record`, beside `mirror`, which sees to what is Linux's there.  A small FUSE server, whose tree is `proctree`: most programs never
+look, so that is loaded when one does.  `mounts.mount_proc_net` shows it, and answers what FUSE asks unasked.
 
-A file is read as one of Linux's /proc: its text is made when a read starts at its beginning, and stays the same for that descriptor until
-the next.  It is kept until it has been read to its end, as a descriptor may stay open for long.  The server has a thread of its own, as
-those of mounts do: the loop's thread reads the program's memory, where such a file may be mapped.
+The server has a thread of its own, as those of mounts do: the loop's thread reads the program's memory, where such a file may be mapped.
 """
 
 import os
 import select
 import threading
 from collections.abc import Callable, Mapping
-from functools import cache
-from struct import Struct
 from typing import TYPE_CHECKING, Final, final
 
-from ...clients.fuse import wire
 from ...hosts.posix.host import PosixHost
-from ...kern.abi.errno import EINTR, EIO, ENFILE, ENODEV, ENOENT, ENOMEM, ENOSYS, EPROTO
-from ...kern.abi.fcntl import S_IFDIR, S_IFLNK, S_IFREG
+from ...kern.abi.errno import EINTR, ENODEV, ENOENT
 from ...kern.kernel import RumpKernel
-from .record import complain
 
 if TYPE_CHECKING:
     from ...net.proc.view import Owner
+    from .proctree import ProcTree
 
     Owners = Callable[[], Mapping[object, Owner]]
 
-FILES: Final = (
-    "arp", "dev", "icmp", "icmp6", "netstat", "packet", "raw", "raw6", "snmp", "snmp6", "sockstat", "sockstat6", "tcp", "tcp6",
-    "udp", "udp6",
-)  # fmt: skip
-"""As `net.proc.files.FILES`, which is loaded when somebody reads one."""
-UNIX: Final = "unix"
-"""Linux's, but for those sockets that stand for TCP sockets, and our own."""
-LISTED: Final = "/proc/self/net"
-"""Where Linux's own are, for us."""
-NATIVE: Final = "/proc/1/net"
-"""And for the program: those of its init."""
-MOST_OPEN: Final = 1024
-MOST_BYTES: Final = 64 << 20
-"""Files that may be open, and bytes that their texts may have."""
-_FIRST: Final = 2
-_FOR_LONG: Final = 3600
-_DIRECT: Final = 1
-"""FOPEN_DIRECT_IO: nothing is cached, and a size of 0 says nothing."""
 _REQUEST: Final = 1 << 16
-_OPEN_OUT: Final = Struct("<QII")
-_TYPE_SHIFT: Final = 12
-_UNIX_INODE: Final = 6
-"""Which word of a line of /proc/net/unix has it."""
-
-
-@cache
-def natives() -> list[str]:
-    """Linux's own files there that we have none in place of; the same in all network namespaces."""
-    try:
-        return sorted(set(os.listdir(LISTED)) - {*FILES, UNIX})
-    except OSError:
-        return []
 
 
 @final
@@ -74,26 +37,9 @@ class ProcNet:
         """Whose the kernel's sockets are.  Called on the schedule."""
         self.init = 0
         """The process whose unix sockets are the program's."""
-        self._names = [*FILES, UNIX, *natives()]
-        self._numbers = {name.encode(): number for number, name in enumerate(self._names, _FIRST)}
-        self._texts: dict[int, tuple[int, int, bytes]] = {}
-        """By handle: the file, the size of what it said last, and that, unless all of it has been read."""
-        self._last = 0
+        self._tree: ProcTree | None = None
         self._wake = -1
         self._thread: threading.Thread | None = None
-        self._answers: dict[int, Callable[[int, bytes], bytes]] = {
-            wire.INIT: self._init,
-            wire.LOOKUP: self._lookup,
-            wire.GETATTR: self._getattr,
-            wire.READLINK: self._readlink,
-            wire.OPEN: self._open,
-            wire.READ: self._read,
-            wire.RELEASE: self._release,
-            wire.OPENDIR: lambda node, body: _OPEN_OUT.pack(0, 0, 0),
-            wire.READDIR: self._readdir,
-            wire.RELEASEDIR: lambda node, body: b"",
-            wire.STATFS: lambda node, body: wire.STATFS_OUT.pack(0, 0, 0, len(self._names), 0, 4096, 255, 4096, 0),
-        }
 
     def serve(self, fd: int) -> None:
         """Serve from now on.  Takes over `fd`, an open /dev/fuse that is mounted."""
@@ -114,7 +60,7 @@ class ProcNet:
 
     def kept(self) -> int:
         """Bytes of texts that are kept."""
-        return sum(len(text) for _, _, text in list(self._texts.values()))
+        return 0 if self._tree is None else self._tree.kept()
 
     def _run(self) -> None:
         poll = select.poll()
@@ -129,135 +75,11 @@ class ProcNet:
                 if problem.errno in (ENOENT, EINTR):
                     continue  # whoever asked has gone
                 raise
-            self._serve(request)
+            self._answer(request)
 
-    def _serve(self, request: bytes) -> None:
-        _, operation, unique, node, _, _, _, _, _ = wire.IN_HEADER.unpack_from(request)
-        if operation in (wire.FORGET, wire.BATCH_FORGET, wire.INTERRUPT):
-            return
-        code, reply = 0, b""
-        try:
-            answer = self._answers.get(operation)
-            if answer is None:
-                code = ENOSYS
-            else:
-                reply = answer(node, request[wire.IN_SIZE :])
-        except OSError as problem:
-            code = problem.errno or EIO
-        except Exception as problem:
-            code = EIO
-            complain(problem)
-        try:
-            os.write(self._fd, wire.OUT_HEADER.pack(wire.OUT_SIZE + len(reply), -code, unique) + reply)
-        except OSError as problem:
-            if problem.errno not in (ENOENT, ENODEV):
-                raise
+    def _answer(self, request: bytes) -> None:
+        if self._tree is None:
+            from .proctree import ProcTree
 
-    # The tree ---------------------------------------------------------------------------------------------------
-
-    def _init(self, node: int, body: bytes) -> bytes:
-        major, minor, readahead, _ = wire.INIT_IN.unpack_from(body)
-        if major != wire.MAJOR or minor < wire.OLDEST:
-            raise OSError(EPROTO, "an old FUSE")
-        return wire.INIT_OUT.pack(wire.MAJOR, min(minor, wire.MINOR), readahead, 0, 0, 0, 4096, 1, 0, 0, 0)
-
-    def _attributes(self, number: int) -> tuple[int, ...]:
-        mode, links = S_IFREG | 0o444, 1
-        if number == wire.ROOT_ID:
-            mode, links = S_IFDIR | 0o555, 2
-        elif number > _FIRST + len(FILES):
-            mode = S_IFLNK | 0o777
-        return (number, 0, 0, 0, 0, 0, 0, 0, 0, mode, links, 0, 0, 0, 4096, 0)
-
-    def _lookup(self, node: int, body: bytes) -> bytes:
-        name = body.rstrip(b"\0")
-        number = self._numbers.get(name, 0) if node == wire.ROOT_ID else 0
-        if not number:
-            raise OSError(ENOENT, "no such file")
-        return wire.ENTRY.pack(number, 0, _FOR_LONG, _FOR_LONG, 0, 0, *self._attributes(number))
-
-    def _getattr(self, node: int, body: bytes) -> bytes:
-        return wire.ATTRIBUTES.pack(_FOR_LONG, 0, 0, *self._attributes(node))
-
-    def _readlink(self, node: int, body: bytes) -> bytes:
-        return f"{NATIVE}/{self._names[node - _FIRST]}".encode()
-
-    def _readdir(self, node: int, body: bytes) -> bytes:
-        _, offset, room = wire.READ_IN.unpack_from(body)[:3]
-        entries = [(node, "."), (wire.ROOT_ID, "..")]
-        entries += enumerate(self._names, _FIRST)
-        out = b""
-        for place in range(offset, len(entries)):
-            number, name = entries[place]
-            kind = self._attributes(number)[9] >> _TYPE_SHIFT
-            entry = wire.DIRENT.pack(number, place + 1, len(name), kind) + name.encode()
-            entry += bytes(-len(entry) % 8)
-            if len(out) + len(entry) > room:
-                break
-            out += entry
-        return out
-
-    # Files ------------------------------------------------------------------------------------------------------
-
-    def _open(self, node: int, body: bytes) -> bytes:
-        if len(self._texts) >= MOST_OPEN:
-            raise OSError(ENFILE, "too many open files")
-        self._last += 1
-        self._texts[self._last] = (node, 0, b"")
-        return _OPEN_OUT.pack(self._last, _DIRECT, 0)
-
-    def _read(self, node: int, body: bytes) -> bytes:
-        handle, offset, size = wire.READ_IN.unpack_from(body)[:3]
-        number, said, text = self._texts[handle]
-        if offset == 0 or (offset < said and not text):
-            self._texts[handle] = (number, 0, b"")
-            text = self._make(self._names[number - _FIRST])
-            if self.kept() + len(text) > MOST_BYTES:
-                raise OSError(ENOMEM, "too much of /proc/net is open")
-            self._texts[handle] = (number, len(text), text)
-        elif offset >= said:
-            self._texts[handle] = (number, said, b"")
-        return text[offset : offset + size]
-
-    def _release(self, node: int, body: bytes) -> bytes:
-        self._texts.pop(wire.READ_IN.unpack_from(body.ljust(wire.READ_SIZE, b"\0"))[0], None)
-        return b""
-
-    def _unix(self) -> bytes:
-        host = self._host
-        host.enter()
-        try:
-            inodes = {str(owner.inode).encode() for owner in self.owners().values()}
-        finally:
-            host.leave_as_driver()
-        for fd in os.listdir("/proc/self/fd"):
-            try:
-                kind, _, inode = os.readlink(f"/proc/self/fd/{fd}").partition(":")
-            except OSError:
-                continue  # closed meanwhile
-            if kind == "socket":
-                inodes.add(inode.strip("[]").encode())
-        with open(f"/proc/{self.init}/net/{UNIX}", "rb") as file:
-            return b"".join(line for line in file if line.split()[_UNIX_INODE] not in inodes)
-
-    def _make(self, name: str) -> bytes:
-        if name == UNIX:
-            return self._unix()
-        from ...net.proc.files import FILES as TEXTS
-        from ...net.proc.view import View
-
-        host = self._host
-        pieces: list[str] = []
-        view: View | None = None
-        while True:
-            host.enter()
-            try:
-                if view is None:
-                    view = View(self._kernel, self.owners())
-                    text = TEXTS[name](view)
-                piece = next(text, None)
-            finally:
-                host.leave_as_driver()
-            if piece is None:
-                return "".join(pieces).encode()
-            pieces.append(piece)
+            self._tree = ProcTree(self._kernel, self._host, self)
+        self._tree.answer(self._fd, request)

@@ -4,8 +4,9 @@ Between `fences`, which says what is allowed, and `guest`.
 """
 
 from collections import Counter
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
+from ...hyper.named import NamedTuple
 from . import libc
 from .fences import errno_of, name_of
 from .listener import Listener, Notification

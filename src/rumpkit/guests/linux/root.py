@@ -7,9 +7,10 @@ import os
 import stat
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, final
 
-from .places import below
+from ...hyper.named import NamedTuple
+from .places import below, real
 
 if TYPE_CHECKING:
     from .spawn import RootPlan
@@ -87,8 +88,8 @@ def planned(root: Root, options: str) -> "RootPlan":
     for path in root.writable:
         shown[os.path.abspath(path)] = True
     covered = [place for place, _ in SCRATCH]
-    for path in map(os.path.abspath, root.visible):
-        if root.foreign or any(below(path, one) or below(os.path.realpath(path), one) for one in covered):
+    for path in dict.fromkeys(map(os.path.abspath, root.visible)):
+        if root.foreign or _within(path, covered) or _within(real(path), covered):
             shown.setdefault(path, False)
     hidden = [path for path in map(os.path.abspath, root.hidden) if os.path.lexists(path)]
     if not root.foreign:

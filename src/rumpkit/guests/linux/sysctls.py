@@ -4,8 +4,9 @@ Used by `guest` before the start; `network.prepare` writes them.  They mean noth
 somaxconn, which bounds unix sockets, too.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
+from ...hyper.named import NamedTuple
 from ...kern.kernel import RumpKernel
 
 

@@ -3,8 +3,9 @@
 The kernel itself looks nothing up; programs on it do, by the resolv.conf that this makes.
 """
 
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
+from ...hyper.named import NamedTuple
 from ...kern.wait import WaitQueue
 from ..wire.address import format_address, is_link_local
 

@@ -4,10 +4,11 @@ Above `ip.ipv4` and `link.interfaces`; text forms of addresses are allowed here,
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, final
 
 from ...hyper.calls import Hypercalls
 from ...hyper.link import LinkPort
+from ...hyper.named import NamedTuple
 from ...hyper.time import Instant
 from ...kern.abi.errno import EAFNOSUPPORT, EINVAL, EOPNOTSUPP, ESRCH, error
 from ...kern.counters import CounterRegistry

@@ -5,8 +5,9 @@ is set is kept in `Socket.extras`; a socket that must hear of it asks there.  A 
 refused in the order in which Linux looks: too short before unknown before out of range.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
+from ...hyper.named import NamedTuple
 from ...kern.abi.errno import EINVAL, ENODEV, ENOPROTOOPT, EOPNOTSUPP, EPERM, error
 from ...kern.abi.socket import (
     AF_INET6,

@@ -4,8 +4,9 @@ Options that are a remembered number or flag are in `common_options`.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
+from ...hyper.named import NamedTuple
 from ...kern.abi.errno import EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, error
 from ...kern.abi.poll import POLLOUT, POLLWRNORM
 from ...kern.abi.socket import (

@@ -5,8 +5,9 @@ by an address of the interface, by its index, and as socket addresses.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ...hyper.named import NamedTuple
 from ...kern.abi.errno import EADDRNOTAVAIL, EINVAL, ENODEV, ENOPROTOOPT, error
 from ...kern.abi.socket import AF_INET
 from ..ip.groups import Memberships, SourceFilter
