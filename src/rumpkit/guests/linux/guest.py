@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from ...hosts.posix.host import PosixHost
 from ...hosts.posix.loop import Source
@@ -20,8 +20,6 @@ from ...kern.abi.errno import ECHILD
 from ...kern.kernel import RumpKernel
 from ...kern.wait import WaitQueue
 from . import sysctls
-from .calls import Calls
-from .context import Context
 from .files import KernelFiles
 from .following import FollowedFile
 from .launcher import Share
@@ -31,6 +29,10 @@ from .procnet import ProcNet
 from .record import guarded
 from .refusals import Refusal
 from .spawn import Program, spawn
+
+if TYPE_CHECKING:
+    from .calls import Calls
+    from .context import Context
 
 SETTLE_INTERVAL: Final = 0.01
 STOP_TIMEOUT: Final = 5.0
@@ -73,8 +75,9 @@ class Guest:
         self.notes: list[str] = []
         """What this machine keeps otherwise than was asked for."""
         self._host = host
-        self._context = Context(kernel, host, program)
-        self._calls = Calls(self._context)
+        calls, context = _servers()
+        self._context: Context = context(kernel, host, program)
+        self._calls: Calls = calls(self._context)
         self._end = _End(self, program.control.fileno())
         self._lock = threading.Lock()
         self._served = True
@@ -126,6 +129,7 @@ class Guest:
             wire=mirror.wire,
             show_sockets=sockets.serve,
             attach=lambda process: _attach(process, plan),
+            meanwhile=_servers,
             guard=host.assert_unscheduled,
         )
         try:
@@ -288,6 +292,15 @@ class Guest:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _servers() -> "tuple[type[Calls], type[Context]]":
+    """What answers a program's calls.  To load it takes as long as the starter and init need for the first program, so it is done beside
+    them."""
+    from .calls import Calls
+    from .context import Context
+
+    return Calls, Context
 
 
 _turns: Final = itertools.count()

@@ -5,7 +5,9 @@ kernel can say, and only at the start, is a `KernelSide`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from ...hyper.named import NamedTuple
 
 if TYPE_CHECKING:
     from .cgroups import Group
@@ -96,6 +98,8 @@ class KernelSide(NamedTuple):
     """Is given the /dev/fuse of its /proc/net."""
     attach: Callable[[int], None] | None = None
     """Is given its process id before its first instruction."""
+    meanwhile: Callable[[], object] | None = None
+    """Is called once all is told to those who start the program, who need some milliseconds for it, and a processor of their own."""
     guard: Callable[[str], None] | None = None
     """Raises where a start would be on the schedule."""
 

@@ -251,6 +251,8 @@ def _start(
     try:
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()), hand.take())
+        if kernel.meanwhile is not None:
+            kernel.meanwhile()
         program = _Conversation(control, plan, kernel, hand).follow(supply)
         program.discard = starter.discard
         return program
