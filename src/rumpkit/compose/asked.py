@@ -5,8 +5,9 @@ One function for each makes an `Asked`; `programs` makes a plan of that, with wh
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ..hyper.named import NamedTuple
 from .errors import ConfigError
 from .limits import limits_from
 from .oci.program import defaults_for
