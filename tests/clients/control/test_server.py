@@ -288,7 +288,7 @@ def test_without_descriptors_for_clients_it_waits_for_some(kernel, monkeypatch):
 def test_two_kernels_of_one_process_and_names(kernel):
     with Kernel(net="switch:lan", address="10.0.0.2/24", hostname="other", control=True) as other:
         assert set(place.names()) == {kernel.listen(), other.listen()}
-        with pytest.raises(NoKernel, match=r"2 kernels are running; name one .*by -k NAME"):
+        with pytest.raises(NoKernel, match=r"2 kernels are running; name one,.* by -k NAME"):
             connect()
         with connect("oth") as control:
             assert control.greeting["hostname"] == "other"
