@@ -38,7 +38,7 @@ def _complete(kind: Any, values: tuple[object, ...], named: dict[str, object]) -
     """All values; raises TypeError for one too many, or too few."""
     fields = kind._fields
     left = fields[len(values) :]
-    wrong = [*named.keys() - set(left), *values[len(fields) :]]
+    wrong = [*(name for name in named if name not in left), *values[len(fields) :]]
     given = {**kind._field_defaults, **named}
     lacking = [field for field in left if field not in given]
     if wrong or lacking:
@@ -51,9 +51,9 @@ def _text(self: Any) -> str:
 
 
 def _replace(self: Any, **changes: object) -> Any:
-    unknown = changes.keys() - set(self._fields)
+    unknown = [name for name in changes if name not in self._fields]
     if unknown:
-        raise ValueError(f"{type(self).__name__} has no fields {sorted(unknown)}")
+        raise ValueError(f"{type(self).__name__} has no fields {unknown}")
     return _new(type(self), [changes.get(name, value) for name, value in zip(self._fields, self, strict=True)])
 
 
