@@ -285,6 +285,29 @@ class TestStreams:
                 assert one.wait(20) == 0
             assert output.text() == "80\n"
 
+    def test_one_that_was_shut_down_for_both_directions_is_known_until_it_is_closed(self):
+        """The end that hangs up is not closed for that."""
+        code = (
+            "told = {signal.SIGUSR1}; signal.pthread_sigmask(signal.SIG_BLOCK, told)\n"
+            "l = socket.create_server(('', 80)); c, _ = l.accept()\n"
+            "c.shutdown(socket.SHUT_RDWR); signal.sigwait(told)\n"
+            "print(c.getsockname()[1]); c.close(); l.close(); signal.sigwait(told)\n"
+        )
+        with two_kernels() as (here, there):
+            output = Output()
+            with python(here, code, output) as one:
+                one.wait_listening(80, 10)
+                context = one._context
+                with there.process().connect("tcp", (HERE, 80)) as client:
+                    assert client.recv(9) == b""
+                    assert until(lambda: not context.relays)
+                    assert len(context.records) == 2
+                one.send(signal.SIGUSR1)
+                assert until(lambda: not context.records), context.records
+                one.send(signal.SIGUSR1)
+                assert one.wait(20) == 0
+            assert output.text() == "80\n"
+
 
 class TestDatagrams:
     def test_a_server_and_a_client(self, as_user):
