@@ -130,7 +130,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root-platform", metavar="OS/CPU", default="", help='which one of a container image, such as "linux/arm64"'
     )
-    parser.add_argument("--root-writable", action="store_true", help="let them write to it, and not to memory")
+    parser.add_argument(
+        "--root-writable", action="store_true", help="let them write to it; to what can only be read, in memory"
+    )
     writable = parser.add_argument(
         "-w",
         "--writable",

@@ -48,6 +48,9 @@ def _open(host: "Hypercalls", kernel: "RumpKernel", image: "Image", mount: Mount
             raise _unwritable("you may not write to it")
     attached = attach_source(host, kernel, mount, not image.writable, own.root_platform)
     container = bool(attached.options.get("whiteouts"))
+    if own.root_platform and not container and image.key == "kernel.root":
+        text = "root_platform chooses among a container image's, and this is none"
+        raise ConfigError(text, hint="leave root_platform out")
     try:
         only_read = scheduled(host, partial(vfs.type_of, attached.kind, attached.source)).read_only
     except OSError:

@@ -159,6 +159,10 @@ def test_an_image_of_several_platforms(layout: Layout) -> None:
         assert kernel.process().stat(f"{IMAGES}/0/etc/both")
     with pytest.raises(ConfigError, match=r"no image for linux/pdp8; it has linux/.*linux/pdp11/v20"):
         Kernel(spec_with(layout.path, root_platform="linux/pdp8"))
+    plain = layout.path.with_name("plain.tar")
+    plain.write_bytes(LOWER)
+    with pytest.raises(ConfigError, match="chooses among a container image's"):
+        Kernel(spec_with(plain, root_platform="linux/pdp8"))
 
 
 def spec_with(root: Path, **keys: object) -> Spec:
