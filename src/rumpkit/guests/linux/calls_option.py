@@ -47,6 +47,7 @@ from ...kern.abi.socket import (
     IPV6_V6ONLY,
     SO_ACCEPTCONN,
     SO_BROADCAST,
+    SO_DEBUG,
     SO_DOMAIN,
     SO_ERROR,
     SO_LINGER,
@@ -147,7 +148,7 @@ STREAM_REFUSED: Final = frozenset({(SOL_SOCKET, SO_ZEROCOPY)})
 _NOBODY: Final = bytes(4) + b"\xff" * 8
 """struct ucred of a peer that is no process of this machine."""
 DATAGRAM_OURS: Final = frozenset(
-    [(SOL_SOCKET, name) for name in (SO_REUSEADDR, SO_REUSEPORT, SO_BROADCAST)]
+    [(SOL_SOCKET, name) for name in (SO_DEBUG, SO_REUSEADDR, SO_REUSEPORT, SO_BROADCAST)]
     + [(IPPROTO_IP, name) for name in (IP_TTL, IP_TOS, IP_MTU_DISCOVER, *_MULTICAST)]
     + [(IPPROTO_IPV6, name) for name in _SIX]
 )
