@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -354,3 +354,32 @@ def test_users_of_a_program_with_subordinate_numbers_are_told_apart(tmp_path: Pa
 
     import_module("grp")  # now, where nobody may not read it
     in_child(told, lambda: with_subordinate_ids(tmp_path, "nobody:200000:70000\n"))
+
+
+def test_datagrams_with_an_address_reach_none_that_was_there_at_the_start() -> None:
+    """Also one that was bound by a relative name, as long as somebody is in its folder."""
+    code = """
+import errno, socket, sys
+one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+for name in sys.argv[1:]:
+    for send in (lambda: one.sendto(b"x", name), lambda: one.sendmsg([b"x"], [], 0, name)):
+        try:
+            send()
+        except OSError as problem:
+            print(errno.errorcode[problem.errno])
+"""
+    output = Output()
+    with folder() as place, ExitStack() as stack:
+        stack.callback(os.chdir, os.getcwd())
+        os.chdir(place)
+        names = [f"{place}/absolute", "relative"]
+        for name in names:
+            bound = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            bound.bind(name)
+            os.chmod(name, 0o777)
+        with two_kernels() as (here, _):
+            command = [PYTHON, "-S", "-c", code, f"{place}/absolute", f"{place}/relative"]
+            guest = here.run(command, stdout=output.fd, cwd="/")
+            assert guest.wait(30) == 0
+            guest.close()
+    assert output.text() == "ECONNREFUSED\n" * 4
