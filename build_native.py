@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from setuptools import Extension, build_meta
+from setuptools.command.build_py import build_py
 
 WISHES = ("auto", "pure", "native")
 
@@ -39,6 +40,8 @@ SOURCE = ROOT / "src"
 HOT_LIST = ROOT / "hot_modules.txt"
 HEADER = ROOT / "build_native.h"
 BUILD = ROOT / "build"
+LIST = "_modules.txt"
+"""What `rumpkit._finder` reads."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 DEPENDENCIES = PROJECT["tool"]["rumpkit"]["dependencies"]
@@ -69,12 +72,10 @@ def hot_files() -> list[str]:
     """
     files: list[str] = []
     for module in hot_modules():
-        stem = SOURCE.joinpath(*module.split("."))
-        candidates = [stem.with_suffix(".py"), stem / "__init__.py"]
-        found = [path for path in candidates if path.is_file()]
-        if not found:
+        path = SOURCE.joinpath(*module.split(".")).with_suffix(".py")
+        if not path.is_file():  # a package neither: it would be in the library of another
             raise BuildError(f"{HOT_LIST.name} lists {module}, which does not exist")
-        name = found[0].relative_to(ROOT).as_posix()
+        name = path.relative_to(ROOT).as_posix()
         if name in files:
             raise BuildError(f"{HOT_LIST.name} lists {module} twice")
         files.append(name)
@@ -153,47 +154,47 @@ def extensions() -> list[Extension]:
         except SystemExit as error:
             raise BuildError("mypyc refuses the sources (its messages stand above)") from error
     extensions: list[Extension] = list(found)
-    if os.name == "posix":
-        for extension in extensions:
-            if extension.name.endswith("__mypyc"):
-                # Not +=: mypycify gives all extensions the same list.
-                extension.extra_compile_args = [*extension.extra_compile_args, "-include", str(HEADER)]
-                extension.depends = [*extension.depends, str(HEADER)]
-        lighten([extension for extension in extensions if not extension.name.endswith("__mypyc")])
+    libraries = [extension for extension in extensions if extension.name.endswith("__mypyc")]
+    for library in libraries:
+        give_entries(library, [one for one in extensions if one not in libraries and unit_of(one) == library.name])
+        if os.name == "posix":
+            # What is hidden is called directly, not by a table of the loader's, which need not look its name up at each start.
+            # (Not +=: mypycify gives all extensions the same list.)
+            more = ["-fvisibility=hidden", "-include", str(HEADER)]
+            library.extra_compile_args = [*library.extra_compile_args, *more]
+            library.depends = [*library.depends, str(HEADER)]
     # The largest first: what is begun last must not keep one processor busy while the others have nothing to do.
-    return sorted(extensions, key=lambda extension: -sum(os.path.getsize(name) for name in extension.sources))
+    return sorted(libraries, key=lambda library: -sum(os.path.getsize(name) for name in library.sources))
 
 
-SHIM_HEADER = """\
-/* What a module's shim needs of Python, all of it in the stable interface.  To read Python's own header takes most of the time
- * that a shim takes to compile, and there is a shim for each module. */
-#include <stddef.h>
-typedef struct _object PyObject;
-#define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
-#define Py_DECREF Py_DecRef
-void Py_DecRef(PyObject *);
-void PyErr_Clear(void);
-PyObject *Py_BuildValue(const char *, ...);
-PyObject *PyImport_ImportModuleLevel(const char *, PyObject *, PyObject *, PyObject *, int);
-PyObject *PyObject_GetAttrString(PyObject *, const char *);
-void *PyCapsule_GetPointer(PyObject *, const char *);
-"""
+def unit_of(shim: Extension) -> str:
+    """Return the library that a module's shim belongs to."""
+    (source,) = shim.sources
+    found = re.search(r'PyImport_ImportModuleLevel\("([^"]+)"', Path(source).read_text("utf-8"))
+    if found is None:
+        raise BuildError(f"mypyc makes shims that name no library, such as {source}")
+    return found[1]
 
 
-def lighten(shims: list[Extension]) -> None:
-    """Have shims compiled with SHIM_HEADER in place of Python.h, those that use nothing else of it."""
-    folder = BUILD / "shim"
-    folder.mkdir(exist_ok=True)
-    header = folder / "Python.h"
-    if not header.is_file() or header.read_text("utf-8") != SHIM_HEADER:
-        header.write_text(SHIM_HEADER, "utf-8")
-    calls = re.compile(r"\bPy\w*(?=\()")
-    known = set(calls.findall(SHIM_HEADER)) | {"Py_DECREF"}
+def give_entries(library: Extension, shims: list[Extension]) -> None:
+    """Compile the modules' shims, in which `import` finds their PyInit function, into the library itself.
+
+    mypyc means each for a library of its own, two and a half hundred of them, which takes a minute to build, and at each start longer to
+    load than what they lead to.  `rumpkit._finder` knows where modules are.
+    """
+    lines = []
     for shim in shims:
-        text = re.sub(r"//.*", "", "".join(Path(name).read_text("utf-8") for name in shim.sources))
-        used = {name for name in calls.findall(text) if not name.startswith("PyInit_")}
-        if used <= known and set(re.findall(r"#\s*include.*", text)) == {"#include <Python.h>"}:
-            shim.include_dirs = [str(folder), *shim.include_dirs]
+        (source,) = shim.sources
+        name = shim.name.rpartition(".")[2]
+        # Each also defines a function that only the linker of Windows wants: all of the same name.
+        lines += [f"#define PyInit___init__ PyInit___init___{name}", f'#include "{Path(source).resolve()}"']
+        lines += ["#undef PyInit___init__"]
+    file = BUILD / "entries" / f"{library.name}.c"
+    file.parent.mkdir(exist_ok=True)
+    text = "\n".join(lines) + "\n"
+    if not file.is_file() or file.read_text("utf-8") != text:
+        file.write_text(text, "utf-8")
+    library.sources = [*library.sources, file.relative_to(ROOT).as_posix()]
 
 
 @contextlib.contextmanager
@@ -244,21 +245,46 @@ def setup_arguments() -> dict[str, Any]:
     return {
         "install_requires": DEPENDENCIES["both"] + DEPENDENCIES["native"],
         "ext_modules": extensions(),
+        "cmdclass": {"build_py": ListingBuild},
         "options": options,
     }
+
+
+class ListingBuild(build_py):  # type: ignore[misc]
+    """Copies the sources, and writes for `rumpkit._finder` which modules there are."""
+
+    def run(self) -> None:
+        super().run()
+        with open(self._list(), "w", encoding="ascii") as file:
+            file.write(listed_modules())
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), self._list()]
+
+    def _list(self) -> str:
+        return os.path.join(self.build_lib, "rumpkit", LIST)
+
+
+def listed_modules() -> str:
+    """Return the names of packages, of modules that stay Python, and of those that do not and their libraries, each on a line."""
+    files = sorted(path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".") for path in SOURCE.rglob("*.py"))
+    packages = [name.removesuffix(".__init__") for name in files if name.endswith(".__init__")]
+    hot = set(hot_modules())
+    modules = [name for name in files if name not in hot and not name.endswith(".__init__")]
+    libraries = [f"{unit}__mypyc" for unit in units(hot_files())]
+    return "\n".join(" ".join(names) for names in (packages, modules, [*sorted(hot), *libraries])) + "\n"
 
 
 def _sweep(native: bool) -> None:
     """Remove what an earlier build left in build/lib*, which setuptools would pack along.
 
-    A native build keeps shared libraries of modules that are still hot, and were compiled at the same level: what is up to date need not
-    be compiled again.
+    A native build keeps the libraries of packages with hot modules that were compiled at the same level: what is up to date need not be
+    compiled again.
     """
     keep: set[str] = set()
     level = BUILD / "level"
     if native and level.is_file() and level.read_text("utf-8") == optimization():
-        keep = {module.replace(".", "/") for module in hot_modules()}
-        keep |= {f"{name.replace('.', '/')}__mypyc" for name in units(hot_files())}
+        keep = {f"{name.replace('.', '/')}__mypyc" for name in units(hot_files())}
     for library in BUILD.glob("lib*"):
         for path in library.rglob("*"):
             stem = path.relative_to(library).as_posix().partition(".")[0]

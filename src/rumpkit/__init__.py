@@ -14,6 +14,10 @@ This package is a lazy face: a name is imported when it is used, so `import rump
 kernel's own (Linux x86-64 numbers), which may differ from those of the machine's `os` and `socket` modules.
 """
 
+from ._finder import install as _install
+
+_install(__path__[0])
+
 TYPE_CHECKING = False  # what type checkers take for true; importing typing for it takes longer than all the rest
 if TYPE_CHECKING:
     from .clients.aio import AioProcess as AioProcess
