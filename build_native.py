@@ -267,7 +267,9 @@ class ListingBuild(build_py):  # type: ignore[misc]
 
 def listed_modules() -> str:
     """Return the names of packages, of modules that stay Python, and of those that do not and their libraries, each on a line."""
-    files = sorted(path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".") for path in SOURCE.rglob("*.py"))
+    files = sorted(
+        path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".") for path in SOURCE.rglob("*.py")
+    )
     packages = [name.removesuffix(".__init__") for name in files if name.endswith(".__init__")]
     hot = set(hot_modules())
     modules = [name for name in files if name not in hot and not name.endswith(".__init__")]
