@@ -180,7 +180,7 @@ def test_a_program_has_the_init_that_was_ready_for_it(launcher):
     for _ in range(2):
         wait_for(lambda: inits() - before)
         ready = inits() - before
-        program = spawn(["true"], hostname="rump", launcher=launcher)
+        program = spawn(ProgramPlan(["true"], hostname="rump"), launcher=launcher)
         # Where what is inherited has changed, the starter is exchanged, and with it the init.
         assert {program.init} == ready, (before, around, surroundings())
         assert program.wait(10) == 0
