@@ -1,4 +1,4 @@
-"""UDP and ping: such sockets of the program are native ones of its private network namespace; this carries their datagrams.
+"""UDP, ping and raw sockets of ICMP: such sockets of the program are native ones of its private network namespace; this carries their datagrams.
 
 Above `network`, which explains how the namespace is made for that, and `record`; below `context`, beside `stream`.  What the
 program sends, however it does, is read from a capture socket with the mark of its socket as source (or its port), and sent on the
@@ -294,9 +294,8 @@ class _Capture4(_Capture):
             control += ((IPPROTO_IP, IP_TTL, packet[8:9] + bytes(3)),)
         if packet[1]:
             control += ((IPPROTO_IP, IP_TOS, packet[1:2]),)
-        if (
-            source[:1] != MARKS and datagram.family == AF_INET and source != datagram.local
-        ):  # which the program has named
+        named = source[:1] != MARKS and source != datagram.local  # by the program
+        if named and datagram.family == AF_INET:
             control += ((IPPROTO_IP, IP_PKTINFO, bytes(4) + source + bytes(4)),)
         if address[:1] == MARKS:
             address = _ANY  # 0.0.0.0, for which Linux takes the sender's own address
