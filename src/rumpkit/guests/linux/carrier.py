@@ -1,4 +1,4 @@
-"""UDP, ping and raw sockets of ICMP: such sockets of the program are native ones of its private network namespace; this carries their datagrams.
+"""UDP, ping and raw ICMP: such sockets of the program are native ones of its private network namespace; this carries their datagrams.
 
 Above `network`, which explains how the namespace is made for that, and `record`; below `context`, beside `stream`.  What the
 program sends, however it does, is read from a capture socket with the mark of its socket as source (or its port), and sent on the
