@@ -347,7 +347,7 @@ def test_a_folder_and_an_interpreter_that_are_not_there(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text('[[run]]\ncommand=["true"]\ncwd="/nowhere"\n')
     code, _, errors = rump("run", str(config))
-    assert (code, errors) == (125, "rump: /nowhere: No such file or directory\n")
+    assert (code, errors) == (2, f"rump: {config}:3: run[0].cwd: '/nowhere': No such file or directory\n")
     script = tmp_path / "script"
     script.write_text("#!/nowhere/interpreter\n")
     script.chmod(0o755)
