@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import signal
 import socket
@@ -10,12 +11,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from rumpkit.guests.linux import capabilities, check
-from rumpkit.guests.linux.plan import ProgramPlan
-from rumpkit.guests.linux.spawn import spawn
+from rumpkit.guests.linux.plan import NO_KERNEL, ProgramPlan
+from rumpkit.guests.linux.spawn import _Conversation, _Hand, spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, alive, answered, become_nobody, exit_code, in_child, run
 from tests.house.descriptors import descriptors_before, open_descriptors
 
@@ -30,6 +32,25 @@ def as_user(request):
     if request.param == "self":
         return lambda function: function()
     return lambda function: in_child(function, become_nobody)
+
+
+def test_a_program_that_ends_before_the_starter_has_said_who_its_init_is_keeps_its_status() -> None:
+    control, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    supply, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    init = os.posix_spawn("/bin/true", ["true"], {})
+    pidfd, null = os.pidfd_open(os.getpid()), os.open(os.devnull, os.O_RDONLY)
+    carriers = [os.dup(null), os.dup(null)]
+    for message, fds in [
+        (("ready", True, []), carriers), (("main", null), [pidfd]), (("running",), []), (("exit", 0x300), []), (("init", init), []),
+    ]:  # fmt: skip
+        socket.send_fds(its, [marshal.dumps(message)], fds)
+    program = _Conversation(control, cast(Any, {}), NO_KERNEL, _Hand(None)).follow(supply)
+    assert (program.init, program.poll(), program.wait()) == (init, 0x300, 0x300)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(init, os.WNOHANG)
+    program.close()
+    for fd in (pidfd, null, *carriers):
+        os.close(fd)
 
 
 class TestStatus:

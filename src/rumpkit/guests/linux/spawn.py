@@ -322,6 +322,8 @@ class _Conversation:
         self._refused: dict[str, str] = {}
         self._files: dict[str, int] = {}
         self._init = 0
+        self._status: int | None = None
+        """Of a program that has ended already."""
         self._held: list[int] = []
 
     def follow(self, supply: socket.socket) -> Program:
@@ -353,6 +355,9 @@ class _Conversation:
         program.files = self._files
         program.uncovered = uncovered
         program.refused = self._refused
+        if self._status is not None:
+            program.status = self._status
+            _reap(self._init)
         return program
 
     def _next(self) -> tuple[Any, ...]:
@@ -414,8 +419,13 @@ class _Conversation:
         raise check.explain(stage, code, text) if subject is None else OSError(code, text, subject)
 
     def _find_init(self) -> None:
-        while not self._init and self._next()[0] != "gone":
-            pass
+        """Wait until the starter has said which process init is: on a busy machine a short program has ended by then."""
+        while not self._init:
+            message = self._next()
+            if message[0] == "gone":
+                break
+            if message[0] == "exit":
+                self._status = message[1]
 
     def _give_up(self) -> None:
         for fd in (*self._held, *self._files.values()):
