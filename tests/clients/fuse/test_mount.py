@@ -357,13 +357,12 @@ def test_many_files_are_forgotten_in_time(tmp_path: Path) -> None:
 def test_files_with_names_that_were_not_looked_up_are_forgotten_in_time(tmp_path: Path, kind: str) -> None:
     """Linux keeps a file while it keeps one of its names, and hears of all of them."""
 
-    def make(number: int) -> None:
-        name, other = tmp_path / f"{number}", tmp_path / f"{number}-other"
-        fd = os.open(
-            tmp_path if kind == "nameless" else name, os.O_RDWR | (os.O_TMPFILE if kind == "nameless" else os.O_CREAT)
-        )
+    def make(place: Path, number: int) -> None:
+        name, other = place / f"{number}", place / f"{number}-other"
+        nameless = kind == "nameless"
+        fd = os.open(place if nameless else name, os.O_RDWR | (os.O_TMPFILE if nameless else os.O_CREAT))
         try:
-            if kind == "nameless":
+            if nameless:
                 os.link(f"/proc/self/fd/{fd}", name, src_dir_fd=fd)
             if kind == "renamed":
                 os.rename(name, other)
@@ -372,15 +371,36 @@ def test_files_with_names_that_were_not_looked_up_are_forgotten_in_time(tmp_path
         finally:
             os.close(fd)
 
-    with mounted(tmp_path, FuseOptions(max_nodes=256)):
-        if kind == "nameless" and outcome(os.open, tmp_path, os.O_TMPFILE | os.O_RDWR) == errno.EOPNOTSUPP:
+    with mounted(tmp_path, FuseOptions(max_nodes=256)) as (_, place):
+        if kind == "nameless" and outcome(os.open, place, os.O_TMPFILE | os.O_RDWR) == errno.EOPNOTSUPP:
             pytest.skip("missing: Linux 6.1")
         end = time.monotonic() + 60
         for number in range(600):
-            while outcome(make, number) == errno.ENFILE:
+            while outcome(make, place, number) == errno.ENFILE:
                 assert time.monotonic() < end
                 time.sleep(0.01)
-        assert len(os.listdir(tmp_path)) == (601 if kind == "renamed" else 1201)
+        assert len(os.listdir(place)) == (600 if kind == "renamed" else 1200) + len(["dev"])
+
+
+def test_what_is_mounted_on_a_file_stays_when_others_are_forgotten(tmp_path: Path) -> None:
+    """Linux gives up with a name what is mounted there, in every namespace."""
+    code = (
+        'mount -t tmpfs none "$0/a/b" && touch "$0/a/b/inside" && echo mounted && read go && test -e "$0/a/b/inside" && '
+        'echo "still there" && umount "$0/a/b"'
+    )
+    with Kernel(mounts={"/": "tmpfs"}) as kernel, kernel.fuse_mount(tmp_path, "/", FuseOptions(max_nodes=256)) as mount:
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        words = ["unshare", "-m", "sh", "-c", code, str(tmp_path)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None and other.stdout.readline() == "mounted\n"
+            mount.server.keep()
+            for number in range(600):
+                end = time.monotonic() + 60
+                while outcome((tmp_path / str(number)).touch) == errno.ENFILE:
+                    assert time.monotonic() < end
+                    time.sleep(0.01)
+            assert kernel.counters()["fuse.notifications"] > 0
+            assert other.communicate("go\n", 60)[0] == "still there\n"
 
 
 # Its end ---------------------------------------------------------------------------------------------------------

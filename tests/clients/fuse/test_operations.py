@@ -92,6 +92,18 @@ def test_there_is_a_limit_of_nodes() -> None:
     assert asker.lookup(b"more")[0]
 
 
+def test_what_is_to_be_kept_is_not_named_to_be_forgotten() -> None:
+    asker = Asker(FuseOptions(max_nodes=16))
+    nodes = asker.operations.nodes
+    asker.mknod(b"kept")
+    nodes.keep()
+    for _ in range(2):
+        assert nodes.oldest() == []
+    asker.mknod(b"later")
+    for _ in range(2):
+        assert [node.name for node in nodes.oldest()] == [b"later"]
+
+
 def test_all_names_of_a_file_are_known_also_those_that_were_never_looked_up() -> None:
     asker = Asker()
     node = asker.mknod(b"a")

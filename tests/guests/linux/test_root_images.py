@@ -7,6 +7,7 @@ import io
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -133,6 +134,34 @@ def test_a_container_image_has_a_layer_for_the_run(tree: Path, tmp_path: Path, k
         freed = "rm /big; until echo more 2>/dev/null > /etc/new; do :; done"
         code, lines = shell_on(kernel, f"dd if=/dev/zero of=/big bs=64k count=32; {freed}")
         assert code == 0 and "No space left on device" in lines[0]
+
+
+def test_linux_is_never_asked_to_forget_what_is_mounted_upon(tree: Path, tmp_path: Path) -> None:
+    """Else a program that looks at very many files would lose /proc with the name."""
+    path = tmp_path / "root.tar"
+    with tarfile.open(path, "w") as made:
+        made.add(tree, ".")
+        for name in ("proc", "dev", "tmp"):
+            place = tarfile.TarInfo(name)
+            place.type, place.mode = tarfile.DIRTYPE, 0o755
+            made.addfile(place)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Kernel(Spec(kernel=KernelSpec(root=str(path)))) as kernel:
+        words = ["/bin/sh", "-c", "stat /etc/passwd > /dev/null; echo known; read go"]
+        guest = kernel.run(words, stdin=theirs.fileno(), stdout=theirs.fileno(), cwd="/")
+        assert ours.recv(100) == b"known\n"
+        assert guest._files is not None
+        (server,) = guest._files._servers
+        kernel.host.enter()
+        nodes = server.operations.nodes
+        known = {node.name for node in nodes._nodes.values()}
+        named = {node.name for _ in range(len(nodes)) for node in nodes.oldest()}
+        kernel.host.leave()
+        ours.sendall(b"go\n")
+        assert guest.wait(60) == 0
+    mounted = {b"proc", b"dev", b"tmp"}
+    assert (known & mounted, named & mounted) == (mounted, set())
+    assert b"stat" in named
 
 
 def shell_on_first(root: str) -> None:

@@ -74,6 +74,8 @@ class NodeTable:
         self._standing: dict[Vnode, list[Node]] = {root.underlying(): [self._root]}
         """By the files that they stand for in the end (`Vnode.underlying`)."""
         self._last: int = ROOT_ID
+        self._kept: int = ROOT_ID
+        """Nodes up to this one are never named to be given up."""
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -122,12 +124,16 @@ class NodeTable:
         if node.lookups <= 0:
             self._drop(node)
 
+    def keep(self) -> None:
+        """Linux shall not be asked to forget what it knows by now."""
+        self._kept = self._last
+
     def oldest(self) -> list[Node]:
         """Some of those that came first: what to have the kernel forget where there are too many.  They count as new then, so
         that the next ones come up if these are in use."""
         found: list[Node] = []
         for node in self._nodes.values():
-            if node is not self._root:
+            if node.number > self._kept:
                 found.append(node)
                 if len(found) >= TRIM:
                     break

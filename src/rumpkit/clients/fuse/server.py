@@ -116,6 +116,13 @@ class FuseServer(Watcher):
         self.host.leave()
         self._server.start()
 
+    def keep(self) -> None:
+        """Something is mounted on files of this mount: never ask Linux to forget those that it knows by now.  With a name it would give up
+        what is mounted there, too.  Off the schedule."""
+        self.host.enter()
+        self.operations.nodes.keep()
+        self.host.leave()
+
     def _help(self, function: Callable[[], None], name: str) -> None:
         """Start a further thread."""
         thread = threading.Thread(target=function, name=name, daemon=True)

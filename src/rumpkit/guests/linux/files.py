@@ -87,6 +87,11 @@ class KernelFiles:
         options = FuseOptions(allow_other=True, owner=owner, read_only=mount.read_only)
         self._servers.append(serve(self._kernel, mount.path, fd, options))
 
+    def keep(self) -> None:
+        """All is mounted that is, and the program has not begun: what it looks at can't make any of that go."""
+        for server in self._servers:
+            server.keep()
+
     def _root_mount(self) -> ShownMount:
         assert self._root is not None
         return ShownMount(self._root.kernel_path, self._root.read_only)

@@ -128,7 +128,7 @@ class Guest:
             devices=mirror.devices(),
             wire=mirror.wire,
             show_sockets=sockets.serve,
-            attach=lambda process: _attach(process, plan),
+            attach=lambda process: _attach(process, plan, files),
             meanwhile=_servers,
             guard=host.assert_unscheduled,
         )
@@ -306,8 +306,9 @@ def _servers() -> "tuple[type[Calls], type[Context]]":
 _turns: Final = itertools.count()
 
 
-def _attach(process: int, plan: ProgramPlan) -> None:
+def _attach(process: int, plan: ProgramPlan, files: KernelFiles) -> None:
     """Before its first instruction."""
+    files.keep()
     if plan.processors:
         ours = sorted(os.sched_getaffinity(0))
         start = next(_turns) * plan.processors % len(ours)  # others each time
