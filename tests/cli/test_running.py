@@ -84,3 +84,12 @@ def test_a_kernel_that_is_not_there_is_named(
     assert main([words[0], "-k", "north", *words[1:]]) == code.FAILED
     said = capsys.readouterr().err
     assert said.startswith("rump: no kernel called 'north' is running; there are east-")
+
+
+@pytest.mark.parametrize("words", [*ASKS, ["net", "list"]])
+def test_a_socket_at_which_nobody_listens_is_named(
+    words: list[str], two: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = words[: 2 if words[0] == "net" else 1]
+    assert main([*first, "-k", "./nowhere", *words[len(first) :]]) == code.FAILED
+    assert capsys.readouterr().err == "rump: no kernel listens at ./nowhere\n"

@@ -75,6 +75,14 @@ def test_a_text_stays_as_it_was_at_its_beginning() -> None:
     assert again != first + rest and again.endswith(f"{texts.made}\n".encode())
 
 
+def test_a_file_whose_beginning_nobody_has_read() -> None:
+    process = mounted(Counted())
+    fd = process.open("/t/one", 0)
+    assert process.pread(fd, 3, 50) == b"xxx"
+    fd = process.open("/t/one", 0)
+    assert process.pread(fd, 3, 5000) == b""
+
+
 def test_each_open_file_has_its_own_text() -> None:
     texts = Counted()
     process = mounted(texts)

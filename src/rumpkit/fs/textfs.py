@@ -34,8 +34,8 @@ class TextNode(ReadOnlyNode):
         self._texts: Texts = texts
         self._name: str = name
         self._text: bytes = b""
-        self._said: int = 0
-        """The size of the text that was made last for reading."""
+        self._said: int = -1
+        """The size of the text that was made last for reading; -1 before the first."""
 
     def refresh(self) -> None:
         """Have the size of what would be read now."""
@@ -60,7 +60,7 @@ class TextNode(ReadOnlyNode):
 
     def read(self, offset: int, size: int) -> bytes:
         """Of the text as it is now, if it is read from its beginning."""
-        if offset == 0 or (offset < self._said and not self._text):
+        if offset == 0 or self._said < 0 or (offset < self._said and not self._text):
             self._text = self._make()
             self._said = len(self._text)
         elif offset >= self._said:

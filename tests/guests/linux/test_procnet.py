@@ -141,6 +141,8 @@ def test_a_text_is_not_kept_once_it_has_been_read_and_made_again_for_who_goes_ba
             assert (read(50, 50), server.kept()) == (text[50:100], len(text))
             assert (read(len(text) + 9, 9), server.kept()) == (b"", 0)
             assert read(0, 1 << 16) == text
+            handle = int.from_bytes(ask(wire.OPEN, node, bytes(8))[:8], sys.byteorder)
+            assert read(50, 50) == text[50:100]  # of a file of which nobody has read the beginning
         finally:
             server.close()
 

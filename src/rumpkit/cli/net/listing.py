@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = place.names()
     if arguments.kernel:
         chosen = find(arguments.kernel)
+        connect(chosen, 1.0).close()  # one that is named has to be there
         names = {name: path for name, path in names.items() if str(path) == chosen} or {arguments.kernel: chosen}
     if arguments.names:
         for name in names:

@@ -63,7 +63,7 @@ class ProcTree:
         self._names = [*FILES, UNIX, *natives()]
         self._numbers = {name.encode(): number for number, name in enumerate(self._names, _FIRST)}
         self._texts: dict[int, tuple[int, int, bytes]] = {}
-        """By handle: the file, the size of what it said last, and that, unless all of it has been read."""
+        """By handle: the file, the size of what it said last, and that, unless all of it has been read; -1 before it said anything."""
         self._last = 0
         self._answers: dict[int, Callable[[int, bytes], bytes]] = {
             wire.LOOKUP: self._lookup,
@@ -149,14 +149,14 @@ class ProcTree:
         if len(self._texts) >= MOST_OPEN:
             raise OSError(ENFILE, "too many open files")
         self._last += 1
-        self._texts[self._last] = (node, 0, b"")
+        self._texts[self._last] = (node, -1, b"")
         return _OPEN_OUT.pack(self._last, _DIRECT, 0)
 
     def _read(self, node: int, body: bytes) -> bytes:
         handle, offset, size = wire.READ_IN.unpack_from(body)[:3]
         number, said, text = self._texts[handle]
-        if offset == 0 or (offset < said and not text):
-            self._texts[handle] = (number, 0, b"")
+        if offset == 0 or said < 0 or (offset < said and not text):
+            self._texts[handle] = (number, -1, b"")
             text = self._make(self._names[number - _FIRST])
             if self.kept() + len(text) > MOST_BYTES:
                 raise OSError(ENOMEM, "too much of /proc/net is open")
