@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import pytest
@@ -24,7 +25,22 @@ def host(request: pytest.FixtureRequest) -> Iterator[PosixHost]:
     made.close()
 
 
-def test_a_signal_wakes_who_waits(host: PosixHost) -> None:
+def by_alarm() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+
+def by_another_thread() -> None:
+    """It takes the signal, so that nothing interrupts the main thread, which alone runs handlers."""
+
+    def take() -> None:
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
+
+    threading.Thread(target=take).start()
+
+
+@pytest.mark.parametrize("send", [by_alarm, by_another_thread])
+def test_a_signal_wakes_who_waits(host: PosixHost, send: Callable[[], None]) -> None:
     interruption = Interruption(host)
     ran: list[int] = []
 
@@ -37,7 +53,7 @@ def test_a_signal_wakes_who_waits(host: PosixHost) -> None:
         host.enter()
         parker = host.parker()
         interruption.queue.add(parker)
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        send()
         started = time.monotonic()
         woken = parker.park(host.now + 20 * SECOND)
         host.leave()
