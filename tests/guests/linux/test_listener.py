@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -17,9 +18,9 @@ import pytest
 
 from rumpkit.guests.linux import abi
 from rumpkit.guests.linux.descriptors import CACHED_PIDFDS, CACHED_TABLES, OFTEN, Descriptors, process_of
-from rumpkit.guests.linux.factory import BATCH, Factory
+from rumpkit.guests.linux.factory import BATCH, FIRST_PAIRS, Factory
 from rumpkit.guests.linux.memory import LIMIT, Memory
-from rumpkit.guests.linux.network import DATAGRAM, DATAGRAM6, HEAD, STREAM, UNMARKED
+from rumpkit.guests.linux.network import DATAGRAM, DATAGRAM6, HEAD, RAW6, STREAM, UNMARKED
 from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.sockaddr import decode, encode
 from rumpkit.guests.linux.spawn import spawn
@@ -442,6 +443,67 @@ class TestFactory:
                 os.close(far)
             factory.close()
         assert len(open_descriptors()) == before
+
+    def test_who_takes_one_pair_has_few_in_stock_and_none_under_way(self):
+        before = len(descriptors_before())
+        with answered(["sleep", "100"]) as (program, _):
+            there = len(open_descriptors())
+            factory = Factory(program.supply, unguarded)
+            pair = factory.take_pair()
+            assert len(open_descriptors()) == there + 2 * FIRST_PAIRS
+            assert not factory._ordered
+            os.close(pair[0])
+            os.close(pair[2])
+            factory.close()
+        assert len(open_descriptors()) == before
+
+    @pytest.mark.parametrize("spare", range(4))
+    @pytest.mark.parametrize("take", [Factory.take_pair, lambda factory: factory.take_both(RAW6)], ids=["pair", "raw6"])
+    def test_a_supervisor_that_may_open_no_more_is_told_so(self, take, spare):
+        """It gets as many of a batch as it has room for, and the others are lost; an odd one is of no use."""
+
+        def check_it():
+            with answered(["sleep", "100"]) as (program, _):
+                factory = Factory(program.supply, unguarded)
+                limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+                highest = max(int(number) for number in open_descriptors())
+                while (filling := os.dup(0)) < highest:
+                    pass
+                resource.setrlimit(resource.RLIMIT_NOFILE, (filling + 1 + spare, limits[1]))
+                for _ in range(spare // 2):
+                    take(factory)
+                with pytest.raises(OSError) as caught:
+                    take(factory)
+                if spare % 2:
+                    os.dup(0)  # the odd one is closed
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                assert caught.value.errno == errno.EMFILE
+                take(factory)
+                factory.close()
+
+        in_child(check_it, lambda: None)
+
+    @pytest.mark.needs("nobody", "userns")
+    def test_a_user_with_too_many_descriptors_under_way_loses_no_program(self):
+        """ETOOMANYREFS of unix(7), as who sends may have few open."""
+
+        def check_it():
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+            with answered(["sleep", "100"]) as (program, _):
+                factory = Factory(program.supply, unguarded)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                near, far = socket.socketpair()
+                socket.send_fds(near, [b"x"], [0] * 200)
+                with pytest.raises(OSError) as caught:
+                    factory.take_pair()
+                assert caught.value.errno == errno.ENFILE
+                far.close()
+                factory.take_pair()
+                assert program.status is None
+                factory.close()
+
+        in_child(check_it, become_nobody)
 
     def test_when_the_program_has_ended(self):
         with answered(["true"]) as (program, _):

@@ -8,16 +8,16 @@ import socket
 from collections.abc import Callable
 from typing import Final, final
 
-from ...kern.abi.errno import EPIPE, error
+from ...kern.abi.errno import EMFILE, EPIPE, error
 from .network import DATAGRAM, DATAGRAM6, DUAL, PAIR, PING, PING6, RAW, RAW6, REACH, STREAM
 
 BATCH: Final = {STREAM: 16, PAIR: 48, DATAGRAM: 8, DATAGRAM6: 8, PING: 1, DUAL: 8, PING6: 1, RAW: 1, RAW6: 1, REACH: 1}
 """How many are ordered at a time."""
 FIRST_PAIRS: Final = 8
-"""How many are ordered at first, as somebody waits for these."""
-LOW_PAIRS: Final = 24
-"""With fewer in stock more are ordered, which are there before these are used up."""
+"""How many are ordered at first, as somebody waits for these; then twice as many each time, as who accepts few needs no stock, and a
+user has few descriptors (RLIMIT_NOFILE), both open and under way."""
 _MOST_DESCRIPTORS: Final = 2 * max(BATCH.values())
+_TWO_BY_TWO: Final = (PAIR, RAW6)
 _NOTE: Final = 2
 _INODE: Final = 8
 
@@ -46,19 +46,19 @@ class Factory:
         return fd
 
     def take_pair(self) -> tuple[int, int, int]:
-        """Two connected stream sockets: the program's with its inode, and ours."""
+        """Two connected stream sockets: the program's with its inode, and ours.  Raises as `take`."""
         pairs = self._pairs
         while not pairs:
             self._order(PAIR, self._pairs_ordered)
             self._receive()
         pair = pairs.pop()
-        if len(pairs) < LOW_PAIRS:
-            self._pairs_ordered = BATCH[PAIR]
-            self._order(PAIR, BATCH[PAIR])
+        if len(pairs) < self._pairs_ordered >> 1:  # more are there before these are used up
+            self._pairs_ordered = min(2 * self._pairs_ordered, BATCH[PAIR])
+            self._order(PAIR, self._pairs_ordered)
         return pair
 
     def take_both(self, kind: int) -> tuple[int, int]:
-        """Two of a kind whose sockets are made two by two, the second first."""
+        """Two of a kind whose sockets are made two by two, the second first.  Raises as `take`."""
         second = self.take(kind)
         return second, self._stock[kind].pop()
 
@@ -75,6 +75,8 @@ class Factory:
         try:
             size = _NOTE + BATCH[PAIR] * _INODE
             note, fds, _, _ = socket.recv_fds(self._supply, size, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            if note and note[0] in _TWO_BY_TWO and len(fds) & 1:
+                os.close(fds.pop())  # this process may not have the other one
             if note and note[0] == PAIR:
                 self._add_pairs(note, fds)
             elif note:
@@ -86,8 +88,8 @@ class Factory:
         if not note:
             raise error(EPIPE)
         self._ordered.discard(note[0])
-        if note[1] and not fds:
-            raise error(note[1])
+        if not fds:  # where their maker had no trouble, it is we who may not open more
+            raise error(note[1] or EMFILE)
 
     def _add_pairs(self, note: bytes, fds: list[int]) -> None:
         for number in range(len(fds) // 2):

@@ -62,6 +62,8 @@ _CLOSED: Final = b"c"
 _STANDARD: Final = (0, 1, 2)
 _EPERM: Final = 1
 EIO: Final = 5
+_ENFILE: Final = 23
+_ETOOMANYREFS: Final = 109
 
 
 def clone(namespaces: int) -> int:
@@ -454,7 +456,13 @@ class Starter:
         inodes = (
             [os.fstat(s.fileno()).st_ino.to_bytes(8, "little") for s in made[::2]] if request[0] == network.PAIR else []
         )
-        self.supply.sendmsg([bytes((request[0], code)), *inodes], rights(tuple(s.fileno() for s in made)))
+        try:
+            self.supply.sendmsg([bytes((request[0], code)), *inodes], rights(tuple(s.fileno() for s in made)))
+        except OSError as problem:
+            if problem.errno != _ETOOMANYREFS:
+                raise
+            # More of this user's descriptors are under way than it may have open (unix(7)).
+            self.supply.send(bytes((request[0], _ENFILE)))
         for socket in made:
             socket.close()
         self.supply.send(_CLOSED)

@@ -296,8 +296,9 @@ class Stream(Record):
 
     def accept(self, call: Notification, flags: int, there: int) -> None:
         """Answer an accept call with the first of the connections that wait (`pull`)."""
-        given = self._give(Waiting(call, flags, FOREVER))
-        self._show_tokens(there - 1 if given else there)
+        before = len(self.waiting)
+        self._give(Waiting(call, flags, FOREVER))
+        self._show_tokens(there - before + len(self.waiting))
 
     def give(self, parked: Waiting) -> bool:
         """Give the first waiting connection to a call that has waited; False if that was too late, and the connection
