@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpkit.kern.abi.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY, EUCLEAN
+from rumpkit.kern.abi.errno import EACCES, EEXIST, ENODATA, ENOSPC, ENOTEMPTY, EUCLEAN
 from rumpkit.kern.abi.fcntl import (
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
@@ -17,6 +17,7 @@ from rumpkit.kern.abi.fcntl import (
     O_RDONLY,
     O_RDWR,
     O_TRUNC,
+    R_OK,
     S_IFBLK,
     S_IFCHR,
 )
@@ -299,6 +300,13 @@ def test_extended_attributes(features, tmp_path: Path):
         assert files.entered(nodes[0].getxattr, b"system.posix_acl_access") == acl
         assert files.entered(nodes[1].getxattr, b"user.large") == b"w" * 400
         assert set(files.entered(nodes[0].listxattr)) == {b"user.small", b"system.posix_acl_access", b"security.empty"}
+        client = files.root
+        client.chmod("/mnt/f1", 0o640)  # the list's mask follows
+        files.process(1000).access("/mnt/f1", R_OK)
+        fails(EACCES, lambda: files.process(1001).access("/mnt/f1", R_OK))
+        assert client.getxattr("/mnt/f1", "system.posix_acl_access")[28:] == bytes.fromhex(
+            "10000400ffffffff20000000ffffffff"
+        )
         for each in nodes:
             for name in files.entered(each.listxattr):
                 files.entered(each.removexattr, name)

@@ -1,7 +1,7 @@
 """What a full tmpfs does."""
 
 from rumpkit.fs.tmpfs.pool import UNIT
-from rumpkit.kern.abi.errno import EFBIG, ENOSPC
+from rumpkit.kern.abi.errno import EFBIG, ENOENT, ENOSPC
 from rumpkit.kern.abi.fcntl import O_CREAT, O_RDWR, O_TRUNC
 from tests.vfs.helpers import Files, fails
 
@@ -56,9 +56,13 @@ def test_inodes():
     root.symlink("x", "/l")
     for call, arguments in (("put", ("/g",)), ("mkdir", ("/g",)), ("symlink", ("x", "/g")), ("mkfifo", ("/g",))):
         fails(ENOSPC, getattr(root, call), *arguments)
+    fails(ENOSPC, root.link, "/f", "/g")
+    root.unlink("/l")
     root.link("/f", "/g")
-    assert root.names("/") == ["f", "d", "l", "g"]
+    assert root.names("/") == ["f", "d", "g"] and root.stat("/f").st_nlink == 2
+    fails(ENOSPC, root.mkdir, "/e")
     root.unlink("/f")
+    root.symlink("x", "/l")
     fails(ENOSPC, root.mkdir, "/e")
     root.unlink("/g")
     root.mkdir("/e")
@@ -67,6 +71,19 @@ def test_inodes():
     root.unlink("/l")
     assert root.statvfs("/").f_ffree == 3
     assert root.stat("/").st_nlink == 2
+
+
+def test_a_removed_directory_counts_once_whoever_comes_back_to_it():
+    root = Files({"inodes": 10}).root
+    root.mkdir("/d")
+    root.mkdir("/d/e")
+    root.chdir("/d/e")
+    root.rmdir("/d/e")
+    root.rmdir("/d")
+    root.chdir("..")
+    fails(ENOENT, root.mkdir, "new")
+    root.chdir("/")
+    assert root.statvfs("/").f_ffree == 9
 
 
 def test_file_size():

@@ -222,7 +222,7 @@ class TmpfsMachine(RuleBasedStateMachine):
         files: dict[int, File] = {id(file): file for _, file in self.open}
         count = self.compare("", self.model.root, files)
         stat = self.client.statvfs("/")
-        assert stat.f_files - stat.f_ffree == count + len(files)
+        assert stat.f_files - stat.f_ffree == count + sum(max(file.links, 1) for file in files.values())
         assert self.used() <= sum((len(file.data) + UNIT - 1) // UNIT * UNIT for file in files.values())
 
     def compare(self, path: str, directory: Directory, files: dict[int, File]) -> int:

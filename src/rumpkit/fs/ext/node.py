@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import mypyc_attr
 
 from ...kern.abi.errno import ENOTSUP, error
-from ...kern.abi.fcntl import S_IFDIR
+from ...kern.abi.fcntl import S_IFDIR, S_IFLNK
+from ...vfs.acl import UNREAD
 from ...vfs.stat import Stat
 from ...vfs.vnode import Vnode
 from . import filedata, inline, xattr, xattrwrite
@@ -42,6 +43,8 @@ class ExtNode(Vnode):
         self.mtime = inode.mtime
         self.generation = inode.generation
         self.flags = inode.flags
+        if self.kind != S_IFLNK and xattr.has_some(state):
+            self.acl = self.default_acl = UNREAD
         self.recent: bool = True
         """Asked for since the mount last looked for vnodes to drop."""
         state.node = self

@@ -12,6 +12,12 @@ from .state import InodeState
 from .xattrformat import ACLS, BLOCK_HEADER, HEAD, INLINE, MAGIC, MAGIC_BYTES, SYSTEM, Attribute
 
 
+def has_some(state: InodeState) -> bool:
+    """Whether there may be attributes.  Reads nothing."""
+    inode = state.inode
+    return inode.file_acl != 0 or inode.rest[inode.attributes_at : inode.attributes_at + 4] == MAGIC_BYTES
+
+
 def in_inode(state: InodeState) -> list[Attribute]:
     """The attributes in the inode itself.  Raises EUCLEAN."""
     inode = state.inode

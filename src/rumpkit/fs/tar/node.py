@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, final
 
 from ...kern.abi.errno import EIO, ENODATA, error
+from ...vfs.acl import UNREAD
 from ...vfs.vnode import FIRST_COOKIE, Entry, Vnode
 from ..readonly import ReadOnlyNode
 from .tree import Item
@@ -22,6 +23,8 @@ class TarNode(ReadOnlyNode):
         self.links = item.links
         self.size = item.size
         self.device = item.device
+        if item.xattrs:
+            self.acl = self.default_acl = UNREAD
 
     # Files -----------------------------------------------------------------------------------------------
 

@@ -22,6 +22,14 @@ class DirectoryNode(Node):
         self.name: bytes = b""
         """What it is called there."""
         self.links = 2
+        self._counts: bool = True
+        """In the pool."""
+
+    def discard(self) -> None:
+        """Nobody has it any more; but somebody may come back to it, from a removed directory that was in it."""
+        if self._counts:
+            self._counts = False
+            super().discard()
 
     def blocks(self) -> int:
         """Names are not counted as storage."""
@@ -91,11 +99,9 @@ class DirectoryNode(Node):
 
     def link(self, name: bytes, vnode: Vnode) -> None:
         """Give a file a further name."""
+        assert isinstance(vnode, Node)
         now = self._check_alive()
-        if vnode.links >= self.pool.links:
-            raise error(EMLINK)
-        vnode.links += 1
-        vnode.ctime = now
+        vnode.add_link(now)
         self._add(name, vnode, now)
 
     # Names go ------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
-from ...kern.abi.errno import EEXIST, EFBIG, ENODATA, ENOSPC, ENOTSUP, error
+from ...kern.abi.errno import EEXIST, EFBIG, EMLINK, ENODATA, ENOSPC, ENOTSUP, error
 from ...kern.abi.fcntl import (
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
@@ -32,14 +32,32 @@ class Node(Vnode):
 
     xattrs: dict[bytes, bytes] | None = None
     """Extended attributes, once there are any."""
+    further: int = 0
+    """Names that `add_link` gave it, each of which counts as a file, or who makes only names could fill all memory."""
 
     def __init__(self, mount: Mount, pool: Pool, mode: int, uid: int, gid: int, now: int, number: int = -1) -> None:
         """With a new number, which counts in the pool, unless it has one."""
         super().__init__(mount, pool.take_inode() if number < 0 else number, mode, uid, gid, now)
         self.pool: Pool = pool
 
+    def add_link(self, now: int) -> None:
+        """It gets a name; one more than it has counts in the pool.  Raises EMLINK, ENOSPC."""
+        pool = self.pool
+        if self.links >= pool.links:
+            raise error(EMLINK)
+        if self.links:
+            if pool.files >= pool.inodes:
+                raise error(ENOSPC)
+            pool.files += 1
+            self.further += 1
+        self.links += 1
+        self.ctime = now
+
     def drop_link(self, now: int) -> None:
         """A name of this file has gone."""
+        if self.further:
+            self.further -= 1
+            self.pool.files -= 1
         self.links -= 1
         self.ctime = now
         if self.links == 0 and self.references == 0:
@@ -143,8 +161,8 @@ class SymlinkNode(Node):
 class FileNode(Node):
     """A regular file."""
 
-    def __init__(self, mount: Mount, pool: Pool, mode: int, uid: int, gid: int, now: int) -> None:
-        super().__init__(mount, pool, mode, uid, gid, now)
+    def __init__(self, mount: Mount, pool: Pool, mode: int, uid: int, gid: int, now: int, number: int = -1) -> None:
+        super().__init__(mount, pool, mode, uid, gid, now, number)
         self.extents: Extents = Extents(pool)
 
     def blocks(self) -> int:

@@ -17,7 +17,9 @@ FILE_SIZE: Final = (1 << 63) - 1
 
 OPTIONS: Final = (
     Option("size", 512 * MEBIBYTE, 0, FILE_SIZE, "bytes that all files together may take (ENOSPC)"),
-    Option("inodes", 1 << 20, 1, FILE_SIZE, "files and directories that there may be (ENOSPC)"),
+    Option(
+        "inodes", 1 << 20, 1, FILE_SIZE, "files and directories that there may be, and further names of files (ENOSPC)"
+    ),
     Option("file_size", FILE_SIZE, 0, FILE_SIZE, "bytes that one file may have, holes included (EFBIG)"),
     Option("links", 65000, 2, 1 << 31, "names that one file, and subdirectories that one directory, may have (EMLINK)"),
     Option("mode", 0o755, 0, 0o7777, "permission bits of the root directory"),

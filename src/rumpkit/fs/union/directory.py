@@ -1,7 +1,8 @@
 """Directories of a union: the names below, less those that have gone, and those that came.
 
 A name that came is in a table of its own, whether its file is new or was moved here from elsewhere below; a directory that was moved keeps
-what it has below, as it is the same vnode.  A name in the table is never one that shows from below, too.
+what it has below, as it is the same vnode.  A name in the table is never one that shows from below, too; where it was one, who reads the
+directory finds it in the place that it has below, so that nobody misses a name whose file is replaced.
 """
 
 from typing import TYPE_CHECKING, Final, final
@@ -33,16 +34,22 @@ class UnionDirectory(UnionNode):
         """The directory that it is in, unless it is where it is below."""
         self.name: bytes = b""
         """What it is called there."""
-        self.links = 2 if lower is None else max(lower.links, 2)
+        self.links = 2 if lower is None else max(lower.links, 1)
+        """1 where what is below doesn't count subdirectories."""
+        self._counts: bool = True
+        """It may count in the pool."""
 
     def blocks(self) -> int:
         """Names are not counted as storage."""
         return 0
 
     def discard(self) -> None:
-        """Nobody has it any more."""
-        self.pool.files -= len(self.gone)
-        super().discard()
+        """Nobody has it any more; but somebody may come back to it, from a removed directory that was in it."""
+        if self._counts:
+            self._counts = False
+            self.pool.files -= len(self.gone)
+            super().discard()
+            self.lower = None
 
     # Reading -------------------------------------------------------------------------------------------
 
@@ -90,10 +97,17 @@ class UnionDirectory(UnionNode):
                 for name, number, kind, behind in entries:
                     if name not in gone:
                         found.append(Entry(name, number_of(number), kind, behind))
-        if len(found) < count:
-            start = max(cookie - own, FIRST_COOKIE)
-            for name, number, kind, behind in self.names.read(start, count - len(found)):
-                found.append(Entry(name, number, kind, behind + own))
+                    elif (instead := self.names.get(name)) is not None:
+                        found.append(Entry(name, instead.number, instead.kind, behind))
+        cookie = max(cookie - own, FIRST_COOKIE)
+        while len(found) < count:
+            entries = self.names.read(cookie, count - len(found))
+            if not entries:
+                break
+            cookie = entries[-1].cookie
+            for name, number, kind, behind in entries:
+                if name not in self.gone:
+                    found.append(Entry(name, number, kind, behind + own))
         return found
 
     def end_cookie(self) -> int:
@@ -142,7 +156,7 @@ class UnionDirectory(UnionNode):
         node = UnionDirectory(self.over, mode, uid, gid, now, None)
         node.directory = self
         node.name = name
-        self.links += 1
+        self._gain_directory()
         self._add(name, node, now)
         return node
 
@@ -155,11 +169,9 @@ class UnionDirectory(UnionNode):
 
     def link(self, name: bytes, vnode: Vnode) -> None:
         """Give a file a further name."""
+        assert isinstance(vnode, Node)
         now = self._begin(vnode)
-        if vnode.links >= self.pool.links:
-            raise error(EMLINK)
-        vnode.links += 1
-        vnode.ctime = now
+        vnode.add_link(now)
         self._add(name, vnode, now)
 
     # Names go ------------------------------------------------------------------------------------------
@@ -198,7 +210,7 @@ class UnionDirectory(UnionNode):
         vnode.ctime = now
         if isinstance(vnode, UnionDirectory):
             self._lose_directory()
-            directory.links += 1
+            directory._gain_directory()
             vnode.directory = directory
             vnode.name = new_name
         if isinstance(replaced, UnionDirectory):
@@ -217,7 +229,7 @@ class UnionDirectory(UnionNode):
             node.ctime = now
             if isinstance(node, UnionDirectory):
                 source._lose_directory()
-                target.links += 1
+                target._gain_directory()
                 node.directory = target
                 node.name = called
 
@@ -264,12 +276,18 @@ class UnionDirectory(UnionNode):
     def _bury(self, child: "UnionDirectory", now: int) -> None:
         """`child`, an empty directory in here, has lost its name; with that its "." and its ".." go, too."""
         self._lose_directory()
+        child.directory = self
         child.links = 1
         child.drop_link(now)
 
+    def _gain_directory(self) -> None:
+        if self.links > 1:
+            self.links += 1
+
     def _lose_directory(self) -> None:
         """A directory isn't in here any more.  What is below may have counted them otherwise, or not at all."""
-        self.links = max(self.links - 1, 2)
+        if self.links > 2:
+            self.links -= 1
 
     def _touch(self, now: int) -> None:
         if self.lower is None:

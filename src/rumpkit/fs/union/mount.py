@@ -7,7 +7,7 @@ directory knows the names that came and those that went.
 from typing import Final, final
 
 from ...hyper.calls import Hypercalls
-from ...kern.abi.errno import ESTALE, error
+from ...kern.abi.errno import ESTALE, EUCLEAN, error
 from ...kern.abi.fcntl import NAME_MAX, PATH_MAX, S_IFDIR, S_IFREG
 from ...vfs.stat import StatVfs
 from ...vfs.vnode import Mount, Vnode
@@ -17,6 +17,8 @@ from .node import LowerFile, LowerOther, UnionNode
 
 OWN: Final = 1 << 44
 """Where the numbers begin of files that are not from below; those of a union over a union begin at the double, and so on."""
+FAR: Final = 1 << 63
+"""What is changed in numbers from below that lie among them, as those of a host's may."""
 OWN_COOKIES: Final = 1 << 61
 """Likewise, of a directory's own names: behind all cookies below."""
 STEP: Final = 1 << 56
@@ -57,16 +59,21 @@ class UnionMount(Mount):
 
     def number_of(self, number: int) -> int:
         """The number here of a file that has `number` below."""
-        return number if number < self._own else number % OWN
+        return number ^ FAR if self._own <= number < self._own + OWN else number
 
     def upper(self, lower: Vnode) -> UnionNode:
-        """The file that is `lower` below.  Raises ESTALE where that has become another one behind our back."""
+        """The file that is `lower` below.  Raises ESTALE where another one with its number is in use: it has come behind our back, or the
+        file system isn't sound; EUCLEAN where a file has more names than it says."""
         node = self._known.get(lower.number)
         if node is not None:
-            if node.kind != lower.kind:
+            if node.lower is lower:
+                if node.links == 0:
+                    raise OSError(EUCLEAN, f"inode {lower.number} below has more names than it says")
+                node.recent = True
+                return node
+            if node.changed or node.references:
                 raise error(ESTALE)
-            node.recent = True
-            return node
+            self.forget(node)
         if len(self._known) >= self._evict_at:
             self._evict()
         if lower.kind == S_IFDIR:
@@ -78,10 +85,14 @@ class UnionMount(Mount):
         self._known[lower.number] = node
         return node
 
+    def knows(self, node: UnionNode) -> bool:
+        """Whether it is the vnode of a file from below: no other one has come in its place."""
+        return node.lower is not None and self._known.get(node.lower.number) is node
+
     def forget(self, node: UnionNode) -> None:
         """A file has gone: let go of the one below."""
         lower = node.lower
-        if lower is not None and self._known.get(lower.number) is node:
+        if lower is not None and self.knows(node):
             del self._known[lower.number]
             lower.release()
 

@@ -5,9 +5,10 @@ changes them, its data are read below until somebody changes them, and from then
 stays, whoever has it open sees the changes, and all its names do.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, final
 
-from ...kern.abi.errno import EIO, ENODATA, ENOSPC, ENOTSUP, error
+from ...kern.abi.errno import EFBIG, EIO, ENODATA, ENOSPC, ENOTSUP, ESTALE, error
 from ...vfs.vnode import Vnode
 from ..tmpfs.node import FLAGS, FileNode, Node
 
@@ -46,8 +47,10 @@ class UnionNode(Node):
             self.default_acl = lower.default_acl
 
     def change(self) -> None:
-        """Be remembered: this counts as a file.  Raises ENOSPC."""
+        """Be remembered: this counts as a file.  Raises ENOSPC; ESTALE where the mount has let go of this vnode since the call got it."""
         if not self.changed:
+            if not self.over.knows(self):
+                raise error(ESTALE)
             self.pool.take_inode()
             self.changed = True
 
@@ -143,7 +146,7 @@ class LowerFile(UnionNode):
     def discard(self) -> None:
         """Give the storage back."""
         if self._copy is not None:
-            self._copy.discard()
+            self._copy.extents.truncate(0)
         super().discard()
 
     def blocks(self) -> int:
@@ -171,6 +174,8 @@ class LowerFile(UnionNode):
 
     def truncate(self, size: int) -> None:
         """Cut the file, or let a hole grow at its end.  What is cut off isn't copied before."""
+        if size > self.pool.file_size:
+            raise error(EFBIG)
         copy = self._copied(min(size, self.size))
         copy.truncate(size)
         self._follow(copy)
@@ -187,15 +192,21 @@ class LowerFile(UnionNode):
         self.ctime = copy.ctime
 
     def _copied(self, size: int) -> FileNode:
-        """The data in memory, of which the first `size` bytes are to be kept.  Raises ENOSPC, EFBIG, EIO; then all is as it was."""
+        """The data in memory: those that were, or the first `size` bytes of those below.  It is no file that counts.  Raises ENOSPC, EFBIG,
+        EIO; then all is as it was."""
         if self._copy is not None:
             return self._copy
-        self.change()
-        copy = FileNode(self.over, self.pool, self.mode, self.uid, self.gid, self.mtime)
+        pool = self.pool
+        if size > pool.file_size:
+            raise error(EFBIG)
+        if size > pool.size - pool.used and sum(end - start for start, end in self._runs(size)) > pool.size - pool.used:
+            raise error(ENOSPC)  # or each attempt would copy as much as there is room for
+        copy = FileNode(self.over, pool, self.mode, self.uid, self.gid, self.mtime, self.number)
         try:
             self._copy_data(copy, size)
+            self.change()
         except BaseException:
-            copy.discard()
+            copy.extents.truncate(0)
             raise
         copy.mtime = self.mtime
         copy.ctime = self.ctime
@@ -205,23 +216,29 @@ class LowerFile(UnionNode):
     def _copy_data(self, copy: FileNode, size: int) -> None:
         """What is no hole below."""
         lower = self._data
-        offset = 0
-        while offset < size:
-            start = lower.next_data(offset)
-            if start < 0 or start >= size:
-                break
-            offset = min(lower.next_hole(start), size)
-            if offset <= start:
-                raise error(EIO)
-            while start < offset:
-                data = lower.read(start, min(offset - start, PIECE))
+        for start, end in self._runs(size):
+            while start < end:
+                data = lower.read(start, min(end - start, PIECE))
                 if not data:
                     raise error(EIO)
                 if copy.write(start, data) < len(data):
                     raise error(ENOSPC)
                 start += len(data)
-        if copy.size < self.size:
-            copy.truncate(self.size)
+        if copy.size < size:
+            copy.truncate(size)
+
+    def _runs(self, size: int) -> Iterator[tuple[int, int]]:
+        """Beginnings and ends of what is no hole below, in the first `size` bytes.  Raises EIO."""
+        lower = self._data
+        end = 0
+        while end < size:
+            start = lower.next_data(end)
+            if start < 0 or start >= size:
+                return
+            end = min(lower.next_hole(start), size)
+            if end <= start:
+                raise error(EIO)
+            yield start, end
 
 
 @final

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     Option("size", 512 * MEBIBYTE, 0, FILE_SIZE, "bytes that what is written may take (ENOSPC)"),
-    Option("inodes", 1 << 20, 1, FILE_SIZE, "files and directories that may be made, changed or removed (ENOSPC)"),
+    Option(
+        "inodes",
+        1 << 20,
+        1,
+        FILE_SIZE,
+        "files and directories that may be made, changed, removed or given a further name (ENOSPC)",
+    ),
     Option("file_size", FILE_SIZE, 0, FILE_SIZE, "bytes that a changed file may have, holes included (EFBIG)"),
     Option("links", 65000, 2, 1 << 31, "names that one file, and subdirectories that one directory, may have (EMLINK)"),
     Option("vnodes", 32768, 64, 1 << 30, "unchanged files that stay in use though nobody has them open"),
