@@ -5,6 +5,7 @@ event loop, off the schedule, but where it says otherwise.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, final
 
@@ -64,6 +65,29 @@ class Deadlines(Attended):
     def close(self) -> None:
         """Look no more."""
         self._context.run(self._alarm.close)
+
+
+@final
+class Collection(Attended):
+    """A look whether sockets that were ordered have come, by who can't take them himself."""
+
+    def __init__(self, context: "Context") -> None:
+        super().__init__(context.work)
+        self._factory: Factory = context.factory
+        self._complete: bool = True
+        self._done: threading.Event = threading.Event()
+
+    def attend(self) -> None:
+        try:
+            self._complete = self._factory.collect()
+        except OSError:
+            pass  # none are made any more
+        finally:
+            self._done.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the end of the look; whether all have come.  Off the schedule."""
+        return self._done.wait(timeout) and self._complete
 
 
 @final
@@ -255,6 +279,12 @@ class Context:
                     found[one] = Owner(record.inode, record.family, uid)
             found[socket] = Owner(record.inode, record.family, uid)
         return found
+
+    def collect(self) -> "Collection":
+        """Have all sockets that are made for the program come to us.  On the schedule, in any thread."""
+        collection = Collection(self)
+        collection.notify()
+        return collection
 
     def forget(self) -> None:
         """The program has ended: nothing can be asked of its sockets any more.  Its relays carry on what is under way."""

@@ -62,6 +62,16 @@ class Factory:
         second = self.take(kind)
         return second, self._stock[kind].pop()
 
+    def collect(self) -> bool:
+        """Receive what has come by now; whether that is all that was ordered.  Raises OSError (EPIPE: the program has ended)."""
+        while self._ordered:
+            try:
+                self._supply.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            self._receive()
+        return True
+
     def _order(self, kind: int, count: int) -> None:
         if kind not in self._ordered:
             self._ordered.add(kind)

@@ -91,6 +91,7 @@ class Guest:
         self._followed: list[FollowedFile] = []
         if sockets is not None:
             sockets.owners = self._context.owners
+            sockets.collect = self._context.collect
             sockets.init = program.init
         if mirror is not None:
             self._context.carrier.native = mirror.native

@@ -18,9 +18,11 @@ from ...kern.kernel import RumpKernel
 
 if TYPE_CHECKING:
     from ...net.proc.view import Owner
+    from .context import Collection
     from .proctree import ProcTree
 
     Owners = Callable[[], Mapping[object, Owner]]
+    Collect = Callable[[], Collection]
 
 _REQUEST: Final = 1 << 16
 
@@ -35,6 +37,8 @@ class ProcNet:
         self._fd = -1
         self.owners: Owners = dict
         """Whose the kernel's sockets are.  Called on the schedule."""
+        self.collect: Collect | None = None
+        """Has the sockets come to us that are made for the program.  Called on the schedule."""
         self.init = 0
         """The process whose unix sockets are the program's."""
         self._tree: ProcTree | None = None
@@ -52,6 +56,7 @@ class ProcNet:
     def close(self) -> None:
         """Serve no longer.  Off the schedule; a second call does nothing."""
         if self._thread is not None:
+            self.collect = None  # nobody would
             os.eventfd_write(self._wake, 1)
             self._thread.join()
             os.close(self._wake)

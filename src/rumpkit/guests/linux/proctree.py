@@ -6,6 +6,7 @@ the next.  It is kept until it has been read to its end, as a descriptor may sta
 """
 
 import os
+import time
 from collections.abc import Callable
 from functools import cache
 from struct import Struct
@@ -33,6 +34,10 @@ NATIVE: Final = "/proc/1/net"
 MOST_OPEN: Final = 1024
 MOST_BYTES: Final = 64 << 20
 """Files that may be open, and bytes that their texts may have."""
+COLLECT_TIMEOUT: Final = 1.0
+COLLECT_LOOK: Final = 0.02
+COLLECT_PAUSE: Final = 0.002
+"""Seconds that a reader of `UNIX` waits at most for sockets that are on their way to us, for one look, and between two."""
 _FIRST: Final = 2
 _FOR_LONG: Final = 3600
 _DIRECT: Final = 1
@@ -170,6 +175,30 @@ class ProcTree:
         return b""
 
     def _unix(self) -> bytes:
+        ours = self._ours()
+        with open(f"/proc/{self._program.init}/net/{UNIX}", "rb") as file:
+            lines = file.readlines()
+        # What is on its way to us is nobody's that we could find.  Not for ever: who is to take it may wait for what this thread answers.
+        end = time.monotonic() + COLLECT_TIMEOUT
+        while not self._collected() and time.monotonic() < end:
+            time.sleep(COLLECT_PAUSE)
+        ours |= self._ours()
+        return b"".join(line for line in lines if line.split()[_UNIX_INODE] not in ours)
+
+    def _collected(self) -> bool:
+        """Whether all sockets that are made for the program have come to us."""
+        collect, host = self._program.collect, self._host
+        if collect is None:
+            return True
+        host.enter()
+        try:
+            look = collect()
+        finally:
+            host.leave_as_driver()
+        return look.wait(COLLECT_LOOK)
+
+    def _ours(self) -> set[bytes]:
+        """The inodes of sockets that stand for some of the kernel's, and of all of this process."""
         host = self._host
         host.enter()
         try:
@@ -183,8 +212,7 @@ class ProcTree:
                 continue  # closed meanwhile
             if kind == "socket":
                 inodes.add(inode.strip("[]").encode())
-        with open(f"/proc/{self._program.init}/net/{UNIX}", "rb") as file:
-            return b"".join(line for line in file if line.split()[_UNIX_INODE] not in inodes)
+        return inodes
 
     def _make(self, name: str) -> bytes:
         if name == UNIX:
