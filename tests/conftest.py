@@ -35,8 +35,11 @@ _FIRST_TRIES = pytest.StashKey[dict[pytest.Item, list[pytest.TestReport]]]()
 """What failed and has a second try before it, and how it failed."""
 _AGAIN = pytest.StashKey[dict[str, str]]()
 _LONG = pytest.StashKey[int]()
+_DONE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEFT_OUT_BY_WORKERS: list[int] = []
 _AGAIN_IN_WORKERS: dict[str, str] = {}
+_BEGUN: dict[str, None] = {}
+"""What has begun and not been reported of: at the end those whose first try failed in a process that ended before their second had."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -172,9 +175,24 @@ def _left_out(config: pytest.Config) -> int:
     return config.stash.get(_LONG, 0)
 
 
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """A test begins, here or in another process."""
+    _BEGUN[nodeid] = None
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """There is word of it."""
+    _BEGUN.pop(report.nodeid, None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where several processes run the tests, each of which collects them all: tell how many were left out, and what had a second try."""
+    """Where several processes run the tests, each of which collects them all: tell how many were left out, and what had a second try.
+    A run that has lost a test has failed."""
     told = getattr(session.config, "workeroutput", None)
+    if session.shouldstop or session.shouldfail or session.exitstatus not in _DONE:
+        _BEGUN.clear()  # they were cut short
+    if told is None and _BEGUN:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if told is not None:
         told["long"] = _left_out(session.config)
         told["again"] = session.config.stash.get(_AGAIN, {})
@@ -232,6 +250,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     again = config.stash.get(_AGAIN, {}) | _AGAIN_IN_WORKERS
     for name, why in again.items():
         terminalreporter.write_line(f"needed a second try: {name}: {why}")
+    for name in _BEGUN:
+        terminalreporter.write_line(f"lost, as a process ended before it could tell: {name}")
     if long:
         terminalreporter.write_line(f"left for make test-all: {_tests(long)} marked long")
     tally = os.environ.get("RUMPKIT_TEST_TALLY")
@@ -239,6 +259,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         counts = {
             key: len(stats.get(key, [])) for key in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
         }
+        counts["error"] += len(_BEGUN)
         Path(tally).write_text(json.dumps({"counts": counts, "missing": missing, "long": long, "again": list(again)}))
 
 

@@ -104,3 +104,18 @@ def test_an_interrupted_run_tells_what_has_failed(run: Run, tmp_path: Path) -> N
     (tmp_path / "tests" / "lab" / "test_strict.py").write_text("def test_strict():\n    raise KeyboardInterrupt\n")
     _, tally, _ = run(status=2)
     assert (tally["counts"]["failed"], tally["again"]) == (3, [])
+
+
+def test_what_a_worker_takes_with_it_is_a_failure(run: Run, tmp_path: Path) -> None:
+    """Its first try failed, and in the second the process ends, when nobody waits for anything of it any more."""
+    (tmp_path / "tests" / "lab" / "test_strict.py").write_text("def test_fine():\n    pass\n")
+    (tmp_path / "tests" / "cli" / "test_real.py").write_text(
+        "import os, pathlib\n"
+        "def test_fatal():\n"
+        "    log = pathlib.Path('log')\n"
+        "    if log.exists():\n        os._exit(0)\n"
+        "    log.write_text('fatal')\n    assert False\n"
+    )
+    said, tally, _ = run("-n2", "--dist=loadfile")
+    assert "lost, as a process ended before it could tell: tests/cli/test_real.py::test_fatal" in said
+    assert (tally["counts"]["passed"], tally["counts"]["error"]) == (1, 1)
