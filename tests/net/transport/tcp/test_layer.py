@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from rumpkit.hyper.calls import Waiter
 from rumpkit.hyper.frame import CHECKSUM_UNVERIFIED, Frame
 from rumpkit.hyper.link import Receiver
+from rumpkit.hyper.time import MILLISECOND
 from rumpkit.kern.abi.errno import EHOSTUNREACH, EMSGSIZE
+from rumpkit.kern.abi.socket import SO_RCVBUF, SOL_SOCKET
 from rumpkit.net.transport.tcp.isn import SequenceNumbers
 from rumpkit.net.wire.offload import complete_checksum
 from tests.net.tcp_world import World
@@ -274,3 +276,35 @@ def test_what_came_before_the_accept_is_acknowledged_when_it_was_read():
     world.send_all(client, b"again")
     world.run(0.002)
     assert client.unacknowledged() == 0
+
+
+@pytest.mark.parametrize("mtu", [576, 1500, 65535])
+@pytest.mark.parametrize("room", [0, 2048, 32768, 65535, 65536, 1 << 20])
+def test_no_sender_waits_for_a_window_that_nobody_tells_it_of(mtu: int, room: int) -> None:
+    """Data comes before the accept, and is read in small or large parts: between two of them there is never more than a delayed
+    acknowledgement, whatever part of the first window the sender has used (RFC 9293 3.8.6.2.1: it may wait for half of one)."""
+    for early, part in ((1, 1 << 20), (1460, 500), (32767, 1), (32768, 1 << 20), (65535, 32768)):
+        world = World(mtu=mtu, delay=MILLISECOND // 10)
+        listener = world.b.socket()
+        world.call(listener.bind, (bytes(4), 80))
+        if room:
+            listener.set_option(SOL_SOCKET, SO_RCVBUF, room.to_bytes(4, "little"))
+        world.call(listener.listen, 4)
+        client = world.a.socket()
+        world.call(client.connect, (world.b.address, 80), world.now)
+        data = bytes(range(250)) * 600
+        sent = world.attempt(client.send, data[:early], 0, 0, None, world.now) or 0
+        world.run(0.005)
+        server = world.call(listener.accept, world.now)
+        got = bytearray(world.call(server.receive, part, 0, world.now).data)
+        last = world.now
+        while len(got) < len(data):
+            sent += world.attempt(client.send, data[sent : sent + 65536], 0, 0, None, world.now) or 0
+            found = world.attempt(server.receive, max(part, 500), 0, world.now)
+            if found is None:
+                world.run(0.0001)
+                assert world.now - last < 45 * MILLISECOND, (early, part, len(got), sent)
+            else:
+                got += found.data
+                last = world.now
+        assert got == data
