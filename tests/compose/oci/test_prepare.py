@@ -119,6 +119,15 @@ def test_which_image(layout: Layout) -> None:
     assert len(prepare(str(layout.path)).places) == 1
 
 
+def test_an_index_that_names_another_very_often(layout: Layout) -> None:
+    layout.image(LOWER)
+    for _ in range(4):
+        inner = layout.blob(json.dumps({"manifests": layout.manifests}).encode())
+        layout.manifests = [{**inner, "mediaType": INDEX}] * 4000
+    layout.write_index()
+    assert len(prepare(str(layout.path)).places) == 1
+
+
 def test_an_index_of_indexes(layout: Layout) -> None:
     layout.image(LOWER, UPPER)
     inner = layout.blob(json.dumps({"manifests": layout.manifests}).encode())

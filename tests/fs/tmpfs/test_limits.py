@@ -86,6 +86,21 @@ def test_a_removed_directory_counts_once_whoever_comes_back_to_it():
     assert root.statvfs("/").f_ffree == 9
 
 
+def test_long_symbolic_links_take_storage():
+    root = Files({"size": 2 * UNIT}).root
+    for number in range(9):
+        root.symlink("s" * 127, f"/short-{number}")
+    assert root.statvfs("/").f_bfree == 2
+    root.symlink("l" * 128, "/a")
+    root.symlink("l" * 4095, "/b")
+    before = root.statvfs("/")
+    fails(ENOSPC, root.symlink, "l" * 128, "/c")
+    assert root.statvfs("/") == before and before.f_bfree == 0 and root.lstat("/b").st_blocks == 8
+    root.unlink("/a")
+    root.put("/f", bytes(UNIT))
+    assert root.readlink("/b") == "l" * 4095
+
+
 def test_file_size():
     files = Files({"file_size": 100})
     root = files.root

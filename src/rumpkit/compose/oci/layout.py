@@ -125,12 +125,10 @@ def _chosen(store: Store, index: dict[str, Any], reference: str, wanted: Platfor
             raise OSError(ENOENT, f"no image is called {reference!r}; {have}", store.path)
         entries = named
     others: set[str] = set()
-    fitting = [one for each in entries for one in _manifests(store, each, wanted, 0, others)]
+    fitting = _manifests(store, entries, wanted, others)
     several = {_digest(each) for each in fitting}
     if len(several) > 1:
-        fitting = [
-            one for each in entries if "latest" in _names(each) for one in _manifests(store, each, wanted, 0, others)
-        ]
+        fitting = _manifests(store, [each for each in entries if "latest" in _names(each)], wanted, others)
         if len({_digest(each) for each in fitting}) != 1:
             raise OSError(
                 EINVAL, f"it has several images; say which one, as {store.path}:NAME ({lines(iter(names))})", store.path
@@ -141,23 +139,29 @@ def _chosen(store: Store, index: dict[str, Any], reference: str, wanted: Platfor
     return fitting[0]
 
 
-def _manifests(
-    store: Store, descriptor: dict[str, Any], wanted: Platform, depth: int, others: set[str]
-) -> list[dict[str, Any]]:
-    """The manifests that a descriptor of an index comes to, of those for a platform; `others` gets those there are for what else."""
-    where = descriptor.get("platform")
-    if not wanted.takes(where):
-        assert isinstance(where, dict)
-        said = [str(where.get(key) or "") for key in Platform._fields]
-        if "unknown" not in said:  # what docker says of its notes on an image
-            others.add(str(Platform(*said)))
-        return []
-    if descriptor.get("mediaType") not in INDEXES:
-        return [descriptor]
-    if depth >= DEEPEST:
-        raise OSError(EINVAL, f"more than {DEEPEST} indexes in each other", store.path)
-    inner = _list(_blob(store, descriptor), "manifests", MOST_MANIFESTS)
-    return [one for each in inner for one in _manifests(store, each, wanted, depth + 1, others)]
+def _manifests(store: Store, entries: list[dict[str, Any]], wanted: Platform, others: set[str]) -> list[dict[str, Any]]:
+    """The manifests that descriptors of an index come to, of those for a platform; `others` gets those there are for what else.  Each index
+    in it is read once, or a few small ones that name each other often would take forever."""
+    found: list[dict[str, Any]] = []
+    read: set[str] = set()
+    pending = [(each, 0) for each in reversed(entries)]
+    while pending:
+        descriptor, depth = pending.pop()
+        where = descriptor.get("platform")
+        if not wanted.takes(where):
+            assert isinstance(where, dict)
+            said = [str(where.get(key) or "") for key in Platform._fields]
+            if "unknown" not in said:  # what docker says of its notes on an image
+                others.add(str(Platform(*said)))
+        elif descriptor.get("mediaType") not in INDEXES:
+            found.append(descriptor)
+        elif depth >= DEEPEST:
+            raise OSError(EINVAL, f"more than {DEEPEST} indexes in each other", store.path)
+        elif (digest := _digest(descriptor)) not in read:
+            read.add(digest)
+            inner = _list(_blob(store, descriptor), "manifests", MOST_MANIFESTS)
+            pending += [(each, depth + 1) for each in reversed(inner)]
+    return found
 
 
 def _names(descriptor: dict[str, Any]) -> list[str]:

@@ -24,6 +24,8 @@ from .pool import UNIT, Pool
 
 FLAGS: Final = FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL
 """What can be set; the last two mean nothing here."""
+SHORT: Final = 128
+"""Bytes of a symbolic link's target from which on it counts as storage."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -147,14 +149,24 @@ class SymlinkNode(Node):
         super().__init__(mount, pool, S_IFLNK | 0o777, uid, gid, now)
         self.target: bytes = target
         self.size = len(target)
+        self._stored: int = UNIT if len(target) >= SHORT else 0
+        if self._stored > max(pool.size - pool.used, 0):
+            pool.free_inode()
+            raise error(ENOSPC)
+        pool.used += self._stored
+
+    def discard(self) -> None:
+        """Give the storage back."""
+        self.pool.used -= self._stored
+        super().discard()
 
     def readlink(self) -> bytes:
         """The target."""
         return self.target
 
     def blocks(self) -> int:
-        """Its target takes no storage of its own."""
-        return 0
+        """A short target takes no storage of its own."""
+        return self._stored >> 9
 
 
 @final
