@@ -83,6 +83,14 @@ def test_an_image_is_no_config(capsys: pytest.CaptureFixture[str]) -> None:
             code.NOT_FOUND,
             "2: run[0].command: no-such-program: No such file or directory: it is in no directory of its PATH",
         ),
+        *(
+            (
+                f'[[run]]\ncommand = ["{command}"]\n',
+                code.NOT_FOUND,
+                f"2: run[0].command: {command}: No such file or directory: a program and its arguments are words of their own, not one",
+            )
+            for command in ("cat noise", "cat ./noise")
+        ),
         (
             '[kernel.a]\n[[kernel.a.run]]\ncommand = ["./noise"]\n',
             code.NOT_EXECUTABLE,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,21 @@ def test_without_a_kernel_a_person_is_told_how_to_start_one(
 def test_kernels_without_programs(words: list[str], two: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == code.OK
     assert capsys.readouterr().err == "rump: none of the kernels has programs (rump net list shows the kernels)\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", [["ps"], ["stats", "--once", "-i", "0.1"]])
+def test_a_kernel_that_does_not_answer(
+    words: list[str],
+    runtime: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(runtime / "rumpkit" / "mute-1.sock"))
+        mute.listen()
+        assert main(words) == code.NOTHING
+    output = capsys.readouterr()
+    assert output.err.startswith("rump: mute-1: ") and "none of the kernels" not in output.err and not output.out
 
 
 @pytest.mark.parametrize("verb", LOOKS)

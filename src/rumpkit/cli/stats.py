@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from errno import ETIMEDOUT
 from typing import Any
 
 from ..clients.control import place
@@ -26,6 +27,9 @@ examples:
   rump stats --json | jq '.[].cpu_percent'
 """
     + NAMES
+    + """
+Exits with 1 if no kernel answers.
+"""
 )
 CLEAR = "\x1b[H\x1b[2J"
 
@@ -46,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask again and again."""
     chosen, program = resolve(arguments.name, arguments.kernel)
     once = arguments.once or arguments.json
-    before = sample(chosen, program)
+    silent: list[str] = []
+    before = sample(chosen, program, silent)
     while before:
         time.sleep(arguments.interval)
         now = sample(chosen, program)
@@ -62,22 +67,25 @@ def run(arguments: argparse.Namespace) -> int:
         before = now
     if arguments.json:
         show_json([])
-    else:
+    elif not silent:
         tell_nothing(bool(place.names()))
-    return code.OK
+    return code.NOTHING if silent else code.OK
 
 
-def sample(chosen: str, program: str) -> Sample:
-    """What everything has cost so far, by name."""
+def sample(chosen: str, program: str, silent: list[str] | None = None) -> Sample:
+    """What everything has cost so far, by name.  Kernels that don't answer are told of, and added to `silent`, where that is asked for."""
     found: Sample = {}
     for kernel in [chosen] if chosen else list(place.names()):
         try:
             with connect(kernel) as control:
                 name = control.greeting["name"]
                 said = control.call("stats", program=program)
-        except OSError:
+        except OSError as problem:
             if chosen:
                 raise
+            if problem.errno == ETIMEDOUT and silent is not None:
+                silent.append(kernel)
+                print(f"rump: {kernel}: {problem.strerror}", file=sys.stderr)
             continue
         if not program:
             found[name] = {**said["kernel"], "time": said["time"], "state": ""}

@@ -82,13 +82,15 @@ def _plan(kernel: "Kernel", asked: Asked) -> ProgramPlan:
 def _lacking(kernel: "Kernel", root: Root | None, command: str) -> str:
     """Where a program isn't, or that it is there, and what it names is missing: the interpreter of a script, or the loader."""
     where = f" in {root.name}" if root is not None and root.foreign else ""
-    if "/" not in command:
+    if "/" not in command and " " not in command:
         return f"{where}: it is in no directory of its PATH"
     if command.startswith("/") and root is not None and root.kernel_path:
         there = kernel.has_file(root.kernel_path + command)
     else:
         there = os.path.isfile((root.source if root is not None and "/" in command else "") + command)
-    return f"{where} (not the program: the interpreter that it names)" if there else where
+    if there:
+        return f"{where} (not the program: the interpreter that it names)"
+    return f"{where}: a program and its arguments are words of their own, not one" if " " in command else where
 
 
 def status_of(problem: Exception) -> int:
