@@ -43,7 +43,7 @@ path = "/data"
 type = "union"
 source = "/low"
 size = "8K"
-options = { inodes = 3 }
+options = { inodes = 2 }
 """
     (tmp_path / "low").mkdir()
     (tmp_path / "low" / "file").write_text("below")
