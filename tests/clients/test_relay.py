@@ -554,6 +554,29 @@ def test_a_transfer_between_two_relays_of_one_host_does_not_keep_others_out(worl
     b.close()
 
 
+def test_reads_grow_with_bursts_and_end_where_a_super_segment_does():
+    world = World(threaded=False)
+    try:
+        client, server = world.connect()
+        world.do(client.set_option, SOL_SOCKET, SO_SNDBUF, struct.pack("<i", 4 << 20))
+        relay, user = world.relay(client)
+        user.setsockopt(SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+
+        def burst(size: int) -> int:
+            user.sendall(bytes(size))
+            world.do(relay.on_events, select.EPOLLIN, world.host.now)
+            return relay._read_size
+
+        assert [burst(size) for size in (1000, 60_000, 100_000)] == [16 << 10, 64 << 10, 128 << 10]
+        fits = world.do(client.fitting, 128 << 10)
+        assert 100_000 < fits < (128 << 10) - 200
+        assert burst(fits + 100) == 256 << 10  # a full read, and a bit more
+        assert burst(100) == 16 << 10
+    finally:
+        world.do(lambda: server.release(world.host.now))
+        world.close()
+
+
 def test_driven_by_a_parked_caller():
     world = World("unix", threaded=False)
     client, server = world.connect()

@@ -366,6 +366,32 @@ class TestDescriptors:
         descriptors.close()
         assert len(os.listdir("/proc/self/fd")) == before
 
+    def test_a_table_of_a_process_that_had_the_number_before_is_of_no_use(self):
+        def child():
+            made = os.fork()
+            if not made:
+                time.sleep(100)
+                os._exit(0)
+            return made
+
+        descriptors = Descriptors()
+        with socket.socket() as own, socket.socket() as other:
+            first = child()
+            os.dup2(other.fileno(), own.fileno())  # so the same number is another socket in the second one
+            second = child()
+            for _ in range(OFTEN):
+                descriptors.inode_for(first, own.fileno())
+            os.kill(first, signal.SIGKILL)
+            os.waitpid(first, 0)
+            descriptors._tables[second] = descriptors._tables.pop(first)  # as if the number had come round
+            inode = os.fstat(other.fileno()).st_ino
+            try:
+                assert [descriptors.inode_for(second, own.fileno()) for _ in range(2 * OFTEN)] == [inode] * 2 * OFTEN
+            finally:
+                os.kill(second, signal.SIGKILL)
+                os.waitpid(second, 0)
+        descriptors.close()
+
     def test_a_number_that_is_not_open(self):
         descriptors = Descriptors()
         with pytest.raises(OSError) as caught:

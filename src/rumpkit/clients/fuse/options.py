@@ -39,7 +39,8 @@ class FuseOptions(NamedTuple):
     """Let Linux gather writes and keep times and sizes itself: for a mount that is the only way to its files.  It can't find holes
     then (SEEK_HOLE): Linux asks for them without having written what it has gathered."""
     max_nodes: int = 262144
-    """Files that Linux may know of at once; from seven eighths of it on it is asked to forget the oldest."""
+    """Files that Linux may know of at once; from seven eighths of it on it is asked to forget the oldest.  With a name it gives up what is
+    mounted there (`FuseServer.keep`)."""
     max_request: int = MOST_PAGES * PAGE
     """Bytes that one read or write request may have."""
     max_readahead: int = 1 << 20

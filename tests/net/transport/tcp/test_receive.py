@@ -90,6 +90,17 @@ def test_the_first_read_tells_nobody_of_a_window_that_is_not_half_used():
     t.expect(Ack(1, 3 + 40 * MSS))
 
 
+def test_the_first_read_tells_of_a_window_that_was_half_used():
+    t = Script(window_scaling=0, receive_buffer=900, receive_buffer_max=900)
+    t.listen(Seg("S", 0))
+    t.send(0, Ack(1, 1))
+    t.sent()
+    t.send(10, Data(1, bytes(500)))
+    t.silent()
+    t.read(500)
+    t.expect(Ack(1, 501, window=900))
+
+
 def test_what_nobody_accepts_is_acknowledged_in_time():
     t = accepted(quick_acks=2, quick_ack=1)
     t.block.unclaimed = True
