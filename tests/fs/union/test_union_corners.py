@@ -1,16 +1,28 @@
 """Unions where it gets narrow: what is removed or replaced while it is in use, limits, and file systems below that are odd or unsound."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from rumpkit.fs.union.mount import UnionMount
-from rumpkit.kern.abi.errno import EFBIG, EIO, EMLINK, ENOENT, ENOSPC, ESTALE, EUCLEAN, error
-from rumpkit.kern.abi.fcntl import O_RDONLY, O_RDWR, S_IFDIR, S_IFREG
+from rumpkit.kern.abi.errno import EACCES, EFBIG, EIO, EMLINK, ENODATA, ENOENT, ENOSPC, ESTALE, EUCLEAN, error
+from rumpkit.kern.abi.fcntl import (
+    FS_NODUMP_FL,
+    O_CREAT,
+    O_RDONLY,
+    O_RDWR,
+    R_OK,
+    RENAME_EXCHANGE,
+    S_IFDIR,
+    S_IFREG,
+    W_OK,
+)
+from rumpkit.kern.abi.ioctl import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
+from rumpkit.vfs import acl as acls
 from rumpkit.vfs.types import FileSystemType, OptionValue
 from rumpkit.vfs.vfs import Vfs
 from rumpkit.vfs.vnode import FIRST_COOKIE, Entry, Mount, Vnode
-from tests.vfs.helpers import Files, fails
+from tests.vfs.helpers import Client, Files, fails
 
 
 class OddNode(Vnode):
@@ -19,6 +31,8 @@ class OddNode(Vnode):
     names: "dict[bytes, OddNode] | None" = None
     above: "OddNode | None" = None
     broken: int = 1 << 60
+    hole: int = 0
+    """Bytes at its beginning."""
 
     def lookup(self, name: bytes) -> Vnode | None:
         return (self.names or {}).get(name)
@@ -29,6 +43,9 @@ class OddNode(Vnode):
     def readdir(self, cookie: int, count: int) -> list[Entry]:
         entries = list((self.names or {}).items())[cookie - FIRST_COOKIE :][:count]
         return [Entry(name, node.number, node.kind, cookie + place + 1) for place, (name, node) in enumerate(entries)]
+
+    def next_data(self, offset: int) -> int:
+        return max(offset, self.hole)
 
     def read(self, offset: int, size: int) -> bytes:
         end = min(offset + size, self.size)
@@ -177,6 +194,16 @@ def test_a_file_that_there_is_no_room_for_is_not_even_read(over: Files, odd: Odd
     assert over.root.pwrite(fd, b"y", 5 << 30) == 1
 
 
+def test_a_copy_of_which_only_a_part_finds_room(over: Files, odd: Odd):
+    root = over.root
+    odd.put(b"f", 5, 1 << 16).hole = 4096
+    over.mount("union", "/u", "/low", size=(1 << 16) - 4096)
+    fd = root.open("/u/f", O_RDWR)
+    fails(ENOSPC, root.pwrite, fd, b"y", 5000)
+    assert root.pread(fd, 9, (1 << 16) - 9) == b"x" * 9 and used(over) == 1
+    assert root.statvfs("/u").f_bfree == 15
+
+
 def test_files_that_are_too_large_can_be_cut_only(over: Files, odd: Odd):
     root = over.root
     odd.put(b"f", 5, 1 << 20)
@@ -265,3 +292,134 @@ def test_what_was_let_go_of_is_not_changed(files: Files):
     for _ in range(2):
         files.entered(mount._evict)
     assert files.root.stat("/u/f").st_mode & 0o777 == 0o640
+
+
+def test_what_is_open_stays_the_same_file(files: Files):
+    root = files.root
+    fd = root.open("/u/f", O_RDONLY)
+    mount = files.entered(files.vfs.resolve, "/u").mount
+    assert isinstance(mount, UnionMount)
+    for _ in range(2):
+        files.entered(mount._evict)
+    root.put("/u/f", b"new")
+    assert root.read(fd, 9) == b"new"
+
+
+def test_who_has_unmounted_a_union_lets_go_of_what_is_below(files: Files):
+    root = files.root
+    root.put("/u/f", b"changed")
+    root.unlink("/u/g")
+    root.stat("/u/d/inner")
+    files.entered(files.vfs.unmount, "/u")
+    files.entered(files.vfs.unmount, "/low")
+    assert [one.kind for one in files.vfs.mounts()] == ["tmpfs"]
+
+
+def test_a_full_layer_removes_no_name(files: Files):
+    root = files.root
+    root.chmod("/u/d", 0o700)
+    root.chmod("/u/d/h", 0o600)
+    for number in range(17):
+        root.put(f"/u/new{number}")
+    fails(ENOSPC, root.unlink, "/u/d/h")
+    fails(ENOSPC, root.rename, "/u/d/h", "/u/d/h2")
+    fails(ENOSPC, root.rename, "/u/new1", "/u/d/h")
+    assert root.names("/u/d") == ["inner", "h"] and root.stat("/u/d/h").st_nlink == 1
+    root.unlink("/u/new1")
+    root.unlink("/u/d/h")
+    assert root.names("/u/d") == ["inner"]
+
+
+def test_files_are_exchanged_across_directories(files: Files):
+    root = files.root
+    root.rename("/u/d/h", "/u/e", RENAME_EXCHANGE)
+    assert root.get("/u/e") == b"d/h" and root.names("/u/d/h") == []
+    assert [root.stat(path).st_nlink for path in ("/u", "/u/d", "/u/e")] == [3, 4, 1]
+    assert root.names("/u/d") == ["inner", "h"] and sorted(root.names("/u")) == ["d", "e", "f", "g"]
+    root.rename("/u/d/h", "/u/e", RENAME_EXCHANGE)
+    assert root.get("/u/d/h") == b"d/h" and [root.stat(path).st_nlink for path in ("/u", "/u/d", "/u/e")] == [4, 3, 2]
+
+
+def test_directories_in_one_have_a_limit(files: Files):
+    root = files.root
+    files.mount("union", "/v", "/low", links=4)
+    fails(EMLINK, root.mkdir, "/v/new")
+    fails(EMLINK, root.rename, "/v/d/inner", "/v/inner")
+    root.rename("/v/d/inner", "/v/e")
+    root.rename("/v/e", "/v/e2")
+    assert root.stat("/v").st_nlink == 4
+
+
+ACL_NAME = acls.ACCESS.decode()
+SHARED = acls.Acl(
+    tuple(acls.AclEntry(tag, 4, 7 if tag == acls.USER else acls.UNDEFINED_ID) for tag in (1, 2, 4, 16, 32))
+).pack()
+Change = Callable[[Client, str], object]
+CHANGES: list[tuple[str, Change, Callable[[Client, str], object]]] = [
+    ("mode", lambda p, path: p.chmod(path, 0o601), lambda p, path: p.stat(path).st_mode & 0o777),
+    ("owner", lambda p, path: p.chown(path, 7, 8), lambda p, path: p.stat(path)[4:6]),
+    ("times", lambda p, path: p.utimens(path, 5, 6), lambda p, path: p.stat(path).st_mtime_ns),
+    ("attribute", lambda p, path: p.setxattr(path, "user.new", b"1"), lambda p, path: p.listxattr(path)),
+    ("flags", lambda p, path: set_flags(p, path, FS_NODUMP_FL), lambda p, path: get_flags(p, path)),
+    (
+        "list",
+        lambda p, path: p.setxattr(path, ACL_NAME, SHARED),
+        lambda p, path: (p.listxattr(path), p.stat(path).st_mode),
+    ),
+]
+
+
+def set_flags(client: Client, path: str, flags: int) -> None:
+    client.ioctl(fd := client.open(path, O_RDONLY), FS_IOC_SETFLAGS, flags.to_bytes(4, "little"))
+    client.close(fd)
+
+
+def get_flags(client: Client, path: str) -> object:
+    flags = client.ioctl(fd := client.open(path, O_RDONLY), FS_IOC_GETFLAGS, b"")
+    client.close(fd)
+    return flags
+
+
+@pytest.mark.parametrize("path", ["f", "d"])
+@pytest.mark.parametrize(("change", "get"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
+def test_no_change_goes_with_the_vnode(files: Files, path: str, change: Change, get: Change):
+    root = files.root
+    mount = files.entered(files.vfs.resolve, "/u").mount
+    assert isinstance(mount, UnionMount)
+    change(root, f"/low/{path}")
+    wanted = get(root, f"/low/{path}")
+    for _ in range(2):
+        files.entered(mount._evict)
+    assert get(root, f"/u/{path}") == wanted, "as it is below"
+    files.mount("locked", "/other")
+    root.mkdir("/other/d")
+    root.put("/other/f")
+    files.mount("union", "/w", "/other")
+    mount = files.entered(files.vfs.resolve, "/w").mount
+    assert isinstance(mount, UnionMount) and get(root, f"/w/{path}") != wanted
+    change(root, f"/w/{path}")
+    for _ in range(2):
+        files.entered(mount._evict)
+    assert get(root, f"/w/{path}") == wanted and get(root, f"/other/{path}") != wanted
+
+
+def test_who_is_on_a_list_below_gets_in(files: Files):
+    root = files.root
+    root.chmod("/low/f", 0)
+    root.setxattr("/low/f", ACL_NAME, SHARED)
+    root.setxattr("/low/d", acls.DEFAULT.decode(), SHARED)
+    for user, mode in ((7, R_OK), (0, R_OK)):
+        files.process(user).access("/u/f", mode)
+    fails(EACCES, files.process(7).access, "/u/f", W_OK)
+    root.close(root.open("/u/d/new", O_RDWR | O_CREAT, 0o666))
+    assert root.getxattr("/u/d/new", ACL_NAME)[12:20] == SHARED[12:20], "what is new there inherits"
+
+
+def test_a_file_system_below_without_attributes(over: Files, odd: Odd):
+    root = over.root
+    odd.put(b"f", 5, 1).device = 77
+    over.mount("union", "/u", "/low")
+    assert root.listxattr("/u/f") == [] and root.stat("/u/f").st_rdev == 77
+    fails(ENODATA, root.getxattr, "/u/f", "user.a")
+    root.setxattr("/u/f", "user.a", b"1")
+    assert root.getxattr("/u/f", "user.a") == b"1"

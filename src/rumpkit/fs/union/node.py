@@ -208,8 +208,6 @@ class LowerFile(UnionNode):
         except BaseException:
             copy.extents.truncate(0)
             raise
-        copy.mtime = self.mtime
-        copy.ctime = self.ctime
         self._data = self._copy = copy
         return copy
 
