@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import stat
+import struct
 import sys
 import tempfile
 import threading
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpkit.guests.linux import abi, libc
+from rumpkit.guests.linux import abi, capabilities, libc
 from rumpkit.guests.linux.listener import Listener, Notification
 from rumpkit.guests.linux.plan import ProgramPlan
 from rumpkit.guests.linux.spawn import Program, spawn
@@ -117,6 +119,17 @@ def become_nobody() -> None:
         sys.executable = PYTHON
     os.environ["HOME"] = "/"
     os.chdir("/")
+
+
+def lose_admin() -> None:
+    """Be root without CAP_SYS_ADMIN, as in many containers, for good."""
+    library, number = libc.library(), 21
+    header, sets = struct.pack("=Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
+    libc.prctl(capabilities.PR_CAPBSET_DROP, number)
+    assert library.capget(header, sets) == 0
+    words = struct.unpack("=6I", sets.raw)
+    low = [word & ~(1 << number) for word in words[:3]]
+    assert library.capset(header, struct.pack("=6I", *low, *words[3:])) == 0
 
 
 def with_subordinate_ids(folder: Path, text: str) -> None:

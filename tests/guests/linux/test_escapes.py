@@ -28,7 +28,7 @@ from rumpkit.guests.linux.tracing.expression import parse
 from rumpkit.guests.linux.tracing.tracer import Tracer
 from rumpkit.kern.abi.errno import EISDIR, ENOTSUP
 from tests.guests.linux.guest_helpers import PROGRAMS, Output, two_kernels
-from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child
+from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child, lose_admin
 
 pytestmark = [
     pytest.mark.needs("linux", "seccomp", "netns"),
@@ -196,19 +196,21 @@ def attempted(host: dict[str, object], user: str, trace: str = "") -> dict[str, 
         assert not trace or seen
 
     try:
-        if user == "nobody":
-            in_child(tried, become_nobody)
-        else:
+        if user == "self":
             tried()
+        else:
+            in_child(tried, become_nobody if user == "nobody" else lose_admin)
     finally:
         os.close(inherited)
     return dict(line.split(": ", 1) for line in output.text().splitlines())
 
 
 USERS = ["self", pytest.param("nobody", marks=pytest.mark.needs("nobody", "userns"))]
+BOUND_ROOT = pytest.param("root without CAP_SYS_ADMIN", marks=pytest.mark.needs("root", "userns"))
+"""Whose programs have a user namespace, and are root in it."""
 
 
-@pytest.fixture(scope="module", params=USERS)
+@pytest.fixture(scope="module", params=[*USERS, BOUND_ROOT])
 def outcomes(request: pytest.FixtureRequest, host: dict[str, object]) -> dict[str, str]:
     """What came of each attempt."""
     return attempted(host, request.param)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from rumpkit.guests.linux.named import MOST_WAITING
 from tests.guests.linux.guest_helpers import PROGRAMS, Output, two_kernels
 from tests.guests.linux.sandbox_helpers import PYTHON, become_nobody, in_child, with_subordinate_ids
 
@@ -311,6 +312,128 @@ for _ in range(3):
             time.sleep(0.01)
         assert guest.kill() == -9
         guest.close()
+
+
+HELD_UP = """
+import fcntl, os, socket, threading, time
+full = socket.socket(socket.AF_UNIX)
+full.bind("/tmp/full")
+full.listen(0)
+socket.socket(socket.AF_UNIX).connect("/tmp/full")
+late = socket.socket(socket.AF_UNIX)
+def clear():
+    number = late.fileno()
+    while True:
+        fcntl.fcntl(number, fcntl.F_SETFL, 0)
+for one in (clear, lambda: late.connect("/tmp/full")):
+    threading.Thread(target=one, daemon=True).start()
+for _ in range(300):
+    socket.socket().close()
+    time.sleep(0.003)
+os._exit(7)
+"""
+
+
+def test_a_connection_that_is_made_to_wait_holds_nobody_up() -> None:
+    """A program keeps its socket from being one that doesn't block, all the time.  Its own other calls go on, and so those of others."""
+    with two_kernels() as (here, _):
+        guest = here.run([PYTHON, "-S", "-c", HELD_UP])
+        try:
+            assert guest.wait(60) == 7
+        finally:
+            guest.close()
+
+
+def test_many_that_wait_are_refused_or_get_their_turn() -> None:
+    """More than may wait at once."""
+    code = f"""
+import os, socket, threading
+full = socket.socket(socket.AF_UNIX)
+full.bind("/tmp/full")
+full.listen(0)
+outcomes = []
+def connect():
+    one = socket.socket(socket.AF_UNIX)
+    try:
+        outcomes.append(one.connect("/tmp/full"))
+    except BlockingIOError as problem:
+        outcomes.append(problem.errno)
+threads = [threading.Thread(target=connect) for _ in range({MOST_WAITING + 50})]
+for one in threads:
+    one.start()
+while 11 not in outcomes:
+    socket.socket().close()
+def accept():
+    while True:
+        full.accept()[0].close()
+threading.Thread(target=accept, daemon=True).start()
+for one in threads:
+    one.join()
+print(outcomes.count(None) >= {MOST_WAITING}, set(outcomes) == {{None, 11}}, flush=True)
+os._exit(0)
+"""
+    output = Output()
+    with two_kernels() as (here, _):
+        guest = here.run([PYTHON, "-S", "-c", code], stdout=output.fd)
+        try:
+            assert guest.wait(60) == 0
+        finally:
+            guest.close()
+    assert output.text() == "True True\n"
+
+
+MEETING_PLACE = """
+import os, signal, socket
+before = socket.create_server(("127.0.0.1", 0))
+child = os.fork()
+if not child:
+    signal.pause()
+with open(f"/proc/{child}/net/unix") as file:
+    names = {word[1:] for word in file.read().split() if word.startswith("@")}
+os.kill(child, signal.SIGKILL)
+held = []
+for name in names:
+    for _ in range(40):
+        one = socket.socket(socket.AF_UNIX)
+        one.setblocking(False)
+        held.append((one, one.connect_ex("\\0" + name)))
+print(len(names), {error for _, error in held}, flush=True)
+socket.create_server(("127.0.0.1", 0))
+socket.create_connection(before.getsockname())
+print("connected")
+"""
+
+
+def test_where_we_meet_a_programs_sockets_is_not_for_the_program() -> None:
+    """It finds the name in what Linux says of its own namespace: with a full queue there, its supervisor would wait for itself."""
+    output = Output()
+    with two_kernels() as (here, _):
+        guest = here.run([PYTHON, "-S", "-c", MEETING_PLACE], stdout=output.fd)
+        try:
+            assert guest.wait(30) == 0
+        finally:
+            guest.close()
+    assert output.text() == "1 {111}\nconnected\n"
+
+
+def test_inits_own_descriptors_lead_to_no_files_of_the_host() -> None:
+    """Names are looked up by init, which may use them: what is found and is no socket refuses."""
+    code = """
+import socket
+for number in range(64):
+    try:
+        socket.socket(socket.AF_UNIX).connect(f"/proc/1/fd/{number}/null")
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except ConnectionRefusedError:
+        print("found")
+"""
+    output = Output()
+    with two_kernels() as (here, _):
+        guest = here.run([PYTHON, "-S", "-c", code], stdout=output.fd)
+        assert guest.wait(30) == 0
+        guest.close()
+    assert output.text() == ""
 
 
 WHO = """

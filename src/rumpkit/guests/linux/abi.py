@@ -74,6 +74,9 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         "setsockopt": 54,
         "getsockopt": 55,
         "clone": 56,
+        "setgroups": 116,
+        "setresuid": 117,
+        "setresgid": 119,
         "unshare": 272,
         "pivot_root": 155,
         "accept4": 288,
@@ -93,6 +96,9 @@ SYSCALLS: Final[dict[str, dict[str, int]]] = {
         "getsockopt": 209,
         "shutdown": 210,
         "clone": 220,
+        "setresuid": 147,
+        "setresgid": 149,
+        "setgroups": 159,
         "unshare": 97,
         "pivot_root": 41,
         "accept4": 242,
@@ -109,6 +115,7 @@ PIDFD_THREAD: Final = 0o200
 PR_SET_NO_NEW_PRIVS: Final = 38
 
 TIOCSCTTY: Final = 0x540E
+CLONE_FS: Final = 0x00000200
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000

@@ -20,8 +20,12 @@ _SMALLEST_BUFFER: Final = 4608
 _DEFAULT_BUFFER: Final = 212992
 _FILLING: Final = bytes(4096)
 _BACKLOG: Final = 16
+_RANDOM: Final = 8
+"""Bytes that make a name of its own."""
 _TOKEN: Final = b"!"
 _taken: Final = [bytearray(1)]
+MEETING: Final = b"\0rumpkit-meeting-"
+"""How the abstract names of meeting places begin."""
 _PEER: Final = 12
 """Size of struct ucred, which begins with the process id."""
 
@@ -33,13 +37,13 @@ def stream(fd: int) -> socket.socket:
 
 @final
 class MeetingPlace:
-    """Our listener, in the abstract name space of the program's network namespace.  The program could find and connect to
-    it; whoever is not this process is turned away."""
+    """Our listener, in the abstract name space of the program's network namespace.  No program may connect to it (`named`): with its queue
+    full, we would wait for ourselves.  Whoever is not this process is turned away."""
 
     def __init__(self, fd: int) -> None:
         self._listener = stream(fd)
         self._listener.setblocking(False)
-        self._listener.bind("")
+        self._listener.bind(MEETING + os.urandom(_RANDOM).hex().encode())
         self._listener.listen(_BACKLOG)
         self._name = self._listener.getsockname()
         self._me = os.getpid()

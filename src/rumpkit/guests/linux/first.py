@@ -118,6 +118,7 @@ class _Life:
         if not self.own:
             capabilities.give_up()
         libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+        libc.load_no_more()
 
     def become(self) -> None:
         """The rest, up to the exec.  Raises OSError."""
@@ -131,9 +132,10 @@ class _Life:
             os.write(entrance, b"0")
             libc.syscall("unshare", abi.CLONE_NEWCGROUP)
         self.stage = "filter"
-        if self.own and plan["user"] is not None:
+        root = plan["user"] is not None or not os.getuid()  # or may become it
+        if self.own and root:
             capabilities.give_up()
-        if plan["limits"] and (not self.own or plan["user"] is not None):
+        if plan["limits"] and (not self.own or root):
             capabilities.drop("SYS_RESOURCE")
         listener = libc.install_filter(plan["filter"])
         self.socket.send(b"%d" % listener)

@@ -7,6 +7,7 @@ uses this file too: it imports nothing of rumpkit but `abi` and the same of the 
 from __future__ import annotations
 
 import os
+import sys
 
 from ...hosts.posix.libc import failed as failed
 from ...hosts.posix.libc import library as library
@@ -46,6 +47,11 @@ def syscall(name: str, *arguments: int | bytes | None) -> int:
     if result == -1:
         raise failed(name)
     return result
+
+
+def load_no_more() -> None:
+    """Have this process import nothing that it hasn't got yet: from now on files may be the program's, or another one's."""
+    sys.meta_path.clear()
 
 
 def prctl(option: int, value: int) -> None:

@@ -342,6 +342,13 @@ def devices() -> int:
     return _devices
 
 
+def forget_devices() -> None:
+    """Need the host's /dev no more: who looks up names for the program shall have no such directory."""
+    global _devices
+    os.close(_devices)
+    _devices = -1
+
+
 def make_dev() -> int:
     """A /dev with what every program may use, pseudo-terminals and shared memory of its own, and nothing of the host's hardware: a tree.
     Raises OSError."""

@@ -3,22 +3,28 @@
 Between `calls_socket` and `reach`, whose init looks names up and joins sockets.  Linux is never told to go on with such a call by itself:
 the program could exchange what its pointer points to, its descriptor, or a directory, once it was judged.  Who listens is told
 (SO_PEERCRED) the users and groups of the caller, and as its process init.
+
+init may take as long as the program likes: a name can lead to a file system that is slow, and a socket be made to wait by whoever shares
+it.  So nobody waits for init here: it is asked one thing after another, and its answers are events of the loop.
 """
 
 import os
 import socket as host_socket
+from collections import deque
 from collections.abc import Callable
+from select import EPOLLIN
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
+from ...hosts.posix.loop import Source
 from ...hyper.calls import Alarm
-from ...hyper.time import Instant
-from ...kern.abi.errno import EAGAIN, EBADF, EINTR, EINVAL, EISCONN, ENOBUFS, EPERM, EPIPE, error
+from ...hyper.time import FOREVER, Instant
+from ...kern.abi.errno import EAGAIN, EBADF, ECONNREFUSED, EINTR, EINVAL, EISCONN, ENOBUFS, EPERM, EPIPE, error
 from ...kern.abi.socket import AF_NETLINK, AF_UNIX, SO_SNDTIMEO, SO_TYPE, SOCK_DGRAM, SOL_SOCKET
 from . import ends, libc
 from .listener import Notification
 from .network import REACH
 from .reach import ANSWER, LARGEST, REQUEST
-from .record import Attended, Bell, guarded
+from .record import Attended, Bell
 from .sockaddr import family_of
 
 if TYPE_CHECKING:
@@ -31,7 +37,8 @@ Reader: TypeAlias = "Callable[[Context, Notification], bytes]"
 AGAIN: Final = 5_000_000
 """Nanoseconds after which a call that waits for room in a listener's backlog is tried again."""
 MOST_GROUPS: Final = 2048
-MOST_WAITING: Final = 4096
+MOST_WAITING: Final = 256
+"""Calls of one program that wait, each for one of our descriptors, at most."""
 SO_ACCEPTCONN: Final = 30
 SO_DOMAIN: Final = 39
 _NETLINK_SIZE: Final = 12
@@ -48,11 +55,15 @@ _OVERFLOW: Final = 65534
 """Who has no number in a user namespace."""
 
 
-class _Waiting(NamedTuple):
+class _Asked(NamedTuple):
+    """What init is asked, or shall be."""
+
     call: Notification
     copy: host_socket.socket
     address: bytes
     deadline: Instant
+    waits: bool
+    """Whether it waits for the listener to have room."""
 
 
 class _Ids(NamedTuple):
@@ -67,19 +78,41 @@ class _Ids(NamedTuple):
 
 
 @final
+class _Answers(Source):
+    """What init says."""
+
+    def __init__(self, named: "Named", end: host_socket.socket) -> None:
+        super().__init__(end.fileno(), False)
+        self.end = end
+        self._named = named
+
+    def on_events(self, events: int, now: Instant) -> None:
+        try:
+            answer = self.end.recv(ANSWER, host_socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            answer = b""
+        self._named.answered(answer)
+
+
+@final
 class Named(Attended):
     """One guest's."""
 
     def __init__(self, context: "Context") -> None:
         super().__init__(context.work)
         self._context: Context = context
-        self._reach: host_socket.socket | None = None
+        self._reach: _Answers | None = None
         self._maps: dict[str, list[tuple[int, int, int]]] = {}
-        self._waiting: list[_Waiting] = []
+        self._asked: _Asked | None = None
+        self._queue: deque[_Asked] = deque()
+        self._waiting: list[_Asked] = []
+        """Those that found no room."""
         self._alarm: Alarm = context.host.alarm(Bell(self))
 
     def connect(self, call: Notification, read: Reader, deadline: Deadline) -> int | None:
-        """Make the call; None where it waits.  Raises what it fails with."""
+        """Make the call; None where it is answered later.  Raises what it fails with."""
         context = self._context
         if context.listener.watcher is not None:
             context.listener.watcher.drop(call.id)  # it is none of the kernel's
@@ -94,71 +127,54 @@ class Named(Attended):
                 raise error(EPERM)  # of the host's network: somebody there has handed it over
             if family_of(address) != AF_UNIX or len(address) <= 2:
                 return _connect_here(copy, address)
-            if copy.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_DGRAM:
-                return self._ask(call, copy, address)  # which never waits
-            kept = self._connect_stream(call, copy, address, deadline)
-            return None if kept else 0
+            if address.startswith(ends.MEETING, _FAMILY):
+                raise error(ECONNREFUSED)  # who filled the queue there would have us wait
+            if len(self._queue) + len(self._waiting) >= MOST_WAITING:
+                raise error(EAGAIN)
+            self._queue.append(self._request(call, copy, address, deadline))
+            kept = True
         finally:
             if not kept:
                 copy.close()
+        self._go_on()
+        return None
 
-    def _connect_stream(self, call: Notification, copy: host_socket.socket, address: bytes, deadline: Deadline) -> bool:
-        """Whether it waits now for the listener to have room."""
+    def _request(self, call: Notification, copy: host_socket.socket, address: bytes, deadline: Deadline) -> _Asked:
+        if copy.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_DGRAM:
+            return _Asked(call, copy, address, FOREVER, False)
         if copy.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
             raise error(EINVAL)
         if _connected(copy):
             raise error(EISCONN)
-        if not os.get_blocking(copy.fileno()):
-            self._ask(call, copy, address)
-            return False
-        try:
-            self._ask_at_once(call, copy, address)
-            return False
-        except OSError as problem:
-            if problem.errno != EAGAIN or len(self._waiting) >= MOST_WAITING:
-                raise
-        context = self._context
-        self._waiting.append(_Waiting(call, copy, address, deadline(context, copy, SO_SNDTIMEO)))
-        context.run(self._alarm.set, context.host.now + AGAIN)
-        return True
-
-    def _ask_at_once(self, call: Notification, copy: host_socket.socket, address: bytes) -> None:
-        """Not to wait is a flag of the socket itself, which nobody else can use before it is connected."""
-        os.set_blocking(copy.fileno(), False)
-        try:
-            self._ask(call, copy, address)
-        finally:
-            os.set_blocking(copy.fileno(), True)
+        asked = (
+            self._asked
+        )  # whose call was interrupted, if it is of the same socket: then it is we who keep that from blocking
+        waits = os.get_blocking(copy.fileno()) or (asked is not None and asked.waits and _same(asked.copy, copy))
+        return _Asked(call, copy, address, deadline(self._context, copy, SO_SNDTIMEO) if waits else FOREVER, waits)
 
     def attend(self) -> None:
         """Try those again that wait."""
-        context = self._context
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            guarded(lambda one=one: self._again(one))  # type: ignore[misc]
-        if self._waiting:
-            context.run(self._alarm.set, context.host.now + AGAIN)
-
-    def _again(self, one: _Waiting) -> None:
-        listener = self._context.listener
-        try:
-            if listener.valid(one.call.id):
-                self._ask_at_once(one.call, one.copy, one.address)
-                listener.answer(one.call.id)
-        except OSError as problem:
-            if problem.errno == EAGAIN and self._context.host.now < one.deadline:
-                self._waiting.append(one)
-                return
-            listener.fail(one.call.id, problem.errno or EPIPE)
-        one.copy.close()
+        self._queue.extend(self._waiting)
+        self._waiting.clear()
+        self._go_on()
 
     # init -------------------------------------------------------------------------------------------------------
 
-    def _ask(self, call: Notification, copy: host_socket.socket, address: bytes) -> int:
-        """Have init make it.  Raises what it fails with."""
-        context = self._context
+    def _go_on(self) -> None:
+        """Ask the next, if init isn't busy."""
+        while self._asked is None and self._queue:
+            one = self._queue.popleft()
+            try:
+                self._ask(one)
+                self._asked = one
+            except OSError as problem:
+                self._finish(one, problem.errno or EPIPE)
+
+    def _ask(self, one: _Asked) -> None:
+        """Raises OSError."""
+        context, call = self._context, one.call
         context.host.assert_unscheduled("a name of a unix socket")
-        fds = [copy.fileno()]
+        fds = [one.copy.fileno()]
         try:
             for name in ("root", "cwd"):
                 fds.append(os.open(f"/proc/{call.thread}/{name}", os.O_PATH | os.O_CLOEXEC))
@@ -167,28 +183,55 @@ class Named(Attended):
                 raise error(EINTR)
             head = REQUEST.pack(who.user, who.group, who.capabilities, len(who.groups))
             groups = b"".join(one.to_bytes(4, "little") for one in who.groups)
-            answer = self._exchange(head + groups + _seen_by_init(address, who.number), fds)
+            request = head + groups + _seen_by_init(one.address, who.number)
+            assert len(request) <= LARGEST
+            if one.waits:
+                os.set_blocking(one.copy.fileno(), False)
+            host_socket.send_fds(self._init(), [request], fds, host_socket.MSG_DONTWAIT)
         finally:
             for fd in fds[1:]:
                 os.close(fd)
-        code = int.from_bytes(answer, "little")
-        if code:
-            raise error(code)
-        return 0
 
-    def _exchange(self, request: bytes, fds: list[int]) -> bytes:
+    def _init(self) -> host_socket.socket:
         if self._reach is None:
-            fd = self._context.factory.take(REACH)
-            self._reach = host_socket.socket(host_socket.AF_UNIX, host_socket.SOCK_SEQPACKET, 0, fd)
-        assert len(request) <= LARGEST
-        try:
-            host_socket.send_fds(self._reach, [request], fds)
-            answer = self._reach.recv(ANSWER)
-        except (BrokenPipeError, ConnectionResetError):
-            answer = b""
+            end = host_socket.socket(
+                host_socket.AF_UNIX, host_socket.SOCK_SEQPACKET, 0, self._context.factory.take(REACH)
+            )
+            self._reach = _Answers(self, end)
+            self._context.host.loop.register(self._reach, EPOLLIN)
+        return self._reach.end
+
+    def answered(self, answer: bytes) -> None:
+        """What init says to what it was asked last; nothing when it has ended."""
         if not answer:
-            raise error(EPIPE)  # the program has ended
-        return answer
+            self._part()
+        one, self._asked = self._asked, None
+        if one is not None:
+            code = int.from_bytes(answer, "little") if answer else EPIPE
+            if code == EAGAIN and one.waits and self._context.host.now < one.deadline:
+                os.set_blocking(one.copy.fileno(), True)
+                if not self._waiting:
+                    self._context.run(self._alarm.set, self._context.host.now + AGAIN)
+                self._waiting.append(one)
+            else:
+                self._finish(one, code)
+        self._go_on()
+
+    def _finish(self, one: _Asked, code: int) -> None:
+        """Answer a call, with an errno or 0."""
+        with one.copy:
+            if one.waits:
+                os.set_blocking(one.copy.fileno(), True)
+            if code:
+                self._context.listener.fail(one.call.id, code)
+            else:
+                self._context.listener.answer(one.call.id)
+
+    def _part(self) -> None:
+        if self._reach is not None:
+            self._context.host.loop.unregister(self._reach)
+            self._reach.end.close()
+            self._reach = None
 
     def _who(self, thread: int) -> _Ids:
         try:
@@ -220,10 +263,12 @@ class Named(Attended):
     def close(self) -> None:
         """The program has ended."""
         self._context.run(self._alarm.close)
-        while self._waiting:
-            self._waiting.pop().copy.close()
-        if self._reach is not None:
-            self._reach.close()
+        self._part()
+        for one in (*self._queue, *self._waiting, *(() if self._asked is None else (self._asked,))):
+            one.copy.close()
+        self._queue.clear()
+        self._waiting.clear()
+        self._asked = None
 
 
 def _words(status: bytes, name: bytes) -> list[bytes]:
@@ -249,6 +294,10 @@ def _connected(copy: host_socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def _same(one: host_socket.socket, other: host_socket.socket) -> bool:
+    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
 
 
 def _connect_here(copy: host_socket.socket, address: bytes) -> int:

@@ -2,19 +2,24 @@
 looked at, so that nothing can be exchanged in between.
 
 Below `starter`; `named` is the supervisor's side.  init stands where the caller stands (root, working directory) and is who the caller
-is (users, groups, capabilities): Linux then checks all that it would check.  A socket on a mount that is read-only for the program is
-somebody else's, as the program can't have bound it, nor was it opened to it by the config: to such a one nobody listens.
+is (users, groups, capabilities): Linux then checks all that it would check.  That is a thread of its own, whose root and ids are
+Linux's alone (the C library would change those of all threads): however long a name takes, init does the rest of its work.
+
+A socket on a mount that is read-only for the program is somebody else's, as the program can't have bound it, nor was it opened to it by
+the config: to such a one nobody listens.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import _socket
+import _thread
 import os
 import stat
 import sys
 from struct import Struct
 
-from . import libc
+from . import abi, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +40,11 @@ _VERSION: Final = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3 (capget(2)): two words of each set, the effective one first."""
 _SETS: Final = Struct("=6I")
 _PATH: Final = os.O_PATH | os.O_CLOEXEC
+_STACK: Final = 1 << 18
+"""Bytes of the thread's."""
+_EAGAIN: Final = 11
+_SAME: Final = -1
+"""What setresuid(2) leaves as it is."""
 
 
 class Reach:
@@ -47,13 +57,35 @@ class Reach:
         self._numbers = os.open("/proc/self/fd", _PATH)
         """What we look at has a name there, whatever its own one becomes."""
         self._user, self._group, self._groups = os.geteuid(), os.getegid(), os.getgroups()
-        self._changed = True
-        """Whether we are somebody else."""
+        self._changed = self._regrouped = False
+        """Whether we are somebody else, and of other groups."""
         self._library: Any = libc.library()
         self._header = Struct("=Ii").pack(_VERSION, 0)
         sets = bytearray(_SETS.size)
         self._capabilities("capget", sets)
         self._sets = _SETS.unpack(sets)
+
+    def start(self) -> None:
+        """Answer from now on, in a thread.  Raises OSError."""
+        before = _thread.stack_size(_STACK)
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError:
+            raise OSError(_EAGAIN, "no thread can be started") from None
+        finally:
+            _thread.stack_size(before)
+
+    def _run(self) -> None:
+        """The thread.  Who asks hears of its end by the end of the socket."""
+        try:
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, range(1, _signal.NSIG))
+            libc.syscall("unshare", abi.CLONE_FS)
+            while self.answer():
+                pass
+        except OSError:
+            pass
+        finally:
+            self.socket.close()
 
     def answer(self) -> bool:
         """One request; False when the supervisor has closed its end."""
@@ -106,25 +138,28 @@ class Reach:
         return 0
 
     def _become(self, user: int, group: int, groups: list[int], capabilities: int) -> None:
-        self._changed = (groups, group, user) != (self._groups, self._group, self._user)
+        self._regrouped = groups != self._groups
+        self._changed = self._regrouped or (group, user) != (self._group, self._user)
         if self._changed:
-            if groups != self._groups:
-                os.setgroups(groups)
-            os.setegid(group)
-            os.seteuid(user)
+            self._identify(user, group, groups)
         sets = list(self._sets)
         sets[0], sets[3] = capabilities & sets[1], capabilities >> 32 & sets[4]
         self._capabilities("capset", bytearray(_SETS.pack(*sets)))
+
+    def _identify(self, user: int, group: int, groups: list[int]) -> None:
+        """Have these effective numbers: this thread alone."""
+        if self._regrouped:
+            libc.syscall("setgroups", len(groups), b"".join(one.to_bytes(4, sys.byteorder) for one in groups))
+        libc.syscall("setresgid", _SAME, group, _SAME)
+        libc.syscall("setresuid", _SAME, user, _SAME)
 
     def _return(self) -> None:
         """Be init again.  Who can't is not fit to go on."""
         try:
             self._capabilities("capset", bytearray(_SETS.pack(*self._sets)))
             if self._changed:
-                os.seteuid(self._user)
-                os.setegid(self._group)
-                if os.getgroups() != self._groups:
-                    os.setgroups(self._groups)
+                libc.syscall("setresuid", _SAME, self._user, _SAME)
+                self._identify(self._user, self._group, self._groups)
             os.fchdir(self._root)
             os.chroot(".")
         except OSError:

@@ -84,7 +84,6 @@ class Starter:
         self.streams: list[int] = []
         self.memory = self.scratch = self.entrance = self.group = -1
         self.control: _socket.socket | None = None
-        self.reach: Reach | None = None
 
     def take(self, order: list[int], passed_on: bool = False) -> None:
         """Learn what there is to start, from the descriptors of an order; one that the starter has passed on has the entrance, too."""
@@ -192,6 +191,7 @@ class Starter:
 
     def complete(self, supervisor: int) -> None:
         """Make what is this program's alone, and start it.  Raises OSError."""
+        libc.load_no_more()
         for number, fd in zip(_STANDARD, self.streams):  # noqa: B905 (of the same length)
             os.dup2(fd, number)
             os.close(fd)
@@ -225,6 +225,7 @@ class Starter:
         if self.root is not None:
             self.root.leave()
         self.mount_kernels()
+        mounts.forget_devices()
         self.stage = "network"
         if six:
             self.carriers += _carriers(_socket.AF_INET6)
@@ -416,15 +417,15 @@ class Starter:
                         return
                 if fd == supply and not self.provide(maker):
                     return
-                if self.reach is not None:
-                    poll.register(self.reach.socket, select.POLLIN)
-                    if fd == self.reach.socket.fileno() and not self.reach.answer():
-                        return
 
     def begin_to_reach(self) -> _socket.socket:
         """Be ready to connect unix sockets by name; the supervisor's end.  Raises OSError."""
         ours, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        self.reach = Reach(ours)
+        try:
+            Reach(ours).start()
+        except OSError:
+            its.close()
+            raise
         return its
 
     def reap(self, main: int) -> bool:
