@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -297,6 +298,39 @@ class TestStreams:
                 client.sendall(b" and late")
             assert one.wait(20) == 0
         assert output.text() == "1 -1\n" * 3 + "[] early and late\n"
+
+    @pytest.mark.parametrize("spare", [0, 1])
+    def test_where_we_may_open_no_more_accept_says_so(self, spare):
+        """`spare`: not even a copy of the listener; or only one end of a new connection."""
+        code = (
+            "told = {signal.SIGUSR1}; signal.pthread_sigmask(signal.SIG_BLOCK, told)\n"
+            "l = socket.create_server(('', 80)); l.setblocking(False); signal.sigwait(told)\n"
+            "try: l.accept()\n"
+            "except OSError as problem: print(problem.errno)\n"
+            "signal.sigwait(told)\n"
+            "print(len(select.select([l], [], [], 20)[0])); c, _ = l.accept(); c.setblocking(True); print(c.recv(9))\n"
+        )
+
+        def check_it():
+            output = Output()
+            with two_kernels() as (here, there), python(here, code, output) as one:
+                one.wait_listening(80, 10)
+                with there.process().connect("tcp", (HERE, 80)) as client:
+                    client.sendall(b"early")
+                    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+                    highest = max(int(number) for number in open_descriptors())
+                    while (filling := os.dup(0)) <= highest:
+                        pass
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (filling + 1 + spare, limits[1]))
+                    signal.pidfd_send_signal(one._context.program.pidfd, signal.SIGUSR1)
+                    told = until(lambda: "\n" in output.text())
+                    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                    assert told
+                    one.send(signal.SIGUSR1)
+                    assert one.wait(20) == 0
+            assert output.text() == f"{errno.EMFILE}\n1\nb'early'\n"
+
+        in_child(check_it, lambda: None)
 
     def test_a_connection_that_is_over_is_known_until_it_is_closed(self):
         code = (

@@ -97,6 +97,7 @@ def call_socket(context: Context, call: Notification) -> int | None:
         context.run(made.release, context.host.now)
         raise error(EPROTONOSUPPORT)  # the kernel has it, but there is nothing that could stand for it in the program
     record: Record
+    fd = capture = -1
     try:
         if kind == SOCK_STREAM:
             fd = context.factory.take(STREAM)
@@ -106,13 +107,16 @@ def call_socket(context: Context, call: Notification) -> int | None:
             if kind == SOCK_RAW and family == AF_INET6:
                 capture, fd = context.factory.take_both(RAW6)
             else:
-                capture, fd = -1, context.factory.take(RAW if kind == SOCK_RAW else _STOCK[family, wanted, made.family])
+                fd = context.factory.take(RAW if kind == SOCK_RAW else _STOCK[family, wanted, made.family])
             record = Datagram(context.carrier, fd, family, made, wanted)
             record.raw = kind == SOCK_RAW
             if capture >= 0:
                 context.carrier.begin_capture(record, capture)
     except OSError:
         context.run(made.release, context.host.now)
+        for mine in (fd, capture):
+            if mine >= 0:
+                os.close(mine)
         raise
     if not context.hand_over(call, fd, record, flags):
         record.closed()

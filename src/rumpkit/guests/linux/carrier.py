@@ -430,10 +430,16 @@ class Carrier:
         self.cookies.pop(datagram.cookie, None)
 
     def begin_capture(self, datagram: Datagram, fd: int) -> None:
-        """Carry what a raw socket of IPv6 sends, which this capture socket gets."""
-        datagram.capture = RawCapture(self, fd, datagram)
-        self._captures.append(datagram.capture)
-        self.context.host.loop.register(datagram.capture, select.EPOLLIN)
+        """Carry what a raw socket of IPv6 sends, which this capture socket gets.  Takes `fd` over, unless it raises OSError."""
+        capture = RawCapture(self, fd, datagram)
+        try:
+            self.context.host.loop.register(capture, select.EPOLLIN)
+        except OSError:
+            capture.socket.detach()
+            self.remove(datagram)
+            raise
+        datagram.capture = capture
+        self._captures.append(capture)
 
     def end_capture(self, capture: _Capture) -> None:
         """Undo it."""

@@ -14,7 +14,7 @@ from ...hosts.posix.host import PosixHost
 from ...hosts.posix.libc import keep_heap
 from ...hyper.calls import Alarm
 from ...hyper.time import FOREVER, Instant
-from ...kern.abi.errno import EBADF, EINVAL, error
+from ...kern.abi.errno import EBADF, EINVAL, EMFILE, ENFILE, error
 from ...kern.abi.fcntl import O_NONBLOCK
 from ...kern.kernel import RumpKernel
 from ...kern.socket import StreamSocket
@@ -154,10 +154,12 @@ class Context:
 
     def find_copied(self, call: Notification) -> tuple[Record | None, int]:
         """The same, and our own descriptor for the socket, which the caller closes; -1 where it is none of ours.  That tells the inode
-        in a fraction of the time that the name takes."""
+        in a fraction of the time that the name takes.  Raises EMFILE, ENFILE."""
         try:
             copy = self.descriptors.copy(call.thread, call.arguments[0] & 0xFFFFFFFF)
-        except OSError:
+        except OSError as problem:
+            if problem.errno in (EMFILE, ENFILE):
+                raise
             return None, -1
         record = self.records.get(self.descriptors.copied_inode(copy))
         if record is None:
