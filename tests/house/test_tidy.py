@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,6 +43,18 @@ def test_tracked_files_name_no_machine_and_no_registry():
             continue
         findings += tidy.check_text(path.relative_to(ROOT).as_posix(), text)
     assert not findings, report(findings)
+
+
+def test_modules_that_a_package_lists_are_there():
+    missing = []
+    for source in package_sources():
+        if Path(source.path).name == "__init__.py":
+            listed = re.findall(
+                r"^    ([a-z_0-9]+(?:, [a-z_0-9]+)*)   *\S", ast.get_docstring(source.tree, False) or "", re.M
+            )
+            places = [ROOT / Path(source.path).parent / name for names in listed for name in names.split(", ")]
+            missing += [str(place) for place in places if not place.is_dir() and not place.with_suffix(".py").exists()]
+    assert not missing
 
 
 def test_tests_mirror_the_package():

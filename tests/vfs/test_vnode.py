@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from rumpkit.hyper.calls import Hypercalls
+from rumpkit.hyper.mutex import Mutex
 from rumpkit.kern.abi.errno import EINVAL, EIO, EISDIR, ENODEV, ENOENT, ENXIO, EPERM, EUCLEAN, error
 from rumpkit.kern.abi.fcntl import (
     MNT_DETACH,
@@ -198,3 +199,21 @@ def test_an_error_when_a_walk_ends_leaves_the_lock_free(files: Files):
     fails(EUCLEAN, root.link, "/m/stuck", "/m/new")
     assert mount.calls == 0
     assert root.get("/m/7/text") == b"71\n"
+
+
+class Interrupted(Mutex):
+    """A lock at which a signal ends the wait."""
+
+    def acquire(self) -> None:
+        raise KeyboardInterrupt
+
+    def release(self) -> None:
+        raise AssertionError("it was never taken")
+
+
+def test_a_call_that_is_interrupted_before_it_has_the_lock_is_none() -> None:
+    """Else the mount would be busy for ever."""
+    mount = Mount(Files().vfs.hyper, "kind", "source", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        mount.begin_call()
+    assert mount.calls == 0

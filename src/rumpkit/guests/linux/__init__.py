@@ -12,13 +12,14 @@ exec on them are native and cost nothing extra:
   receives is injected the other way with its true source address.  sendmsg, recvmsg and the rest, with or without
   addresses and control messages, are therefore never notified (`carrier`).
 
-Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
+Layers, bottom up.  Nothing above `packets` is needed to test what is below it:
 
     abi, libc          numbers and formats of the Linux interface; the few calls that Python has no name for
     filter             the BPF program, assembled from a table that can be read
     listener           the notification descriptor: receive, answer, inject
     memory, sockaddr   the program's memory; socket addresses as Linux lays them out
-    pidfd              descriptors of the program, copied into this process
+    descriptors        descriptors of the program: which socket one is, and copies of them in this process
+    plan               what is to be started, all that is decided about it
     check              what the machine must offer; `Missing` says what, what for and how to allow it
     starter            a small Python process that is kept ready: makes namespaces, private files, and the init process of a
       (uses mounts, network, netlink)   program's pid namespace
@@ -30,9 +31,10 @@ Layers, bottom up.  Nothing above `sockets` is needed to test what is below it:
     places, files      where the kernel's mounts appear to the program, and the FUSE servers behind them
 
     packets                      what is injected, byte by byte
-    sockets, stream, carrier     one record a socket, keyed by inode: its life, and the tricks that make a unix socket
+    record, stream, carrier      one record a socket, keyed by inode: its life, and the tricks that make a unix socket
                                  look like TCP
-    calls_*, supervisor          one handler a system call, in a table; parked calls; the event loop's side
+    context, calls, calls_*      one handler a system call, in a table; what they share; parked calls; the event loop's side
+    guest                        one program, from the outside: its start, its end, what it has cost
 
 Rules for the upper half: a handler reads guest memory off the schedule, does the kernel operation on it (`host.enter` /
 `host.leave`), then writes memory and injects descriptors off it again.  A call is never continued after judging what its
