@@ -16,7 +16,7 @@ from rumpkit import Kernel
 from rumpkit.compose.check import check
 from rumpkit.compose.errors import ConfigError
 from rumpkit.compose.load import parse
-from rumpkit.compose.oci.cache import PROOF
+from rumpkit.compose.oci.cache import MOST_NOTES, PROOF
 from rumpkit.compose.oci.prepare import defaults_of, prepare
 from rumpkit.compose.roots import IMAGES
 from rumpkit.compose.spec import KernelSpec, Spec
@@ -210,6 +210,25 @@ def test_who_knows_a_digest_has_not_the_layer(layout: Layout, tmp_path: Path, ca
     prepare(str(copy.path))
     prepare(str(layout.path))
     assert len(list(cache.iterdir())) == notes == 3
+
+
+def test_notes_on_layers_do_not_become_ever_more(layout: Layout, tmp_path: Path, cache: Path) -> None:
+    layout.image(LOWER)
+    prepare(str(layout.path))
+    (layer,) = files(cache)
+    for number in range(MOST_NOTES + 9):
+        note = cache / f"{layer}{PROOF}{number}"
+        note.touch()
+        os.utime(note, ns=(number, number))
+    (cache / f"gone.tar{PROOF}1").touch()
+    copy = Layout(tmp_path / "copy")
+    copy.image(LOWER, compress=None)
+    prepare(str(copy.path))
+    notes = {one.name for one in cache.iterdir()} - {layer}
+    assert len(notes) == MOST_NOTES and f"{layer}{PROOF}10" not in notes and f"{layer}{PROOF}11" in notes
+    prepare(str(copy.path))
+    prepare(str(layout.path))
+    assert {one.name for one in cache.iterdir()} - {layer} == notes, "those in use are the newest"
 
 
 def files(cache: Path) -> list[str]:

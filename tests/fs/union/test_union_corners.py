@@ -352,7 +352,10 @@ def test_directories_in_one_have_a_limit(files: Files):
 
 ACL_NAME = acls.ACCESS.decode()
 SHARED = acls.Acl(
-    tuple(acls.AclEntry(tag, 4, 7 if tag == acls.USER else acls.UNDEFINED_ID) for tag in (1, 2, 4, 16, 32))
+    tuple(
+        acls.AclEntry(tag, 4 if tag != acls.OTHER else 0, 7 if tag == acls.USER else acls.UNDEFINED_ID)
+        for tag in (1, 2, 4, 16, 32)
+    )
 ).pack()
 Change = Callable[[Client, str], object]
 CHANGES: list[tuple[str, Change, Callable[[Client, str], object]]] = [

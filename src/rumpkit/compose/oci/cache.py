@@ -33,6 +33,7 @@ NEW: Final = ".new-"
 """What the name of a file begins with that is being written."""
 PROOF: Final = ".of-"
 """What is between a file's name and that of a blob in the name of a note that the one is in the other."""
+MOST_NOTES: Final = 4096
 POLL: Final = 0.05
 """Seconds between two looks at whether somebody else is done with unpacking the same."""
 
@@ -103,6 +104,7 @@ def unpacked(
             with source.open() as file:
                 _copy(file, kind, -1, digest, contents, limit(), work)
             _write_note(note)
+            _prune_notes(folder)
     work.read = before + source.size
     return path
 
@@ -245,10 +247,9 @@ def hasher(digest: str) -> "hashlib._Hash | None":
 
 def _prune(folder: str, most: int) -> None:
     """Remove what nobody uses and was not used the longest, until the rest fits; what was never finished; notes on what is not there."""
-    found, notes = [], []
+    found = []
     for entry in _entries(folder):
         if PROOF in entry.name:
-            notes.append(entry.path)
             continue
         with suppress(OSError):
             status = entry.stat(follow_symlinks=False)
@@ -259,10 +260,21 @@ def _prune(folder: str, most: int) -> None:
         if unfinished or total > most:
             with suppress(OSError):
                 total -= size * _removed(path)
-    for note in notes:
-        if not os.path.exists(note.partition(PROOF)[0]):
-            with suppress(OSError):
-                os.unlink(note)
+    _prune_notes(folder)
+
+
+def _prune_notes(folder: str) -> None:
+    """Remove notes on what is not there, and the oldest of too many: who writes an image anew each day leaves one a day."""
+    notes: list[tuple[int, str]] = []
+    for entry in _entries(folder):
+        with suppress(OSError):
+            if PROOF in entry.name and not os.path.exists(entry.path.partition(PROOF)[0]):
+                os.unlink(entry.path)
+            elif PROOF in entry.name:
+                notes.append((-entry.stat(follow_symlinks=False).st_mtime_ns, entry.path))
+    for _, path in sorted(notes)[MOST_NOTES:]:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def _removed(path: str) -> bool:
