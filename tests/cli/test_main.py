@@ -130,3 +130,11 @@ def test_completion_is_a_script_that_the_shell_accepts(
         assert word in script.read_text()
     if shutil.which(shell):
         assert subprocess.run([shell, "-n", str(script)], capture_output=True).stderr == b""
+
+
+def test_what_is_wrong_tells_a_terminal_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names in it may be an image's."""
+    report(OSError(ENOENT, "no image is called 'x'; it has \x1b]0;gone\x07, \x9b2J\r, gr\xfcn", "a\nb"))
+    assert (
+        capsys.readouterr().err == "rump: a\nb: no image is called 'x'; it has \\x1b]0;gone\\x07, \\x9b2J\\r, gr\xfcn\n"
+    )

@@ -183,19 +183,25 @@ def report(failure: Exception) -> int:
     from ..guests.linux.check import Missing
 
     if isinstance(failure, ConfigError):
-        print(f"rump: {failure}", file=sys.stderr)
+        _say(str(failure))
         return code.USAGE
     if isinstance(failure, OSError):
         text = failure.strerror or str(failure)
         place = failure.place if isinstance(failure, ProgramError) else ""
-        print(f"rump: {place}{failure.filename}: {text}" if failure.filename else f"rump: {text}", file=sys.stderr)
+        _say(f"{place}{failure.filename}: {text}" if failure.filename else text)
         if not isinstance(failure, ProgramError):
             return code.FAILED
         return code.NOT_FOUND if failure.errno == ENOENT else code.NOT_EXECUTABLE
     if isinstance(failure, Missing):
-        print(f"rump: {failure}", file=sys.stderr)
+        _say(str(failure))
         return code.FAILED
     raise failure
+
+
+def _say(text: str) -> None:
+    """What is wrong, on stderr.  There may be names of an image's in it, and nothing that a terminal obeys."""
+    shown = [one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text]
+    print(f"rump: {''.join(shown)}", file=sys.stderr)
 
 
 def version_line() -> str:
