@@ -284,13 +284,17 @@ listener.listen(5)
 for place in ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd"):
     socket.socket(socket.AF_UNIX).connect(f"{place}/{os.open('/tmp', os.O_RDONLY)}/one")
     print("connected")
+os.symlink("/proc/self/cwd", "/tmp/here")
+os.chdir("/tmp")
+socket.socket(socket.AF_UNIX).connect("here/one")
+print("connected")
 """
     output = Output()
     with two_kernels() as (here, _):
         guest = here.run([PYTHON, "-S", "-c", code], stdout=output.fd)
         assert guest.wait(30) == 0
         guest.close()
-    assert output.text() == "connected\n" * 3
+    assert output.text() == "connected\n" * 4
 
 
 def test_a_program_ends_while_it_waits_for_room() -> None:

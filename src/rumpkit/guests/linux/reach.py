@@ -2,8 +2,8 @@
 looked at, so that nothing can be exchanged in between.
 
 Below `starter`; `named` is the supervisor's side.  init stands where the caller stands (root, working directory) and is who the caller
-is (users, groups, capabilities): Linux then checks all that it would check.  That is a thread of its own, whose root and ids are
-Linux's alone (the C library would change those of all threads): however long a name takes, init does the rest of its work.
+is (users, groups, capabilities): Linux then checks all that it would check.  That is its first thread, whose root and ids are
+Linux's alone (the C library would change those of all threads): however long a name takes, another one does the rest of init's work.
 
 A socket on a mount that is read-only for the program is somebody else's, as the program can't have bound it, nor was it opened to it by
 the config: to such a one nobody listens.
@@ -23,7 +23,8 @@ from . import abi, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final
+    from collections.abc import Callable
+    from typing import Any, Final, NoReturn
 
 REQUEST: Final = Struct("<IIQI")
 """User, group, effective capabilities, and how many further groups follow, of four bytes each; the rest is the sockaddr.  With it come
@@ -42,9 +43,15 @@ _SETS: Final = Struct("=6I")
 _PATH: Final = os.O_PATH | os.O_CLOEXEC
 _STACK: Final = 1 << 18
 """Bytes of the thread's."""
-_EAGAIN: Final = 11
 _SAME: Final = -1
 """What setresuid(2) leaves as it is."""
+
+
+def _go_on(rest: Callable[[], None]) -> None:
+    try:
+        rest()
+    finally:
+        os._exit(1)
 
 
 class Reach:
@@ -65,27 +72,20 @@ class Reach:
         self._capabilities("capget", sets)
         self._sets = _SETS.unpack(sets)
 
-    def start(self) -> None:
-        """Answer from now on, in a thread.  Raises OSError."""
-        before = _thread.stack_size(_STACK)
+    def run(self, rest: Callable[[], None]) -> NoReturn:
+        """Answer from now on, in this thread; `rest` is what the process does besides, and with whose end it ends.  Does not come back."""
         try:
-            _thread.start_new_thread(self._run, ())
-        except RuntimeError:
-            raise OSError(_EAGAIN, "no thread can be started") from None
-        finally:
-            _thread.stack_size(before)
-
-    def _run(self) -> None:
-        """The thread.  Who asks hears of its end by the end of the socket."""
-        try:
+            _thread.stack_size(_STACK)
+            _thread.start_new_thread(_go_on, (rest,))
             _signal.pthread_sigmask(_signal.SIG_BLOCK, range(1, _signal.NSIG))
             libc.syscall("unshare", abi.CLONE_FS)
             while self.answer():
                 pass
-        except OSError:
-            pass
-        finally:
-            self.socket.close()
+        except (OSError, RuntimeError):
+            os._exit(1)
+        self.socket.close()
+        while True:
+            _signal.pause()
 
     def answer(self) -> bool:
         """One request; False when the supervisor has closed its end."""

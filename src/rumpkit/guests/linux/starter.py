@@ -84,6 +84,7 @@ class Starter:
         self.streams: list[int] = []
         self.memory = self.scratch = self.entrance = self.group = -1
         self.control: _socket.socket | None = None
+        self.reach: Reach | None = None
 
     def take(self, order: list[int], passed_on: bool = False) -> None:
         """Learn what there is to start, from the descriptors of an order; one that the starter has passed on has the entrance, too."""
@@ -407,25 +408,30 @@ class Starter:
         control, supply = self.control.fileno(), self.supply.fileno()
         for fd in (supervisor, wake, control, supply):
             poll.register(fd, select.POLLIN)
+        self.attend(poll, (supervisor, control), wake, main, maker)
+
+    def attend(self, poll: select.poll, ends: tuple[int, int], wake: int, main: int, maker: network.Maker) -> None:
+        """The rest of it: until the program has ended or one of `ends` says that the supervisor has.  Once unix sockets are to be
+        connected by name, that is what this thread does, as what /proc/self tells of a process is its first thread's; another one then
+        attends."""
         while True:
             for fd, _ in poll.poll():
-                if fd in (supervisor, control):
+                if fd in ends:
                     return
                 if fd == wake:
                     os.read(wake, 512)
                     if self.reap(main):
                         return
-                if fd == supply and not self.provide(maker):
+                if fd == self.supply.fileno() and not self.provide(maker):
                     return
+            if self.reach is not None:
+                reach, self.reach = self.reach, None
+                reach.run(lambda: self.attend(poll, ends, wake, main, maker))
 
     def begin_to_reach(self) -> _socket.socket:
         """Be ready to connect unix sockets by name; the supervisor's end.  Raises OSError."""
         ours, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        try:
-            Reach(ours).start()
-        except OSError:
-            its.close()
-            raise
+        self.reach = Reach(ours)
         return its
 
     def reap(self, main: int) -> bool:
