@@ -136,6 +136,8 @@ class Loop(Sleeper):
                     else:
                         host.enter()
                     entered = source.scheduled
+                    if sources[fd] is not source:
+                        continue  # who had the schedule before us has closed it
                 try:
                     source.on_events(events, host.now)
                 except Exception as error:
