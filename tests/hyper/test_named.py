@@ -90,3 +90,12 @@ def test_inherited(kind):
     child_kind = type("Child", (kind,), {"twice": lambda self: 2 * self.x})
     child = child_kind(4)
     assert child.twice() == 8 and type(child._replace(x=1)) is child_kind and repr(child).startswith("Child(")
+
+
+class Selves(named.NamedTuple):
+    kind: int
+    self: int
+
+
+def test_fields_with_names_that_methods_have_for_themselves():
+    assert Selves(kind=1, self=2)._replace(self=3, kind=4) == (4, 3)

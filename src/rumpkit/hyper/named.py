@@ -28,7 +28,7 @@ class _Maker(type):
         return kind  # type: ignore[no-any-return]
 
 
-def _make(kind: Any, *values: object, **named: object) -> Any:
+def _make(kind: Any, /, *values: object, **named: object) -> Any:
     if named or len(values) != len(kind._fields):
         values = _complete(kind, values, named)
     return _new(kind, values)
@@ -50,7 +50,7 @@ def _text(self: Any) -> str:
     return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in zip(self._fields, self, strict=True))})"
 
 
-def _replace(self: Any, **changes: object) -> Any:
+def _replace(self: Any, /, **changes: object) -> Any:
     unknown = [name for name in changes if name not in self._fields]
     if unknown:
         raise ValueError(f"{type(self).__name__} has no fields {unknown}")

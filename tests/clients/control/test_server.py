@@ -285,6 +285,21 @@ def test_without_descriptors_for_clients_it_waits_for_some(kernel, monkeypatch):
     assert tried[3] - tried[0] >= 0.06
 
 
+def test_without_descriptors_to_load_what_answers_it_waits_for_some(kernel, monkeypatch):
+    monkeypatch.setattr(server, "SECOND", 20_000_000)
+    tried = []
+
+    def programs() -> Any:
+        tried.append(time.monotonic())
+        if len(tried) < 3:
+            raise OSError(errno.EMFILE, "too many")
+
+    kernel._control._make_programs = programs
+    with connect() as control:
+        assert control.call("info")
+    assert len(tried) == 3
+
+
 def test_two_kernels_of_one_process_and_names(kernel):
     with Kernel(net="switch:lan", address="10.0.0.2/24", hostname="other", control=True) as other:
         assert set(place.names()) == {kernel.listen(), other.listen()}

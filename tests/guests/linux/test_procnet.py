@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.abc
 import os
 import socket
 import sys
@@ -245,3 +247,29 @@ def test_name_servers_are_followed():
         kernel.host.leave()
         assert one.wait(60) == 0
     assert "nameserver 10.0.0.99\n" in output.text() and "search example.org\n" in output.text()
+
+
+def test_what_cannot_be_loaded_yet_is_an_error_and_no_silence():
+    """The server's tree is loaded when the first looks, and there may be no descriptors for that."""
+
+    class Exhausted(importlib.abc.MetaPathFinder):
+        tries = 0
+
+        def find_spec(self, name, path, target=None):
+            if name.endswith(".proctree"):
+                self.tries += 1
+                if self.tries == 1:
+                    raise OSError(errno.EMFILE, "too many open files")
+
+    code = (
+        "try: open('/proc/net/tcp')\n"
+        "except OSError as problem: print(problem.errno)\n"
+        "print(open('/proc/net/tcp').read().split()[0])\n"
+    )
+
+    def check_it():
+        sys.modules.pop("rumpkit.guests.linux.proctree", None)
+        sys.meta_path.insert(0, Exhausted())
+        assert says(code, two_kernels) == f"{errno.EMFILE}\nsl\n"
+
+    in_child(check_it, lambda: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from rumpkit.guests.linux import capabilities, check
-from rumpkit.guests.linux.plan import NO_KERNEL, ProgramPlan
+from rumpkit.guests.linux.plan import NO_KERNEL, KernelSide, ProgramPlan
 from rumpkit.guests.linux.spawn import _Conversation, _Hand, spawn
 from tests.guests.linux.sandbox_helpers import PYTHON, alive, answered, become_nobody, exit_code, in_child, run
 from tests.house.descriptors import descriptors_before, open_descriptors
@@ -405,3 +406,22 @@ class TestRequirements:
         assert "user namespaces for ordinary users is not available (user.max_user_namespaces is 0)" in done.stdout, (
             done
         )
+
+
+def test_what_fails_beside_the_start_leaves_nothing_behind():
+    def load() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    def children() -> set[str]:
+        found = set()
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as listed:
+                found |= set(listed.read().split())
+        return found
+
+    before, descriptors = children(), len(descriptors_before())
+    with pytest.raises(OSError) as caught:
+        spawn(ProgramPlan(["sleep", "100"]), KernelSide(meanwhile=load))
+    assert caught.value.errno == errno.EMFILE
+    assert children() <= before
+    assert len(open_descriptors()) == descriptors

@@ -95,14 +95,28 @@ class ControlServer(Source):
         threading.Thread(target=self._loading, name="rumpkit-control", daemon=True).start()
 
     def _loading(self) -> None:
-        from .session import Session
+        try:
+            from .session import Session
 
-        programs = None if self._make_programs is None else self._make_programs()
+            programs = None if self._make_programs is None else self._make_programs()
+        except OSError as failure:
+            if failure.errno not in _EXHAUSTED:
+                raise
+            self._rest()
+            return
         self.host.enter()
         try:
             self.programs = programs
             self._session = Session
             self.again()
+        finally:
+            self.host.leave()
+
+    def _rest(self) -> None:
+        """There was nothing to load it with: look again a while later."""
+        self.host.enter()
+        try:
+            self.host.later(_Again(self), SECOND)
         finally:
             self.host.leave()
 

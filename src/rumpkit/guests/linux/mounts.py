@@ -21,8 +21,8 @@ FUSE_MINOR: Final = 36
 FUSE_OLDEST: Final = 31
 FUSE_REQUEST: Final = 1 << 16
 GREETING: Final = struct.Struct("<IIIIHHIIHHI28x")
-_REPLY: Final = struct.Struct("<IiQ")
-_UNIQUE: Final = 8
+REPLY: Final = struct.Struct("<IiQ")
+UNIQUE: Final = 8
 _INIT: Final = 40
 _EPROTO: Final = 71
 
@@ -291,12 +291,12 @@ def _greet(device: int) -> None:
     """Answer FUSE's first request, which comes with the mount, so that who serves it is asked nothing until a program looks in.  Raises
     OSError.  (The formats are those of `clients.fuse.wire`, which takes too long to load here.)"""
     request = os.read(device, FUSE_REQUEST)
-    (unique,) = struct.unpack_from("<Q", request, _UNIQUE)
+    (unique,) = struct.unpack_from("<Q", request, UNIQUE)
     major, minor, readahead = struct.unpack_from("<III", request, _INIT)
     if major != FUSE_MAJOR or minor < FUSE_OLDEST:
         raise OSError(_EPROTO, "an old FUSE")
     reply = GREETING.pack(major, min(minor, FUSE_MINOR), readahead, 0, 0, 0, 4096, 1, 0, 0, 0)
-    os.write(device, _REPLY.pack(_REPLY.size + len(reply), 0, unique) + reply)
+    os.write(device, REPLY.pack(REPLY.size + len(reply), 0, unique) + reply)
 
 
 def _mount_link(target: str, place: str) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 from ...hosts.posix.host import PosixHost
-from ...kern.abi.errno import EINTR, ENODEV, ENOENT
+from ...kern.abi.errno import EINTR, EINVAL, EIO, ENODEV, ENOENT
 from ...kern.kernel import RumpKernel
+from .mounts import REPLY, UNIQUE
 
 if TYPE_CHECKING:
     from ...net.proc.view import Owner
@@ -84,7 +85,18 @@ class ProcNet:
 
     def _answer(self, request: bytes) -> None:
         if self._tree is None:
-            from .proctree import ProcTree
-
+            try:
+                from .proctree import ProcTree
+            except OSError as problem:  # no descriptors to load it by: the next who asks may have more luck
+                self._refuse(request, problem.errno or EIO)
+                return
             self._tree = ProcTree(self._kernel, self._host, self)
         self._tree.answer(self._fd, request)
+
+    def _refuse(self, request: bytes, error: int) -> None:
+        """Answer with an error, without `clients.fuse.wire`."""
+        try:
+            os.write(self._fd, REPLY.pack(REPLY.size, -error, int.from_bytes(request[UNIQUE : UNIQUE + 8], "little")))
+        except OSError as problem:
+            if problem.errno not in (ENOENT, ENODEV, EINVAL):  # who asked has gone, or wants no answer
+                raise

@@ -251,8 +251,6 @@ def _start(
     try:
         with its_control, its_supply:
             _launch(starter, plan, (*stdio, its_control.fileno(), its_supply.fileno()), hand.take())
-        if kernel.meanwhile is not None:
-            kernel.meanwhile()
         program = _Conversation(control, plan, kernel, hand).follow(supply)
         program.discard = starter.discard
         return program
@@ -330,6 +328,8 @@ class _Conversation:
         """Follow the start to its end.  Raises what went wrong, leaving nothing behind."""
         self._control.settimeout(START_TIMEOUT)
         try:
+            if self._kernel.meanwhile is not None:
+                self._kernel.meanwhile()
             _, own_proc, uncovered = self._expect("ready")
             _, number = self._expect("main")
             try:
