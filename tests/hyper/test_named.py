@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_refused(kind):
     for values, names in [((), {}), ((1, 2, "a", 4), {}), ((1,), {"x": 2}), ((1,), {"z": 2}), ((), {"y": 2})]:
         with pytest.raises(TypeError):
             kind(*values, **names)
-    with pytest.raises(ValueError):
+    with pytest.raises((TypeError, ValueError)):  # which of the two depends on Python's version
         kind(1)._replace(z=1)
     with pytest.raises(AttributeError):
         kind(1).x = 2
